@@ -1,7 +1,7 @@
 """The errors of the converter, each with the exit code that the command line returns for it.
 
     ConverterError
-    ├── UsageError 2            a wrong argument, an unknown model, a place that cannot be written to
+    ├── UsageError 2            a wrong argument, an unknown model, an unwritable place
     │   ├── UnknownModel        a name that no config has; carries the nearest ones
     │   ├── ConfigError         a config, mapping or dictionary that does not hold together
     │   └── OutputError         the output cannot be written
@@ -31,39 +31,45 @@ class ConverterError(Exception):
 
 
 class UsageError(ConverterError):
+    """The call itself is wrong: a name, an option, a config, the place to write to."""
+
     exit_code = 2
 
 
 class UnknownModel(UsageError):
-    pass
+    """No config has a model of this name."""
 
 
 class ConfigError(UsageError):
-    pass
+    """A config, mapping or dictionary does not hold together."""
 
 
 class OutputError(UsageError):
-    pass
+    """The output cannot be written."""
 
 
 class SourceError(ConverterError):
+    """A Paddle file is missing, truncated, corrupt or foreign."""
+
     exit_code = 3
 
 
 class UnsafeSource(SourceError):
-    pass
+    """A Paddle file would do more than hold arrays."""
 
 
 class PlanError(ConverterError):
+    """Tensors and network do not fit together."""
+
     exit_code = 4
 
 
 class IncompletePlan(PlanError):
-    pass
+    """A mapping by name leaves gaps; the message is a table of all of them."""
 
 
 class AlignmentError(PlanError):
-    pass
+    """Program and network differ in their data flow; the message names the layers."""
 
 
 class ParityError(ConverterError):
@@ -77,4 +83,6 @@ class ParityError(ConverterError):
 
 
 class NoReference(ConverterError):
+    """There is nothing to compare with, or it could not be run."""
+
     exit_code = 6
