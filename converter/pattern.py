@@ -1,0 +1,88 @@
+"""Patterns over whole tensor names: the only way in which a mapping refers to tensors.
+
+A name is a row of segments joined by dots. In a pattern `*` stands for one segment, `{x}` captures
+one, a final `**` takes the rest (one segment or more), and anything else stands for itself. There
+is no regular expression, no substring and no order: a pattern matches a whole name or it does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+REST = "**"
+_CAPTURE = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One pattern, e.g. `head.layers.{n}.norm.*`.
+
+    Raises:
+        ValueError: a `**` that is not last, an empty segment, or a `{x}` that is part of a segment.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        for position, segment in enumerate(self.segments):
+            last = position == len(self.segments) - 1
+            if not segment or (REST in segment and (segment != REST or not last)):
+                raise ValueError(f"pattern {self.text!r}: `**` stands alone, at the end")
+            if "{" in segment and not _CAPTURE.fullmatch(segment):
+                raise ValueError(f"pattern {self.text!r}: `{{x}}` captures a whole segment")
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """The pattern, split at its dots."""
+        return tuple(self.text.split("."))
+
+    def match(self, name: str) -> dict[str, str] | None:
+        """Return what `name` gives to each capture (`**` under that key), or None."""
+        parts = name.split(".")
+        rest = self.segments[-1] == REST
+        fixed = self.segments[:-1] if rest else self.segments
+        if len(parts) <= len(fixed) if rest else len(parts) != len(fixed):
+            return None
+        captures: dict[str, str] = {}
+        for segment, part in zip(fixed, parts, strict=False):
+            if segment.startswith("{"):
+                if captures.setdefault(segment[1:-1], part) != part:
+                    return None
+            elif segment not in ("*", part):
+                return None
+        if rest:
+            captures[REST] = ".".join(parts[len(fixed) :])
+        return captures
+
+
+def expand(template: str, captures: Mapping[str, str]) -> str:
+    """Write `template` with the captures of a match; here `{x}` may be part of a segment.
+
+    >>> expand("{p}_l{l}", {"p": "weight_ih", "l": "0"})
+    'weight_ih_l0'
+    """
+    text = _CAPTURE.sub(lambda found: captures[found[1]], template)
+    if text.endswith("." + REST) or text == REST:
+        text = text[: -len(REST)] + captures[REST]
+    return text
+
+
+def captures_of(template: str) -> set[str]:
+    """Return the names that `expand` needs for `template`."""
+    names = set(_CAPTURE.findall(template))
+    return names | {REST} if template.endswith(REST) else names
+
+
+def expand_over(template: str, over: Mapping[str, list[str]]) -> list[str]:
+    """Write `template` once for every value of the one variable in `over`, in that order.
+
+    >>> expand_over("attn.{qkv}_proj.{p}", {"qkv": ["q", "k"]})
+    ['attn.q_proj.{p}', 'attn.k_proj.{p}']
+    """
+    texts = [template]
+    for variable, values in over.items():
+        texts = [text.replace("{" + variable + "}", value) for text in texts for value in values]
+    return texts

@@ -1,0 +1,385 @@
+"""Putting a mapping, a checkpoint and a network together, by names and shapes alone.
+
+`resolve` returns a `Plan` in which every source tensor is used, dropped for a reason or proved a
+second name, and every target tensor is filled exactly once; or it raises `IncompletePlan` with all
+faults in one table. No array moves before that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from converter import mapping as rules
+from converter import ops
+from converter.errors import IncompletePlan
+from converter.pattern import Pattern, expand
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Shape and numpy dtype name of one tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One tensor of the network: its signature and the types of the module that owns it."""
+
+    signature: Signature
+    owner_types: tuple[str, ...]
+    storage: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """`target` is the join along `axis` of `sources`, each after `operations`.
+
+    A plain move has one source. With `part`, the target is that piece of `parts` equal ones.
+    """
+
+    target: str
+    sources: tuple[str, ...]
+    operations: tuple[ops.Operation, ...] = ()
+    axis: int = 0
+    part: int = 0
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to each tensor; every name of both sides stands in it exactly once."""
+
+    moves: tuple[Move, ...] = ()
+    drops: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    fills: Mapping[str, float] = field(default_factory=dict)
+    ties: Mapping[str, str] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        """Return how many tensors are used, second names, filled, tied, and dropped by reason."""
+        used = {source for move in self.moves for source in move.sources}
+        return {
+            "used": len(used),
+            "second_names": len(self.aliases),
+            "filled": len(self.fills),
+            "tied": len(self.ties),
+            "dropped": dict(Counter(self.drops.values())),
+        }
+
+    def table(self) -> str:
+        """Return the plan for a person: one line per group of tensors that differ in numbers."""
+        lines = [
+            *_grouped((_arrow(move), ", ".join(map(str, move.operations))) for move in self.moves),
+            *_grouped((f"{name}  dropped", why) for name, why in self.drops.items()),
+            *_grouped((f"{name}  second name", f"of {of}") for name, of in self.aliases.items()),
+            *_grouped((f"{name}  filled", f"with {value}") for name, value in self.fills.items()),
+            *_grouped((f"{name}  tied", f"to {of}") for name, of in self.ties.items()),
+        ]
+        return "\n".join(lines)
+
+
+def targets_of(network: nn.Module) -> dict[str, Target]:
+    """Return every tensor of the network's `state_dict` with the types of its owner."""
+    modules = dict(network.named_modules())
+    targets = {}
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        owner = modules[name.rpartition(".")[0]]
+        types = tuple(cls.__name__ for cls in type(owner).__mro__)
+        targets[name] = Target(signature_of(tensor), types, id(tensor))
+    return targets
+
+
+def signature_of(tensor: torch.Tensor | np.ndarray) -> Signature:
+    """Return the signature of an array or a tensor."""
+    return Signature(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+def resolve(
+    mapping: rules.Mapping, source: Mapping[str, Signature], targets: Mapping[str, Target]
+) -> Plan:
+    """Return the complete plan.
+
+    Args:
+        mapping: the rules.
+        source: the tensors of the checkpoint.
+        targets: the tensors of the network (`targets_of`).
+
+    Raises:
+        IncompletePlan: names unclaimed or claimed twice, targets unfilled or filled twice, shapes
+            that do not fit, own rules that claim nothing: all of them, in one table.
+    """
+    return _Resolution(mapping, source, targets).run()
+
+
+class _Resolution:
+    def __init__(
+        self,
+        mapping: rules.Mapping,
+        source: Mapping[str, Signature],
+        targets: Mapping[str, Target],
+    ) -> None:
+        self.mapping, self.source, self.targets = mapping, source, targets
+        self.prefix = ""
+        self.owners = _owners(targets)
+        self.moves: list[Move] = []
+        self.drops: dict[str, str] = {}
+        self.second_names: dict[str, str] = {}
+        self.faults: list[tuple[str, str]] = []
+
+    def run(self) -> Plan:
+        names = self.select()
+        claims: dict[str, list[rules.Rule]] = {name: [] for name in names}
+        joined: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+        for rule in self.mapping.rules:
+            claimed = [name for name in names if self.claim(rule, name, joined)]
+            for name in claimed:
+                claims[name].append(rule)
+            if not claimed and rule in self.mapping.own:
+                self.faults.append((f"rule {_describe(rule)}", "claims nothing"))
+        for name, claimers in claims.items():
+            if not claimers:
+                self.faults.append((name, f"unclaimed, shape {self.of(name).shape}"))
+            elif len(claimers) > 1:
+                by = " and ".join(_describe(rule) for rule in claimers)
+                self.faults.append((name, f"claimed twice: by {by}"))
+        self.finish_joins(joined)
+        aliases = self.finish_aliases()
+        moved = {move.target for move in self.moves}
+        fills, ties = self.fill(moved), self.tie(moved)
+        self.check_targets(fills, ties)
+        if self.faults:
+            raise IncompletePlan(self.message())
+        return Plan(tuple(self.moves), self.drops, aliases, fills, ties)
+
+    # Step 1: which names take part
+
+    def select(self) -> list[str]:
+        select = self.mapping.select
+        if select is None:
+            return list(self.source)
+        chosen = [name for name in self.source if name.startswith(select.prefix)]
+        if not chosen:
+            if not select.bare:
+                self.faults.append((f"{select.prefix}**", "no name has this prefix"))
+            return list(self.source)
+        self.prefix = select.prefix
+        for name in self.source:
+            if name.startswith(select.prefix):
+                continue
+            reasons = [rule.reason for rule in select.siblings if rule.source.match(name)]
+            if reasons:
+                self.drops[name] = reasons[0]
+            else:
+                self.faults.append((name, f"neither {select.prefix}** nor a sibling of it"))
+        return [name[len(select.prefix) :] for name in chosen]
+
+    def of(self, name: str) -> Signature:
+        return self.source[self.prefix + name]
+
+    # Step 2: what each rule does with each name
+
+    def claim(
+        self, rule: rules.Rule, name: str, joined: dict[tuple[str, str], dict[int, str]]
+    ) -> bool:
+        if isinstance(rule, rules.Concat):
+            for position, pattern in enumerate(rule.sources):
+                if (captures := pattern.match(name)) is not None:
+                    target = expand(rule.target, captures)
+                    joined[rule.target, target][position] = name
+                    return True
+            return False
+        captures = rule.source.match(name)
+        if captures is None:
+            return False
+        if isinstance(rule, rules.DropRule):
+            self.drops[self.prefix + name] = rule.reason
+        elif isinstance(rule, rules.Split):
+            for part, template in enumerate(rule.targets):
+                target = self.leaf(expand(template, captures))
+                steps = self.layout(target)
+                self.move(Move(target, (name,), steps, rule.axis, part, len(rule.targets)))
+        else:
+            wanted = name if rule.target is None else expand(rule.target, captures)
+            if primary := self.alias(wanted):
+                self.second_names[name] = primary
+            else:
+                target = self.leaf(wanted)
+                self.move(Move(target, (name,), rule.operations or self.layout(target)))
+        return True
+
+    def leaf(self, name: str) -> str:
+        """Return `name` with its last segment in PyTorch's words, by the type of its module."""
+        owner, _, leaf = name.rpartition(".")
+        for owner_type in self.owners.get(owner, ()):
+            if leaf in (table := self.mapping.leaves.get(owner_type, {})):
+                return f"{owner}.{table[leaf]}"
+        return name
+
+    def layout(self, target: str) -> tuple[ops.Operation, ...]:
+        """Return the operations that the type of the target's module asks for."""
+        owner, _, leaf = target.rpartition(".")
+        for owner_type in self.owners.get(owner, ()):
+            if steps := self.mapping.layouts.get(f"{owner_type}.{leaf}"):
+                return steps
+        return ()
+
+    def alias(self, name: str) -> str | None:
+        """Return the first name of the tensor of which `name` is a second one, or None."""
+        segments = name.split(".")
+        for cut in range(1, len(segments)):
+            owner, rest = ".".join(segments[:cut]), ".".join(segments[cut:])
+            for owner_type in self.owners.get(owner, ()):
+                for pattern, template in self.mapping.aliases.get(owner_type, {}).items():
+                    if (captures := Pattern(pattern).match(rest)) is not None:
+                        return f"{owner}.{expand(template, captures)}"
+        return None
+
+    def finish_joins(self, joined: dict[tuple[str, str], dict[int, str]]) -> None:
+        by_target = {r.target: r for r in self.mapping.rules if isinstance(r, rules.Concat)}
+        for (template, target), found in joined.items():
+            rule = by_target[template]
+            if missing := [i for i in range(len(rule.sources)) if i not in found]:
+                lacking = ", ".join(rule.sources[i].text for i in missing)
+                self.faults.append((target, f"cannot be joined without {lacking}"))
+                continue
+            sources = tuple(found[i] for i in range(len(rule.sources)))
+            self.move(Move(target, sources, rule.each, rule.axis))
+
+    def finish_aliases(self) -> dict[str, str]:
+        """Tie each second name to the first; one whose first name is absent is a plain move."""
+        first_names = {move.target: move.sources[0] for move in self.moves}
+        aliases = {}
+        for name, target in self.second_names.items():
+            if target in first_names:
+                aliases[self.prefix + name] = first_names[target]
+            else:
+                self.move(Move(target, (name,), self.layout(target)))
+        return aliases
+
+    def move(self, move: Move) -> None:
+        """Take a move into the plan, or a fault where shape or dtype do not fit."""
+        names = tuple(self.prefix + source for source in move.sources)
+        signatures = [self.source[name] for name in names]
+        self.moves.append(
+            Move(move.target, names, move.operations, move.axis, move.part, move.parts)
+        )
+        if move.target not in self.targets:
+            return
+        wanted = self.targets[move.target].signature
+        for signature in signatures:
+            if not np.can_cast(signature.dtype, wanted.dtype, "safe"):
+                self.faults.append(
+                    (move.target, f"is {wanted.dtype}, the source is {signature.dtype}")
+                )
+        try:
+            shapes = [ops.shape_after(move.operations, s.shape) for s in signatures]
+            shape = ops.concat_shape(shapes, move.axis) if len(shapes) > 1 else shapes[0]
+            if move.parts > 1:
+                shape = ops.split_shape(shape, move.parts, move.axis)
+        except ValueError as error:
+            self.faults.append((move.target, str(error)))
+            return
+        if shape != wanted.shape:
+            given = " + ".join(str(signature.shape) for signature in signatures)
+            became = f" (as {shape})" if move.operations or len(signatures) > 1 else ""
+            self.faults.append(
+                (move.target, f"has shape {wanted.shape}, the source {given}{became}")
+            )
+
+    # Step 3: what the source does not bring
+
+    def fill(self, moved: set[str]) -> dict[str, float]:
+        fills = {}
+        for name, target in self.targets.items():
+            leaf = name.rpartition(".")[2]
+            for owner_type in target.owner_types:
+                key = f"{owner_type}.{leaf}"
+                if key in self.mapping.fill and name not in moved:
+                    fills[name] = self.mapping.fill[key]
+        return fills
+
+    def tie(self, moved: set[str]) -> dict[str, str]:
+        ties = {}
+        for name, of in self.mapping.tie.items():
+            if name not in self.targets or of not in self.targets:
+                self.faults.append((f"tie {name}", f"the network lacks it or {of}"))
+            elif self.targets[name].storage != self.targets[of].storage:
+                self.faults.append((f"tie {name}", f"does not share its storage with {of}"))
+            elif name not in moved:
+                ties[name] = of
+        return ties
+
+    def check_targets(self, fills: Mapping[str, float], ties: Mapping[str, str]) -> None:
+        filled = Counter(move.target for move in self.moves)
+        sources: dict[str, list[str]] = defaultdict(list)
+        for move in self.moves:
+            sources[move.target] += move.sources
+        for name, times in filled.items():
+            if name not in self.targets:
+                given = ", ".join(sources[name])
+                self.faults.append((name, f"is not in the network; {given} would go there"))
+            elif times > 1:
+                self.faults.append((name, f"filled twice: by {' and '.join(sources[name])}"))
+        for name, target in self.targets.items():
+            if name not in filled and name not in fills and name not in ties:
+                self.faults.append((name, f"unfilled, shape {target.signature.shape}"))
+
+    def message(self) -> str:
+        table = "\n".join(_grouped(self.faults))
+        return (
+            f"mapping {self.mapping.name} does not fit: {len(self.faults)} faults in "
+            f"{len(self.source)} source and {len(self.targets)} target tensors\n{table}\n"
+            "Check that the weights belong to this model (--list), or name the training YAML "
+            "they were made with (--config)."
+        )
+
+
+def _owners(targets: Mapping[str, Target]) -> dict[str, tuple[str, ...]]:
+    return {name.rpartition(".")[0]: target.owner_types for name, target in targets.items()}
+
+
+def _describe(rule: rules.Rule) -> str:
+    if isinstance(rule, rules.Concat):
+        return f"concat {rule.target}"
+    kind = {rules.DropRule: "drop", rules.Split: "split"}.get(type(rule), "name")
+    return f"{kind} {rule.source.text}"
+
+
+def _arrow(move: Move) -> str:
+    piece = f" (part {move.part + 1} of {move.parts})" if move.parts > 1 else ""
+    return f"{' + '.join(move.sources)}{piece} -> {move.target}"
+
+
+def _grouped(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Write rows, those that differ in the numbers of their names alone as one line."""
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for name, text in rows:
+        groups[re.sub(r"\d+", "#", name), re.sub(r"\d+", "#", text)].append((name, text))
+    lines = []
+    for members in groups.values():
+        name, text = members[0]
+        if len(members) > 1:
+            numbers = [re.findall(r"\d+", member[0]) for member in members]
+            words = re.split(r"\d+", name)
+            spans = [_span({int(row[i]) for row in numbers}) for i in range(len(numbers[0]))]
+            name = "".join(word + span for word, span in zip(words, [*spans, ""], strict=True))
+            text = f"{text}, {len(members)} tensors" if text else f"{len(members)} tensors"
+        lines.append(f"  {name}  {text}".rstrip())
+    return lines
+
+
+def _span(numbers: set[int]) -> str:
+    if len(numbers) == 1:
+        return str(numbers.pop())
+    low, high = min(numbers), max(numbers)
+    consecutive = len(numbers) == high - low + 1
+    return f"{{{low}..{high}}}" if consecutive else "{" + ",".join(map(str, sorted(numbers))) + "}"
