@@ -1,0 +1,51 @@
+"""The recogniser's head of several heads, of which inference keeps the one decoded by CTC.
+
+PP-OCRv3, https://arxiv.org/abs/2206.03001, section 3.2; PaddleOCR: `ppocr/modeling/heads/rec_multi_head.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from architectures.registry import UnknownArchitecture, make
+
+GUIDES = ("NRTRHead", "SARHead")
+
+
+class MultiHead(nn.Module):
+    """A sequence encoder and a CTC head; the attention heads that guide their training are not built.
+
+    `head_list` and `out_channels_list` are PaddleOCR's.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        head_list: Sequence[Mapping[str, Any]],
+        out_channels_list: Mapping[str, int],
+    ) -> None:
+        super().__init__()
+        heads = {name: options for entry in head_list for name, options in entry.items()}
+        unknown = [name for name in heads if name not in ("CTCHead", *GUIDES)]
+        if unknown or "CTCHead" not in heads:
+            raise UnknownArchitecture(
+                f"MultiHead has the heads {', '.join(heads)}; it takes a CTCHead and, for training "
+                f"only, {' or '.join(GUIDES)}"
+            )
+        neck, head = dict(heads["CTCHead"]["Neck"]), heads["CTCHead"]["Head"]
+        neck["encoder_type"], neck["name"] = neck["name"], "SequenceEncoder"
+        self.ctc_encoder = make("Neck", "rec", neck, in_channels)
+        self.ctc_head = make(
+            "Head",
+            "rec",
+            {**head, "name": "CTCHead", "out_channels": out_channels_list["CTCLabelDecode"]},
+            self.ctc_encoder.out_channels,
+        )
+        self.logits_layer = f"ctc_head.{self.ctc_head.logits_layer}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, classes)`."""
+        return self.ctc_head(self.ctc_encoder(x))

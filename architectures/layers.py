@@ -1,0 +1,107 @@
+"""Blocks that several networks share, and the places where Paddle and PyTorch differ, each explained once.
+
+Hard sigmoid
+    `min(max(slope * x + 1/2, 0), 1)`. PyTorch's has the fixed slope 1/6, which is also the default of Paddle's layer;
+    PaddleOCR's MobileNetV3 and its FPN call Paddle's function with slope 0.2 instead (`SqueezeExcite`).
+Hard swish
+    `x * min(max(x + 3, 0), 6) / 6` in both frameworks.
+BatchNorm
+    eps is 1e-5 in both. Paddle's older class can hold an activation, `BatchNorm(act="relu")`, which is then part of
+    the layer's output (`BatchNormReLU`). Paddle has no `num_batches_tracked`.
+Linear
+    Paddle stores `[in, out]`, PyTorch `[out, in]`; the modules here hold PyTorch's layout.
+LSTM
+    Gate order and tensor names agree; Paddle lists every tensor a second time under `0.cell_fw.…`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "hardswish": nn.Hardswish,
+    "swish": nn.SiLU,
+}
+
+
+def make_divisible(value: float, divisor: int) -> int:
+    """Round a channel count to the nearest multiple of `divisor`, never more than 10 % down."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+class LearnableAffine(nn.Module):
+    """`scale * x + bias` with one scale and one bias for the whole map (LAB in PaddleOCR)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` and the result have one shape, any."""
+        return self.scale * x + self.bias
+
+
+class BatchNormReLU(nn.BatchNorm2d):
+    """Paddle's `BatchNorm(act="relu")`: a BatchNorm whose output is that of the ReLU after it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`(N, C, H, W)` to the same shape."""
+        return F.relu(super().forward(input))
+
+
+class ConvBNAct(nn.Module):
+    """Convolution without bias that keeps the size at stride 1, BatchNorm, and an activation if named."""
+
+    folds: ClassVar = (("conv", "bn"),)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int | tuple[int, int] = 1,
+        groups: int = 1,
+        act: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=kernel_size // 2,
+            groups=groups,
+            bias=False,
+        )
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.act = ACTIVATIONS[act]() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
+        return self.act(self.bn(self.conv(x)))
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs each channel by a hard sigmoid of two 1x1 convolutions over the channel means.
+
+    Squeeze-and-Excitation Networks, https://arxiv.org/abs/1709.01507; `SEModule` in PaddleOCR's
+    `ppocr/modeling/backbones/det_mobilenet_v3.py` has slope 0.2, `SELayer` in `rec_lcnetv3.py` 1/6.
+    """
+
+    def __init__(self, channels: int, slope: float, reduction: int = 4) -> None:
+        super().__init__()
+        self.slope = slope
+        self.conv1 = nn.Conv2d(channels, channels // reduction, 1)
+        self.conv2 = nn.Conv2d(channels // reduction, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` to the same shape."""
+        gate = self.conv2(F.relu(self.conv1(F.adaptive_avg_pool2d(x, 1))))
+        return x * (self.slope * gate + 0.5).clamp(0.0, 1.0)

@@ -1,0 +1,105 @@
+"""Reading a converted network: the weights and, beside them, the JSON that says what they are weights of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from architectures.model import Model
+from architectures.registry import UnknownArchitecture, build
+
+FORMAT = 1
+KEYS = {"architecture": dict, "class_counts": dict, "form": str, "weights": dict}
+
+
+class ArtefactError(ValueError):
+    """The files are not a converted network, or they do not belong together."""
+
+
+def load(path: str | Path, *, device: str | torch.device = "cpu") -> Model:
+    """The network, in eval mode, whose weights lie at `path` (`.pth` or `.safetensors`), `.json` beside them.
+
+    ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
+    """
+    path = Path(path)
+    card = _read_card(path.with_suffix(".json"))
+    if not path.is_file():
+        raise ArtefactError(f"{path}: there is no such file")
+    data = path.read_bytes()
+    found, expected = hashlib.sha256(data).hexdigest(), card["weights"].get("sha256")
+    if found != expected:
+        raise ArtefactError(
+            f"{path} has the sha256 {found}, but {path.with_suffix('.json').name} describes "
+            f"{expected}: one of the two was replaced; convert again"
+        )
+    state = _read_weights(path, data)
+    # On the meta device nothing is allocated or initialised: the tensors of the file become the network's.
+    with torch.device("meta"):
+        model = _build(card, path)
+    _check(model.state_dict(), state, path)
+    model.load_state_dict(state, assign=True)
+    model.card = card
+    return model.to(device)
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path} is missing: it says which network the weights are of") from error
+    except ValueError as error:
+        raise ArtefactError(f"{path} is not JSON: {error}") from error
+    if not isinstance(card, dict) or "format" not in card:
+        raise ArtefactError(f"{path} does not describe a converted network: it has no format number")
+    if card["format"] != FORMAT:
+        raise ArtefactError(f"{path} has the format {card['format']!r}; this version reads {FORMAT}")
+    wrong = [key for key, kind in KEYS.items() if not isinstance(card.get(key), kind)]
+    if wrong:
+        raise ArtefactError(f"{path} lacks {', '.join(wrong)}, or holds something else there")
+    return card
+
+
+def _read_weights(path: Path, data: bytes) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import SafetensorError
+            from safetensors.torch import load as load_safetensors
+
+            try:
+                return load_safetensors(data)
+            except SafetensorError as error:
+                raise ArtefactError(f"{path} is not a safetensors file: {error}") from error
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ArtefactError(f"{path} is not a file of PyTorch weights: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ArtefactError(f"{path} holds something other than a state_dict")
+    return state
+
+
+def _build(card: dict[str, Any], path: Path) -> Model:
+    try:
+        return build(card["architecture"], class_counts=card["class_counts"], form=card["form"])
+    except (UnknownArchitecture, ValueError) as error:
+        raise ArtefactError(f"{path.with_suffix('.json')}: {error}") from error
+
+
+def _check(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+    """ArtefactError with all that does not fit: names, shapes and types."""
+    faults = [f"missing {name}" for name in expected if name not in found]
+    for name, tensor in found.items():
+        if name not in expected:
+            faults.append(f"unexpected {name}")
+            continue
+        have, want = ((tuple(t.shape), t.dtype) for t in (tensor, expected[name]))
+        if have != want:
+            faults.append(f"{name} is {have}, not {want}")
+    if faults:
+        raise ArtefactError(f"{path} does not fit its network: " + "; ".join(faults))

@@ -1,0 +1,92 @@
+"""The feature pyramids of the DB detectors: four maps are added from coarse to fine and joined at 1/4 of the image.
+
+Real-time Scene Text Detection with Differentiable Binarization, https://arxiv.org/abs/1911.08947;
+PP-OCRv3 (RSEFPN), https://arxiv.org/abs/2206.03001; PaddleOCR: `ppocr/modeling/necks/db_fpn.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from architectures.layers import SqueezeExcite
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Repeat every value `factor` times in both directions."""
+    return F.interpolate(x, scale_factor=float(factor), mode="nearest")
+
+
+def add_down(in2: Tensor, in3: Tensor, in4: Tensor, in5: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The three finer maps, each with the sum of the coarser ones added."""
+    out4 = in4 + upsample(in5, 2)
+    out3 = in3 + upsample(out4, 2)
+    return in2 + upsample(out3, 2), out3, out4
+
+
+def join(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
+    """All four maps at the size of the finest, the coarsest first."""
+    return torch.cat([upsample(p5, 8), upsample(p4, 4), upsample(p3, 2), p2], 1)
+
+
+class DBFPN(nn.Module):
+    """The pyramid of plain convolutions, without bias and without normalisation."""
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.in2_conv, self.in3_conv, self.in4_conv, self.in5_conv = (
+            nn.Conv2d(channels, out_channels, 1, bias=False) for channels in in_channels
+        )
+        self.p2_conv, self.p3_conv, self.p4_conv, self.p5_conv = (
+            nn.Conv2d(out_channels, out_channels // 4, 3, padding=1, bias=False) for _ in range(4)
+        )
+
+    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
+        c2, c3, c4, c5 = features
+        in5 = self.in5_conv(c5)
+        out2, out3, out4 = add_down(self.in2_conv(c2), self.in3_conv(c3), self.in4_conv(c4), in5)
+        return join(self.p2_conv(out2), self.p3_conv(out3), self.p4_conv(out4), self.p5_conv(in5))
+
+
+class RSELayer(nn.Module):
+    """A convolution followed by channel weights, `shortcut` adding the unweighted map again."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, shortcut: bool) -> None:
+        super().__init__()
+        self.in_conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
+        )
+        self.se_block = SqueezeExcite(out_channels, slope=0.2)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
+        x = self.in_conv(x)
+        return x + self.se_block(x) if self.shortcut else self.se_block(x)
+
+
+class RSEFPN(nn.Module):
+    """The pyramid whose convolutions weigh their channels."""
+
+    def __init__(
+        self, in_channels: Sequence[int], out_channels: int, shortcut: bool = True
+    ) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.ins_conv = nn.ModuleList(
+            RSELayer(channels, out_channels, 1, shortcut) for channels in in_channels
+        )
+        self.inp_conv = nn.ModuleList(
+            RSELayer(out_channels, out_channels // 4, 3, shortcut) for _ in in_channels
+        )
+
+    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
+        in2, in3, in4, in5 = (conv(c) for conv, c in zip(self.ins_conv, features, strict=True))
+        maps = (*add_down(in2, in3, in4, in5), in5)
+        return join(*(conv(m) for conv, m in zip(self.inp_conv, maps, strict=True)))

@@ -1,0 +1,185 @@
+"""What turns the recogniser's feature map into a sequence: nothing, a bidirectional LSTM, or SVTR blocks.
+
+CRNN, https://arxiv.org/abs/1507.05717; SVTR, https://arxiv.org/abs/2205.00159;
+PaddleOCR: `ppocr/modeling/necks/rnn.py` and, for the blocks, `ppocr/modeling/backbones/rec_svtrnet.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def image_to_sequence(x: Tensor) -> Tensor:
+    """`(N, C, 1, W)` to `(N, W, C)`."""
+    torch._assert(x.shape[2] == 1, "the feature map must have height 1: check the image's height")
+    return x.squeeze(2).transpose(1, 2)
+
+
+class EncoderWithRNN(nn.Module):
+    """Two layers of bidirectional LSTM."""
+
+    def __init__(self, in_channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.out_channels = 2 * hidden_size
+        self.lstm = nn.LSTM(in_channels, hidden_size, 2, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, 2 * hidden_size)`."""
+        return self.lstm(image_to_sequence(x))[0]
+
+
+class ConvNormSwish(nn.Module):
+    """Convolution without bias that keeps the size, BatchNorm, swish; `ConvBNLayer` in PaddleOCR."""
+
+    folds: ClassVar = (("conv", "norm"),)
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: tuple[int, int] = (1, 1)
+    ) -> None:
+        super().__init__()
+        padding = (kernel_size[0] // 2, kernel_size[1] // 2)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
+        return F.silu(self.norm(self.conv(x)))
+
+
+class Attention(nn.Module):
+    """Self-attention over the whole sequence."""
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, T, dim)` to the same shape."""
+        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with swish between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, T, dim)` to the same shape."""
+        return self.fc2(F.silu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """A transformer block that normalises before mixing.
+
+    PaddleOCR calls this order `prenorm=False`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, qkv_bias: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-5)
+        self.mixer = Attention(dim, num_heads, qkv_bias)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-5)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, T, dim)` to the same shape."""
+        x = x + self.mixer(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class EncoderWithSVTR(nn.Module):
+    """Convolutions into a narrow map, SVTR blocks over it, and convolutions that join it to the input."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        dims: int,
+        depth: int,
+        hidden_dims: int,
+        num_heads: int,
+        qkv_bias: bool,
+        mlp_ratio: float,
+        kernel_size: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        narrow = in_channels // 8
+        self.out_channels = dims
+        self.conv1 = ConvNormSwish(in_channels, narrow, kernel_size)
+        self.conv2 = ConvNormSwish(narrow, hidden_dims)
+        self.svtr_block = nn.Sequential(
+            *(Block(hidden_dims, num_heads, mlp_ratio, qkv_bias) for _ in range(depth))
+        )
+        self.norm = nn.LayerNorm(hidden_dims, eps=1e-6)
+        self.conv3 = ConvNormSwish(hidden_dims, in_channels)
+        self.conv4 = ConvNormSwish(2 * in_channels, narrow, kernel_size)
+        self.conv1x1 = ConvNormSwish(narrow, dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, dims)`."""
+        z = self.conv2(self.conv1(x))
+        size = z.shape[2:]
+        z = self.norm(self.svtr_block(z.flatten(2).transpose(1, 2)))
+        z = self.conv3(z.transpose(1, 2).unflatten(2, size))
+        return image_to_sequence(self.conv1x1(self.conv4(torch.cat([x, z], 1))))
+
+
+class Reshape(nn.Module):
+    """The sequence of the map's columns, unchanged."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, in_channels)`."""
+        return image_to_sequence(x)
+
+
+class SequenceEncoder(nn.Module):
+    """The encoder of that `encoder_type`: `reshape`, `rnn` (takes `hidden_size`) or `svtr` (takes the rest)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        encoder_type: str,
+        hidden_size: int = 48,
+        dims: int = 64,
+        depth: int = 2,
+        hidden_dims: int = 120,
+        num_heads: int = 8,
+        qkv_bias: bool = True,
+        mlp_ratio: float = 2.0,
+        kernel_size: Sequence[int] = (3, 3),
+    ) -> None:
+        super().__init__()
+        self.encoder: Reshape | EncoderWithRNN | EncoderWithSVTR
+        if encoder_type == "reshape":
+            self.encoder = Reshape(in_channels)
+        elif encoder_type == "rnn":
+            self.encoder = EncoderWithRNN(in_channels, hidden_size)
+        elif encoder_type == "svtr":
+            height, width = kernel_size
+            self.encoder = EncoderWithSVTR(
+                in_channels, dims, depth, hidden_dims, num_heads, qkv_bias, mlp_ratio, (height, width)
+            )
+        else:
+            raise ValueError(
+                f"SequenceEncoder has no encoder_type {encoder_type!r}; known: reshape, rnn, svtr"
+            )
+        self.out_channels = self.encoder.out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, out_channels)`."""
+        return self.encoder(x)
