@@ -1,0 +1,52 @@
+"""Files as read-only memory, and what is wrong with a file that is not one of Paddle's."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from pathlib import Path
+
+from converter.errors import SourceError
+
+# What people hand over by mistake, by its first bytes.
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip file, which is how PyTorch saves; nothing needs converting"),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "an old PyTorch file; nothing needs converting"),
+    (b"\x1f\x8b", "a gzip archive; name it .tar.gz to have it unpacked"),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+    (b"<", "an HTML or XML page, so the download went wrong; download it again"),
+)
+
+
+def map_file(file: Path) -> memoryview:
+    """Map `file` into memory, read-only; pages are read when touched and cost no copy.
+
+    The mapping lives as long as the view or an array made from it.
+    Raises `SourceError` if the file is missing, empty, a folder or not readable.
+    """
+    try:
+        with file.open("rb") as handle:
+            return memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+    except ValueError:
+        raise SourceError(f"{file} is empty; download or export it again.") from None
+    except IsADirectoryError:
+        raise SourceError(f"{file} is a folder; expected a file.") from None
+    except FileNotFoundError:
+        raise SourceError(f"{file} does not exist.") from None
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read: {error.strerror or error}.") from None
+
+
+def foreign(data: memoryview) -> str:
+    """Say what a file is that does not start as expected, for the end of an error message."""
+    head = bytes(data[:64])
+    for magic, meaning in _FOREIGN:
+        if head.startswith(magic):
+            return f"it is {meaning}"
+    return f"it starts with {head[:8]!r}"
+
+
+def sha256(data: memoryview) -> str:
+    """Return the SHA-256 of `data` in hex."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,119 @@
+"""Training checkpoints: `.pdparams`, what `paddle.save(layer.state_dict(), file)` writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from converter.errors import SourceError
+from converter.sources import files, pickles
+
+_NAME_TABLE = "StructuredToParameterName@@"
+_SLICES = "UnpackBigParamInfor@@"  # spelt so by Paddle
+_OPTIMIZER_KEYS = ("LR_Scheduler", "master_weights")
+_OPTIMIZER_SUFFIXES = ("_moment1_0", "_moment2_0", "_velocity_0", "_beta1_pow_acc_0")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The named tensors of a training checkpoint, in the file's order.
+
+    `tensors` maps structured names (`backbone.conv1.weight`) to read-only arrays: views of the
+    mapped file where its protocol allows, so possibly unaligned. bfloat16, which NumPy lacks and
+    Paddle stores as uint16, is float32 here. `parameter_names` maps structured names to Paddle's
+    parameter names (`conv2d_0.w_0`) and may be empty.
+    """
+
+    file: Path
+    tensors: Mapping[str, np.ndarray]
+    parameter_names: Mapping[str, str]
+
+
+def read_pdparams(file: Path) -> Checkpoint:
+    """Read a checkpoint without Paddle.
+
+    Raises `UnsafeSource` if the pickle would make anything but arrays, `SourceError` if it is
+    truncated, corrupt, foreign, or holds something else than named tensors.
+    """
+    data = files.map_file(file)
+    if data[:1] != b"\x80" or data[:6] == b"\x80\x02\x8a\nl\xfc":
+        raise SourceError(
+            f"{file} is not a Paddle checkpoint: {files.foreign(data)}. "
+            "Expected a .pdparams file written by paddle.save."
+        )
+    content = pickles.load(data, str(file))
+    if not isinstance(content, dict):
+        raise SourceError(
+            f"{file} holds a {type(content).__name__}; expected a dict of named tensors."
+        )
+    _refuse_optimizer(file, content)
+    names = content.pop(_NAME_TABLE, {})
+    slices = content.pop(_SLICES, {})
+    tensors = {name: _tensor(file, name, value) for name, value in content.items()}
+    _join(file, tensors, slices)
+    if not tensors:
+        raise SourceError(f"{file} holds no tensors; expected the state of a trained network.")
+    return Checkpoint(
+        file, MappingProxyType(_widen(file, tensors, len(data))), _name_table(file, names)
+    )
+
+
+def _refuse_optimizer(file: Path, content: dict[str, object]) -> None:
+    for name in content:
+        if name in _OPTIMIZER_KEYS or name.endswith(_OPTIMIZER_SUFFIXES):
+            raise SourceError(
+                f"{file} holds the state of an optimizer ({name!r}); "
+                "expected the network's .pdparams, which lies beside the .pdopt file."
+            )
+
+
+def _tensor(file: Path, name: str, value: object) -> np.ndarray:
+    match value:
+        case np.ndarray():
+            return value
+        case (str(), np.ndarray() as array):  # (parameter name, data): how a Tensor is reduced
+            return array
+    raise SourceError(f"{file} holds a {type(value).__name__} as {name!r}; expected a tensor.")
+
+
+def _join(file: Path, tensors: dict[str, np.ndarray], slices: object) -> None:
+    """Put tensors together that Paddle cut into slices, because protocols 2 and 3 end at 4 GB."""
+    if not isinstance(slices, dict):
+        raise SourceError(f"{file}: the table of sliced tensors is no dict.")
+    for name, entry in slices.items():
+        match entry:
+            case {"OriginShape": tuple() as shape, "slices": list() as parts}:
+                missing = [part for part in parts if part not in tensors]
+                if missing or not parts:
+                    raise SourceError(f"{file}: slice {missing[:1]} of {name!r} is missing.")
+            case _:
+                raise SourceError(f"{file}: the entry of the sliced tensor {name!r} is malformed.")
+        whole = np.concatenate([tensors.pop(part).reshape(-1) for part in parts])
+        if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) != whole.size:
+            raise SourceError(
+                f"{file}: the slices of {name!r} hold {whole.size} numbers; expected {shape}."
+            )
+        tensors[name] = whole.reshape(shape)
+
+
+def _widen(file: Path, tensors: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+    """Turn bfloat16 into float32, each array once however many names it has; make all read-only."""
+    distinct = {id(array): array for array in tensors.values()}
+    if sum(array.nbytes for array in distinct.values()) > size:
+        raise SourceError(f"{file} holds more tensors than its {size} bytes can; it is corrupt.")
+    for key, array in distinct.items():
+        if array.dtype == np.uint16:
+            distinct[key] = (array.astype(np.uint32) << 16).view(np.float32)
+        distinct[key].setflags(write=False)
+    return {name: distinct[id(array)] for name, array in tensors.items()}
+
+
+def _name_table(file: Path, names: object) -> Mapping[str, str]:
+    if isinstance(names, dict) and all(isinstance(value, str) for value in names.values()):
+        return MappingProxyType(names)
+    raise SourceError(f"{file}: {_NAME_TABLE} is not a table of names.")
