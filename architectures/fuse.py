@@ -1,12 +1,13 @@
 """The same network with fewer operations: branches merged, normalisation folded into convolutions.
 
 train   as in a training checkpoint
-deploy  what PaddleOCR's export writes: every re-parameterisable block is one convolution, `reparam_conv`, and its
-        `lab`; the heads that only training uses are gone
-fused   deploy, with each BatchNorm, and each `lab` right after a `reparam_conv`, folded into its convolution
+deploy  what PaddleOCR's export writes: every re-parameterisable block is one convolution,
+        `reparam_conv`, and its `lab`; the heads that only training uses are gone
+fused   deploy, with each BatchNorm, and each `lab` right after a `reparam_conv`, folded into its
+        convolution
 
-A class that takes part says so itself: `deployed()` returns what stands in its place in the deploy form, and `folds`
-names its pairs (convolution, affine map after it).
+A class that takes part says so itself: `deployed()` returns what stands in its place in the deploy
+form, and `folds` names its pairs (convolution, affine map after it).
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ def fuse(model: Model, form: str = "fused") -> Model:
 
 
 def channel_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale and shift, `(C,)` or `(1,)` float64, of a module that maps each channel by one straight line."""
+    """Scale and shift, `(C,)` or `(1,)` float64, of a module that is `scale * x + shift`."""
     if isinstance(module, nn.BatchNorm2d):
         mean, variance = module.get_buffer("running_mean"), module.get_buffer("running_var")
         scale = module.weight.double() / (variance.double() + module.eps).sqrt()
         return scale, module.bias.double() - mean.double() * scale
     if isinstance(module, LearnableAffine):
         return module.scale.double(), module.bias.double()
-    raise TypeError(f"{type(module).__name__} is no affine map of the channels")
+    raise TypeError(f"{type(module).__name__} is not known to be an affine map of the channels")
 
 
 def folded(conv: Convolution, affine: nn.Module) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,14 @@
-"""Blocks that several networks share, and the places where Paddle and PyTorch differ, each explained once.
+"""Blocks that several networks share; differences between Paddle and PyTorch, each explained once.
 
 Hard sigmoid
-    `min(max(slope * x + 1/2, 0), 1)`. PyTorch's has the fixed slope 1/6, which is also the default of Paddle's layer;
-    PaddleOCR's MobileNetV3 and its FPN call Paddle's function with slope 0.2 instead (`SqueezeExcite`).
+    `min(max(slope * x + 1/2, 0), 1)`. PyTorch's has the fixed slope 1/6, which is also the default
+    of Paddle's layer; PaddleOCR's MobileNetV3 and its RSEFPN call Paddle's function with slope 0.2
+    instead (`SqueezeExcite`).
 Hard swish
     `x * min(max(x + 3, 0), 6) / 6` in both frameworks.
 BatchNorm
-    eps is 1e-5 in both. Paddle's older class can hold an activation, `BatchNorm(act="relu")`, which is then part of
-    the layer's output (`BatchNormReLU`). Paddle has no `num_batches_tracked`.
+    eps is 1e-5 in both. Paddle's older class can hold an activation, `BatchNorm(act="relu")`, which
+    is then part of the layer's output (`BatchNormReLU`). Paddle has no `num_batches_tracked`.
 Linear
     Paddle stores `[in, out]`, PyTorch `[out, in]`; the modules here hold PyTorch's layout.
 LSTM
@@ -57,7 +58,7 @@ class BatchNormReLU(nn.BatchNorm2d):
 
 
 class ConvBNAct(nn.Module):
-    """Convolution without bias that keeps the size at stride 1, BatchNorm, and an activation if named."""
+    """Convolution that keeps the size at stride 1, BatchNorm, and an activation if named."""
 
     folds: ClassVar = (("conv", "bn"),)
 

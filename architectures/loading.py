@@ -1,4 +1,4 @@
-"""Reading a converted network: the weights and, beside them, the JSON that says what they are weights of."""
+"""Reading a converted network: the weights, and beside them the JSON that says what they are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from architectures.model import Model
-from architectures.registry import UnknownArchitecture, build
+from architectures.registry import build
 
 FORMAT = 1
 KEYS = {"architecture": dict, "class_counts": dict, "form": str, "weights": dict}
+SHOWN = 10  # faults listed in one message
 
 
 class ArtefactError(ValueError):
@@ -24,7 +25,9 @@ class ArtefactError(ValueError):
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> Model:
-    """The network, in eval mode, whose weights lie at `path` (`.pth` or `.safetensors`), `.json` beside them.
+    """The network, in eval mode, of the weights at `path` (`.pth` or `.safetensors`).
+
+    The file of the same name that ends in `.json` describes them.
 
     ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
     """
@@ -40,7 +43,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Model:
             f"{expected}: one of the two was replaced; convert again"
         )
     state = _read_weights(path, data)
-    # On the meta device nothing is allocated or initialised: the tensors of the file become the network's.
+    # On the meta device nothing is allocated or initialised: the network takes the file's tensors.
     with torch.device("meta"):
         model = _build(card, path)
     _check(model.state_dict(), state, path)
@@ -53,13 +56,19 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ArtefactError(f"{path} is missing: it says which network the weights are of") from error
+        raise ArtefactError(
+            f"{path} is missing: it says which network the weights are of"
+        ) from error
     except ValueError as error:
         raise ArtefactError(f"{path} is not JSON: {error}") from error
     if not isinstance(card, dict) or "format" not in card:
-        raise ArtefactError(f"{path} does not describe a converted network: it has no format number")
+        raise ArtefactError(
+            f"{path} does not describe a converted network: it has no format number"
+        )
     if card["format"] != FORMAT:
-        raise ArtefactError(f"{path} has the format {card['format']!r}; this version reads {FORMAT}")
+        raise ArtefactError(
+            f"{path} has the format {card['format']!r}; this version reads {FORMAT}"
+        )
     wrong = [key for key, kind in KEYS.items() if not isinstance(card.get(key), kind)]
     if wrong:
         raise ArtefactError(f"{path} lacks {', '.join(wrong)}, or holds something else there")
@@ -87,7 +96,7 @@ def _read_weights(path: Path, data: bytes) -> dict[str, Tensor]:
 def _build(card: dict[str, Any], path: Path) -> Model:
     try:
         return build(card["architecture"], class_counts=card["class_counts"], form=card["form"])
-    except (UnknownArchitecture, ValueError) as error:
+    except ValueError as error:
         raise ArtefactError(f"{path.with_suffix('.json')}: {error}") from error
 
 
@@ -102,4 +111,5 @@ def _check(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) ->
         if have != want:
             faults.append(f"{name} is {have}, not {want}")
     if faults:
-        raise ArtefactError(f"{path} does not fit its network: " + "; ".join(faults))
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise ArtefactError(f"{path} does not fit its network: {'; '.join(faults[:SHOWN])}{more}")

@@ -16,9 +16,9 @@ FORMS = ("train", "deploy", "fused")
 class Model(nn.Module):
     """A network for detection, recognition or classification of text; made by `build` or `load`.
 
-    `architecture` is the configuration it was built from, class counts filled in; `class_counts` holds those by name
-    (`{"ctc": 6625}`); `form` is one of `train`, `deploy`, `fused` (see `fuse.py`); `card` is the JSON beside the
-    weights it was loaded from, None if it was not loaded.
+    `architecture` is the configuration it was built from, class counts filled in; `class_counts`
+    holds those by name (`{"ctc": 6625}`); `form` is one of `train`, `deploy`, `fused` (see
+    `fuse.py`); `card` is the JSON beside the weights it was loaded from, None if it was not loaded.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class Model(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x: (N, 3, H, W) float32, normalised` to what PaddleOCR's inference returns.
 
-        Detection: text probabilities `(N, 1, H, W)`, sides multiples of 32. Recognition: class probabilities
-        `(N, T, C)`, class 0 is CTC's blank. Classification: class probabilities `(N, C)`.
+        Detection: probabilities of text `(N, 1, H, W)`, sides multiples of 32. Recognition: class
+        probabilities `(N, T, C)`, class 0 is CTC's blank. Classification: `(N, C)`.
         """
         return self.head(self.neck(self.backbone(self.transform(x))))
 

@@ -1,10 +1,10 @@
-"""PaddleOCR's names and the classes here that mirror them, and `build`, which makes a network of a configuration."""
+"""The classes here that mirror PaddleOCR's, under its names, and `build`, which composes them."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -13,46 +13,59 @@ from torch import nn
 from architectures.fuse import fuse
 from architectures.model import Model
 
-PARTS = ("Transform", "Backbone", "Neck", "Head")
-OPTIONAL = ("Transform", "Neck")
-# What else the Architecture section may hold: `algorithm` names the paper, the rest steers training.
-OTHER_KEYS = (
-    "model_type", "in_channels", "algorithm", "name", "pretrained", "freeze_params", "return_all_feats",
-)  # fmt: skip
 
-
-class UnknownArchitecture(ValueError):  # noqa: N818
+class UnknownArchitecture(ValueError):
     """The configuration asks for a network or an option that is not mirrored here."""
 
 
 class Row(NamedTuple):
-    """One network: where it stands, what PaddleOCR calls it, where its class is."""
+    """One network: the model types that use it, PaddleOCR's name, its class.
 
-    part: str
+    `training` names the options that only training reads; `counts` says which option holds a class
+    count, dots between levels.
+    """
+
     model_types: str
     name: str
     target: str
-    #: options of PaddleOCR that only training reads
     training: str = ""
-    #: class count -> the option, dots between levels, that states it
     counts: Mapping[str, str] = {}
 
 
 # fmt: off
-TABLE = (
-    #   part        model types  name               class                                    training only
-    Row("Backbone", "det",       "MobileNetV3",     "backbones.det_mobilenet_v3:MobileNetV3", "pretrained"),
-    Row("Backbone", "rec cls",   "MobileNetV3",     "backbones.rec_mobilenet_v3:MobileNetV3", "pretrained"),
-    Row("Backbone", "det rec",   "PPLCNetV3",       "backbones.rec_lcnetv3:PPLCNetV3",        "pretrained lr_mult_list lab_lr"),
-    Row("Neck",     "det",       "DBFPN",           "necks.db_fpn:DBFPN"),
-    Row("Neck",     "det",       "RSEFPN",          "necks.db_fpn:RSEFPN"),
-    Row("Neck",     "rec",       "SequenceEncoder", "necks.rnn:SequenceEncoder",              "use_guide drop_rate attn_drop_rate drop_path"),
-    Row("Head",     "det",       "DBHead",          "heads.det_db_head:DBHead",               "k fix_nan"),
-    Row("Head",     "rec",       "CTCHead",         "heads.rec_ctc_head:CTCHead",             "fc_decay return_feats", {"ctc": "out_channels"}),
-    Row("Head",     "rec",       "MultiHead",       "heads.rec_multi_head:MultiHead",         "", {"ctc": "out_channels_list.CTCLabelDecode"}),
-    Row("Head",     "cls",       "ClsHead",         "heads.cls_head:ClsHead",                 "", {"cls": "class_dim"}),
-)
+TABLE: dict[str, tuple[Row, ...]] = {
+    #   model types name               class
+    "Transform": (),
+    "Backbone": (
+        Row("det",      "MobileNetV3",     "backbones.det_mobilenet_v3:MobileNetV3",
+            training="pretrained"),
+        Row("rec cls",  "MobileNetV3",     "backbones.rec_mobilenet_v3:MobileNetV3",
+            training="pretrained"),
+        Row("det rec",  "PPLCNetV3",       "backbones.rec_lcnetv3:PPLCNetV3",
+            training="pretrained lr_mult_list lab_lr"),
+    ),
+    "Neck": (
+        Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),
+        Row("det",      "RSEFPN",          "necks.db_fpn:RSEFPN"),
+        Row("rec",      "SequenceEncoder", "necks.rnn:SequenceEncoder",
+            training="use_guide drop_rate attn_drop_rate drop_path"),
+    ),
+    "Head": (
+        Row("det",      "DBHead",          "heads.det_db_head:DBHead",
+            training="k fix_nan"),
+        Row("rec",      "CTCHead",         "heads.rec_ctc_head:CTCHead",
+            training="fc_decay return_feats", counts={"ctc": "out_channels"}),
+        Row("rec",      "MultiHead",       "heads.rec_multi_head:MultiHead",
+            counts={"ctc": "out_channels_list.CTCLabelDecode"}),
+        Row("cls",      "ClsHead",         "heads.cls_head:ClsHead",
+            counts={"cls": "class_dim"}),
+    ),
+}
 # fmt: on
+REQUIRED = ("model_type", "Backbone", "Head")
+# What the Architecture section may also hold: the paper's name, and settings of the training.
+OTHER = ("in_channels", "algorithm", "name", "pretrained", "freeze_params", "return_all_feats")
+KEYS = ("model_type", *TABLE, *OTHER)
 
 
 def build(
@@ -61,80 +74,81 @@ def build(
     class_counts: Mapping[str, int] | None = None,
     form: str = "train",
 ) -> Model:
-    """The network, randomly initialised and in eval mode, that PaddleOCR builds from `architecture`.
+    """The network, randomly initialised and in eval mode, that PaddleOCR makes of `architecture`.
 
-    `architecture` is the Architecture section of one of PaddleOCR's training configurations. Class counts that it
-    does not state are taken from `class_counts`: `ctc` for a recogniser, `cls` for a classifier.
+    `architecture` is the Architecture section of one of PaddleOCR's training configurations. Class
+    counts that it does not state are taken from `class_counts`: `ctc` for a recogniser, `cls` for a
+    classifier. The forms are explained in `fuse.py`.
 
-    UnknownArchitecture: a network or option that is not mirrored here. ValueError: a class count that is missing or
-    stated twice with different values, or an unknown form.
+    UnknownArchitecture: a network or option that is not mirrored here. ValueError: a class count
+    that is missing or stated twice with different values, or an unknown form.
     """
-    architecture = copy.deepcopy(dict(architecture))
-    _check_keys(architecture)
-    model_type = architecture["model_type"]
-    counts = _fill_class_counts(architecture, class_counts or {})
-    modules = {}
-    channels: Any = architecture.get("in_channels", 3)
-    for part in PARTS:
-        if architecture.get(part) is not None:
-            modules[part] = make(part, model_type, architecture[part], channels)
-            channels = getattr(modules[part], "out_channels", None)
-    return fuse(Model(modules, architecture, counts), form)
+    config = copy.deepcopy(dict(architecture))
+    _check_keys(config)
+    counts = _fill_class_counts(config, class_counts or {})
+    parts = {}
+    channels: Any = config.get("in_channels", 3)
+    for part in TABLE:
+        if config.get(part) is not None:
+            parts[part] = make(part, config["model_type"], config[part], channels)
+            channels = getattr(parts[part], "out_channels", None)
+    model = Model(parts, config, counts).eval()
+    return model if form == "train" else fuse(model, form)
 
 
 def make(part: str, model_type: str, options: Mapping[str, Any], in_channels: Any) -> nn.Module:
-    """One part of a network from its section of the configuration; `in_channels` as the part before gives it."""
+    """One part of a network from its section; `in_channels` as the part before it states them."""
     row = find(part, model_type, options)
-    module, name = row.target.split(":")
-    network = getattr(import_module(f"architectures.{module}"), name)
-    training = row.training.split()
-    accepted = [option for option in inspect.signature(network).parameters if option != "in_channels"]
-    unknown = [o for o in options if o not in (*accepted, *training, "name")]
+    module, class_name = row.target.split(":")
+    network = getattr(import_module(f"architectures.{module}"), class_name)
+    _, *parameters = inspect.signature(network).parameters.values()
+    accepted = [parameter.name for parameter in parameters]
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in options]
+    if missing:
+        raise UnknownArchitecture(f"{row.name} needs {_listed(missing)}")
+    unknown = [name for name in options if name not in ("name", *accepted, *row.training.split())]
     if unknown:
         raise UnknownArchitecture(
-            f"{row.name} does not take {', '.join(map(repr, unknown))}; it takes {', '.join(accepted)}"
-            + (f" and ignores {', '.join(training)}, which only training reads" if training else "")
+            f"{row.name} does not take {_listed(unknown)}; it takes {_listed(accepted)} "
+            f"and ignores, as of training only, {_listed(row.training.split())}"
         )
-    return network(in_channels, **{o: value for o, value in options.items() if o in accepted})
+    return network(in_channels, **{name: options[name] for name in accepted if name in options})
 
 
 def find(part: str, model_type: str, options: Mapping[str, Any]) -> Row:
     """The table's row for a section of the configuration."""
-    known = {row.name: row for row in TABLE if row.part == part and model_type in row.model_types.split()}
+    known = {row.name: row for row in TABLE[part] if model_type in row.model_types.split()}
     name = options.get("name")
     if name not in known:
         raise UnknownArchitecture(
-            f"unknown {part} {name!r} for model_type {model_type!r}; known: {', '.join(known) or 'none'}"
+            f"unknown {part} {name!r} for model_type {model_type!r}; known: {_listed(known)}"
         )
     return known[name]
 
 
-def _check_keys(architecture: Mapping[str, Any]) -> None:
-    unknown = [key for key in architecture if key not in PARTS + OTHER_KEYS]
+def _check_keys(config: Mapping[str, Any]) -> None:
+    unknown = [key for key in config if key not in KEYS]
     if unknown:
         raise UnknownArchitecture(
-            f"the architecture has the unknown keys {', '.join(map(repr, unknown))}; known: "
-            f"{', '.join(PARTS + OTHER_KEYS)} (of a distillation model, give one of its Models)"
+            f"the architecture has the unknown keys {_listed(unknown)}; known: {_listed(KEYS)} "
+            "(of a distillation model, give one of its Models)"
         )
-    if "model_type" not in architecture:
-        raise UnknownArchitecture("the architecture names no model_type (det, rec or cls)")
-    for part in PARTS:
-        section = architecture.get(part)
-        if section is None and part not in OPTIONAL:
-            raise UnknownArchitecture(f"the architecture has no {part}")
-        if section is not None and not isinstance(section, Mapping):
-            raise UnknownArchitecture(f"{part} is {section!r}, not a section with a name and options")
+    missing = [key for key in REQUIRED if config.get(key) is None]
+    if missing:
+        raise UnknownArchitecture(f"the architecture lacks {_listed(missing)}")
+    for part in TABLE:
+        if not isinstance(config.get(part) or {}, Mapping):
+            raise UnknownArchitecture(f"{part} is {config[part]!r}, not a name and its options")
 
 
-def _fill_class_counts(architecture: dict[str, Any], given: Mapping[str, int]) -> dict[str, int]:
-    """The class counts of the head; those that `architecture` does not state are written into it."""
-    head = architecture["Head"]
-    row = find("Head", architecture["model_type"], head)
+def _fill_class_counts(config: dict[str, Any], given: Mapping[str, int]) -> dict[str, int]:
+    """The class counts of the head; those that `config` does not state are written into it."""
+    head = config["Head"]
+    row = find("Head", config["model_type"], head)
     foreign = [name for name in given if name not in row.counts]
     if foreign:
         raise ValueError(
-            f"{row.name} has no class count {', '.join(map(repr, foreign))}; "
-            f"it has {', '.join(row.counts) or 'none'}"
+            f"{row.name} has no class count {_listed(foreign)}; it has {_listed(row.counts)}"
         )
     counts = {}
     for name, path in row.counts.items():
@@ -142,14 +156,20 @@ def _fill_class_counts(architecture: dict[str, Any], given: Mapping[str, int]) -
         place = head
         for section in sections:
             place = place.setdefault(section, {})
-        stated = {count for count in (place.get(option), given.get(name)) if count is not None}
+        stated = [count for count in (place.get(option), given.get(name)) if count is not None]
         if not stated:
             raise ValueError(
-                f"{row.name} needs a class count: give class_counts={{{name!r}: …}} or Head.{path}"
+                f"{row.name} needs a class count: class_counts={{{name!r}: …}} or Head.{path}"
             )
-        if len(stated) > 1:
+        if stated[0] != stated[-1]:
             raise ValueError(
-                f"Head.{path} states {place[option]} classes, class_counts[{name!r}] {given[name]}"
+                f"Head.{path} states {stated[0]} classes, class_counts[{name!r}] {stated[1]}"
             )
-        counts[name] = place[option] = stated.pop()
+        if not isinstance(stated[0], int) or stated[0] < 1:
+            raise ValueError(f"the class count {name!r} is {stated[0]!r}, not a positive number")
+        counts[name] = place[option] = stated[0]
     return counts
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"

@@ -47,7 +47,7 @@ class MobileNetV3(nn.Module):
         self.stage0, self.stage1, self.stage2, self.stage3 = (nn.Sequential(*s) for s in stages)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`(N, 3, H, W)`, sides multiples of 32, to four maps of 1/4, 1/8, 1/16 and 1/32 of the size."""
+        """`(N, 3, H, W)`, sides multiples of 32, to maps of 1/4, 1/8, 1/16 and 1/32 of the size."""
         c2 = self.stage0(self.conv(x))
         c3 = self.stage1(c2)
         c4 = self.stage2(c3)

@@ -1,4 +1,4 @@
-"""The blocks of MobileNetV3 and their two tables, shared by the detector's and the recogniser's backbone.
+"""The blocks of MobileNetV3 and their two tables, shared by detection and recognition.
 
 Searching for MobileNetV3, https://arxiv.org/abs/1905.02244;
 PaddleOCR: `ppocr/modeling/backbones/det_mobilenet_v3.py` and `rec_mobilenet_v3.py`, which differ in
@@ -77,7 +77,7 @@ def scaled(channels: int, scale: float) -> int:
 
 
 class ResidualUnit(nn.Module):
-    """Expand, filter each channel, weigh channels, project; with a shortcut where the shapes allow it."""
+    """Expand, filter each channel, weigh channels, project; a shortcut where shapes allow it."""
 
     def __init__(
         self,

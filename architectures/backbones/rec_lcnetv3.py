@@ -96,7 +96,10 @@ class DeployedRepLayer(nn.Module):
 
 
 class LearnableRepLayer(nn.Module):
-    """The sum of `num_conv_branches` kxk branches, a 1x1 branch and an identity branch, each with BatchNorm."""
+    """The sum of `num_conv_branches` kxk branches, a 1x1 branch and an identity branch.
+
+    Each ends in a BatchNorm; 1x1 exists beside larger kernels, identity where the shapes allow it.
+    """
 
     def __init__(
         self,
@@ -108,8 +111,8 @@ class LearnableRepLayer(nn.Module):
         num_conv_branches: int = 1,
     ) -> None:
         super().__init__()
-        # PaddleOCR skips the activation where `stride == 2`, which no pair equals: so in the detector's strided
-        # layers, not in the recogniser's. Checkpoints hold the unused `act.lab` all the same.
+        # PaddleOCR skips the activation where `stride == 2`, which no pair equals: so in the
+        # detector's strided layers, not in the recogniser's. Checkpoints hold the unused `act.lab`.
         self.activated = stride != 2
         has_identity = out_channels == in_channels and stride == 1
         self.identity = nn.BatchNorm2d(in_channels) if has_identity else None
@@ -118,9 +121,7 @@ class LearnableRepLayer(nn.Module):
             for _ in range(num_conv_branches)
         )
         has_1x1 = kernel_size > 1
-        self.conv_1x1 = (
-            ConvBNAct(in_channels, out_channels, 1, stride, groups) if has_1x1 else None
-        )
+        self.conv_1x1 = ConvBNAct(in_channels, out_channels, 1, stride, groups) if has_1x1 else None
         self.lab = LearnableAffine()
         self.act = Act()
 
@@ -135,13 +136,12 @@ class LearnableRepLayer(nn.Module):
 
     def deployed(self) -> nn.Module:
         """The same layer with its branches merged into one convolution."""
-        first, *others = self.conv_kxk
+        first, *others = (module for module in self.modules() if isinstance(module, ConvBNAct))
         conv, (weight, bias) = first.conv, folded(first.conv, first.bn)
-        for branch in (self.conv_1x1, *others):
-            if branch is not None:
-                kernel, shift = folded(branch.conv, branch.bn)
-                border = (weight.shape[-1] - kernel.shape[-1]) // 2
-                weight, bias = weight + F.pad(kernel, [border] * 4), bias + shift
+        for branch in others:
+            kernel, shift = folded(branch.conv, branch.bn)
+            border = (weight.shape[-1] - kernel.shape[-1]) // 2
+            weight, bias = weight + F.pad(kernel, [border] * 4), bias + shift
         if self.identity is not None:
             scale, shift = channel_affine(self.identity)
             same = nn.init.dirac_(torch.empty_like(weight), conv.groups)
@@ -170,7 +170,7 @@ class LCNetV3Block(nn.Module):
 
 
 class PPLCNetV3(nn.Module):
-    """PPLCNetV3 for detection (`det=True`: four feature maps) or recognition (one map of height 1)."""
+    """PPLCNetV3 for detection (`det=True`: four maps) or recognition (one map of height 1)."""
 
     def __init__(
         self, in_channels: int = 3, scale: float = 1.0, conv_kxk_num: int = 4, det: bool = False
@@ -208,7 +208,5 @@ class PPLCNetV3(nn.Module):
         c4 = self.blocks5(c3)
         c5 = self.blocks6(c4)
         if self.det:
-            return tuple(
-                conv(c) for conv, c in zip(self.layer_list, (c2, c3, c4, c5), strict=True)
-            )
+            return tuple(conv(c) for conv, c in zip(self.layer_list, (c2, c3, c4, c5), strict=True))
         return F.avg_pool2d(c5, (3, 2))

@@ -1,4 +1,4 @@
-"""MobileNetV3 as the backbone of a recogniser or of the direction classifier: mostly the height shrinks.
+"""MobileNetV3 as a recogniser's or the direction classifier's backbone: the height shrinks most.
 
 Searching for MobileNetV3, https://arxiv.org/abs/1905.02244;
 PaddleOCR: `ppocr/modeling/backbones/rec_mobilenet_v3.py`.

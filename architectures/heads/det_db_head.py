@@ -37,7 +37,7 @@ class Head(nn.Module):
 
 
 class DBHead(nn.Module):
-    """The map of text probabilities, `binarize`; `thresh`, the map of thresholds, serves training alone."""
+    """The map of text probabilities, `binarize`; `thresh`, the thresholds, is for training."""
 
     logits_layer = "binarize.conv3"
 

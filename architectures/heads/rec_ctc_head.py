@@ -12,7 +12,9 @@ from torch import Tensor, nn
 class CTCHead(nn.Module):
     """One linear layer, or with `mid_channels` two, and the softmax over the classes."""
 
-    def __init__(self, in_channels: int, out_channels: int, mid_channels: int | None = None) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, mid_channels: int | None = None
+    ) -> None:
         super().__init__()
         self.mid_channels = mid_channels
         if mid_channels is None:

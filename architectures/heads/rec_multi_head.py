@@ -1,6 +1,7 @@
 """The recogniser's head of several heads, of which inference keeps the one decoded by CTC.
 
-PP-OCRv3, https://arxiv.org/abs/2206.03001, section 3.2; PaddleOCR: `ppocr/modeling/heads/rec_multi_head.py`.
+PP-OCRv3, https://arxiv.org/abs/2206.03001 (guided training of CTC);
+PaddleOCR: `ppocr/modeling/heads/rec_multi_head.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ GUIDES = ("NRTRHead", "SARHead")
 
 
 class MultiHead(nn.Module):
-    """A sequence encoder and a CTC head; the attention heads that guide their training are not built.
+    """A sequence encoder and a CTC head; the heads that guide their training are not built.
 
     `head_list` and `out_channels_list` are PaddleOCR's.
     """
@@ -35,15 +36,13 @@ class MultiHead(nn.Module):
                 f"MultiHead has the heads {', '.join(heads)}; it takes a CTCHead and, for training "
                 f"only, {' or '.join(GUIDES)}"
             )
-        neck, head = dict(heads["CTCHead"]["Neck"]), heads["CTCHead"]["Head"]
-        neck["encoder_type"], neck["name"] = neck["name"], "SequenceEncoder"
+        if set(heads["CTCHead"]) != {"Neck", "Head"} or "name" not in heads["CTCHead"]["Neck"]:
+            raise UnknownArchitecture("MultiHead's CTCHead needs a Neck with a name, and a Head")
+        neck, head = dict(heads["CTCHead"]["Neck"]), dict(heads["CTCHead"]["Head"] or {})
+        neck = {**neck, "name": "SequenceEncoder", "encoder_type": neck["name"]}
+        head = {**head, "name": "CTCHead", "out_channels": out_channels_list["CTCLabelDecode"]}
         self.ctc_encoder = make("Neck", "rec", neck, in_channels)
-        self.ctc_head = make(
-            "Head",
-            "rec",
-            {**head, "name": "CTCHead", "out_channels": out_channels_list["CTCLabelDecode"]},
-            self.ctc_encoder.out_channels,
-        )
+        self.ctc_head = make("Head", "rec", head, self.ctc_encoder.out_channels)
         self.logits_layer = f"ctc_head.{self.ctc_head.logits_layer}"
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The feature pyramids of the DB detectors: four maps are added from coarse to fine and joined at 1/4 of the image.
+"""The feature pyramids of the DB detectors: four maps, added from coarse to fine, then joined.
 
 Real-time Scene Text Detection with Differentiable Binarization, https://arxiv.org/abs/1911.08947;
 PP-OCRv3 (RSEFPN), https://arxiv.org/abs/2206.03001; PaddleOCR: `ppocr/modeling/necks/db_fpn.py`.
@@ -56,7 +56,9 @@ class DBFPN(nn.Module):
 class RSELayer(nn.Module):
     """A convolution followed by channel weights, `shortcut` adding the unweighted map again."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, shortcut: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, shortcut: bool
+    ) -> None:
         super().__init__()
         self.in_conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False

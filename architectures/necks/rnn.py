@@ -1,7 +1,7 @@
-"""What turns the recogniser's feature map into a sequence: nothing, a bidirectional LSTM, or SVTR blocks.
+"""What makes a sequence of the recogniser's map: nothing more, a BiLSTM, or SVTR blocks.
 
 CRNN, https://arxiv.org/abs/1507.05717; SVTR, https://arxiv.org/abs/2205.00159;
-PaddleOCR: `ppocr/modeling/necks/rnn.py` and, for the blocks, `ppocr/modeling/backbones/rec_svtrnet.py`.
+PaddleOCR: `ppocr/modeling/necks/rnn.py`; for the blocks, `ppocr/modeling/backbones/rec_svtrnet.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class EncoderWithRNN(nn.Module):
 
 
 class ConvNormSwish(nn.Module):
-    """Convolution without bias that keeps the size, BatchNorm, swish; `ConvBNLayer` in PaddleOCR."""
+    """Convolution that keeps the size, BatchNorm, swish."""
 
     folds: ClassVar = (("conv", "norm"),)
 
@@ -100,7 +100,7 @@ class Block(nn.Module):
 
 
 class EncoderWithSVTR(nn.Module):
-    """Convolutions into a narrow map, SVTR blocks over it, and convolutions that join it to the input."""
+    """Convolutions into a narrow map, SVTR blocks, convolutions that join the result to the input."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Reshape(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """The encoder of that `encoder_type`: `reshape`, `rnn` (takes `hidden_size`) or `svtr` (takes the rest)."""
+    """The encoder of that type: `reshape`, `rnn` (has `hidden_size`) or `svtr` (has the rest)."""
 
     def __init__(
         self,
@@ -172,7 +172,14 @@ class SequenceEncoder(nn.Module):
         elif encoder_type == "svtr":
             height, width = kernel_size
             self.encoder = EncoderWithSVTR(
-                in_channels, dims, depth, hidden_dims, num_heads, qkv_bias, mlp_ratio, (height, width)
+                in_channels,
+                dims,
+                depth,
+                hidden_dims,
+                num_heads,
+                qkv_bias,
+                mlp_ratio,
+                (height, width),
             )
         else:
             raise ValueError(
