@@ -1,0 +1,17 @@
+"""Reading the text of a page with the converted weights: find lines, cut them out, read them.
+
+    from pipelines import OCR, read_image
+
+    ocr = OCR(det="ch_PP-OCRv4_det.pth", rec="ch_PP-OCRv4_rec.pth")
+    for line in ocr(read_image("page.png")):
+        print(line.text, line.score)
+
+Every step before and after the networks gives what PaddleOCR's `tools/infer` gives, so any
+difference between two readings comes from the networks.
+"""
+
+from pipelines.images import ImageError, read_image
+from pipelines.networks import Network
+from pipelines.ocr import OCR, TextLine
+
+__all__ = ["OCR", "ImageError", "Network", "TextLine", "read_image"]

@@ -1,0 +1,53 @@
+"""From boxes to upright line images, in reading order.
+
+Numbers follow PaddleOCR 2.x: tools/infer/utility.py (`get_rotate_crop_image`) and
+tools/infer/predict_system.py (`sorted_boxes`).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+SAME_LINE = 10
+"""Boxes stand on one line if their top left corners differ by fewer pixels than this in height."""
+TALL = 1.5
+"""From this ratio of height to width on, a crop is taken for a line that runs up or down."""
+
+
+def reading_order(boxes: np.ndarray) -> np.ndarray:
+    """Sort boxes `(N, 4, 2)` from top to bottom, and from left to right along a line."""
+    ordered: list[np.ndarray] = []
+    for box in sorted(boxes, key=lambda box: (box[0, 1], box[0, 0])):
+        place = len(ordered)
+        while place and _before_on_line(box[0], ordered[place - 1][0]):
+            place -= 1
+        ordered.insert(place, box)
+    return np.array(ordered, np.float32).reshape(-1, 4, 2)
+
+
+def _before_on_line(corner: np.ndarray, other: np.ndarray) -> bool:
+    return bool(abs(corner[1] - other[1]) < SAME_LINE and corner[0] < other[0])
+
+
+def crop(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Cut a quadrilateral out and straighten it; what is tall is turned by 90 degrees to the left.
+
+    Args:
+        image: `(H, W, 3) uint8`.
+        box: `(4, 2) float32`, clockwise from the top left, each side at least a pixel long.
+
+    Returns:
+        `(h, w, 3) uint8`, as large as the longer of two opposite sides.
+    """
+    top, right, bottom, left = np.linalg.norm(box - np.roll(box, -1, axis=0), axis=1)
+    width, height = int(max(top, bottom)), int(max(left, right))
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    line = cv2.warpPerspective(
+        image,
+        cv2.getPerspectiveTransform(box, corners),
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.ascontiguousarray(np.rot90(line)) if height / width >= TALL else line

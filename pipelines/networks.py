@@ -1,0 +1,38 @@
+"""What the pipelines call a network: an array in, an array out, whichever framework computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import architectures
+
+Network = Callable[[np.ndarray], np.ndarray]
+"""Takes `(N, 3, H, W) float32`, normalised; returns the network's only output as an array."""
+
+
+class TorchNetwork:
+    """Converted weights as a `Network`, without gradients.
+
+    `characters` is a recogniser's alphabet without the blank; None for other networks.
+    """
+
+    def __init__(self, weights: str | Path, device: str = "cpu") -> None:
+        self._module = architectures.load(weights, device=device)
+        self._device = torch.device(device)
+        dictionary = (self._module.card or {}).get("dictionary") or {}
+        self.characters: Sequence[str] | None = dictionary.get("characters")
+
+    @torch.inference_mode()
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """`(N, 3, H, W) float32` to the network's output, float32."""
+        output = self._module(torch.from_numpy(batch).to(self._device))
+        return output.cpu().numpy()
+
+
+def as_network(source: Network | str | Path, device: str = "cpu") -> Network:
+    """Load a weights file; a callable is taken as it is."""
+    return TorchNetwork(source, device) if isinstance(source, (str, Path)) else source

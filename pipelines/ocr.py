@@ -1,0 +1,99 @@
+"""The whole of it: page -> boxes -> lines -> text.
+
+The order of steps is that of PaddleOCR 2.x, tools/infer/predict_system.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.classification import Classifier
+from pipelines.cropping import crop, reading_order
+from pipelines.detection import Detector
+from pipelines.images import as_bgr
+from pipelines.networks import Network, as_network
+from pipelines.recognition import Recognizer
+
+
+@dataclass(frozen=True, eq=False)
+class TextLine:
+    """A line of text.
+
+    Attributes:
+        box: `(4, 2) float32`, corners in pixels of the image as x, y, clockwise from the top left.
+        text: what it says.
+        score: mean probability of its characters, 0 to 1.
+    """
+
+    box: np.ndarray
+    text: str
+    score: float
+
+
+class OCR:
+    """Reads pages with a detector, a recogniser and, if given, a classifier of upside-down lines.
+
+    Each network is a path to converted weights or any callable from `(N, 3, H, W) float32` to an
+    array. The alphabet comes from the recogniser's weights; for a callable give it as `characters`,
+    in the order of the classes, without the blank. Lines that score below `min_score` are left out.
+
+    Raises:
+        ValueError: no alphabet is known.
+    """
+
+    def __init__(
+        self,
+        det: Network | str | Path,
+        rec: Network | str | Path,
+        cls: Network | str | Path | None = None,
+        *,
+        characters: Sequence[str] | None = None,
+        min_score: float = 0.5,
+        device: str = "cpu",
+    ) -> None:
+        recognizer = as_network(rec, device)
+        if characters is None:
+            characters = getattr(recognizer, "characters", None)
+        if characters is None:
+            raise ValueError(
+                "the recogniser's alphabet is not known: its weights name no dictionary, or it is "
+                "a plain callable; give characters="
+            )
+        self.detector = Detector(as_network(det, device))
+        self.classifier = None if cls is None else Classifier(as_network(cls, device))
+        self.recognizer = Recognizer(recognizer, characters)
+        self.min_score = min_score
+
+    def __call__(self, image: np.ndarray) -> list[TextLine]:
+        """Read an image from top to bottom, left to right.
+
+        Args:
+            image: `(H, W, 3) uint8` BGR, grey, or BGRA.
+
+        Raises:
+            ImageError: not an image.
+            ValueError: a network's output is not what its place in the pipeline needs.
+        """
+        image = as_bgr(image)
+        boxes = reading_order(self.detector(image))
+        lines = [crop(image, box) for box in boxes]
+        if self.classifier:
+            lines = self.classifier(lines)
+        return [
+            TextLine(box, text, score)
+            for box, (text, score) in zip(boxes, self.recognizer(lines), strict=True)
+            if score >= self.min_score
+        ]
+
+    def heat_map(self, image: np.ndarray) -> np.ndarray:
+        """Probability of text at the network's resolution, `(h, w) float32`; any image as above.
+
+        Raises:
+            ImageError: not an image.
+            ValueError: the detector's output is not one map.
+        """
+        return self.detector.heat_map(as_bgr(image))
