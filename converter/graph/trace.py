@@ -1,0 +1,241 @@
+"""Writing down what a PyTorch module does, in the operations of `sources/program.py`.
+
+The module runs once on a small input while every call of a PyTorch function is noted; nothing is
+compiled and no module is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from converter.sources.program import Operation
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The operations of one forward pass, and the tensors that the module owns."""
+
+    operations: tuple[Operation, ...]
+    parameters: Mapping[str, tuple[int, ...]]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    values: Mapping[str, Tensor]
+
+
+def trace(network: nn.Module, *inputs: Tensor) -> Trace:
+    """Run `network` on `inputs` and return what it did.
+
+    `values` holds every intermediate tensor by the name that the operations use, so a layer's
+    output can be looked up afterwards.
+    """
+    recorder = _Recorder(network, inputs)
+    with torch.inference_mode(), recorder:
+        result = network(*inputs)
+    outputs = tuple(recorder.name(tensor) for tensor in _tensors(result))
+    return Trace(
+        tuple(recorder.operations),
+        {name: tuple(tensor.shape) for name, tensor in recorder.owned.items()},
+        tuple(recorder.name(tensor) for tensor in inputs),
+        outputs,
+        recorder.values,
+    )
+
+
+class _Recorder(TorchFunctionMode):
+    def __init__(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self.owned = dict(network.named_parameters()) | dict(network.named_buffers())
+        self.names = {id(tensor): name for name, tensor in self.owned.items()}
+        self.values: dict[str, Tensor] = {}  # also keeps the tensors alive, so that ids stay unique
+        for tensor in inputs:
+            self.new_name(tensor)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        before = {id(tensor): self.names.get(id(tensor)) for tensor in _tensors((args, kwargs))}
+        result = func(*args, **kwargs)
+        outputs = list(_tensors(result))
+        if outputs:
+            kind, inputs, attributes = _describe(_plain(func.__name__), args, kwargs)
+            named = {
+                role: tuple(before[id(tensor)] or self.name(tensor) for tensor in tensors)
+                for role, tensors in inputs.items()
+            }
+            if kind == "attention":  # two products, as Paddle's programs write it
+                scores = (f"{named['q'][0]}·{named['k'][0]}",)
+                pair = {"x": named["q"], "y": named["k"]}
+                self.operations.append(Operation("matmul", pair, scores, {"transpose_y": True}))
+                kind, named, attributes = "matmul", {"x": scores, "y": named["v"]}, _PLAIN_PRODUCT
+            fresh = tuple(self.new_name(tensor) for tensor in outputs)
+            self.operations.append(Operation(kind, named, fresh, attributes))
+        return result
+
+    def name(self, tensor: Tensor) -> str:
+        """Return the name of a value; one that came from nowhere is a constant."""
+        return self.names.get(id(tensor)) or self.new_name(tensor)
+
+    def new_name(self, tensor: Tensor) -> str:
+        name = f"%{len(self.values)}"
+        self.names[id(tensor)] = name
+        self.values[name] = tensor
+        return name
+
+
+Inputs = dict[str, list[Tensor]]
+
+
+def _plain(name: str) -> str:
+    """Return `add` for `add`, `add_`, `__add__`, `__radd__` and `__iadd__`."""
+    bare = name.strip("_")
+    if name.startswith("__") and bare[1:] in _OPERATORS and bare not in _OPERATORS:
+        return bare[1:]
+    return bare
+
+
+_OPERATORS = {"add", "sub", "mul", "truediv", "matmul"}
+_SAME = {"mul": "multiply", "sub": "subtract", "div": "divide", "truediv": "divide"}
+_SAME |= {"bmm": "matmul", "cat": "concat"}
+_PLAIN_PRODUCT = {"transpose_y": False}
+
+
+def _describe(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[str, Inputs, dict[str, Any]]:
+    """Return the kind, the operands by role and the settings of a call."""
+    describe = _LAYERS.get(name)
+    if describe:
+        return describe(*args, **kwargs)
+    operands = list(_tensors((args, kwargs)))
+    if name in ("matmul", "bmm") and len(operands) == 2:
+        return "matmul", {"x": operands[:1], "y": operands[1:]}, _PLAIN_PRODUCT
+    return _SAME.get(name, name), {str(i): [t] for i, t in enumerate(operands)}, {}
+
+
+def _given(**roles: Tensor | None) -> Inputs:
+    return {role: [tensor] for role, tensor in roles.items() if tensor is not None}
+
+
+def _pair(value: Any) -> tuple[int, ...]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[str, Inputs, dict[str, Any]]:
+    return (
+        "conv2d",
+        _given(x=input, weight=weight, bias=bias),
+        {
+            "strides": _pair(stride),
+            "paddings": _pair(padding),
+            "dilations": _pair(dilation),
+            "groups": groups,
+        },
+    )
+
+
+def _conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,  # noqa: ARG001
+    groups: int = 1,
+    dilation: Any = 1,
+) -> tuple[str, Inputs, dict[str, Any]]:
+    _, inputs, settings = _conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return "conv2d_transpose", inputs, settings
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,  # noqa: ARG001
+    momentum: float = 0.1,  # noqa: ARG001
+    eps: float = 1e-5,
+) -> tuple[str, Inputs, dict[str, Any]]:
+    inputs = _given(x=input, scale=weight, bias=bias, mean=running_mean, variance=running_var)
+    return "batch_norm", inputs, {"epsilon": eps}
+
+
+def _layer_norm(
+    input: Tensor,
+    normalized_shape: Any,  # noqa: ARG001
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[str, Inputs, dict[str, Any]]:
+    return "layer_norm", _given(x=input, scale=weight, bias=bias), {"epsilon": eps}
+
+
+def _linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[str, Inputs, dict[str, Any]]:
+    return "matmul", _given(x=input, y=weight, bias=bias), {"transpose_y": True}
+
+
+def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Any:
+    return "embedding", _given(x=input, weight=weight), {}
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
+    return "attention", _given(q=query, k=key, v=value), {}
+
+
+def _recurrent(mode: str) -> Callable[..., tuple[str, Inputs, dict[str, Any]]]:
+    def describe(
+        input: Tensor, _state: Any, weights: list[Tensor], *_: Any
+    ) -> tuple[str, Inputs, dict[str, Any]]:
+        # Paddle lists the matrices of all layers and directions, then the biases.
+        matrices = [tensor for tensor in weights if tensor.dim() == 2]
+        biases = [tensor for tensor in weights if tensor.dim() == 1]
+        return "rnn", {"x": [input], "weights": [*matrices, *biases]}, {"mode": mode}
+
+    return describe
+
+
+_LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
+    "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "linear": _linear,
+    "embedding": _embedding,
+    "scaled_dot_product_attention": _attention,
+    "lstm": _recurrent("LSTM"),
+    "gru": _recurrent("GRU"),
+}
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)

@@ -1,0 +1,87 @@
+"""Inputs that make a network speak: rendered pages and text lines, the same for every run.
+
+A trained detector answers noise with zeros, and zeros agree with zeros; text makes it answer. The
+letters come from OpenCV's own fonts, so that no font file is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+WORDS = (
+    "Invoice 2024-11-23", "TOTAL: 1,284.50", "parity", "Optical character recognition",
+    "left", "No. 7 / B", "convert & prove", "W x H = 48 x 320", "quick brown fox", "READ ME",
+)  # fmt: skip
+
+
+def page(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return a page of text lines, (height, width, 3) uint8 BGR."""
+    import cv2
+
+    random = np.random.default_rng(seed)
+    image = np.full((height, width, 3), random.integers(200, 256, 3), np.uint8)
+    top = 12
+    while top < height - 8:
+        scale = float(random.uniform(0.6, 1.4))
+        text = str(random.choice(WORDS))
+        colour = tuple(int(c) for c in random.integers(0, 110, 3))
+        (_, line), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 2)
+        left = int(random.integers(4, max(5, width // 3)))
+        cv2.putText(
+            image, text, (left, top + line), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 2,
+            cv2.LINE_AA,
+        )  # fmt: skip
+        top += line + int(random.integers(14, 26))
+    return _grainy(image, random)
+
+
+def line(height: int, width: int, seed: int = 0, upside_down: bool = False) -> np.ndarray:
+    """Return one line of text that fills the image, (height, width, 3) uint8 BGR."""
+    import cv2
+
+    random = np.random.default_rng(seed)
+    text = ""
+    scale = height / 40
+    while cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 2)[0][0] < width * 0.7:
+        text = f"{text} {random.choice(WORDS)}".strip()
+    image = np.full((height, width, 3), random.integers(190, 256, 3), np.uint8)
+    cv2.putText(
+        image, text, (6, int(height * 0.75)), cv2.FONT_HERSHEY_SIMPLEX, scale, (40, 30, 20), 2,
+        cv2.LINE_AA,
+    )  # fmt: skip
+    if upside_down:
+        image = image[::-1, ::-1]
+    return _grainy(image, random)
+
+
+def batches(
+    kind: str,
+    sizes: Sequence[Sequence[int]],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> list[np.ndarray]:
+    """Return one normalised batch for each (height, width), (N, 3, H, W) float32.
+
+    Args:
+        kind: `page` (one page a batch) or `line` (two lines, one of them upside down).
+        sizes: heights and widths in pixels.
+        mean: of each channel, of values in 0..1.
+        std: of each channel.
+    """
+    made = []
+    for seed, (height, width) in enumerate(sizes):
+        if kind == "page":
+            images = [page(height, width, seed)]
+        else:
+            images = [line(height, width, seed), line(height, width, seed + 100, upside_down=True)]
+        array = np.stack(images).astype(np.float32) / np.float32(255)
+        array = (array - np.float32(mean)) / np.float32(std)
+        made.append(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    return made
+
+
+def _grainy(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    noise = random.normal(0, 6, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)

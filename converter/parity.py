@@ -1,0 +1,215 @@
+"""Comparing what Paddle and PyTorch computed, and the report of it.
+
+The measure is max|difference| / max|reference|, on logits wherever they can be had: a softmax sums
+to one and a sigmoid saturates whatever the weights, so probabilities alone prove little. Honest
+conversions stay below 2e-5; the smallest wrong hyper-parameter that shows in numbers gives 2e-4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from torch import nn
+
+from converter.errors import ParityError
+
+LIMIT = 1e-4
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One array of the reference against ours.
+
+    `difference` is max|difference| / max|reference|; `where` is the index of the largest
+    difference. `fault` is empty if the comparison passed, else says why not.
+    """
+
+    probe: str
+    input_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+    difference: float
+    largest: float
+    limit: float
+    where: tuple[int, ...] = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The outcome of a proof; `seconds` is the time that the check took."""
+
+    reference: str
+    comparisons: tuple[Comparison, ...]
+    first_difference: str = ""
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether anything was compared and nothing is at fault."""
+        return bool(self.comparisons) and not any(c.fault for c in self.comparisons)
+
+    @property
+    def worst(self) -> Comparison:
+        """The comparison that failed first, else the one nearest to its limit."""
+        failed = [comparison for comparison in self.comparisons if comparison.fault]
+        return failed[0] if failed else max(self.comparisons, key=lambda c: c.difference / c.limit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as it stands in the artefact's JSON."""
+        return {
+            "status": "passed" if self.passed else "failed",
+            "reference": self.reference,
+            "worst_difference": self.worst.difference,
+            "worst_probe": self.worst.probe,
+            "first_difference": self.first_difference or None,
+            "seconds": round(self.seconds, 3),
+            "versions": dict(self.versions),
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+        }
+
+
+class Reference(Protocol):
+    """Something independent of our networks that knows what they should compute."""
+
+    kind: str
+
+    def compare(self, network: nn.Module, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Run both sides on `batch`, (N, C, H, W) float32, and compare."""
+        ...
+
+    def first_difference(self, network: nn.Module, batch: np.ndarray, limit: float) -> str:
+        """Return the first layer whose output differs, with both sides' numbers, or ""."""
+        ...
+
+
+def check(
+    reference: Reference,
+    network: nn.Module,
+    batches: Sequence[np.ndarray],
+    *,
+    limit: float = LIMIT,
+    versions: Mapping[str, str] | None = None,
+) -> ParityReport:
+    """Compare `network` with `reference` on every batch and return the report, passed or not."""
+    import time
+
+    start = time.perf_counter()
+    comparisons: list[Comparison] = []
+    first = ""
+    for batch in batches:
+        found = reference.compare(network, batch, limit)
+        comparisons += found
+        if not first and any(comparison.fault for comparison in found):
+            first = reference.first_difference(network, batch, limit)
+    seconds = time.perf_counter() - start
+    return ParityReport(reference.kind, tuple(comparisons), first, seconds, versions or {})
+
+
+def require(report: ParityReport) -> None:
+    """Raise ParityError, with the layer to look at, unless the report passed."""
+    if report.passed:
+        return
+    if not report.comparisons:
+        raise ParityError("the reference compared nothing", report)
+    worst = report.worst
+    where = f"\nthe first layer that differs is {report.first_difference}"
+    raise ParityError(
+        f"Paddle and PyTorch disagree at {worst.probe} for an input of {worst.input_shape}: "
+        f"{worst.fault}{where if report.first_difference else ''}\nNothing was written.",
+        report,
+    )
+
+
+def compare(
+    probe: str,
+    expected: np.ndarray,
+    actual: np.ndarray,
+    *,
+    input_shape: tuple[int, ...],
+    limit: float = LIMIT,
+) -> Comparison:
+    """Compare two arrays; NaN, infinity, a constant reference and another shape are faults."""
+
+    def outcome(difference: float, where: tuple[int, ...] = (), fault: str = "") -> Comparison:
+        return Comparison(
+            probe, input_shape, tuple(expected.shape), difference, largest, limit, where, fault
+        )
+
+    largest = float(np.abs(expected).max(initial=0.0)) if np.isfinite(expected).all() else np.inf
+    if expected.shape != actual.shape:
+        return outcome(np.inf, fault=f"Paddle gives {expected.shape}, PyTorch {actual.shape}")
+    if not np.isfinite(expected).all():
+        return outcome(np.inf, fault="Paddle gives NaN or infinity")
+    if not np.isfinite(actual).all():
+        return outcome(np.inf, fault="PyTorch gives NaN or infinity where Paddle does not")
+    if expected.size == 0 or (expected.size > 1 and expected.min() == expected.max()):
+        return outcome(np.inf, fault="Paddle gives a constant, which proves nothing")
+    gap = np.abs(expected.astype(np.float64) - actual)
+    where = tuple(int(i) for i in np.unravel_index(gap.argmax(), gap.shape))
+    difference = float(gap.max()) / largest if largest else np.inf
+    if difference > limit:
+        return outcome(
+            difference,
+            where,
+            f"the largest difference is {difference:.2e} of the reference's maximum, at {where}; "
+            f"the limit is {limit:.0e}",
+        )
+    return outcome(difference, where)
+
+
+def compare_decisions(
+    task: str, expected: np.ndarray, actual: np.ndarray, *, input_shape: tuple[int, ...]
+) -> Comparison:
+    """Compare what is decided from the outputs: text for rec, classes for cls, boxes for det.
+
+    Args:
+        task: det, rec or cls.
+        expected: Paddle's final output; (N, 1, H, W) probabilities for det, (N, T, C) for rec,
+            (N, C) for cls.
+        actual: ours.
+        input_shape: for the report.
+    """
+    decide = _boxes if task == "det" else _classes
+    if expected.shape != actual.shape:
+        same, fault = False, f"Paddle gives {expected.shape}, PyTorch {actual.shape}"
+    else:
+        theirs, ours = decide(expected), decide(actual)
+        same = theirs == ours
+        fault = f"Paddle decides {_first_unlike(theirs, ours)}" if not same else ""
+    return Comparison(
+        f"decisions ({_DECISIONS[task]})", input_shape, expected.shape, 0.0 if same else np.inf,
+        1.0, LIMIT, (), fault,
+    )  # fmt: skip
+
+
+_DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes"}
+_DET_THRESHOLD = 0.3  # DBPostProcess's `thresh`
+
+
+def _classes(probabilities: np.ndarray) -> list[Any]:
+    return probabilities.argmax(-1).tolist()
+
+
+def _boxes(maps: np.ndarray) -> list[Any]:
+    """Return the upright boxes (x, y, width, height) of all regions above the threshold."""
+    import cv2
+
+    found = []
+    for image in maps[:, 0]:
+        mask = (image > _DET_THRESHOLD).astype(np.uint8)
+        contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
+        found.append(sorted(tuple(cv2.boundingRect(contour)) for contour in contours))
+    return found
+
+
+def _first_unlike(theirs: list[Any], ours: list[Any]) -> str:
+    item = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
+    a, b = theirs[item], ours[item]
+    if isinstance(a, list) and len(a) == len(b):
+        place = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+        return f"{a[place]} in place {place} of item {item}, PyTorch {b[place]}"
+    return f"{str(a)[:80]} for item {item}, PyTorch {str(b)[:80]}"

@@ -1,0 +1,78 @@
+"""A network of a PaddleOCR checkout as the reference: its own source, run by Paddle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from converter.errors import NoReference
+from converter.parity import Comparison, compare, compare_decisions
+from converter.reference.observe import OUTPUT, observe
+from converter.reference.session import PaddleSession
+
+
+class NetworkReference:
+    """Compares a network with the one that PaddleOCR's source builds from the same weights.
+
+    Args:
+        session: the Paddle process.
+        checkout: a folder that holds PaddleOCR's `ppocr/`.
+        architecture: what both are built from.
+        weights: the checkpoint's tensors, by Paddle's names.
+        task: det, rec or cls; tells what is decided from the output.
+
+    Raises:
+        NoReference: the folder is no checkout, or the network cannot be built or run there.
+    """
+
+    kind = "network"
+
+    def __init__(
+        self,
+        session: PaddleSession,
+        checkout: Path,
+        architecture: Mapping[str, Any],
+        weights: Mapping[str, np.ndarray],
+        task: str,
+    ) -> None:
+        if not (checkout / "ppocr/modeling/architectures/base_model.py").is_file():
+            raise NoReference(f"{checkout} is no PaddleOCR checkout: it has no ppocr/modeling")
+        self.session, self.task = session, task
+        session.load_network(checkout.resolve(), architecture, weights)
+
+    def compare(self, network: nn.Module, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Compare backbone, neck, logits, output, and what it decides."""
+        logits = str(network.logits_layer)
+        names = ["backbone", "neck", logits]
+        expected = self.session.run({"x": batch}, names)
+        actual = observe(network, batch, names)
+        labels = {logits: f"logits ({logits})"}
+        comparisons = [
+            compare(
+                labels.get(name, name), array, actual[name], input_shape=batch.shape, limit=limit
+            )
+            for name, array in expected.items()
+            if name in actual
+        ]
+        theirs, ours = expected[OUTPUT], actual[OUTPUT]
+        return [
+            *comparisons,
+            compare_decisions(self.task, theirs, ours, input_shape=batch.shape),
+        ]
+
+    def first_difference(self, network: nn.Module, batch: np.ndarray, limit: float) -> str:
+        """Return the first layer, in the order of our modules, whose output differs."""
+        names = [name for name, module in network.named_modules() if not list(module.children())]
+        expected = self.session.run({"x": batch}, names)
+        actual = observe(network, batch, names)
+        for name, ours in actual.items():
+            if name not in expected:
+                continue
+            found = compare(name, expected[name], ours, input_shape=batch.shape, limit=limit)
+            if found.fault and not found.fault.startswith("Paddle gives a constant"):
+                return f"{name}: {found.fault}"
+        return ""

@@ -1,0 +1,174 @@
+"""The exported program as the reference: Paddle's predictor runs what PaddleOCR exported."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from torch import nn
+
+from converter.graph.layers import Layer, LayerGraph, layer_graph
+from converter.graph.trace import Trace, trace
+from converter.parity import Comparison, compare, compare_decisions
+from converter.reference.session import PaddleSession
+from converter.sources.program import Program
+
+
+def program_graph(program: Program) -> LayerGraph:
+    """Return the layers of an exported program."""
+    shapes = {name: spec.shape for name, spec in program.parameters.items()}
+    inputs = [spec.name for spec in program.inputs]
+    return layer_graph(program.operations, shapes, inputs, program.outputs)
+
+
+def network_graph(traced: Trace) -> LayerGraph:
+    """Return the layers of a traced network."""
+    return layer_graph(traced.operations, traced.parameters, traced.inputs, traced.outputs)
+
+
+class ProgramReference:
+    """Compares a network with an exported program, layer by layer where they correspond.
+
+    Args:
+        session: the Paddle process.
+        program: the exported program.
+        weights: its `.pdiparams`.
+        counterparts: for each layer of the network, by its name, the program's layer.
+        task: det, rec or cls; tells what is decided from the output.
+    """
+
+    kind = "program"
+
+    def __init__(
+        self,
+        session: PaddleSession,
+        program: Program,
+        weights: Path,
+        counterparts: Mapping[str, Layer],
+        task: str,
+    ) -> None:
+        self.session, self.program, self.weights = session, program, weights
+        self.counterparts, self.task = counterparts, task
+
+    def compare(self, network: nn.Module, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Compare what leaves backbone and neck, the logits, the output, and what it decides."""
+        traced = trace(network, torch.from_numpy(batch))
+        probes = self.probes(network_graph(traced))
+        (result,) = traced.outputs
+        expected = self.run(batch, [self.counterparts[layer.name].output for layer in probes])
+        comparisons = []
+        for layer, array in zip(probes, expected, strict=False):
+            ours = traced.values[layer.output].numpy()
+            comparisons.append(
+                compare(_label(layer), array, ours, input_shape=batch.shape, limit=limit)
+            )
+        ours = traced.values[result].numpy()
+        comparisons.append(
+            compare("output", expected[-1], ours, input_shape=batch.shape, limit=limit)
+        )
+        comparisons.append(
+            compare_decisions(self.task, expected[-1], ours, input_shape=batch.shape)
+        )
+        return comparisons
+
+    def probes(self, graph: LayerGraph) -> list[Layer]:
+        """Return the layers whose output leaves the backbone, the neck or the head.
+
+        Where normalisations were folded away, a layer's output is no longer what the program's
+        gives; the logits, which nothing follows, still are.
+        """
+        results = {index for index, _ in graph.results}
+        leaving = set(results)
+        if all(layer.name in self.counterparts for layer in graph.layers) and len(
+            graph.layers
+        ) == len(self.counterparts):
+            leaving |= {
+                source
+                for layer in graph.layers
+                for source, _ in layer.sources
+                if source >= 0 and _part(graph.layers[source]) != _part(layer)
+            }
+        return [graph.layers[index] for index in sorted(leaving)]
+
+    def first_difference(self, network: nn.Module, batch: np.ndarray, limit: float) -> str:
+        """Return the first layer, in the program's order, whose output differs."""
+        traced = trace(network, torch.from_numpy(batch))
+        layers = {layer.name: layer for layer in network_graph(traced).layers}
+        pairs = [(layers[n], theirs) for n, theirs in self.counterparts.items() if n in layers]
+        if len(pairs) < len(self.counterparts):
+            return ""
+        expected = self.run(batch, [theirs.output for _, theirs in pairs])
+        for (ours, theirs), array in zip(pairs, expected, strict=False):
+            actual = traced.values[ours.output].numpy()
+            found = compare("layer", array, actual, input_shape=batch.shape, limit=limit)
+            if found.fault and not found.fault.startswith("Paddle gives a constant"):
+                return (
+                    f"{ours.kind} {_module(ours)} ({theirs.name} in the program): "
+                    f"{_numbers(array)} in Paddle, {_numbers(actual)} in PyTorch"
+                )
+        return ""
+
+    def run(self, batch: np.ndarray, values: Sequence[str]) -> list[np.ndarray]:
+        """Run the program in Paddle and return the named values, then its own output."""
+        suffix = ".pdmodel" if self.program.format == "pdmodel" else ".json"
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"probed{suffix}"
+            file.write_bytes(self.program.with_outputs([*values, *self.program.outputs]))
+            (name,) = self.session.load_program(file, self.weights)
+            outputs = self.session.run({name: batch})
+        return [outputs[str(place)] for place in range(len(outputs))]
+
+
+class PaddleProgram:
+    """An exported program as a function of arrays, for those who want Paddle's result alone.
+
+    with PaddleProgram(folder / "inference.pdmodel", folder / "inference.pdiparams") as paddle:
+        maps = paddle.run({"x": image})[0]
+
+    Raises:
+        NoReference: Paddle is not installed, or cannot run the program.
+    """
+
+    def __init__(self, program_file: Path, weights_file: Path) -> None:
+        self._session = PaddleSession()
+        try:
+            self.input_names = self._session.load_program(program_file, weights_file)
+        except BaseException:
+            self._session.close()
+            raise
+
+    def __enter__(self) -> PaddleProgram:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._session.close()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the program's outputs for float32 inputs by name."""
+        outputs = self._session.run(inputs)
+        return [outputs[str(place)] for place in range(len(outputs))]
+
+
+def _part(layer: Layer) -> str:
+    return layer.name.partition(".")[0]
+
+
+def _module(layer: Layer) -> str:
+    return layer.name.rpartition(".")[0]
+
+
+def _label(layer: Layer) -> str:
+    return f"{_part(layer)} ({_module(layer)})"
+
+
+def _numbers(array: np.ndarray) -> str:
+    return f"mean {array.mean():.6g}, std {array.std():.6g}, max {np.abs(array).max():.6g}"

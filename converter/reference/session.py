@@ -1,0 +1,125 @@
+"""A Paddle process: started early, because its import takes as long as PyTorch's, and asked later.
+
+The two frameworks' libraries clash in one process, and a crash of Paddle's must become an error
+here; so Paddle has a process of its own (`worker.py`).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from converter.errors import NoReference
+from converter.reference import worker
+
+
+class PaddleSession:
+    """A running Paddle process.
+
+    Construction returns at once; the first request waits until Paddle is imported.
+
+    Raises (every request):
+        NoReference: Paddle is not installed, died, or cannot run what it was given.
+    """
+
+    def __init__(self) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(Path(worker.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
+        self._version: str | None = None
+
+    def __enter__(self) -> PaddleSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def version(self) -> str:
+        """Paddle's version; waits until the process is up."""
+        if self._version is None:
+            self._version = str(self._receive()[0]["paddle"])
+        return self._version
+
+    def load_program(self, program: Path, weights: Path) -> list[str]:
+        """Load an exported program and return the names of its inputs."""
+        request = {"do": "program", "program": str(program), "weights": str(weights)}
+        return self._ask(request, {})[0]["inputs"]
+
+    def load_network(
+        self, checkout: Path, architecture: Mapping[str, Any], weights: Mapping[str, np.ndarray]
+    ) -> list[str]:
+        """Build a network from a PaddleOCR checkout and return the names of its inputs."""
+        request = {"do": "network", "checkout": str(checkout), "architecture": dict(architecture)}
+        return self._ask(request, weights)[0]["inputs"]
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Run what was loaded and return its outputs: a program's by their place, "0" first."""
+        return self._ask({"do": "run", "wanted": list(wanted)}, inputs)[1]
+
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.terminate()
+        self._process.wait()
+        self._stderr.close()
+
+    def _ask(
+        self, request: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        assert self.version
+        assert self._process.stdin is not None
+        try:
+            worker.send(self._process.stdin, dict(request), dict(arrays))
+        except BrokenPipeError:
+            raise self._died() from None
+        return self._receive()
+
+    def _receive(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        assert self._process.stdout is not None
+        try:
+            answer, arrays = worker.receive(self._process.stdout)
+        except EOFError:
+            raise self._died() from None
+        if answer.get("stage") == "import":
+            raise NoReference(
+                f"Paddle cannot be imported ({answer['error']}); install paddlepaddle for the "
+                "live check, or give --reference recorded or none"
+            )
+        if "error" in answer:
+            raise NoReference(f"Paddle cannot run the reference: {_brief(answer['error'])}")
+        return answer, arrays
+
+    def _died(self) -> NoReference:
+        code = self._process.wait()
+        self._stderr.seek(0)
+        said = self._stderr.read().decode(errors="replace").strip().splitlines()
+        last = f"; it said last: {said[-1].strip()}" if said else ""
+        return NoReference(f"the Paddle process ended with code {code}{last}")
+
+
+def _brief(text: str) -> str:
+    """Return what an error of Paddle's says, without its C++ stack."""
+    lines = [line.strip() for line in text.splitlines()]
+    telling = [line for line in lines if "Error:" in line or "Hint:" in line]
+    return " ".join(telling or [line for line in lines if line][:2])[:500]

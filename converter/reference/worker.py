@@ -1,0 +1,166 @@
+"""The child process in which Paddle runs. Started by `session.py`; imports Paddle, not the project.
+
+It reads requests from standard input and writes answers to what was standard output. Both are
+messages: the length of a JSON header (8 bytes, little-endian), the header, then the raw bytes of
+the arrays that the header lists under `arrays` as [name, dtype, shape].
+"""
+
+import json
+import os
+import struct
+import sys
+import types
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def send(stream: BinaryIO, header: dict[str, Any], arrays: Arrays) -> None:
+    """Write one message."""
+    listed = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
+    text = json.dumps({**header, "arrays": listed}).encode()
+    stream.write(struct.pack("<Q", len(text)) + text)
+    for array in arrays.values():
+        stream.write(np.ascontiguousarray(array).data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
+    """Read one message; EOFError where the other side is gone."""
+    header = json.loads(_exactly(stream, struct.unpack("<Q", _exactly(stream, 8))[0]))
+    arrays = {}
+    for name, dtype, shape in header.pop("arrays"):
+        data = _exactly(stream, int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64)))
+        arrays[name] = np.frombuffer(data, dtype).reshape(shape)
+    return header, arrays
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) != size:
+        raise EOFError
+    return data
+
+
+class Program:
+    """An exported inference program, run by Paddle's own predictor without any optimisation."""
+
+    def __init__(self, program: str, weights: str) -> None:
+        from paddle import inference
+
+        config = inference.Config(program, weights)
+        config.disable_gpu()
+        config.disable_mkldnn()
+        config.switch_ir_optim(False)  # fused operations would hide what is compared
+        config.disable_glog_info()
+        self.predictor = inference.create_predictor(config)
+        self.names: list[str] = self.predictor.get_input_names()
+
+    def run(self, inputs: Arrays, _wanted: list[str]) -> Arrays:
+        """Return every output, named by its place."""
+        for name, array in inputs.items():
+            handle = self.predictor.get_input_handle(name)
+            handle.reshape(array.shape)
+            handle.copy_from_cpu(np.ascontiguousarray(array))
+        self.predictor.run()
+        outputs = self.predictor.get_output_names()
+        return {
+            str(place): self.predictor.get_output_handle(name).copy_to_cpu()
+            for place, name in enumerate(outputs)
+        }
+
+
+class Network:
+    """A network of a PaddleOCR checkout, built from its own source."""
+
+    def __init__(self, checkout: str, architecture: dict[str, Any], weights: Arrays) -> None:
+        import paddle
+
+        paddle.set_device("cpu")
+        sys.path.insert(0, checkout)
+        # The package's own __init__ also imports what only training needs; base_model does not.
+        folder = types.ModuleType("ppocr.modeling.architectures")
+        folder.__path__ = [str(Path(checkout) / "ppocr/modeling/architectures")]
+        sys.modules[folder.__name__] = folder
+        from ppocr.modeling.architectures.base_model import BaseModel
+
+        self.network = BaseModel(architecture)
+        self.network.eval()
+        missing, unexpected = self.network.set_state_dict(
+            {name: paddle.to_tensor(array) for name, array in weights.items()}
+        )
+        if missing or unexpected:
+            raise ValueError(f"missing {missing[:5]}, unexpected {unexpected[:5]}")
+        self.names = ["x"]
+        self.layers = dict(self.network.named_sublayers())
+
+    def run(self, inputs: Arrays, wanted: list[str]) -> Arrays:
+        """Return the outputs of the wanted layers and, under `output`, of the network."""
+        import paddle
+
+        found: Arrays = {}
+        hooks = [
+            self.layers[name].register_forward_post_hook(
+                lambda _layer, _inputs, output, name=name: _flatten(name, output, found)
+            )
+            for name in wanted
+            if name in self.layers
+        ]
+        with paddle.no_grad():
+            output = self.network(paddle.to_tensor(inputs["x"]))
+        for hook in hooks:
+            hook.remove()
+        if isinstance(output, dict) and len(output) == 1:
+            (output,) = output.values()
+        _flatten("output", output, found)
+        return found
+
+
+def _flatten(name: str, output: Any, found: Arrays) -> None:
+    """Note the tensors of a layer's output; of one called several times, the first call counts."""
+    if isinstance(output, (list, tuple)):
+        for place, item in enumerate(output):
+            _flatten(f"{name}.{place}", item, found)
+    elif isinstance(output, dict):
+        for key, item in output.items():
+            _flatten(f"{name}.{key}", item, found)
+    elif hasattr(output, "numpy"):
+        found.setdefault(name, output.numpy())
+
+
+def main() -> None:
+    """Answer requests until the parent closes the pipe."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever Paddle prints must not get among the answers
+    sys.path.pop(0)  # this file's folder
+    subject: Program | Network | None = None
+    try:
+        import paddle
+    except ImportError as error:
+        send(answers, {"error": str(error), "stage": "import"}, {})
+        return
+    send(answers, {"paddle": paddle.__version__}, {})
+    while True:
+        try:
+            request, arrays = receive(requests)
+        except EOFError:
+            return
+        try:
+            if request["do"] == "program":
+                subject = Program(request["program"], request["weights"])
+                send(answers, {"inputs": subject.names}, {})
+            elif request["do"] == "network":
+                subject = Network(request["checkout"], request["architecture"], arrays)
+                send(answers, {"inputs": subject.names}, {})
+            else:
+                assert subject is not None
+                send(answers, {}, subject.run(arrays, request["wanted"]))
+        except Exception as error:  # whatever Paddle raises is the answer
+            send(answers, {"error": f"{type(error).__name__}: {error}", "stage": "run"}, {})
+
+
+if __name__ == "__main__":
+    main()
