@@ -13,6 +13,8 @@ form, and `folds` names its pairs (convolution, affine map after it).
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -37,20 +39,22 @@ def fuse(model: Model, form: str = "fused") -> Model:
 
     ValueError: the form is unknown, or `model` is already past it (nothing can be unfolded).
     """
+    result = copy.deepcopy(model).eval()
+    fuse_(result, form)
+    return result
+
+
+def fuse_(model: Model, form: str) -> None:
+    """`fuse` in place: `model` itself takes the form."""
     if form not in FORMS:
         raise ValueError(f"unknown form {form!r}; known: {', '.join(FORMS)}")
-    have, want = FORMS.index(model.form), FORMS.index(form)
-    if want < have:
+    steps = FORMS[FORMS.index(model.form) :]
+    if form not in steps:
         raise ValueError(f"a network in the form {model.form!r} cannot go back to {form!r}")
-    result = copy.deepcopy(model).eval()
     with torch.no_grad():
-        if have < FORMS.index("deploy") <= want:
-            _deploy(result)
-        if have < FORMS.index("fused") <= want:
-            _fold(result)
-    result.form = form
-    result.card = None
-    return result
+        for step in steps[1 : steps.index(form) + 1]:
+            STEPS[step](model)
+            model.form, model.card = step, None
 
 
 def channel_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
@@ -74,11 +78,17 @@ def folded(conv: Convolution, affine: nn.Module) -> tuple[Tensor, Tensor]:
     return weight, bias if conv.bias is None else bias + scale * conv.bias.double()
 
 
-def set_convolution(conv: Convolution, weight: Tensor, bias: Tensor) -> None:
-    """Give `conv` these values in its own precision."""
-    dtype = conv.weight.dtype
-    conv.weight = nn.Parameter(weight.to(dtype))
-    conv.bias = nn.Parameter(bias.to(dtype))
+def set_convolution(conv: Convolution, values: Callable[[], tuple[Tensor, Tensor]]) -> None:
+    """Give `conv` the weight and bias that `values` computes, in its own precision.
+
+    On the meta device, where there are no values, it only gets the bias.
+    """
+    if conv.weight.is_meta:
+        conv.bias = nn.Parameter(conv.weight.new_empty(conv.out_channels))
+        return
+    weight, bias = values()
+    conv.weight = nn.Parameter(weight.to(conv.weight.dtype))
+    conv.bias = nn.Parameter(bias.to(conv.weight.dtype))
 
 
 def _deploy(module: nn.Module) -> None:
@@ -88,10 +98,13 @@ def _deploy(module: nn.Module) -> None:
             setattr(module, name, child.deployed())
 
 
-def _fold(model: Model) -> None:
+def _fold(model: nn.Module) -> None:
     for module in list(model.modules()):
         for conv_name, affine_name in getattr(module, "folds", ()):
             conv, affine = getattr(module, conv_name), getattr(module, affine_name)
-            set_convolution(conv, *folded(conv, affine))
+            set_convolution(conv, partial(folded, conv, affine))
             rest = nn.ReLU() if isinstance(affine, BatchNormReLU) else nn.Identity()
             setattr(module, affine_name, rest)
+
+
+STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": _fold}

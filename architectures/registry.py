@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from architectures.fuse import fuse
+from architectures.fuse import fuse_
 from architectures.model import Model
 
 
@@ -93,7 +93,8 @@ def build(
             parts[part] = make(part, config["model_type"], config[part], channels)
             channels = getattr(parts[part], "out_channels", None)
     model = Model(parts, config, counts).eval()
-    return model if form == "train" else fuse(model, form)
+    fuse_(model, form)
+    return model
 
 
 def make(part: str, model_type: str, options: Mapping[str, Any], in_channels: Any) -> nn.Module:

@@ -136,18 +136,29 @@ class LearnableRepLayer(nn.Module):
 
     def deployed(self) -> nn.Module:
         """The same layer with its branches merged into one convolution."""
-        first, *others = (module for module in self.modules() if isinstance(module, ConvBNAct))
-        conv, (weight, bias) = first.conv, folded(first.conv, first.bn)
+        conv = self._branches()[0].conv  # already of the merged kernel's shape
+        set_convolution(conv, self._merged)
+        return DeployedRepLayer(conv, self.lab, self.act if self.activated else nn.Identity())
+
+    def _branches(self) -> list[ConvBNAct]:
+        """The branches with a convolution, the larger kernels first."""
+        return [module for module in self.modules() if isinstance(module, ConvBNAct)]
+
+    def _merged(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias, float64, of the convolution that computes the sum of the branches."""
+        first, *others = self._branches()
+        weight, bias = folded(first.conv, first.bn)
         for branch in others:
             kernel, shift = folded(branch.conv, branch.bn)
             border = (weight.shape[-1] - kernel.shape[-1]) // 2
             weight, bias = weight + F.pad(kernel, [border] * 4), bias + shift
         if self.identity is not None:
             scale, shift = channel_affine(self.identity)
-            same = nn.init.dirac_(torch.empty_like(weight), conv.groups)
-            weight, bias = weight + same * scale[:, None, None, None], bias + shift
-        set_convolution(conv, weight, bias)
-        return DeployedRepLayer(conv, self.lab, self.act if self.activated else nn.Identity())
+            # The identity's kernel is 1 at the centre, from each channel to itself.
+            channel, centre = torch.arange(len(weight)), weight.shape[-1] // 2
+            weight[channel, channel % weight.shape[1], centre, centre] += scale
+            bias = bias + shift
+        return weight, bias
 
 
 class LCNetV3Block(nn.Module):

@@ -62,7 +62,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, dim)` to the same shape."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         y = F.scaled_dot_product_attention(q, k, v)
         return self.proj(y.transpose(1, 2).flatten(2))
 
@@ -100,7 +100,7 @@ class Block(nn.Module):
 
 
 class EncoderWithSVTR(nn.Module):
-    """Convolutions into a narrow map, SVTR blocks, convolutions that join the result to the input."""
+    """Convolutions into a narrow map, SVTR blocks, convolutions that join it to the input."""
 
     def __init__(
         self,
