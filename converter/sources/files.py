@@ -9,9 +9,10 @@ from pathlib import Path
 from converter.errors import SourceError
 
 # What people hand over by mistake, by its first bytes.
+_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _FOREIGN = (
     (b"PK\x03\x04", "a zip file, which is how PyTorch saves; nothing needs converting"),
-    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "an old PyTorch file; nothing needs converting"),
+    (_TORCH, "an old PyTorch file; nothing needs converting"),
     (b"\x1f\x8b", "a gzip archive; name it .tar.gz to have it unpacked"),
     (b"\x89HDF\r\n", "an HDF5 file"),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
@@ -36,6 +37,12 @@ def map_file(file: Path) -> memoryview:
         raise SourceError(f"{file} does not exist.") from None
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror or error}.") from None
+
+
+def is_pickle(data: memoryview) -> bool:
+    """Tell a pickle of protocol 2 or later, but for PyTorch's old format, by its first bytes."""
+    head = bytes(data[: len(_TORCH)])
+    return head[:1] == b"\x80" and head != _TORCH
 
 
 def foreign(data: memoryview) -> str:

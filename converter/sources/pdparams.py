@@ -41,7 +41,7 @@ def read_pdparams(file: Path) -> Checkpoint:
     truncated, corrupt, foreign, or holds something else than named tensors.
     """
     data = files.map_file(file)
-    if data[:1] != b"\x80" or data[:6] == b"\x80\x02\x8a\nl\xfc":
+    if not files.is_pickle(data):
         raise SourceError(
             f"{file} is not a Paddle checkpoint: {files.foreign(data)}. "
             "Expected a .pdparams file written by paddle.save."

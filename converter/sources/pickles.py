@@ -10,6 +10,7 @@ cost of a checkpoint is its opcodes: about forty per tensor.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,8 @@ import numpy as np
 from converter.errors import SourceError, UnsafeSource
 
 _LONG_TEXT = 4096  # bytes; beyond it a string is array data (protocol 2), never a name
-_DTYPES = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16".split())
-_UNSAFE_OPCODES = frozenset(b"iocPQR\x81\x82\x83\x84\x92")  # they make objects of any class
+_DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
+_UNSAFE_OPCODES = b"ioPQ\x81\x82\x83\x84\x92"  # they make objects of any class
 
 
 class _Fault(Exception):
@@ -85,17 +86,13 @@ def _array(shape: tuple[object, ...], dtype: _Dtype, data: object, order: Any) -
     """View `data` as an array, if it has exactly the bytes that shape and dtype ask for."""
     if not isinstance(data, (bytes, memoryview)):
         raise _Fault(f"array data of type {type(data).__name__}")
-    expected = int(dtype.code[1:])
-    for length in shape:
-        if type(length) is not int or not 0 <= length < 2**48:
-            raise _Fault("an array with an impossible shape")
-        expected *= length
-    if len(data) != expected or len(shape) > 32:
+    lengths = tuple(n for n in shape if isinstance(n, int) and 0 <= n < 2**48)
+    if len(lengths) != len(shape) or len(shape) > 32:
+        raise _Fault("an array with an impossible shape")
+    expected = math.prod(lengths) * int(dtype.code[1:])
+    if len(data) != expected:
         raise _Fault(f"an array {shape} of {dtype.code} with {len(data)} bytes, not {expected}")
-    try:
-        return np.ndarray(shape, dtype.code, data, order=order)  # type: ignore[call-overload]
-    except ValueError as error:
-        raise _Fault(f"an array that NumPy refuses: {error}") from None
+    return np.frombuffer(data, dtype.code).reshape(lengths, order=order)
 
 
 def _reconstruct(*arguments: object) -> _Array:
@@ -305,11 +302,10 @@ class _Machine:
 
 
 def _refuse(machine: _Machine) -> None:
-    from pickletools import code2op
+    from pickletools import opcodes
 
     code = machine.data[machine.position - 1]
-    known = code2op.get(chr(code))
-    name = known.name if known else f"byte {code:#04x}"
+    name = next((known.name for known in opcodes if known.code == chr(code)), f"byte {code:#04x}")
     if code in _UNSAFE_OPCODES:
         raise UnsafeSource(f"the opcode {name}, which makes objects of any class")
     raise _Fault(f"{name}, which paddle.save does not write")
@@ -366,11 +362,11 @@ _OPERATIONS = _table()
 
 
 def load(data: memoryview, name: str) -> object:
-    """Return what the pickle `data` holds: dicts, lists, tuples, strings, numbers, read-only arrays.
+    """Return what the pickle `data` holds: dicts, lists, tuples, strings, numbers and arrays.
 
-    Arrays of protocols 3 and 4 are views of `data`, aligned or not as the file has it. `name` is
-    the file's, for messages. Raises `UnsafeSource` for a pickle that would make anything else, and
-    `SourceError` for one that is truncated or corrupt; both name the byte.
+    Arrays are read-only; those of protocols 3 and 4 are views of `data`, aligned or not as the file
+    has it. `name` is the file's, for messages. Raises `UnsafeSource` for a pickle that would make
+    anything else, and `SourceError` for one that is truncated or corrupt; both name the byte.
     """
     machine = _Machine(data)
     try:
@@ -385,6 +381,6 @@ def load(data: memoryview, name: str) -> object:
     except (UnicodeError, KeyError, IndexError, ValueError) as fault:
         reason = f"{type(fault).__name__}: {fault}"
     raise SourceError(
-        f"{name} is truncated or corrupt: at byte {machine.position} of {len(data)} found {reason}. "
-        "Download or save it again."
+        f"{name} is truncated or corrupt: at byte {machine.position} of {len(data)} found "
+        f"{reason}. Download or save it again."
     )

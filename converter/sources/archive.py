@@ -1,0 +1,101 @@
+"""Release archives: `.tar` and `.tar.gz`, unpacked without trusting them."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from converter.errors import SourceError, UnsafeSource
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_WANTED = (".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json")
+_WANTED_NAMES = ("__model__", "__params__")
+_MOST = 20  # times the size of a compressed archive: weights hardly shrink, a bomb does
+_MARGIN = 64 << 20  # bytes, for small archives of programs, which shrink well
+
+
+def unpack(archive: Path) -> tempfile.TemporaryDirectory[str]:
+    """Unpack the model files of `archive` into a private folder, removed with the returned object.
+
+    Every member is checked, but only Paddle's files are written. Raises `UnsafeSource` for a member
+    that is a link, a device or sparse, or that leads out of the folder, and for an archive that
+    unpacks to far more than its size; `SourceError` for one that is truncated or corrupt.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="paddle-", ignore_cleanup_errors=True)
+    try:
+        _unpack(archive, Path(folder.name))
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        folder.cleanup()
+        reason = "cannot be read" if isinstance(error, PermissionError) else "is no complete tar"
+        raise SourceError(f"{archive} {reason}: {error}. Download it again.") from None
+    except SourceError:
+        folder.cleanup()
+        raise
+    return folder
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    plain = archive
+    if archive.suffix != ".tar":
+        plain = folder / ".tar"
+        _inflate(archive, plain)
+    size = plain.stat().st_size
+    with tarfile.open(plain, "r:") as tar:
+        for member in tar:
+            path = _checked(archive, member)
+            if member.offset_data + member.size > size:
+                raise SourceError(
+                    f"{archive} is truncated: {path} needs {member.size} bytes, "
+                    f"found {max(0, size - member.offset_data)}. Download it again."
+                )
+            if member.isreg() and _wanted(path):
+                _write(tar, member, folder / path)
+    if archive.suffix != ".tar":
+        plain.unlink()
+
+
+def _inflate(archive: Path, target: Path) -> None:
+    left = archive.stat().st_size * _MOST + _MARGIN
+    with gzip.open(archive, "rb") as source, target.open("wb") as out:
+        while block := source.read(1 << 20):
+            left -= len(block)
+            if left < 0:
+                raise UnsafeSource(
+                    f"{archive} unpacks to more than {_MOST} times its size; it was not read."
+                )
+            out.write(block)
+
+
+def _checked(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
+    path = PurePosixPath(member.name)
+    fault = None
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
+        fault = "leads out of the archive"
+    elif member.issparse() or not (member.isdir() or member.isreg()):
+        fault = "is a link, a device or sparse"
+    if fault:
+        raise UnsafeSource(
+            f"{archive}: member {member.name!r} {fault}; expected files and folders only, "
+            "so nothing was unpacked."
+        )
+    return path
+
+
+def _wanted(path: PurePosixPath) -> bool:
+    """Tell model files from others, and from the `._*` files that macOS puts beside every file."""
+    if path.name.startswith("."):
+        return False
+    return path.name.endswith(_WANTED) or path.name in _WANTED_NAMES
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(member)
+    if source is None:
+        raise ValueError(f"{member.name} has no content")
+    with source, target.open("xb") as out:
+        shutil.copyfileobj(source, out, 1 << 20)

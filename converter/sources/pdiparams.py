@@ -1,0 +1,152 @@
+"""Weights of an exported program: `.pdiparams`, mapped into memory and checked byte by byte.
+
+The file is the program's persistable tensors one after the other, sorted by name and without names
+(Paddle's `save_combine`). Each: uint32 version, uint64 level-of-detail count and that many levels
+(uint64 size, data), uint32 version, int32 size of a TensorDesc, the TensorDesc, the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from converter.errors import SourceError
+from converter.sources import files, pickles, schema
+from converter.sources.program import Program, TensorSpec, read_program, spec
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported program with its weights.
+
+    `tensors` maps parameter names (`conv2d_0.w_0`) to read-only arrays: views of the mapped file,
+    possibly unaligned; bfloat16 is float32 here. `structured_names` maps parameter names to
+    structured names (`backbone.conv1.weight`) where a `.pdiparams.info` says so: a help, no more,
+    for released exports carry names of older code.
+    """
+
+    program_file: Path
+    weights_file: Path
+    program: Program
+    tensors: Mapping[str, np.ndarray]
+    structured_names: Mapping[str, str]
+
+
+def read_export(program_file: Path, weights_file: Path, info_file: Path | None = None) -> Export:
+    """Read an exported program and its weights without Paddle.
+
+    Raises `SourceError` for a file that is truncated, corrupt or foreign, or for weights that are
+    not those of the program; `UnsafeSource` for an `info_file` that would do more than hold names.
+    """
+    program = read_program(program_file)
+    return Export(
+        program_file,
+        weights_file,
+        program,
+        read_pdiparams(weights_file, program),
+        read_info(info_file) if info_file else MappingProxyType({}),
+    )
+
+
+def read_pdiparams(file: Path, program: Program) -> Mapping[str, np.ndarray]:
+    """Map the weights of `program`; every size, dtype and shape is checked before it is used."""
+    reader = _Reader(files.map_file(file), file)
+    tensors = {name: reader.tensor(program.parameters[name]) for name in sorted(program.parameters)}
+    if left := len(reader.data) - reader.position:
+        raise SourceError(
+            f"{file} goes on for {left} bytes after the program's {len(tensors)} parameters; "
+            "it belongs to another program."
+        )
+    return MappingProxyType(tensors)
+
+
+class _Reader:
+    def __init__(self, data: memoryview, file: Path) -> None:
+        self.data = data
+        self.file = file
+        self.position = 0
+        self.name = ""
+
+    def tensor(self, expected: TensorSpec) -> np.ndarray:
+        """Read the next tensor, which must be as the program describes it."""
+        self.name = expected.name
+        self._expect_zero("tensor version")
+        for _ in range(self._levels()):
+            self._take(self._number(8))
+        self._expect_zero("tensor version")
+        dtype, shape = self._description()
+        if (dtype, shape) != (expected.dtype, expected.shape):
+            raise SourceError(
+                f"{self.file}: parameter {self.name!r} is {dtype} {shape}; "
+                f"the program expects {expected.dtype} {expected.shape}. "
+                "The weights belong to another program."
+            )
+        stored = np.dtype("uint16" if dtype == "bfloat16" else dtype)
+        data = self._take(math.prod(shape) * stored.itemsize)
+        array = np.frombuffer(data, stored).reshape(shape)
+        if dtype == "bfloat16":
+            array = (array.astype(np.uint32) << 16).view(np.float32)
+            array.setflags(write=False)
+        return array
+
+    def _take(self, size: int) -> memoryview:
+        left = len(self.data) - self.position
+        if size > left:
+            raise SourceError(
+                f"{self.file} is truncated, or belongs to another program: parameter "
+                f"{self.name!r} needs {size} bytes at byte {self.position}, found {left}."
+            )
+        start = self.position
+        self.position += size
+        return self.data[start : self.position]
+
+    def _number(self, size: int) -> int:
+        return int.from_bytes(self._take(size), "little")
+
+    def _expect_zero(self, what: str) -> None:
+        if value := self._number(4):
+            raise SourceError(
+                f"{self.file}: parameter {self.name!r} has {what} {value} before byte "
+                f"{self.position}; expected 0. It is corrupt, or not a .pdiparams file: "
+                f"{files.foreign(self.data)}."
+            )
+
+    def _levels(self) -> int:
+        if (count := self._number(8)) > 8:
+            raise SourceError(
+                f"{self.file}: parameter {self.name!r} has {count} levels of detail before byte "
+                f"{self.position}; expected 0. The file is corrupt."
+            )
+        return count
+
+    def _description(self) -> tuple[str, tuple[int, ...]]:
+        from google.protobuf.message import DecodeError
+
+        raw = bytes(self._take(self._number(4)))
+        try:
+            tensor = schema.message("TensorDesc").FromString(raw)
+            found = spec(self.name, list(tensor.dims), schema.DTYPES[tensor.data_type], known=True)
+            return found.dtype, found.shape
+        except (DecodeError, KeyError, ValueError):
+            raise SourceError(
+                f"{self.file}: parameter {self.name!r} has no valid description at byte "
+                f"{self.position}; the file is corrupt."
+            ) from None
+
+
+def read_info(file: Path) -> Mapping[str, str]:
+    """Read parameter name -> structured name from a `.pdiparams.info`, itself a pickle."""
+    content = pickles.load(files.map_file(file), str(file))
+    if not isinstance(content, dict):
+        raise SourceError(f"{file} holds a {type(content).__name__}; expected a dict of names.")
+    names = {
+        parameter: entry["structured_name"]
+        for parameter, entry in content.items()
+        if isinstance(entry, dict) and isinstance(entry.get("structured_name"), str)
+    }
+    return MappingProxyType(names)

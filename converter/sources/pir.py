@@ -1,0 +1,208 @@
+"""PIR, the format of `inference.json` since Paddle 3: parsing and changing what is fetched.
+
+A value is a number (`%`), an operation has inputs (`I`), outputs (`O`) with types (`TT`) and named
+attributes (`A`); `p` defines a parameter. A list of tensors is one value, made by `builtin.combine`
+and taken apart by `builtin.split`; both vanish here. So do constants that stand for attributes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from converter.errors import SourceError
+from converter.sources import kinds
+from converter.sources.program import Operation, Program, TensorSpec, spec
+
+_DIALECTS = {"0": "builtin.", "1": "", "2": "cf.", "3": "custom.", "4": "dist."}
+
+_DTYPES = {
+    "bool": "bool", "ui8": "uint8", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
+    "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64",
+    "c64": "complex64", "c128": "complex128",
+}  # fmt: skip
+
+_NUMBERS = {"INF": float("inf"), "-INF": float("-inf"), "NAN": float("nan")}
+
+_TENSOR, _NONE = "0.t_dtensor", 0  # a type; the value that stands for an absent operand
+
+
+def parse(content: bytes, name: str) -> Program:
+    """Read the PIR program `content` of the file `name`."""
+    reader = _Reader()
+    try:
+        operations = tuple(reader.operations(_main_block(content)["ops"]))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as fault:
+        raise SourceError(
+            f"{name} is truncated or corrupt: found no complete PIR program "
+            f"({type(fault).__name__}: {fault}). Export or download it again."
+        ) from None
+    outputs = [op for op in operations if op.kind == "fetch"]
+    return Program(
+        format="pir",
+        operations=operations,
+        parameters=MappingProxyType(reader.parameters),
+        inputs=tuple(reader.inputs),
+        outputs=tuple(op.inputs["x"][0] for op in sorted(outputs, key=_column)),
+        content=content,
+    )
+
+
+def fetch(content: bytes, values: Sequence[str]) -> bytes:
+    """Return `content` with its fetch operations replaced by those of `values`."""
+    document = json.loads(content)
+    block = document["program"]["regions"][0]["blocks"][0]
+    reader = _Reader()
+    list(reader.operations(block["ops"]))
+    kept = [op for op in block["ops"] if op["#"] != "1.fetch"]
+    results = [result for op in kept for result in _results(op)]
+    types = {reader.names[r["%"]][0]: (r["%"], r["TT"]) for r in reversed(results) if r["TT"]}
+    for column, value in enumerate(values):
+        number, kind = types.get(value, (_NONE, {}))
+        if kind.get("#") != _TENSOR:
+            raise ValueError(f"the program has no tensor {value!r} in its main block")
+        kept.append(_fetch(column, number, reader.highest + 1 + column, kind))
+    block["ops"] = kept
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _main_block(content: bytes) -> Any:
+    document = json.loads(content)
+    if document["base_code"]["magic"] != "pir":
+        raise ValueError("not marked as PIR")
+    return document["program"]["regions"][0]["blocks"][0]
+
+
+def _fetch(column: int, number: int, fresh: int, kind: Any) -> dict[str, Any]:
+    def flags(name: str, value: bool) -> dict[str, Any]:
+        array = {"#": "0.a_array", "D": [{"#": "0.a_bool", "D": value}]}
+        return {"AT": array, "N": name}
+
+    return {
+        "#": "1.fetch",
+        "A": [
+            {"AT": {"#": "0.a_str", "D": f"fetch_name_{column}"}, "N": "name"},
+            {"AT": {"#": "0.a_i32", "D": column}, "N": "col"},
+        ],
+        "I": [{"%": number}],
+        "O": [{"%": fresh, "TT": kind}],
+        "OA": [flags("persistable", True), flags("stop_gradient", True)],
+    }
+
+
+def _column(operation: Operation) -> int:
+    return operation.attributes["col"]
+
+
+def _results(op: Any) -> list[Any]:
+    return [op["O"]] if op["#"] == "p" else op["O"]
+
+
+class _Reader:
+    """What is known of the values while going through the operations in order."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, tuple[str, ...]] = {_NONE: ()}  # several for a list of tensors
+        self.constants: dict[str, Any] = {}
+        self.parameters: dict[str, TensorSpec] = {}
+        self.inputs: list[TensorSpec] = []
+        self.highest = 0
+
+    def operations(self, ops: list[Any]) -> Iterator[Operation]:
+        """Yield the operations of a block, those of a loop or branch right before it."""
+        self._name_results(ops)
+        for op in ops:
+            kind, attributes = op["#"], _attributes(op)
+            if kind == "p":
+                self._parameter(op)
+            elif kind in ("1.data", "1.feed"):
+                dtype, shape = _type(op["O"][0]["TT"])
+                self.inputs.append(spec(attributes["name"], shape, dtype))
+            elif kind not in ("0.combine", "0.split"):
+                for region in op.get("regions", ()):
+                    for block in region["blocks"]:
+                        for argument, operand in zip(block["args"], op["I"][1:], strict=False):
+                            self.names[argument["#"]] = self.names[operand["%"]]
+                        yield from self.operations(block["ops"])
+                yield self._operation(op, kind, attributes)
+
+    def _name_results(self, ops: list[Any]) -> None:
+        """Name the values that the block defines; a list's elements by what takes it apart."""
+        for op in ops:
+            kind = op["#"]
+            numbers = [result["%"] for result in _results(op)]
+            self.highest = max(self.highest, *numbers, 0)
+            for number in numbers:
+                self.names.setdefault(number, (f"%{number}",))
+            if kind == "p":
+                self.names[numbers[0]] = (op["A"][3],)
+            elif kind in ("1.data", "1.feed"):
+                self.names[numbers[0]] = (_attributes(op)["name"],)
+            elif kind == "0.combine":
+                operands = [self.names[operand["%"]] for operand in op["I"]]
+                self.names[numbers[0]] = tuple(name for names in operands for name in names)
+            elif kind == "0.split":
+                whole = op["I"][0]["%"]
+                if self.names[whole] == (f"%{whole}",):
+                    self.names[whole] = tuple(f"%{number}" for number in numbers)
+                else:
+                    parts = zip(numbers, self.names[whole], strict=True)
+                    self.names |= {number: (name,) for number, name in parts}
+
+    def _parameter(self, op: Any) -> None:
+        *_, name = op["A"]
+        persistable = op["OA"][0]
+        dtype, shape = _type(op["O"]["TT"])
+        if persistable:
+            self.parameters[name] = spec(name, shape, dtype, known=True)
+
+    def _operation(self, op: Any, name: str, attributes: dict[str, Any]) -> Operation:
+        dialect, _, stem = name.partition(".")
+        kind = kinds.of_pir(_DIALECTS[dialect] + stem)
+        renamed = {**kind.defaults, **{kind.attribute(k): v for k, v in attributes.items()}}
+        inputs = {}
+        for position, operand in enumerate(op["I"]):
+            listed = position < len(kind.roles)
+            role = kind.roles[position] if listed else kinds.Role(str(position))
+            names = self.names[operand["%"]]
+            if role.foldable and len(names) == 1 and names[0] in self.constants:
+                renamed[role.name] = self.constants[names[0]]
+            elif names:
+                inputs[role.name] = names
+        outputs = tuple(n for result in op["O"] for n in self.names[result["%"]])
+        if not inputs:
+            self._constant(kind.name, outputs, renamed)
+        return Operation(kind.name, MappingProxyType(inputs), outputs, MappingProxyType(renamed))
+
+    def _constant(self, kind: str, outputs: tuple[str, ...], attributes: dict[str, Any]) -> None:
+        if kind == "full_int_array":
+            self.constants[outputs[0]] = attributes["value"]
+        elif kind == "full" and attributes["shape"] in ((), (1,)):
+            value = attributes["value"]
+            whole = attributes["dtype"].startswith("int")
+            self.constants[outputs[0]] = int(value) if whole else value
+
+
+def _type(kind: Any) -> tuple[str, list[object]]:
+    """Return dtype and shape of a tensor type."""
+    dtype, shape, *_ = kind["D"]
+    name = dtype["#"].removeprefix("0.t_")
+    return _DTYPES.get(name, name), shape
+
+
+def _attributes(op: Any) -> dict[str, Any]:
+    if op["#"] == "p":
+        return {}
+    pairs = {entry["N"]: entry["AT"] for entry in op["A"]}
+    return {k: _value(v) for k, v in pairs.items() if k not in kinds.IGNORED_ATTRIBUTES}
+
+
+def _value(attribute: Any) -> Any:
+    if "VD" in attribute:
+        return _NUMBERS[attribute["VD"]]
+    value = attribute.get("D")
+    if isinstance(value, list):
+        return tuple(_value(item) if isinstance(item, dict) else item for item in value)
+    return value

@@ -1,0 +1,150 @@
+"""ProgramDesc, the format of `.pdmodel`: parsing and changing what is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from converter.errors import SourceError
+from converter.sources import kinds, schema
+from converter.sources.program import Operation, Program, TensorSpec, spec
+
+
+def parse(content: bytes, name: str) -> Program:
+    """Read the ProgramDesc `content` of the file `name`."""
+    program = _message(content, name)
+    try:
+        specs = {text(v.name): v for v in program.blocks[0].vars}
+        parameters = {
+            key: _spec(variable, known=True)
+            for key, variable in specs.items()
+            if variable.persistable and variable.type.type == schema.DENSE_TENSOR
+        }
+        operations = list(_operations(program, 0, {0}))
+        inputs = [op for op in operations if op.kind == "data"]
+        outputs = [op for op in operations if op.kind == "fetch"]
+        return Program(
+            format="pdmodel",
+            operations=tuple(op for op in operations if op.kind != "data"),
+            parameters=MappingProxyType(parameters),
+            inputs=tuple(_spec(specs[op.outputs[0]]) for op in sorted(inputs, key=_column)),
+            outputs=tuple(op.inputs["x"][0] for op in sorted(outputs, key=_column)),
+            content=content,
+        )
+    except (KeyError, IndexError, ValueError) as fault:
+        raise SourceError(
+            f"{name} is not a program that can be followed ({type(fault).__name__}: {fault}); "
+            "it is corrupt. Export or download it again."
+        ) from None
+
+
+def fetch(content: bytes, values: Sequence[str]) -> bytes:
+    """Return `content` with its fetch operations replaced by those of `values`."""
+    program = _message(content, "the program")
+    block = program.blocks[0]
+    known = {text(variable.name) for variable in block.vars}
+    if unknown := [value for value in values if value not in known]:
+        raise ValueError(f"the program has no value {unknown[0]!r}")
+    kept = [op for op in block.ops if op.type != b"fetch"]
+    for column, value in enumerate(values):
+        operation = schema.message("OpDesc")(type=b"fetch")
+        operation.inputs.add(parameter=b"X", arguments=[value.encode()])
+        operation.outputs.add(parameter=b"Out", arguments=[b"fetch"])
+        operation.attrs.add(name=b"col", type=schema.INT, i=column)
+        kept.append(operation)
+    del block.ops[:]
+    block.ops.extend(kept)
+    return program.SerializeToString()
+
+
+def text(raw: bytes) -> str:
+    """Decode a name; what is no UTF-8 stays distinct."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _message(content: bytes, name: str) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        program = schema.message("ProgramDesc").FromString(content)
+    except DecodeError:
+        program = None
+    if program is None or not program.blocks:
+        raise SourceError(
+            f"{name} is truncated or corrupt: found no complete ProgramDesc. "
+            "Export or download it again."
+        )
+    return program
+
+
+def _spec(variable: Any, *, known: bool = False) -> TensorSpec:
+    tensor = variable.type.dense_tensor.tensor
+    dtype = schema.DTYPES.get(tensor.data_type, f"dtype {tensor.data_type}")
+    return spec(text(variable.name), list(tensor.dims), dtype, known=known)
+
+
+def _column(operation: Operation) -> int:
+    return operation.attributes["col"]
+
+
+def _operations(program: Any, block: int, entered: set[int]) -> Iterator[Operation]:
+    """Yield the operations of a block, those of a loop or branch right before it."""
+    for op in program.blocks[block].ops:
+        for attribute in op.attrs:
+            for inner in _sub_blocks(attribute):
+                if inner not in entered:
+                    entered.add(inner)
+                    yield from _operations(program, inner, entered)
+        yield _operation(op)
+
+
+def _sub_blocks(attribute: Any) -> Sequence[int]:
+    if attribute.type == schema.BLOCK:
+        return [attribute.block_idx]
+    return list(attribute.blocks_idx) if attribute.type == schema.BLOCKS else []
+
+
+def _operation(op: Any) -> Operation:
+    kind = kinds.of_desc(text(op.type))
+    slots = {text(v.parameter): tuple(map(text, v.arguments)) for v in op.inputs if v.arguments}
+    inputs = {}
+    for role in kind.roles:
+        for slot in role.slots:
+            if slot in slots:
+                inputs[role.name] = slots.pop(slot)
+    inputs |= {str(len(inputs)): arguments for arguments in slots.values()}
+    results = {text(v.parameter): tuple(map(text, v.arguments)) for v in op.outputs}
+    main = [slot for slot in kinds.MAIN_OUTPUTS if slot in results]
+    ordered = dict.fromkeys([*main, *results])
+    attributes = dict(kind.defaults)
+    for attribute in op.attrs:
+        key = text(attribute.name)
+        if key not in kinds.IGNORED_ATTRIBUTES:
+            attributes[kind.attribute(key)] = _value(attribute)
+    return Operation(
+        kind.name,
+        MappingProxyType(inputs),
+        tuple(name for slot in ordered for name in results[slot]),
+        MappingProxyType(attributes),
+    )
+
+
+def _value(attribute: Any) -> Any:
+    value = getattr(attribute, schema.ATTRIBUTE_FIELDS[attribute.type])
+    match attribute.name, value:
+        case (b"dtype" | b"in_dtype" | b"out_dtype", int()):
+            return schema.DTYPES.get(value, value)
+        case _, bytes():
+            return text(value)
+        case _, bool() | int() | float():
+            return value
+    if attribute.type == 16:
+        return _scalar(value)
+    if attribute.type == 17:
+        return tuple(map(_scalar, value))
+    return tuple(text(item) if isinstance(item, bytes) else item for item in value)
+
+
+def _scalar(scalar: Any) -> Any:
+    return getattr(scalar, schema.SCALAR_FIELDS[scalar.type])
