@@ -56,5 +56,5 @@ class MobileNetV3(nn.Module):
         self.conv2 = ConvBNAct(channels, self.out_channels, 1, act="hardswish")
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, 3, 32, W)` to `(N, out_channels, 1, W / 4)` with the default strides."""
+        """`(N, 3, 32, W)` to `(N, out_channels, 1, W / 4)` with the strides 1, 2, 2, 2."""
         return F.max_pool2d(self.conv2(self.blocks(self.conv1(x))), 2)
