@@ -86,7 +86,7 @@ class DBDecoder:
         """
         mask = (heat > self.threshold).astype(np.uint8)
         contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
-        # PaddleOCR divides in float32 but, under NumPy 2, multiplies in float64; halves round by that.
+        # PaddleOCR divides in float32 but, under NumPy 2, multiplies in float64; halves show it.
         scale = np.array([width, height], np.float64)
         boxes = []
         for contour in contours[: self.max_candidates]:

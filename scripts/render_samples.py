@@ -34,7 +34,7 @@ class Text(NamedTuple):
 
 PAGE = (
     Text("河畔图书馆", 70, 60, 72),
-    Text("Riverside Library", 470, 86, 44),
+    Text("Riverside Library", 510, 86, 42),
     Text("开放时间", 70, 200, 40),
     Text("Opening hours", 470, 204, 32),
     Text("星期一至星期五", 70, 270, 32),
