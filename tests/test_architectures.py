@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures import Model, build
+from architectures.backbones.mobilenet_v3 import ResidualUnit, Row
 from architectures.backbones.rec_lcnetv3 import LearnableRepLayer
 from architectures.layers import BatchNormReLU, LearnableAffine, SqueezeExcite, make_divisible
 from architectures.registry import TABLE, UnknownArchitecture, make
@@ -213,6 +214,17 @@ class TestTraps:
         assert LearnableRepLayer(16, 16, 3, stride=(1, 2)).identity is None
         assert LearnableRepLayer(16, 32, 3).identity is None
         assert LearnableRepLayer(16, 16, 1).conv_1x1 is None
+
+    @pytest.mark.parametrize(
+        ("stride", "channels", "shortcut"),
+        [(1, 16, True), (1, 8, False), (2, 16, False), ((1, 1), 16, False)],
+    )
+    def test_residual_unit_adds_its_input_only_at_stride_one(self, stride, channels, shortcut):
+        unit = ResidualUnit(channels, Row(3, 16, 16, True, "relu"), 1.0, stride, disable_se=False)
+        nn.init.zeros_(unit.linear_conv.conv.weight)
+        x = torch.randn(1, channels, 4, 4)
+        result = unit.eval()(x)
+        assert torch.equal(result, x if shortcut else torch.zeros_like(result))
 
     def test_batch_norm_with_relu_shows_its_activated_output(self):
         x = torch.randn(2, 3, 4, 5)
