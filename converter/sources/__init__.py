@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from converter.errors import SourceError
-from converter.sources import archive, files
+from converter.sources import files
 from converter.sources.pdiparams import Export, read_export
 from converter.sources.pdparams import Checkpoint, read_pdparams
 from converter.sources.program import Operation, Program, TensorSpec, read_program
@@ -30,6 +30,8 @@ __all__ = [
     "read_pdparams",
     "read_program",
 ]
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 # The checkpoint to take where a folder holds several; the first pattern that fits one wins.
 _CHECKPOINTS = (
@@ -85,7 +87,9 @@ def open_source(path: Path) -> Source:
         raise SourceError(f"{path} does not exist.{hint}")
     if path.is_dir():
         return _open_folder(path)
-    if path.name.endswith(archive.SUFFIXES):
+    if path.name.endswith(_ARCHIVES):
+        from converter.sources import archive
+
         folder = archive.unpack(path)
         source = replace(_open_folder(_top(Path(folder.name)), path), path=path)
         weakref.finalize(source, folder.cleanup)
@@ -96,6 +100,8 @@ def open_source(path: Path) -> Source:
         return _open(path, None, path)
     if path.suffix == ".pdiparams":
         raise SourceError(f"{path} holds weights without names; name its program or its folder.")
+    if path.suffix == ".pdopt":
+        raise SourceError(f"{path} holds an optimizer's state; name the .pdparams beside it.")
     raise SourceError(
         f"{path} is no file of Paddle's. Expected a folder, a .pdparams, .pdmodel or .json file, "
         "or a .tar."

@@ -8,10 +8,10 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from converter.errors import SourceError, UnsafeSource
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _WANTED = (".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json")
 _WANTED_NAMES = ("__model__", "__params__")
 _MOST = 20  # times the size of a compressed archive: weights hardly shrink, a bomb does
@@ -49,7 +49,7 @@ def _unpack(archive: Path, folder: Path) -> None:
             path = _checked(archive, member)
             if member.offset_data + member.size > size:
                 raise SourceError(
-                    f"{archive} is truncated: {path} needs {member.size} bytes, "
+                    f"{archive} is truncated: {member.name!r} needs {member.size} bytes, "
                     f"found {max(0, size - member.offset_data)}. Download it again."
                 )
             if member.isreg() and _wanted(path):
@@ -94,8 +94,5 @@ def _wanted(path: PurePosixPath) -> bool:
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    source = tar.extractfile(member)
-    if source is None:
-        raise ValueError(f"{member.name} has no content")
-    with source, target.open("xb") as out:
+    with cast(IO[bytes], tar.extractfile(member)) as source, target.open("xb") as out:
         shutil.copyfileobj(source, out, 1 << 20)

@@ -6,6 +6,8 @@ import hashlib
 import mmap
 from pathlib import Path
 
+import numpy as np
+
 from converter.errors import SourceError
 
 # What people hand over by mistake, by its first bytes.
@@ -57,3 +59,8 @@ def foreign(data: memoryview) -> str:
 def sha256(data: memoryview) -> str:
     """Return the SHA-256 of `data` in hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+def widen(array: np.ndarray) -> np.ndarray:
+    """Return bfloat16, which NumPy lacks and Paddle stores as uint16, as float32."""
+    return (array.astype(np.uint32) << 16).view(np.float32)

@@ -93,7 +93,8 @@ KINDS = (
         "matmul",
         "x:X y:Y",
         desc="matmul matmul_v2 mul",
-        rename="trans_x>transpose_x trans_y>transpose_y transpose_X>transpose_x transpose_Y>transpose_y",
+        rename="trans_x>transpose_x trans_y>transpose_y"
+        " transpose_X>transpose_x transpose_Y>transpose_y",
         defaults={"transpose_x": False, "transpose_y": False},
     ),
     _kind("bmm", "x:X y:Y"),
@@ -101,7 +102,8 @@ KINDS = (
     _kind("embedding", "x:Ids weight:W", desc="lookup_table_v2 lookup_table"),
     _kind(
         "rnn",
-        "x:Input state:PreState weights:WeightList length:SequenceLength dropout_state:DropoutState",
+        "x:Input state:PreState weights:WeightList length:SequenceLength"
+        " dropout_state:DropoutState",
     ),
     _kind("prelu", "x:X alpha:Alpha"),
     _kind("fc", "x:Input weight:W bias:Bias"),
@@ -175,7 +177,8 @@ KINDS = (
     _kind("slice", "x:Input starts=StartsTensor,StartsTensorList ends=EndsTensor,EndsTensorList"),
     _kind(
         "strided_slice",
-        "x:Input starts=StartsTensor,StartsTensorList ends=EndsTensor,EndsTensorList strides=StridesTensor,StridesTensorList",
+        "x:Input starts=StartsTensor,StartsTensorList ends=EndsTensor,EndsTensorList"
+        " strides=StridesTensor,StridesTensorList",
     ),
     _kind("expand", "x:X shape=Shape,expand_shapes_tensor", desc="expand expand_v2"),
     _kind("expand_as", "x:X y:Y", desc="expand_as_v2"),

@@ -90,7 +90,7 @@ class _Reader:
         data = self._take(math.prod(shape) * stored.itemsize)
         array = np.frombuffer(data, stored).reshape(shape)
         if dtype == "bfloat16":
-            array = (array.astype(np.uint32) << 16).view(np.float32)
+            array = files.widen(array)
             array.setflags(write=False)
         return array
 

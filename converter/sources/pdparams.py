@@ -88,17 +88,21 @@ def _join(file: Path, tensors: dict[str, np.ndarray], slices: object) -> None:
     for name, entry in slices.items():
         match entry:
             case {"OriginShape": tuple() as shape, "slices": list() as parts}:
-                missing = [part for part in parts if part not in tensors]
-                if missing or not parts:
-                    raise SourceError(f"{file}: slice {missing[:1]} of {name!r} is missing.")
+                found = [tensors.pop(part, None) for part in parts if isinstance(part, str)]
             case _:
                 raise SourceError(f"{file}: the entry of the sliced tensor {name!r} is malformed.")
-        whole = np.concatenate([tensors.pop(part).reshape(-1) for part in parts])
-        if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) != whole.size:
+        arrays = [array.reshape(-1) for array in found if array is not None]
+        if not arrays or len(arrays) != len(parts):
+            raise SourceError(
+                f"{file}: found {len(arrays)} of the {len(parts)} slices of {name!r}."
+            )
+        whole = np.concatenate(arrays)
+        lengths = [n for n in shape if isinstance(n, int) and n >= 0]
+        if len(lengths) != len(shape) or math.prod(lengths) != whole.size:
             raise SourceError(
                 f"{file}: the slices of {name!r} hold {whole.size} numbers; expected {shape}."
             )
-        tensors[name] = whole.reshape(shape)
+        tensors[name] = whole.reshape(lengths)
 
 
 def _widen(file: Path, tensors: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
@@ -108,7 +112,7 @@ def _widen(file: Path, tensors: dict[str, np.ndarray], size: int) -> dict[str, n
         raise SourceError(f"{file} holds more tensors than its {size} bytes can; it is corrupt.")
     for key, array in distinct.items():
         if array.dtype == np.uint16:
-            distinct[key] = (array.astype(np.uint32) << 16).view(np.float32)
+            distinct[key] = files.widen(array)
         distinct[key].setflags(write=False)
     return {name: distinct[id(array)] for name, array in tensors.items()}
 

@@ -241,9 +241,11 @@ class _Machine:
 
     def globally(self, module: object, name: object) -> None:
         """Push a name of the allow-list."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise _Fault("a name that is no text")
         full = f"{module}.{name}"
         if full not in _CALLS:
-            raise UnsafeSource(f"the name `{full[:200]}`")
+            raise UnsafeSource(f"the name `{ascii(full[:200])[1:-1]}`")
         self.stack.append(_Global(full))
 
     def call(self) -> None:

@@ -34,20 +34,20 @@ def parse(content: bytes, name: str) -> Program:
     reader = _Reader()
     try:
         operations = tuple(reader.operations(_main_block(content)["ops"]))
+        outputs = [op for op in operations if op.kind == "fetch"]
+        return Program(
+            format="pir",
+            operations=operations,
+            parameters=MappingProxyType(reader.parameters),
+            inputs=tuple(reader.inputs),
+            outputs=tuple(op.inputs["x"][0] for op in sorted(outputs, key=_column)),
+            content=content,
+        )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as fault:
         raise SourceError(
             f"{name} is truncated or corrupt: found no complete PIR program "
             f"({type(fault).__name__}: {fault}). Export or download it again."
         ) from None
-    outputs = [op for op in operations if op.kind == "fetch"]
-    return Program(
-        format="pir",
-        operations=operations,
-        parameters=MappingProxyType(reader.parameters),
-        inputs=tuple(reader.inputs),
-        outputs=tuple(op.inputs["x"][0] for op in sorted(outputs, key=_column)),
-        content=content,
-    )
 
 
 def fetch(content: bytes, values: Sequence[str]) -> bytes:
@@ -188,8 +188,7 @@ class _Reader:
 def _type(kind: Any) -> tuple[str, list[object]]:
     """Return dtype and shape of a tensor type."""
     dtype, shape, *_ = kind["D"]
-    name = dtype["#"].removeprefix("0.t_")
-    return _DTYPES.get(name, name), shape
+    return _DTYPES[dtype["#"].removeprefix("0.t_")], shape
 
 
 def _attributes(op: Any) -> dict[str, Any]:

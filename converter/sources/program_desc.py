@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +22,10 @@ def parse(content: bytes, name: str) -> Program:
             for key, variable in specs.items()
             if variable.persistable and variable.type.type == schema.DENSE_TENSOR
         }
-        operations = list(_operations(program, 0, {0}))
+        operations = [
+            replace(op, outputs=tuple(name for name in op.outputs if name not in parameters))
+            for op in _operations(program, 0, {0})  # a BatchNorm names its statistics as outputs
+        ]
         inputs = [op for op in operations if op.kind == "data"]
         outputs = [op for op in operations if op.kind == "fetch"]
         return Program(
@@ -113,7 +117,7 @@ def _operation(op: Any) -> Operation:
         for slot in role.slots:
             if slot in slots:
                 inputs[role.name] = slots.pop(slot)
-    inputs |= {str(len(inputs)): arguments for arguments in slots.values()}
+    inputs |= {str(i): names for i, names in enumerate(slots.values(), len(inputs))}
     results = {text(v.parameter): tuple(map(text, v.arguments)) for v in op.outputs}
     main = [slot for slot in kinds.MAIN_OUTPUTS if slot in results]
     ordered = dict.fromkeys([*main, *results])
