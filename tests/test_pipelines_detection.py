@@ -89,8 +89,8 @@ def test_two_rectangles_grow_by_area_over_perimeter():
 def test_boxes_are_scaled_to_the_image_and_whole():
     heat = heat_with(((240, 160), (200, 30), 0))
     same = DBDecoder()(heat, 320, 480)[0]
-    larger = DBDecoder()(heat, 960, 960)[0]
-    np.testing.assert_allclose(larger, same * [2, 3], atol=2.5)
+    larger = DBDecoder()(heat, 800, 1100)[0]
+    np.testing.assert_allclose(larger, same * [1100 / 480, 800 / 320], atol=2)
     assert (larger == larger.round()).all()
 
 
@@ -141,6 +141,7 @@ def test_smallest_side(rows, found):
     heat = np.zeros((320, 480), np.float32)
     heat[100 : 100 + rows, 50:250] = 1
     assert len(DBDecoder()(heat, 320, 480)) == found
+    assert len(DBDecoder(unclip_ratio=4)(heat, 320, 480)) == found
 
 
 def test_smallest_side_in_the_image():

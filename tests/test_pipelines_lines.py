@@ -153,21 +153,20 @@ def test_lines_upside_down_are_turned():
 @pytest.mark.parametrize("scores", [(0.11, 0.89), (0.1, 0.9), (0.95, 0.05), (0.97, 0.93)])
 def test_uncertain_or_upright_lines_stay(scores):
     line = np.random.RandomState(0).randint(0, 256, (48, 100, 3)).astype(np.uint8)
-    threshold = float(np.float32(0.9))
-    (same,) = Classifier(direction_of(scores), threshold)([line])
+    (same,) = Classifier(direction_of(scores))([line])
     np.testing.assert_array_equal(same, line)
 
 
 def test_the_right_line_of_several_is_turned():
     lines = [gradient(48, width) for width in (300, 100, 200)]
-    batches = []
+    lines[2] //= 2
 
-    def second_narrowest(batch):
-        batches.append(batch.shape)
-        return np.array([(1, 0), (0, 1), (1, 0)], np.float32)
+    def dark_is_down(batch):
+        assert batch.shape == (3, 3, 48, 192)
+        dark = batch[:, 0, 0, 90:100].max(1) < -0.7
+        return np.dstack([~dark, dark])[0].astype(np.float32)
 
-    upright = Classifier(second_narrowest)(lines)
-    assert batches == [(3, 3, 48, 192)]
+    upright = Classifier(dark_is_down)(lines)
     np.testing.assert_array_equal(upright[2], lines[2][::-1, ::-1])
     for place in (0, 1):
         np.testing.assert_array_equal(upright[place], lines[place])
