@@ -234,7 +234,7 @@ def draw(page: np.ndarray, paddle: Reading, torch: Reading, out: Path) -> list[P
     panels = [
         ("Paddle", colour_map(paddle.heat)),
         ("PyTorch", colour_map(torch.heat)),
-        (f"|difference|, brightest = {most:.1e}", colour_map(difference / (most or 1))),
+        (f"|difference|, log scale up to {most:.1e}", colour_map(logarithmic(difference))),
     ]
     pictures = {
         "page_boxes.png": montage([("Paddle orange, PyTorch blue", boxes)], page.shape[0]),
@@ -244,6 +244,14 @@ def draw(page: np.ndarray, paddle: Reading, torch: Reading, out: Path) -> list[P
         if not cv2.imwrite(str(out / name), picture):
             raise OutputError(f"{out / name} cannot be written; give another --out")
     return [out / name for name in pictures]
+
+
+def logarithmic(values: np.ndarray, decades: int = 5) -> np.ndarray:
+    """Bring the last decades below the largest of some values, none negative, to 0..1."""
+    most = values.max()
+    if not most:
+        return values
+    return 1 + np.log10(np.maximum(values / most, 10.0**-decades)) / decades
 
 
 if __name__ == "__main__":

@@ -252,6 +252,12 @@ def test_the_table_of_different_readings(demo):
     assert demo.table([], [])[-1].startswith("0 lines. The texts are identical")
 
 
+def test_small_differences_show_beside_large_ones(demo):
+    shown = demo.logarithmic(np.array([[1e-3, 1e-4, 1e-8, 1e-9, 0]]), 5)
+    np.testing.assert_allclose(shown, [[1, 0.8, 0, 0, 0]], atol=1e-9)
+    assert demo.logarithmic(np.zeros((2, 2))).max() == 0
+
+
 def test_the_demonstration_compares_and_draws(demo, tmp_path, monkeypatch):
     page = bar_page()
     ocr = read_bars()
