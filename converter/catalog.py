@@ -155,6 +155,31 @@ def parts(architecture: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def without_class_counts(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the architecture without the class counts of its head: the weights tell those."""
+    head = {k: v for k, v in (architecture["Head"] or {}).items() if k not in _CLASS_COUNTS}
+    return {**architecture, "Head": head}
+
+
+def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Return whether two architectures are one network, class counts and training aside."""
+
+    def essence(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            kept = {k: essence(v) for k, v in value.items() if k not in _TRAINING_ONLY}
+            return {key: item for key, item in kept.items() if item is not None}
+        return [essence(item) for item in value] if isinstance(value, list) else value
+
+    return essence(without_class_counts(a)) == essence(without_class_counts(b))
+
+
+_CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
+_TRAINING_ONLY = {
+    "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
+    "SARHead", "return_all_feats", "freeze_params",
+}  # fmt: skip
+
+
 def _dictionary_path(text: str, training: Path) -> Path:
     """Find the file that a training YAML names: beside it, above it, or one that is shipped."""
     path = Path(text)

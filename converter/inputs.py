@@ -77,7 +77,7 @@ def batches(
         else:
             images = [line(height, width, seed), line(height, width, seed + 100, upside_down=True)]
         array = np.stack(images).astype(np.float32) / np.float32(255)
-        array = (array - np.float32(mean)) / np.float32(std)
+        array = (array - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
         made.append(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
     return made
 

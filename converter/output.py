@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 FORMATS = {"pth": ".pth", "safetensors": ".safetensors"}
 
 
-def output_path(out: Path, format: str | None) -> tuple[Path, str]:
+def output_path(out: Path | None, format: str | None) -> tuple[Path, str]:
     """Return the file to write and its format, before any work is done.
 
     Raises:
         OutputError: the folder is missing or cannot be written to, or the name does not fit.
     """
+    if out is None:
+        raise OutputError("--out is missing: name the file to write, X.pth or X.safetensors")
     by_suffix = {suffix: name for name, suffix in FORMATS.items()}
     chosen = format or by_suffix.get(out.suffix, "pth")
     if out.suffix in by_suffix and by_suffix[out.suffix] != chosen:

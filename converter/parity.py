@@ -7,16 +7,19 @@ conversions stay below 2e-5; the smallest wrong hyper-parameter that shows in nu
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from torch import nn
 
+from architectures import Model
 from converter.errors import ParityError
 
 LIMIT = 1e-4
+INNER = 10  # inside a network the limit is ten times as wide: rounding there may still cancel out
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,15 @@ class ParityReport:
         return {
             "status": "passed" if self.passed else "failed",
             "reference": self.reference,
-            "worst_difference": self.worst.difference,
+            "worst_difference": _finite(self.worst.difference),
             "worst_probe": self.worst.probe,
             "first_difference": self.first_difference or None,
             "seconds": round(self.seconds, 3),
             "versions": dict(self.versions),
-            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "comparisons": [
+                {key: _finite(value) for key, value in asdict(comparison).items()}
+                for comparison in self.comparisons
+            ],
         }
 
 
@@ -77,26 +83,24 @@ class Reference(Protocol):
 
     kind: str
 
-    def compare(self, network: nn.Module, batch: np.ndarray, limit: float) -> list[Comparison]:
+    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Run both sides on `batch`, (N, C, H, W) float32, and compare."""
         ...
 
-    def first_difference(self, network: nn.Module, batch: np.ndarray, limit: float) -> str:
+    def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
         """Return the first layer whose output differs, with both sides' numbers, or ""."""
         ...
 
 
 def check(
     reference: Reference,
-    network: nn.Module,
+    network: Model,
     batches: Sequence[np.ndarray],
     *,
     limit: float = LIMIT,
     versions: Mapping[str, str] | None = None,
 ) -> ParityReport:
     """Compare `network` with `reference` on every batch and return the report, passed or not."""
-    import time
-
     start = time.perf_counter()
     comparisons: list[Comparison] = []
     first = ""
@@ -184,6 +188,11 @@ def compare_decisions(
         f"decisions ({_DECISIONS[task]})", input_shape, expected.shape, 0.0 if same else np.inf,
         1.0, LIMIT, (), fault,
     )  # fmt: skip
+
+
+def _finite(value: Any) -> Any:
+    """Return None for what JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes"}

@@ -98,6 +98,17 @@ def targets_of(network: nn.Module) -> dict[str, Target]:
     return targets
 
 
+def fills_of(mapping: rules.Mapping, targets: Mapping[str, Target]) -> dict[str, float]:
+    """Return the tensors that exist only in PyTorch, with the values that the mapping gives."""
+    fills = {}
+    for name, target in targets.items():
+        leaf = name.rpartition(".")[2]
+        for owner_type in target.owner_types:
+            if (key := f"{owner_type}.{leaf}") in mapping.fill:
+                fills[name] = mapping.fill[key]
+    return fills
+
+
 def signature_of(tensor: torch.Tensor | np.ndarray) -> Signature:
     """Return the signature of an array or a tensor."""
     return Signature(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
@@ -154,7 +165,8 @@ class _Resolution:
         self.finish_joins(joined)
         aliases = self.finish_aliases()
         moved = {move.target for move in self.moves}
-        fills, ties = self.fill(moved), self.tie(moved)
+        fills = {n: v for n, v in fills_of(self.mapping, self.targets).items() if n not in moved}
+        ties = self.tie(moved)
         self.check_targets(fills, ties)
         if self.faults:
             raise IncompletePlan(self.message())
@@ -296,16 +308,6 @@ class _Resolution:
             )
 
     # Step 3: what the source does not bring
-
-    def fill(self, moved: set[str]) -> dict[str, float]:
-        fills = {}
-        for name, target in self.targets.items():
-            leaf = name.rpartition(".")[2]
-            for owner_type in target.owner_types:
-                key = f"{owner_type}.{leaf}"
-                if key in self.mapping.fill and name not in moved:
-                    fills[name] = self.mapping.fill[key]
-        return fills
 
     def tie(self, moved: set[str]) -> dict[str, str]:
         ties = {}

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
+from architectures import Model
 from converter.errors import NoReference
-from converter.parity import Comparison, compare, compare_decisions
+from converter.parity import INNER, Comparison, compare, compare_decisions
 from converter.reference.observe import OUTPUT, observe
 from converter.reference.session import PaddleSession
 
@@ -44,16 +44,20 @@ class NetworkReference:
         self.session, self.task = session, task
         session.load_network(checkout.resolve(), architecture, weights)
 
-    def compare(self, network: nn.Module, batch: np.ndarray, limit: float) -> list[Comparison]:
+    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare backbone, neck, logits, output, and what it decides."""
-        logits = str(network.logits_layer)
+        logits = network.logits_layer
         names = ["backbone", "neck", logits]
         expected = self.session.run({"x": batch}, names)
         actual = observe(network, batch, names)
         labels = {logits: f"logits ({logits})"}
         comparisons = [
             compare(
-                labels.get(name, name), array, actual[name], input_shape=batch.shape, limit=limit
+                labels.get(name, name),
+                array,
+                actual[name],
+                input_shape=batch.shape,
+                limit=limit if name in (logits, OUTPUT) else INNER * limit,
             )
             for name, array in expected.items()
             if name in actual
@@ -64,7 +68,7 @@ class NetworkReference:
             compare_decisions(self.task, theirs, ours, input_shape=batch.shape),
         ]
 
-    def first_difference(self, network: nn.Module, batch: np.ndarray, limit: float) -> str:
+    def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
         """Return the first layer, in the order of our modules, whose output differs."""
         names = [name for name, module in network.named_modules() if not list(module.children())]
         expected = self.session.run({"x": batch}, names)

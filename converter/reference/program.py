@@ -9,11 +9,11 @@ from types import TracebackType
 
 import numpy as np
 import torch
-from torch import nn
 
+from architectures import Model, fuse
 from converter.graph.layers import Layer, LayerGraph, layer_graph
 from converter.graph.trace import Trace, trace
-from converter.parity import Comparison, compare, compare_decisions
+from converter.parity import INNER, Comparison, compare, compare_decisions
 from converter.reference.session import PaddleSession
 from converter.sources.program import Program
 
@@ -53,18 +53,33 @@ class ProgramReference:
     ) -> None:
         self.session, self.program, self.weights = session, program, weights
         self.counterparts, self.task = counterparts, task
+        self._loaded: tuple[str, ...] = ()
+        self._input = ""
 
-    def compare(self, network: nn.Module, batch: np.ndarray, limit: float) -> list[Comparison]:
+    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare what leaves backbone and neck, the logits, the output, and what it decides."""
         traced = trace(network, torch.from_numpy(batch))
-        probes = self.probes(network_graph(traced))
+        graph = network_graph(traced)
+        probes = self.probes(graph)
         (result,) = traced.outputs
-        expected = self.run(batch, [self.counterparts[layer.name].output for layer in probes])
+        expected = self.run(
+            batch, [self.counterparts[graph.layers[index].name].output for index in probes]
+        )
+        results = {index for index, _ in graph.results}
         comparisons = []
-        for layer, array in zip(probes, expected, strict=False):
+        for index, array in zip(probes, expected, strict=False):
+            layer = graph.layers[index]
+            final = index in results
+            label = f"{'logits' if final else _part(layer)} ({_module(layer)})"
             ours = traced.values[layer.output].numpy()
             comparisons.append(
-                compare(_label(layer), array, ours, input_shape=batch.shape, limit=limit)
+                compare(
+                    label,
+                    array,
+                    ours,
+                    input_shape=batch.shape,
+                    limit=limit if final else INNER * limit,
+                )
             )
         ours = traced.values[result].numpy()
         comparisons.append(
@@ -75,27 +90,26 @@ class ProgramReference:
         )
         return comparisons
 
-    def probes(self, graph: LayerGraph) -> list[Layer]:
-        """Return the layers whose output leaves the backbone, the neck or the head.
+    def probes(self, graph: LayerGraph) -> list[int]:
+        """Return the places of the layers whose output leaves the backbone, the neck or the head.
 
         Where normalisations were folded away, a layer's output is no longer what the program's
         gives; the logits, which nothing follows, still are.
         """
-        results = {index for index, _ in graph.results}
-        leaving = set(results)
-        if all(layer.name in self.counterparts for layer in graph.layers) and len(
-            graph.layers
-        ) == len(self.counterparts):
+        leaving = {index for index, _ in graph.results}
+        if {layer.name for layer in graph.layers} == set(self.counterparts):
             leaving |= {
                 source
                 for layer in graph.layers
                 for source, _ in layer.sources
                 if source >= 0 and _part(graph.layers[source]) != _part(layer)
             }
-        return [graph.layers[index] for index in sorted(leaving)]
+        return sorted(leaving)
 
-    def first_difference(self, network: nn.Module, batch: np.ndarray, limit: float) -> str:
+    def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
         """Return the first layer, in the program's order, whose output differs."""
+        if network.form == "train":
+            network = fuse(network, "deploy")
         traced = trace(network, torch.from_numpy(batch))
         layers = {layer.name: layer for layer in network_graph(traced).layers}
         pairs = [(layers[n], theirs) for n, theirs in self.counterparts.items() if n in layers]
@@ -114,12 +128,14 @@ class ProgramReference:
 
     def run(self, batch: np.ndarray, values: Sequence[str]) -> list[np.ndarray]:
         """Run the program in Paddle and return the named values, then its own output."""
-        suffix = ".pdmodel" if self.program.format == "pdmodel" else ".json"
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / f"probed{suffix}"
-            file.write_bytes(self.program.with_outputs([*values, *self.program.outputs]))
-            (name,) = self.session.load_program(file, self.weights)
-            outputs = self.session.run({name: batch})
+        if self._loaded != (wanted := (*values, *self.program.outputs)):
+            suffix = ".pdmodel" if self.program.format == "pdmodel" else ".json"
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / f"probed{suffix}"
+                file.write_bytes(self.program.with_outputs(wanted))
+                (self._input,) = self.session.load_program(file, self.weights)
+            self._loaded = wanted
+        outputs = self.session.run({self._input: batch})
         return [outputs[str(place)] for place in range(len(outputs))]
 
 
@@ -164,10 +180,6 @@ def _part(layer: Layer) -> str:
 
 def _module(layer: Layer) -> str:
     return layer.name.rpartition(".")[0]
-
-
-def _label(layer: Layer) -> str:
-    return f"{_part(layer)} ({_module(layer)})"
 
 
 def _numbers(array: np.ndarray) -> str:

@@ -6,6 +6,7 @@ here; so Paddle has a process of its own (`worker.py`).
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -76,12 +77,13 @@ class PaddleSession:
         return self._ask({"do": "run", "wanted": list(wanted)}, inputs)[1]
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; killed, because Paddle may hang in its own clean-up."""
+        self._process.kill()
+        self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
-        self._process.terminate()
-        self._process.wait()
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         self._stderr.close()
 
     def _ask(

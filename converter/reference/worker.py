@@ -11,14 +11,14 @@ import struct
 import sys
 import types
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
 
-def send(stream: BinaryIO, header: dict[str, Any], arrays: Arrays) -> None:
+def send(stream: IO[bytes], header: dict[str, Any], arrays: Arrays) -> None:
     """Write one message."""
     listed = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
     text = json.dumps({**header, "arrays": listed}).encode()
@@ -28,7 +28,7 @@ def send(stream: BinaryIO, header: dict[str, Any], arrays: Arrays) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
     """Read one message; EOFError where the other side is gone."""
     header = json.loads(_exactly(stream, struct.unpack("<Q", _exactly(stream, 8))[0]))
     arrays = {}
@@ -38,7 +38,7 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
     return header, arrays
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def _exactly(stream: IO[bytes], size: int) -> bytes:
     data = stream.read(size)
     if len(data) != size:
         raise EOFError

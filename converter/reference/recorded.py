@@ -1,0 +1,279 @@
+"""Records of what PaddleOCR's own networks computed, for proof without Paddle.
+
+A record is a folder with `reference.json` and `outputs.npz`: an architecture, a rule that makes
+every weight and input from its name, and what Paddle then computed: outputs, and for every layer
+its statistics and eight values. It proves an architecture and its mapping, for every checkpoint of
+that architecture.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import architectures
+from architectures.model import Model
+from converter import catalog, convert
+from converter.errors import ConverterError, SourceError
+from converter.mapping import load_mapping
+from converter.parity import LIMIT, Comparison, ParityReport, compare
+from converter.plan import Plan, Signature, resolve, targets_of
+from converter.reference.observe import OUTPUT, observe
+
+SHIPPED = (
+    Path(__file__).parent.parent / "recorded",  # in an installed package
+    Path(__file__).parent.parent.parent / "tests" / "recorded",  # in a checkout
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record, its JSON as `facts` and the arrays of its npz."""
+
+    name: str
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+    def weights(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Return the seeded weights in Paddle's names and layouts, second names included."""
+        salt = self.facts["salt"]
+        made = {
+            name: seeded_weight(salt, name, tuple(shape), exponent)
+            for name, shape, _, exponent in self.facts["parameters"]
+            if name.startswith(prefix)
+        }
+        return made | {second: made[of] for second, of in self.facts["aliases"] if of in made}
+
+    def inputs(self) -> list[np.ndarray]:
+        """Return the inputs in the order in which the network takes them."""
+        return [self._input(*row) for row in self.facts["inputs"]]
+
+    def _input(self, name: str, shape: list[int], dtype: str, rule: str) -> np.ndarray:
+        salt = self.facts["salt"]
+        if rule.startswith("stored"):
+            return self.arrays[f"input:{name}"].astype(dtype).reshape(shape)
+        if rule == "uniform(-1,1)":
+            return _generator(salt, f"input:{name}").uniform(-1, 1, shape).astype(np.float32)
+        if rule == "waves":
+            return _waves(salt, name, tuple(shape))
+        raise SourceError(f"record {self.name}: unknown rule {rule!r} for the input {name}")
+
+
+def read_record(folder: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        SourceError: a file is missing or damaged.
+    """
+    try:
+        facts = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+        with np.load(folder / "outputs.npz", allow_pickle=False) as archive:
+            arrays = dict(archive)
+        missing = {"salt", "architecture", "parameters", "inputs", "outputs", "trace"} - set(facts)
+    except (OSError, ValueError, zlib.error, TypeError) as error:
+        raise SourceError(f"{folder} is not a recorded reference: {error}") from error
+    if missing:
+        raise SourceError(f"{folder}/reference.json lacks {', '.join(sorted(missing))}")
+    return Record(folder.name, facts, arrays)
+
+
+def find_records(folder: Path, only: str = "") -> list[Path]:
+    """Return the folders of all records under `folder` whose names match `only`, sorted."""
+    found = [path.parent for path in folder.glob("*/reference.json")]
+    return sorted(path for path in found if re.search(only, path.name))
+
+
+def shipped_record(name: str) -> Record | None:
+    """Return a record that comes with the project, or None."""
+    for folder in SHIPPED:
+        if (folder / name / "reference.json").is_file():
+            return read_record(folder / name)
+    return None
+
+
+def prove(record: Record, form: str = "train", limit: float = LIMIT) -> ParityReport:
+    """Build the record's network with its weights and compare it with what Paddle computed.
+
+    Every output is compared at `limit`, and so is every layer that the network has in that form.
+
+    Raises:
+        ConverterError: no config or mapping is known for this network, or it does not fit.
+    """
+    comparisons: list[Comparison] = []
+    first = ""
+    for prefix, architecture in _networks(record.facts["architecture"]):
+        network, _ = build(record, prefix, architecture)
+        if form != "train":
+            network = architectures.fuse(network, form)
+        found, differs = _compare(record, prefix, network, limit)
+        comparisons += found
+        first = first or differs
+    return ParityReport("recorded", tuple(comparisons), first)
+
+
+def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple[Model, Plan]:
+    """Return one network of a record with its weights, and the plan that put them there."""
+    card = catalog.similar(architecture)
+    network = architectures.build(architecture)
+    weights = {name.removeprefix(prefix): a for name, a in record.weights(prefix).items()}
+    targets = targets_of(network)
+    signatures = {name: Signature(a.shape, str(a.dtype)) for name, a in weights.items()}
+    plan = resolve(load_mapping(card.mapping), signatures, targets)
+    network.load_state_dict(convert.apply(plan, weights, targets), strict=True)
+    return network.eval(), plan
+
+
+def _networks(architecture: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the prefix and the architecture of each network that a record holds."""
+    if "Models" in architecture:
+        for name, part in architecture["Models"].items():
+            yield f"{name}.", part
+    else:
+        yield "", architecture
+
+
+def _compare(
+    record: Record, prefix: str, network: Model, limit: float
+) -> tuple[list[Comparison], str]:
+    (image,) = record.inputs()
+    names = [row[0] for row in record.facts["trace"] if row[0].startswith(prefix)]
+    actual = observe(network, image, [name.removeprefix(prefix) for name in names])
+    comparisons = []
+    for path, shape, _, _, _, largest, stride in record.facts["outputs"]:
+        if "/" in path and not path.startswith(prefix.rstrip(".") + "/"):
+            continue
+        comparisons += _compare_output(record, path, shape, largest, stride, actual[OUTPUT], limit)
+    layers = []
+    for row, (name, _, _, shape) in zip(record.arrays["trace"], record.facts["trace"], strict=True):
+        ours = name.removeprefix(prefix)
+        module = _first_output(actual, ours)
+        if name.startswith(prefix) and module is not None:
+            layers.append(_compare_layer(name, row, shape, module, image.shape, limit))
+    faulty = next((layer for layer in layers if layer.fault), None)
+    logits = [layer for layer in layers if layer.probe.endswith(network.logits_layer)]
+    worst = [max(layers, key=lambda layer: layer.difference)] if layers else []
+    compared = [*comparisons, *logits, *([faulty] if faulty else worst)]
+    return compared, f"{faulty.probe}: {faulty.fault}" if faulty else ""
+
+
+def _first_output(actual: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
+    """Return what a layer gave; of several outputs (an LSTM's) the first."""
+    return actual.get(name, actual.get(f"{name}.0"))
+
+
+def _compare_output(
+    record: Record,
+    path: str,
+    shape: list[int],
+    largest: float,
+    stride: int,
+    actual: np.ndarray,
+    limit: float,
+) -> list[Comparison]:
+    image_shape = tuple(record.facts["inputs"][0][1])
+    if list(actual.shape) != shape:
+        fault = f"Paddle gives {tuple(shape)}, PyTorch {actual.shape}"
+        return [Comparison(path, image_shape, tuple(shape), math.inf, largest, limit, (), fault)]
+    sample = actual.ravel()[::stride]
+    # The sample may miss the largest value, by which the difference is measured.
+    found = [_scaled(compare(path, record.arrays[path], sample, input_shape=image_shape,
+                             limit=math.inf), largest, limit)]  # fmt: skip
+    if f"{path}@argmax" in record.arrays:
+        theirs, ours = record.arrays[f"{path}@argmax"], actual.argmax(-1)
+        same = np.array_equal(theirs.ravel(), ours.ravel())
+        fault = "" if same else f"{int((theirs.ravel() != ours.ravel()).sum())} classes differ"
+        gap = 0.0 if same else math.inf
+        found.append(Comparison(f"{path}, classes", image_shape, ours.shape, gap, 1.0, limit, (),
+                                fault))  # fmt: skip
+    return found
+
+
+def _compare_layer(
+    name: str,
+    row: np.ndarray,
+    shape: list[int],
+    actual: np.ndarray,
+    image_shape: tuple[int, ...],
+    limit: float,
+) -> Comparison:
+    """Compare one row of the trace: mean, std, largest value, then eight values."""
+    largest = float(row[2])
+    if list(actual.shape) != shape:
+        fault = f"Paddle gives {tuple(shape)}, PyTorch {actual.shape}"
+        return Comparison(name, image_shape, tuple(shape), math.inf, largest, limit, (), fault)
+    places = np.linspace(0, actual.size - 1, 8).astype(int)
+    ours = np.array([actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]])
+    found = compare(name, row, ours, input_shape=image_shape, limit=math.inf)
+    return _scaled(found, largest, limit)
+
+
+def _scaled(found: Comparison, largest: float, limit: float) -> Comparison:
+    """Return a comparison of a sample, measured by the largest value of the whole."""
+    difference = found.difference * found.largest / largest if largest else math.inf
+    fault = found.fault
+    if not fault and difference > limit:
+        fault = f"the largest difference is {difference:.2e} of the maximum, limit {limit:.0e}"
+    return Comparison(found.probe, found.input_shape, found.shape, difference, largest, limit,
+                      found.where, fault)  # fmt: skip
+
+
+def verify(folders: list[Path]) -> Iterator[tuple[str, ParityReport | ConverterError]]:
+    """Prove every record and yield its name with the report, or with what stopped it."""
+    for folder in folders:
+        try:
+            yield folder.name, prove(read_record(folder))
+        except (ConverterError, ValueError) as error:
+            stopped = error if isinstance(error, ConverterError) else SourceError(str(error))
+            yield folder.name, stopped
+
+
+def _generator(salt: int, name: str) -> np.random.RandomState:
+    return np.random.RandomState(zlib.crc32(f"{salt}:{name}".encode()) & 0xFFFFFFFF)
+
+
+def seeded_weight(salt: int, name: str, shape: tuple[int, ...], exponent: int = 0) -> np.ndarray:
+    """Return the weight that the records' rule makes of a name, times two to the exponent.
+
+    The rule keeps activations in range and statistics apart from their defaults, so that no error
+    hides behind a saturated output, a zero mean or a unit variance.
+    """
+    random, rank = _generator(salt, name), len(shape)
+    if name.endswith("_mean"):
+        array = 0.1 * random.standard_normal(shape)
+    elif name.endswith(("_variance", "_var")):
+        array = random.uniform(0.5, 1.5, shape)
+    elif rank <= 1 and name.endswith(("weight", "scale", "gamma")):
+        array = random.uniform(0.8, 1.2, shape)
+    elif rank <= 1:
+        array = 0.05 * random.standard_normal(shape)
+    elif rank == 2 and ("weight_ih" in name or "weight_hh" in name):
+        array = random.standard_normal(shape) * math.sqrt(3 / shape[0])
+    elif rank == 2 and "emb" in name.lower():
+        array = 0.25 * random.standard_normal(shape)
+    elif rank == 2:
+        array = random.standard_normal(shape) * math.sqrt(1 / shape[0])
+        array = array - array.mean(0) if shape[0] > 8 else array
+    elif shape[0] == 1 and re.search("pos|token|emb|query", name.lower()):
+        array = 0.5 * random.standard_normal(shape)
+    else:
+        array = random.standard_normal(shape) * math.sqrt(1.5 / np.prod(shape[1:]))
+        if shape[1] > 1:
+            array = array - array.mean(tuple(range(1, rank)), keepdims=True)
+    return np.asarray(array).astype(np.float32) * np.float32(2.0) ** exponent
+
+
+def _waves(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a smooth image."""
+    random, (count, channels, height, width) = _generator(salt, f"input:{name}"), shape
+    fx, fy, phase = random.uniform(-4, 4, (3, count, channels, 8, 1, 1))
+    y, x = np.mgrid[0:height, 0:width]
+    waves = np.sin(2 * np.pi * (fx * x / width + fy * y / height + phase)).mean(2)
+    return waves.astype(np.float32) * np.float32(2)

@@ -1,0 +1,371 @@
+"""One conversion, from Paddle's files to the artefact: the order in which everything happens.
+
+    read -> plan -> convert -> prove -> write
+
+Paddle, where it is needed, starts as soon as the files were read, and is imported in its own
+process while PyTorch is imported in this one.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter import __version__, catalog
+from converter.catalog import ModelCard
+from converter.dictionary import read_dictionary
+from converter.errors import AlignmentError, ConfigError, NoReference, PlanError
+from converter.output import output_path, write_artefact
+from converter.reference.session import PaddleSession
+from converter.sources import Source, open_source
+
+if TYPE_CHECKING:
+    from architectures import Model
+    from converter.align import Alignment
+    from converter.parity import ParityReport, Reference
+    from converter.plan import Plan
+
+REFERENCES = ("auto", "program", "network", "recorded", "none")
+STAGES = ("read", "plan", "convert", "prove", "write")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for; the fields are the options of the command line."""
+
+    name: str
+    paddle_dir: Path
+    out: Path | None
+    config: Path | None = None
+    dictionary: Path | None = None
+    format: str | None = None
+    fuse: bool = False
+    reference: str = "auto"
+    paddleocr: Path | None = None
+    tolerance: float = 1e-4
+    plan_only: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a conversion did. `report` is None where no reference was wanted."""
+
+    card: ModelCard
+    plan: Plan
+    written: Path | None = None
+    size: int = 0
+    report: ParityReport | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network with its weights, and how they came there."""
+
+    network: Model
+    plan: Plan
+    alignment: Alignment | None = None
+
+
+def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Convert, prove and write one model; `stage` is called with each of STAGES as it begins.
+
+    Raises:
+        ConverterError: whatever stopped it; nothing was written then.
+    """
+    stage("read")
+    card = _card(request)
+    out = None if request.plan_only else output_path(request.out, request.format)
+    with ExitStack() as stack:
+        source = open_source(request.paddle_dir)
+        kind = _reference_kind(request, source)
+        session = None
+        if kind in ("program", "network") and not request.plan_only:
+            session = stack.enter_context(PaddleSession())
+        conversion = _Conversion(request, card, source, kind, session)
+        stage("plan")
+        candidates = conversion.candidates()
+        candidate = next(candidates)
+        if out is None:
+            return Outcome(card, candidate.plan)
+        stage("convert")
+        candidate = conversion.settle(candidate, candidates)
+        network = conversion.finish(candidate.network)
+        stage("prove")
+        report = conversion.prove(network, candidate)
+        stage("write")
+        described = conversion.describe(network, candidate.plan, report)
+        size = write_artefact(*out, network.state_dict(), described)
+        return Outcome(card, candidate.plan, out[0], size, report)
+
+
+def _card(request: Request) -> ModelCard:
+    if request.config is not None:
+        card = catalog.custom_card(request.name, request.config)
+    else:
+        card = catalog.card(request.name)
+    if request.dictionary is None:
+        return card
+    if card.task != "rec":
+        raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
+    space = card.dictionary is not None and card.dictionary.characters[-1] == " "
+    return replace(card, dictionary=read_dictionary(request.dictionary, space))
+
+
+def _reference_kind(request: Request, source: Source) -> str:
+    """Return the reference that will be used; NoReference where the wanted one is not there."""
+    checkout, wanted = request.paddleocr, request.reference
+    if wanted == "auto":
+        if source.export is not None:
+            return "program"
+        return "network" if checkout is not None else "recorded"
+    if wanted == "program" and source.export is None:
+        raise NoReference(
+            f"{source.path} holds no exported program (inference.pdmodel or inference.json)"
+        )
+    if wanted == "network" and checkout is None:
+        raise NoReference("give the PaddleOCR checkout with --paddleocr or $PADDLEOCR")
+    if wanted == "network" and source.checkpoint is None:
+        raise NoReference(f"{source.path} holds no checkpoint that PaddleOCR's network could load")
+    return wanted
+
+
+class _Conversion:
+    """The steps after reading. They import PyTorch, while Paddle starts in its own process."""
+
+    def __init__(
+        self,
+        request: Request,
+        card: ModelCard,
+        source: Source,
+        reference: str,
+        session: PaddleSession | None,
+    ) -> None:
+        self.request, self.card, self.source = request, card, source
+        self.reference, self.session = reference, session
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield the networks that the files may stand for: one, or those that data flow allows.
+
+        They share one module: the next candidate's weights replace those of the one before.
+        """
+        if self.source.checkpoint is not None:
+            yield self.from_names(self.source.checkpoint.tensors)
+        else:
+            yield from self.from_program()
+
+    def from_names(self, tensors: Mapping[str, np.ndarray]) -> Candidate:
+        """Return the network of a checkpoint, in the training form."""
+        import architectures
+        from converter import convert
+        from converter.mapping import load_mapping
+        from converter.plan import resolve, signature_of, targets_of
+
+        mapping = load_mapping(self.card.mapping)
+        prefixes = (mapping.select.prefix, "") if mapping.select else ("",)
+        counts = {}
+        for count, name in self.card.class_counts.items():
+            found = next((tensors[p + name] for p in prefixes if p + name in tensors), None)
+            if found is None:
+                raise PlanError(
+                    f"the checkpoint has no {name}, whose length is the number of classes; it has "
+                    f"{', '.join(list(tensors)[-3:])}, ...; are these weights of {self.card.name}?"
+                )
+            counts[count] = found.shape[0]
+        self.check_labels(counts)
+        architecture = catalog.without_class_counts(self.card.architecture)
+        network = architectures.build(architecture, class_counts=counts)
+        targets = targets_of(network)
+        signatures = {name: signature_of(array) for name, array in tensors.items()}
+        plan = resolve(mapping, signatures, targets)
+        network.load_state_dict(convert.apply(plan, tensors, targets), strict=True, assign=True)
+        return Candidate(network, plan)
+
+    def from_program(self) -> Iterator[Candidate]:
+        """Yield the networks of an export, in the deploy form."""
+        import architectures
+        from converter import convert
+        from converter.align import align
+        from converter.mapping import load_mapping
+        from converter.plan import fills_of, targets_of
+        from converter.reference.program import program_graph
+
+        export = self.source.export
+        assert export is not None
+        graph = program_graph(export.program)
+        counts = {}
+        if self.card.class_counts:
+            last = [graph.layers[i] for i, _ in graph.results if i >= 0]
+            if len(last) != 1 or "width" not in last[0].settings:
+                raise AlignmentError(
+                    f"the program does not end in one layer that scores classes; is this an "
+                    f"export of {self.card.name}?"
+                )
+            counts = dict.fromkeys(self.card.class_counts, int(last[0].settings["width"]))
+        self.check_labels(counts)
+        architecture = catalog.without_class_counts(self.card.architecture)
+        network = architectures.build(architecture, class_counts=counts, form="deploy")
+        targets = targets_of(network)
+        fills = fills_of(load_mapping(self.card.mapping), targets)
+        for alignment in align(graph, self.graph_of(network)):
+            plan = alignment.plan(targets, fills)
+            state = convert.apply(plan, export.tensors, targets)
+            network.load_state_dict(state, strict=True, assign=True)
+            yield Candidate(network, plan, alignment)
+
+    def graph_of(self, network: Model) -> Any:
+        """Return the layers of a network, traced on the smallest input that it takes."""
+        import torch
+
+        from converter.graph.trace import trace
+        from converter.reference.program import network_graph
+
+        size = (self.card.input.get("height", 64), self.card.input.get("width", 64))
+        return network_graph(trace(network, torch.zeros(1, self.card.input["channels"], *size)))
+
+    def check_labels(self, counts: Mapping[str, int]) -> None:
+        """Raise ConfigError where dictionary or labels do not fit the number of classes."""
+        card = self.card
+        if card.dictionary is not None and "ctc" in counts:
+            card.dictionary.check(counts["ctc"])
+        if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
+            raise ConfigError(
+                f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"
+            )
+
+    def settle(self, candidate: Candidate, others: Iterator[Candidate]) -> Candidate:
+        """Return the candidate that a live check chooses; the first where there is no choice."""
+        if candidate.alignment is None or not candidate.alignment.interchangeable:
+            return candidate
+        groups = "\n".join(f"  {', '.join(group)}" for group in candidate.alignment.interchangeable)
+        if self.session is None:
+            raise AlignmentError(
+                f"data flow cannot tell these layers apart\n{groups}\n"
+                "A live check can: convert with --reference program."
+            )
+        tried = 0
+        for choice in chain([candidate], others):
+            tried += 1
+            if self.check(choice.network, choice).passed:
+                return choice
+        raise AlignmentError(
+            f"data flow cannot tell these layers apart\n{groups}\n"
+            f"and none of the {tried} pairings tried gives what Paddle computes."
+        )
+
+    def finish(self, network: Model) -> Model:
+        """Return the network in the form that is written."""
+        import architectures
+
+        return architectures.fuse(network) if self.request.fuse else network
+
+    def prove(self, network: Model, candidate: Candidate) -> ParityReport | None:
+        """Return the report of the check, passed, or None where none was wanted."""
+        if self.reference == "none":
+            return None
+        from converter import parity
+
+        report = self.check(network, candidate)
+        parity.require(report)
+        return report
+
+    def check(self, network: Model, candidate: Candidate) -> ParityReport:
+        """Compare a network with the reference."""
+        from converter import inputs, parity
+
+        if self.reference == "recorded":
+            return replace(self.recorded(network.form), versions=self.versions())
+        proof, scale = self.card.proof, self.card.input
+        batches = inputs.batches(proof.kind, proof.sizes, scale["mean"], scale["std"])
+        return parity.check(
+            self.live_reference(candidate),
+            network,
+            batches,
+            limit=self.request.tolerance,
+            versions=self.versions(),
+        )
+
+    def recorded(self, form: str) -> ParityReport:
+        """Prove the architecture by the record that comes with the project."""
+        from converter.reference import recorded
+
+        card = self.card
+        record = recorded.shipped_record(card.recorded)
+        if record is None or not catalog.same_network(
+            record.facts["architecture"], card.architecture
+        ):
+            raise NoReference(
+                f"nothing to compare {card.name} with: there is no exported program beside the "
+                "weights, no PaddleOCR checkout (--paddleocr), and no record of this very "
+                "network. Give one of them, or --reference none for weights marked UNVERIFIED."
+            )
+        return recorded.prove(record, form, self.request.tolerance)
+
+    def live_reference(self, candidate: Candidate) -> Reference:
+        """Return the reference that runs in Paddle."""
+        assert self.session is not None
+        if self.reference == "network":
+            from converter.reference.network import NetworkReference
+
+            assert self.request.paddleocr is not None
+            assert self.source.checkpoint is not None
+            return NetworkReference(
+                self.session,
+                self.request.paddleocr,
+                candidate.network.architecture,
+                self.source.checkpoint.tensors,
+                self.card.task,
+            )
+        import architectures
+        from converter.align import align
+        from converter.reference.program import ProgramReference, program_graph
+
+        export = self.source.export
+        assert export is not None
+        alignment = candidate.alignment
+        if alignment is None:  # the names came from a checkpoint beside the program
+            deployed = architectures.fuse(candidate.network, "deploy")
+            alignment = next(align(program_graph(export.program), self.graph_of(deployed)))
+        counterparts = {ours.name: theirs for theirs, ours in alignment.pairs}
+        return ProgramReference(
+            self.session, export.program, export.weights_file, counterparts, self.card.task
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of all that took part."""
+        import torch
+
+        versions = {
+            "converter": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+        }
+        return versions | ({"paddle": self.session.version} if self.session else {})
+
+    def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
+        """Return the artefact's JSON, all but the entry of the weights file."""
+        card = self.card
+        return {
+            "format": 1,
+            "name": card.name,
+            "task": card.task,
+            "release": card.release,
+            "status": "VERIFIED" if report else "UNVERIFIED",
+            "architecture": network.architecture,
+            "class_counts": network.class_counts,
+            "form": network.form,
+            "input": dict(card.input),
+            "dictionary": card.dictionary.to_dict() if card.dictionary else None,
+            "labels": list(card.labels),
+            "source": {"files": dict(self.source.files)},
+            "counts": plan.counts(),
+            "parity": report.to_dict() if report else None,
+            "versions": self.versions(),
+        }
