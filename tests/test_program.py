@@ -268,6 +268,7 @@ def test_pir_lists_and_constants_vanish():
     assert (relu.kind, dict(relu.inputs)) == ("relu", {"x": ("%32",)})
     assert dict(resize.inputs) == {"x": ("%22",)}
     assert (other.kind, dict(other.inputs)) == ("dist.reshard", {"0": ("%22",)})
+    assert parse(program.with_outputs(["%33", "%32"])).outputs == ("%33", "%32")
 
 
 def test_pir_computed_operands_stay():
@@ -315,6 +316,12 @@ def test_pir_lists_are_no_outputs():
     program = parse_pir(pir_operation("1.meshgrid", [22], {30: LIST}))
     with pytest.raises(ValueError, match="no tensor '%30'"):
         program.with_outputs(["%30"])
+
+
+def test_pir_absent_results():
+    program = parse_pir(pir_operation("1.batch", [22], {30: ROW, 0: {"#": "NULL"}}))
+    assert program.operations[2].outputs == ("%30",)
+    assert parse(program.with_outputs(["%30"])).outputs == ("%30",)
 
 
 def test_pir_parameters_that_are_not_stored():

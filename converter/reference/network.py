@@ -57,7 +57,7 @@ class NetworkReference:
                 array,
                 actual[name],
                 input_shape=batch.shape,
-                limit=limit if name in (logits, OUTPUT) else INNER * limit,
+                limit=limit if name == logits else INNER * limit,
             )
             for name, array in expected.items()
             if name in actual

@@ -83,7 +83,7 @@ class ProgramReference:
             )
         ours = traced.values[result].numpy()
         comparisons.append(
-            compare("output", expected[-1], ours, input_shape=batch.shape, limit=limit)
+            compare("output", expected[-1], ours, input_shape=batch.shape, limit=INNER * limit)
         )
         comparisons.append(
             compare_decisions(self.task, expected[-1], ours, input_shape=batch.shape)

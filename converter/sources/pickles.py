@@ -284,6 +284,8 @@ class _Machine:
     def pop_two(self) -> list[Any]:
         """Pop a key and a value."""
         items = self.stack[-2:]
+        if len(items) != 2:
+            raise _Fault("a pair of items where there is none")
         del self.stack[-2:]
         return items
 

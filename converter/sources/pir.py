@@ -26,7 +26,7 @@ _DTYPES = {
 
 _NUMBERS = {"INF": float("inf"), "-INF": float("-inf"), "NAN": float("nan")}
 
-_TENSOR, _NONE = "0.t_dtensor", 0  # a type; the value that stands for an absent operand
+_NONE = 0  # the value that stands for an absent operand or result
 
 
 def parse(content: bytes, name: str) -> Program:
@@ -58,11 +58,16 @@ def fetch(content: bytes, values: Sequence[str]) -> bytes:
     list(reader.operations(block["ops"]))
     kept = [op for op in block["ops"] if op["#"] != "1.fetch"]
     results = [result for op in kept for result in _results(op)]
-    types = {reader.names[r["%"]][0]: (r["%"], r["TT"]) for r in reversed(results) if r["TT"]}
+    types = {
+        name: (result["%"], result["TT"])
+        for result in reversed(results)
+        if _is_tensor(result.get("TT"))
+        for name in reader.names[result["%"]]
+    }
     for column, value in enumerate(values):
-        number, kind = types.get(value, (_NONE, {}))
-        if kind.get("#") != _TENSOR:
+        if value not in types:
             raise ValueError(f"the program has no tensor {value!r} in its main block")
+        number, kind = types[value]
         kept.append(_fetch(column, number, reader.highest + 1 + column, kind))
     block["ops"] = kept
     return json.dumps(document, separators=(",", ":")).encode()
@@ -183,6 +188,10 @@ class _Reader:
             value = attributes["value"]
             whole = attributes["dtype"].startswith("int")
             self.constants[outputs[0]] = int(value) if whole else value
+
+
+def _is_tensor(kind: Any) -> bool:
+    return isinstance(kind, dict) and kind.get("#") == "0.t_dtensor"
 
 
 def _type(kind: Any) -> tuple[str, list[object]]:
