@@ -277,7 +277,7 @@ DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x89\x88\x87R"
         (b"N)R", "a call of something that is no function"),
         (b"\x87", "a tuple of more items"),
         (b"N0000", "IndexError"),
-        (b"000\x93", "a pair of items where there is none"),
+        (b"0\x93", "a pair of items where there is none"),
         (b"t", "IndexError"),
         (b"(00t", "a mark beyond the stack"),
         (b"NNa", "appended to something"),
