@@ -36,10 +36,20 @@ class Net(nn.Layer):
         self.linear = nn.Linear(6, 10)
         self.embedding = nn.Embedding(20, 10)
         self.lstm = nn.LSTM(10, 5, direction="bidirect")
+        self.prelu = nn.PReLU(8)
+        self.group_norm = nn.GroupNorm(2, 8)
+        self.instance_norm = nn.InstanceNorm2D(8)
+        self.offsets = nn.Conv2D(8, 18, 3, padding=1)
+        self.deformable = paddle.vision.ops.DeformConv2D(8, 8, 3, padding=1)
 
     def forward(self, x, ids):
         x = nn.functional.hardswish(self.norm(self.conv(x)))
-        x = self.grouped(x)
+        x = self.instance_norm(self.group_norm(self.prelu(self.grouped(x))))
+        x = self.deformable(x, self.offsets(x))
+        x = nn.functional.leaky_relu(x, 0.3) + nn.functional.mish(x) + nn.functional.hardtanh(x)
+        x = nn.functional.interpolate(nn.functional.max_pool2d(x, 2), scale_factor=2)
+        x = nn.functional.interpolate(nn.functional.pad(x, [1, 0, 0, 1]), [8, 8], mode="bilinear")
+        x = paddle.squeeze(paddle.unsqueeze(x, [2]), [2]) / paddle.stack([x, x]).mean([0]) ** 3.0
         x = x * nn.functional.hardsigmoid(nn.functional.adaptive_avg_pool2d(x, 1), slope=0.2)
         x = paddle.concat([x[:, :4], self.depthwise(x)[:, 4:]], axis=1)
         x = self.up(x).flatten(2).transpose([0, 2, 1])

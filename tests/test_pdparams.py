@@ -256,6 +256,7 @@ DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x89\x88\x87R"
     ("code", "message"),
     [
         (ARRAY, "an array without data"),
+        (ARRAY + b"(K\x01K\x01\x85" + DTYPE + b"\x89C\x08aaaaaaaatb", "with 8 bytes, not 4"),
         (ARRAY + b"(K\x01J\x00\x00\x00\x7f\x85" + DTYPE + b"\x89C\x04aaaatb", "not 8522825728"),
         (ARRAY + b"(K\x01J\xff\xff\xff\xff\x85" + DTYPE + b"\x89C\x04aaaatb", "impossible shape"),
         (ARRAY + b"(K\x01X\x01\x00\x00\x00a\x85" + DTYPE + b"\x89C\x04aatb", "truncated"),
@@ -328,7 +329,7 @@ def test_shared_data_is_not_multiplied(write):
 def test_text_is_decoded_once(write):
     """Protocol 2 keeps array data as text; a memo reference to it costs nothing more."""
     text = b"X" + (100_000).to_bytes(4, "little") + b"a" * 100_000 + b"q\x000"
-    encoded = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R0" * 500
+    encoded = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R" * 500
     tracemalloc.start()
     with pytest.raises(SourceError, match="no tensors"):
         read_pdparams(write(b"\x80\x02" + text + encoded + b"}."))

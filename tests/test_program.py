@@ -112,6 +112,7 @@ def test_layers_of_both_formats(paddle, file):
     assert convolution("conv2d") == [
         ("conv2d_0.w_0", [two, one, one, 1]),
         ("conv2d_1.w_0", [one, one, one, 2]),
+        ("conv2d_3.w_0", [one, one, one, 1]),
     ]
     assert convolution("depthwise_conv2d") == [("conv2d_2.w_0", [one, one, one, 8])]
     assert convolution("conv2d_transpose") == [("conv2d_transpose_0.w_0", [two, none, one, 1])]
@@ -140,25 +141,54 @@ def test_both_formats_are_one_form(paddle):
     """Of operations that both formats have, kinds, roles and named attributes are the same."""
     exports = [read_program(paddle / file) for file in ("net.json", "old.pdmodel")]
     shapes = ("full", "full_int_array", "full_with_tensor", "shape", "stack", "reshape")
-    flows = [
-        [
-            (
-                op.kind,
-                [role for role in op.inputs if role != "dropout_state"],
-                [len(names) for names in op.inputs.values()][: 2 if op.kind == "rnn" else None],
-                {
-                    key: op.attributes.get(key)
-                    for key in ("strides", "axis", "perm", "kernel_size", "starts", "ends", "slope")
-                },
-            )
-            for op in program.operations
-            if op.kind not in shapes
-        ]
-        for program in exports
-    ]
-    assert flows[0] == flows[1]
-    kinds = {kind for kind, *_ in flows[0]}
-    assert {"concat", "split", "slice", "pool2d", "hardsigmoid", "softmax", "fetch"} <= kinds
+    flows = [[op for op in each.operations if op.kind not in shapes] for each in exports]
+    assert [op.kind for op in flows[0]] == [op.kind for op in flows[1]]
+    for pir_op, old_op in zip(*flows, strict=True):
+        roles = [role for role in pir_op.inputs if role != "dropout_state"]
+        assert roles == list(old_op.inputs), pir_op.kind
+        for role in roles:
+            assert len(pir_op.inputs[role]) == len(old_op.inputs[role])
+        broadcast = {"axis"} if old_op.kind == "add" else set()  # PIR reshapes a bias instead
+        for key in {*old_op.attributes} & {*pir_op.attributes} - broadcast:
+            expected = old_op.attributes[key]
+            assert pir_op.attributes[key] == pytest.approx(expected, abs=1e-7), (pir_op.kind, key)
+            assert type(pir_op.attributes[key]) is type(expected), (pir_op.kind, key)
+
+
+@pytest.mark.parametrize("file", ["net.json", "old.pdmodel"])
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("pool2d", {"kernel_size": (2, 2), "strides": (2, 2), "pooling_type": "max"}),
+        ("leaky_relu", {"negative_slope": pytest.approx(0.3)}),
+        ("mish", {"lambda": 20.0}),
+        ("hardtanh", {"t_min": -1.0, "t_max": 1.0}),
+        ("hardsigmoid", {"slope": pytest.approx(0.2), "offset": 0.5}),
+        ("group_norm", {"groups": 2, "epsilon": pytest.approx(1e-5), "data_format": "NCHW"}),
+        ("instance_norm", {"epsilon": pytest.approx(1e-5)}),
+        ("prelu", {"mode": "channel"}),
+        ("deformable_conv", {"paddings": (1, 1), "deformable_groups": 1}),
+        ("nearest_interp", {"scale": (2.0, 2.0), "align_corners": False}),
+        ("bilinear_interp", {"out_h": 8, "out_w": 8, "align_mode": 0}),
+        ("pad3d", {"paddings": (1, 0, 0, 1, 0, 0), "pad_value": 0.0, "mode": "constant"}),
+        ("squeeze", {"axes": (2,)}),
+        ("unsqueeze", {"axes": (2,)}),
+        ("stack", {"axis": 0}),
+        ("mean", {"axis": (0,), "keepdim": False}),
+        ("pow", {"factor": 3.0}),
+        ("divide", {"axis": -1}),
+        ("concat", {"axis": 1}),
+        ("split", {"axis": 2, "num": 2}),
+        ("slice", {"axes": (1,), "starts": (0,), "ends": (4,)}),
+        ("transpose", {"perm": (0, 2, 1)}),
+        ("flatten", {"start_axis": 2, "stop_axis": 3}),
+        ("softmax", {"axis": -1}),
+        ("fetch", {"col": 0}),
+    ],
+)
+def test_attributes_of_both_formats(paddle, file, kind, attributes):
+    found = next(op for op in read_program(paddle / file).operations if op.kind == kind)
+    assert {key: found.attributes.get(key) for key in attributes} == attributes
 
 
 def test_weights_by_paddle(paddle):
@@ -262,6 +292,7 @@ def test_pir_lists_and_constants_vanish():
     split, concat, stack, relu, resize, other = program.operations[3:-1]
     assert (split.kind, split.outputs) == ("split", ("%32", "%33"))
     assert split.attributes == {"num": 2, "axis": 1}
+    assert type(split.attributes["axis"]) is int
     assert dict(split.inputs) == {"x": ("%22",)}
     assert (dict(concat.inputs), concat.attributes) == ({"x": ("%33", "%32", "w_0")}, {"axis": 1})
     assert dict(stack.inputs) == {"x": ("%32", "%33")}

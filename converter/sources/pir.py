@@ -60,7 +60,7 @@ def fetch(content: bytes, values: Sequence[str]) -> bytes:
     results = [result for op in kept for result in _results(op)]
     types = {
         name: (result["%"], result["TT"])
-        for result in reversed(results)
+        for result in results
         if _is_tensor(result.get("TT"))
         for name in reader.names[result["%"]]
     }
