@@ -12,6 +12,8 @@ from converter.errors import ConfigError
 
 # The C loader is ten times as fast where PyYAML was built with libyaml.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# It recurses without a guard: a file of brackets alone would overflow the stack.
+_DEPTH = 50
 
 
 class _Loader(_SafeLoader):
@@ -35,15 +37,30 @@ class _Loader(_SafeLoader):
 def read_yaml(file: Path) -> dict[str, Any]:
     """Return the mapping in `file`; ConfigError for anything but plain, safe YAML."""
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        text = file.read_text(encoding="utf-8")
+        _check_depth(text)
+        content = yaml.load(text, _Loader)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    # The last three come from `!!int x` and the like, or from a date such as 2020-99-99.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{file} is not plain YAML: {reason}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{file} should hold a mapping of keys to values, it holds {content!r}")
+        kind = type(content).__name__
+        raise ConfigError(f"{file} should hold a mapping of keys to values, it holds a {kind}")
     return content
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {_DEPTH} deep")
 
 
 def check_keys(content: dict[str, Any], known: Collection[str], where: str) -> None:
