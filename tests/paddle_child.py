@@ -49,7 +49,8 @@ class Net(nn.Layer):
         x = nn.functional.leaky_relu(x, 0.3) + nn.functional.mish(x) + nn.functional.hardtanh(x)
         x = nn.functional.interpolate(nn.functional.max_pool2d(x, 2), scale_factor=2)
         x = nn.functional.interpolate(nn.functional.pad(x, [1, 0, 0, 1]), [8, 8], mode="bilinear")
-        x = paddle.squeeze(paddle.unsqueeze(x, [2]), [2]) / paddle.stack([x, x]).mean([0]) ** 3.0
+        y = paddle.pow(paddle.stack([x, x]).mean([0]), 3.0)
+        x = paddle.squeeze(paddle.unsqueeze(x, [2]), [2]) / y
         x = x * nn.functional.hardsigmoid(nn.functional.adaptive_avg_pool2d(x, 1), slope=0.2)
         x = paddle.concat([x[:, :4], self.depthwise(x)[:, 4:]], axis=1)
         x = self.up(x).flatten(2).transpose([0, 2, 1])
