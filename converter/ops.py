@@ -77,10 +77,11 @@ def parse(step: Any) -> Operation:
         return Transpose()
     if isinstance(step, dict) and len(step) == 1:
         name, value = next(iter(step.items()))
-        if name == "squeeze" and isinstance(value, int):
+        if name == "squeeze" and type(value) is int:
             return Squeeze(value)
-        if name == "reorder_gates" and sorted(value) == list(range(len(value))):
-            return ReorderGates(tuple(value))
+        gates = value if name == "reorder_gates" and isinstance(value, list) else []
+        if gates and all(gate in gates for gate in range(len(gates))):
+            return ReorderGates(tuple(gates))
     raise ValueError(
         f"unknown operation {step!r}; there are transpose, {{squeeze: AXIS}} "
         "and {reorder_gates: [a permutation]}"

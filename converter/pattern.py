@@ -21,18 +21,22 @@ class Pattern:
     """One pattern, e.g. `head.layers.{n}.norm.*`.
 
     Raises:
-        ValueError: a `**` that is not last, an empty segment, or a `{x}` that is part of a segment.
+        ValueError: an empty segment, a `**` that is not last, or a `*` or `{x}` that is only part
+            of a segment.
     """
 
     text: str
 
     def __post_init__(self) -> None:
         for position, segment in enumerate(self.segments):
-            last = position == len(self.segments) - 1
-            if not segment or (REST in segment and (segment != REST or not last)):
-                raise ValueError(f"pattern {self.text!r}: `**` stands alone, at the end")
-            if "{" in segment and not _CAPTURE.fullmatch(segment):
-                raise ValueError(f"pattern {self.text!r}: `{{x}}` captures a whole segment")
+            if not segment:
+                raise ValueError(f"pattern {self.text!r}: a segment is empty")
+            if segment == REST and position != len(self.segments) - 1:
+                raise ValueError(f"pattern {self.text!r}: `**` stands at the end")
+            if segment in ("*", REST) or _CAPTURE.fullmatch(segment):
+                continue
+            if set(segment) & set("*{}"):
+                raise ValueError(f"pattern {self.text!r}: `*` and `{{x}}` are whole segments")
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
