@@ -56,13 +56,17 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each tensor; every name of both sides stands in it exactly once."""
+    """What happens to each tensor; every name of both sides stands in it exactly once.
+
+    `prefix` is what the chosen network's names begin with in a distillation checkpoint.
+    """
 
     moves: tuple[Move, ...] = ()
     drops: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     fills: Mapping[str, float] = field(default_factory=dict)
     ties: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
     def counts(self) -> dict[str, int | dict[str, int]]:
         """Return how many tensors are used, second names, filled, tied, and dropped by reason."""
@@ -170,7 +174,7 @@ class _Resolution:
         self.check_targets(fills, ties)
         if self.faults:
             raise IncompletePlan(self.message())
-        return Plan(tuple(self.moves), self.drops, aliases, fills, ties)
+        return Plan(tuple(self.moves), self.drops, aliases, fills, ties, self.prefix)
 
     # Step 1: which names take part
 

@@ -315,11 +315,13 @@ class _Conversion:
 
             assert self.request.paddleocr is not None
             assert self.source.checkpoint is not None
+            plan, tensors = candidate.plan, self.source.checkpoint.tensors
+            used = {name for move in plan.moves for name in move.sources}
             return NetworkReference(
                 self.session,
                 self.request.paddleocr,
                 candidate.network.architecture,
-                self.source.checkpoint.tensors,
+                {name.removeprefix(plan.prefix): tensors[name] for name in used},
                 self.card.task,
             )
         import architectures

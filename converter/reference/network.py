@@ -22,7 +22,8 @@ class NetworkReference:
         session: the Paddle process.
         checkout: a folder that holds PaddleOCR's `ppocr/`.
         architecture: what both are built from.
-        weights: the checkpoint's tensors, by Paddle's names.
+        weights: the tensors that our network uses, by the names that Paddle's has for them. What
+            is not given (heads that only training runs) keeps random values there.
         task: det, rec or cls; tells what is decided from the output.
 
     Raises:
@@ -42,7 +43,7 @@ class NetworkReference:
         if not (checkout / "ppocr/modeling/architectures/base_model.py").is_file():
             raise NoReference(f"{checkout} is no PaddleOCR checkout: it has no ppocr/modeling")
         self.session, self.task = session, task
-        session.load_network(checkout.resolve(), architecture, weights)
+        session.load_network(checkout.resolve(), _with_guides(architecture), weights)
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare backbone, neck, logits, output, and what it decides."""
@@ -80,3 +81,13 @@ class NetworkReference:
             if found.fault and not found.fault.startswith("Paddle gives a constant"):
                 return f"{name}: {found.fault}"
         return ""
+
+
+def _with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the class counts of a MultiHead's guides, as PaddleOCR's tools/train.py does."""
+    head = dict(architecture["Head"])
+    if "out_channels_list" in head:
+        classes = head["out_channels_list"]["CTCLabelDecode"]
+        guides = {"SARLabelDecode": classes + 2, "NRTRLabelDecode": classes + 3}
+        head["out_channels_list"] = {**guides, **head["out_channels_list"]}
+    return {**architecture, "Head": head}

@@ -89,11 +89,11 @@ class Network:
 
         self.network = BaseModel(architecture)
         self.network.eval()
-        missing, unexpected = self.network.set_state_dict(
+        _, unexpected = self.network.set_state_dict(
             {name: paddle.to_tensor(array) for name, array in weights.items()}
         )
-        if missing or unexpected:
-            raise ValueError(f"missing {missing[:5]}, unexpected {unexpected[:5]}")
+        if unexpected:
+            raise ValueError(f"PaddleOCR's network has no {', '.join(unexpected[:5])}")
         self.names = ["x"]
         self.layers = dict(self.network.named_sublayers())
 
