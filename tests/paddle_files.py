@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import SourceError
-from converter.sources import schema
+from converter.sources import Program, read_program, schema
 
 _CODES = {name: code for code, name in schema.DTYPES.items()}
 _PIR_TYPES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int64": "i64"}
@@ -34,6 +35,14 @@ def attempt(read: Callable[..., Any], *arguments: object) -> Any:
         message = str(error)
     assert message.isprintable()
     return None
+
+
+def parse(content: bytes) -> Program:
+    """Read a program of either format."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "inference.pdmodel")
+        file.write_bytes(content)
+        return read_program(file)
 
 
 def arrays() -> dict[str, np.ndarray]:

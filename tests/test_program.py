@@ -1,53 +1,31 @@
-"""Exported programs and weights: both formats in one form, Paddle's word on it, corrupt files."""
+"""Exported programs: both formats in one form, other outputs, corrupt files."""
 
 from __future__ import annotations
 
 import json
 import math
-import pickle
-import struct
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddle_files import (
     PARAMETERS,
-    arrays,
     attempt,
-    description,
+    parse,
     pir,
     pir_operation,
     program_desc,
     tensor_type,
-    weights,
-    write_export,
 )
 
-from converter.errors import SourceError, UnsafeSource
+from converter.errors import SourceError
 from converter.sources import (
     Program,
     TensorSpec,
-    open_source,
-    pdiparams,
-    read_pdparams,
-    read_program,
     schema,
 )
 
 FORMATS = ("pdmodel", "pir")
-REAL = ("ch_PP-OCRv4_det_infer", "ch_PP-OCRv4_rec_infer", "ch_ppocr_mobile_v2_cls_infer")
-
-
-def parse(content: bytes) -> Program:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "inference.pdmodel")
-        file.write_bytes(content)
-        return read_program(file)
 
 
 def parse_pir(*operations, parameters=PARAMETERS) -> Program:
@@ -58,173 +36,6 @@ def content(format: str) -> bytes:
     if format == "pir":
         return json.dumps(pir()).encode()
     return program_desc().SerializeToString()
-
-
-# What Paddle says.
-
-
-@pytest.fixture(scope="module")
-def paddle(tmp_path_factory, real_models) -> Path:
-    """The folder that `paddle_child.py` fills, in its one run."""
-    folder = tmp_path_factory.mktemp("paddle")
-    programs = [real_models / name / "inference.pdmodel" for name in REAL]
-    command = [sys.executable, Path(__file__).with_name("paddle_child.py"), folder, *programs]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
-
-
-@pytest.mark.parametrize("name", ["net", "old", *REAL])
-def test_other_outputs_by_paddle(paddle, name):
-    """Paddle runs the changed program and computes the same, after the value asked for."""
-    results = np.load(paddle / "results.npz")
-    plain = [key for key in results if key.startswith(f"{name}/plain/")]
-    changed = [key for key in results if key.startswith(f"{name}/changed/")]
-    assert len(changed) == len(plain) + 1
-    assert results[f"{name}/changed/0"].ndim == 4
-    assert results[f"{name}/changed/0"].std() > 0
-    for i, key in enumerate(plain, 1):
-        np.testing.assert_array_equal(results[f"{name}/changed/{i}"], results[key])
-
-
-@pytest.mark.parametrize("file", ["net.json", "old.pdmodel"])
-def test_layers_of_both_formats(paddle, file):
-    source = open_source(paddle / file)
-    program = source.export.program
-    assert program.inputs == (
-        TensorSpec("x", (-1, 3, 16, 16), "float32"),
-        TensorSpec("ids", (-1, 1), "int64"),
-    )
-    layers = {}
-    for op in program.operations:
-        roles = {r: v for r, v in op.inputs.items() if set(v) & set(program.parameters)}
-        if roles:
-            layers.setdefault(op.kind, []).append((roles, op.attributes))
-    steps = ("strides", "paddings", "dilations", "groups")
-
-    def convolution(kind):
-        return [
-            (roles["weight"][0], [attributes[step] for step in steps])
-            for roles, attributes in layers[kind]
-        ]
-
-    one, two, none = (1, 1), (2, 2), (0, 0)
-    assert convolution("conv2d") == [
-        ("conv2d_0.w_0", [two, one, one, 1]),
-        ("conv2d_1.w_0", [one, one, one, 2]),
-        ("conv2d_3.w_0", [one, one, one, 1]),
-    ]
-    assert convolution("depthwise_conv2d") == [("conv2d_2.w_0", [one, one, one, 8])]
-    assert convolution("conv2d_transpose") == [("conv2d_transpose_0.w_0", [two, none, one, 1])]
-    ((roles, attributes),) = layers["batch_norm"]
-    assert roles == {
-        "mean": ("batch_norm2d_0.w_1",),
-        "variance": ("batch_norm2d_0.w_2",),
-        "scale": ("batch_norm2d_0.w_0",),
-        "bias": ("batch_norm2d_0.b_0",),
-    }
-    assert attributes["epsilon"] == pytest.approx(1e-5)
-    ((roles, attributes),) = layers["layer_norm"]
-    assert roles == {"scale": ("layer_norm_0.w_0",), "bias": ("layer_norm_0.b_0",)}
-    assert attributes["epsilon"] == pytest.approx(1e-5)
-    ((roles, attributes),) = layers["matmul"]
-    assert roles == {"y": ("linear_0.w_0",)}
-    assert (attributes["transpose_x"], attributes["transpose_y"]) == (False, False)
-    assert [r for r, _ in layers["embedding"]] == [{"weight": ("embedding_0.w_0",)}]
-    ((roles, attributes),) = layers["rnn"]
-    slots = [f"lstm_cell_{c}.{s}_{i}" for s in ("w", "b") for c in (0, 1) for i in (0, 1)]
-    assert roles == {"weights": tuple(slots)}
-    assert (attributes["mode"], attributes["is_bidirec"]) == ("LSTM", True)
-
-
-def test_both_formats_are_one_form(paddle):
-    """Of operations that both formats have, kinds, roles and named attributes are the same."""
-    exports = [read_program(paddle / file) for file in ("net.json", "old.pdmodel")]
-    shapes = ("full", "full_int_array", "full_with_tensor", "shape", "stack", "reshape")
-    flows = [[op for op in each.operations if op.kind not in shapes] for each in exports]
-    assert [op.kind for op in flows[0]] == [op.kind for op in flows[1]]
-    for pir_op, old_op in zip(*flows, strict=True):
-        roles = [role for role in pir_op.inputs if role != "dropout_state"]
-        assert roles == list(old_op.inputs), pir_op.kind
-        for role in roles:
-            assert len(pir_op.inputs[role]) == len(old_op.inputs[role])
-        broadcast = {"axis"} if old_op.kind == "add" else set()  # PIR reshapes a bias instead
-        for key in {*old_op.attributes} & {*pir_op.attributes} - broadcast:
-            expected = old_op.attributes[key]
-            assert pir_op.attributes[key] == pytest.approx(expected, abs=1e-7), (pir_op.kind, key)
-            assert type(pir_op.attributes[key]) is type(expected), (pir_op.kind, key)
-
-
-@pytest.mark.parametrize("file", ["net.json", "old.pdmodel"])
-@pytest.mark.parametrize(
-    ("kind", "attributes"),
-    [
-        ("pool2d", {"kernel_size": (2, 2), "strides": (2, 2), "pooling_type": "max"}),
-        ("leaky_relu", {"negative_slope": pytest.approx(0.3)}),
-        ("mish", {"lambda": 20.0}),
-        ("hardtanh", {"t_min": -1.0, "t_max": 1.0}),
-        ("hardsigmoid", {"slope": pytest.approx(0.2), "offset": 0.5}),
-        ("group_norm", {"groups": 2, "epsilon": pytest.approx(1e-5), "data_format": "NCHW"}),
-        ("instance_norm", {"epsilon": pytest.approx(1e-5)}),
-        ("prelu", {"mode": "channel"}),
-        ("deformable_conv", {"paddings": (1, 1), "deformable_groups": 1}),
-        ("nearest_interp", {"scale": (2.0, 2.0), "align_corners": False}),
-        ("bilinear_interp", {"out_h": 8, "out_w": 8, "align_mode": 0}),
-        ("pad3d", {"paddings": (1, 0, 0, 1, 0, 0), "pad_value": 0.0, "mode": "constant"}),
-        ("squeeze", {"axes": (2,)}),
-        ("unsqueeze", {"axes": (2,)}),
-        ("stack", {"axis": 0}),
-        ("mean", {"axis": (0,), "keepdim": False}),
-        ("pow", {"factor": 3.0}),
-        ("divide", {"axis": -1}),
-        ("concat", {"axis": 1}),
-        ("split", {"axis": 2, "num": 2}),
-        ("slice", {"axes": (1,), "starts": (0,), "ends": (4,)}),
-        ("transpose", {"perm": (0, 2, 1)}),
-        ("flatten", {"start_axis": 2, "stop_axis": 3}),
-        ("softmax", {"axis": -1}),
-        ("fetch", {"col": 0}),
-    ],
-)
-def test_attributes_of_both_formats(paddle, file, kind, attributes):
-    found = next(op for op in read_program(paddle / file).operations if op.kind == kind)
-    assert {key: found.attributes.get(key) for key in attributes} == attributes
-
-
-def test_weights_by_paddle(paddle):
-    """`.pdiparams` under parameter names and `.pdparams` under structured ones agree."""
-    state = np.load(paddle / "state.npz")
-    tensors = open_source(paddle / "net.json").export.tensors
-    for protocol in (2, 3, 4):
-        checkpoint = read_pdparams(paddle / f"net{protocol}.pdparams")
-        assert set(checkpoint.tensors) == set(state)
-        for name, array in checkpoint.tensors.items():
-            np.testing.assert_array_equal(array, state[name], strict=True)
-    names = checkpoint.parameter_names
-    assert names["conv.weight"] == "conv2d_0.w_0"
-    for structured in state:
-        np.testing.assert_array_equal(tensors[names[structured]], state[structured])
-
-
-@pytest.mark.parametrize("name", REAL)
-def test_released_models(real_models, name):
-    export = open_source(real_models / name).export
-    program = export.program
-    assert program.format == "pdmodel"
-    assert len(program.outputs) == 1
-    assert program.inputs[0].dtype == "float32"
-    assert set(export.tensors) == set(program.parameters)
-    used = {value for op in program.operations for names in op.inputs.values() for value in names}
-    assert set(program.parameters) <= used
-    assert set(export.tensors) <= set(export.structured_names)
-    made = {spec.name for spec in program.inputs} | set(program.parameters)
-    for op in program.operations:
-        assert {value for names in op.inputs.values() for value in names} <= made
-        assert not set(op.outputs) & set(program.parameters)
-        made |= set(op.outputs)
-
-
-# Programs of our own.
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -523,92 +334,3 @@ def test_corrupt_programs_are_an_error_or_a_program(format, position, value, cut
     else:
         raw[position % len(raw)] = value
     assert isinstance(attempt(parse, bytes(raw)), Program | None)
-
-
-# Weights.
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_weights(tmp_path, format):
-    tensors = open_source(write_export(tmp_path, format=format)).export.tensors
-    assert list(tensors) == sorted(PARAMETERS)
-    for name, array in arrays().items():
-        if name == "brain":
-            assert tensors[name].dtype == np.float32
-            assert tensors[name].tolist() == [1.0, -2.0]
-        else:
-            np.testing.assert_array_equal(tensors[name], array, strict=True)
-        assert not tensors[name].flags.writeable
-
-
-def read_weights(folder: Path, raw: bytes, parameters=PARAMETERS):
-    file = folder / "w.pdiparams"
-    file.write_bytes(raw)
-    program = parse(program_desc(parameters).SerializeToString())
-    return pdiparams.read_pdiparams(file, program)
-
-
-def entry(dtype="float32", shape=(3,), *, levels=b"\0" * 8, version=0, data=bytes(12)) -> bytes:
-    desc = description(dtype, shape)
-    return struct.pack("<I", version) + levels + struct.pack("<Ii", 0, len(desc)) + desc + data
-
-
-ONE = {"b_0": ("float32", (3,))}
-
-
-def test_levels_of_detail_are_passed_over(tmp_path):
-    levels = struct.pack("<QQQ", 1, 8, 3)
-    assert read_weights(tmp_path, entry(levels=levels), ONE)["b_0"].tolist() == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"", "is empty"),
-        (b"\0\0", "'b_0' needs 4 bytes at byte 0, found 2"),
-        (entry(shape=(4,)), r"'b_0' is float32 \(4,\); the program expects float32 \(3,\)"),
-        (entry("float16"), r"'b_0' is float16 \(3,\); the program expects float32 \(3,\)"),
-        (entry(data=bytes(8)), "needs 12 bytes at byte 24, found 8"),
-        (entry(data=bytes(16)), "goes on for 4 bytes after the program's 1 parameters"),
-        (entry(version=7), "'b_0' has tensor version 7 before byte 4; expected 0"),
-        (b"<html><body>not found</body></html>", "the download went wrong"),
-        (entry(levels=b"\xff" * 8), "18446744073709551615 levels of detail"),
-        (entry(levels=struct.pack("<QQ", 1, 2**60)), "needs 1152921504606846976 bytes"),
-        (struct.pack("<IQIi", 0, 0, 0, -1), "needs 4294967295 bytes at byte 20, found 0"),
-        (struct.pack("<IQIi", 0, 0, 0, 2) + b"\x08\x63", "no valid description"),
-        (struct.pack("<IQIi", 0, 0, 0, 2) + b"\xff\xff", "no valid description"),
-        (entry(shape=(-3,)), "no valid description"),
-    ],
-)
-def test_weights_that_do_not_fit(tmp_path, raw, message):
-    with pytest.raises(SourceError, match=message):
-        read_weights(tmp_path, raw, ONE)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.integers(0, 10_000), st.integers(0, 255), st.booleans())
-def test_corrupt_weights_are_an_error_or_arrays(position, value, cut):
-    raw = bytearray(weights())
-    if cut:
-        del raw[position % len(raw) :]
-    else:
-        raw[position % len(raw)] = value
-    with tempfile.TemporaryDirectory() as folder:
-        tensors = attempt(read_weights, Path(folder), bytes(raw))
-    if tensors:
-        assert not cut
-        shapes = {name: array.shape for name, array in tensors.items()}
-        assert shapes == {name: shape for name, (_, shape) in PARAMETERS.items()}
-
-
-def test_names_beside_the_weights(tmp_path):
-    info = tmp_path / "inference.pdiparams.info"
-    content = {"w_0": {"structured_name": "fc.weight", "trainable": True}, "b_0": {}, "half": 3}
-    info.write_bytes(pickle.dumps(content, 2))
-    assert open_source(write_export(tmp_path)).export.structured_names == {"w_0": "fc.weight"}
-    info.write_bytes(pickle.dumps([1], 2))
-    with pytest.raises(SourceError, match="holds a list; expected a dict of names"):
-        open_source(tmp_path)
-    info.write_bytes(pickle.dumps({"w_0": print}, 2))
-    with pytest.raises(UnsafeSource, match=r"print"):
-        open_source(tmp_path)
