@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -25,7 +25,11 @@ def apply(
     Raises:
         IncompletePlan: two names of one tensor hold different arrays.
     """
-    _check_aliases(plan, source)
+    _require_equal(
+        (name, of)
+        for name, of in plan.aliases.items()
+        if not np.array_equal(source[name], source[of], equal_nan=True)
+    )
     state: dict[str, torch.Tensor] = {}
     for move in plan.moves:
         arrays = [ops.array_after(move.operations, source[name]) for name in move.sources]
@@ -36,21 +40,22 @@ def apply(
     for name, value in plan.fills.items():
         signature = targets[name].signature
         state[name] = torch.full(signature.shape, value, dtype=getattr(torch, signature.dtype))
+    _require_equal(
+        (name, of)
+        for name, of in plan.ties.items()
+        if name in state and not torch.equal(state[name], state[of])
+    )
     for name, of in plan.ties.items():
         state[name] = state[of]
     return {name: state[name] for name in targets}
 
 
-def _check_aliases(plan: Plan, source: Mapping[str, np.ndarray]) -> None:
-    different = [
-        f"  {name} differs from {of}"
-        for name, of in plan.aliases.items()
-        if not np.array_equal(source[name], source[of], equal_nan=True)
-    ]
-    if different:
-        table = "\n".join(different)
+def _require_equal(different: Iterable[tuple[str, str]]) -> None:
+    rows = [f"  {name} differs from {of}" for name, of in different]
+    if rows:
+        table = "\n".join(rows)
         raise IncompletePlan(
-            f"{len(different)} tensors should be second names of others but hold other "
+            f"{len(rows)} tensors should be second names of others but hold other "
             f"values\n{table}\nThe checkpoint was edited or is damaged; convert the original."
         )
 

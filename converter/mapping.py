@@ -22,11 +22,14 @@ FOLDER = Path(__file__).parent.parent / "mappings"
 
 @dataclass(frozen=True)
 class Rename:
-    """One source tensor becomes one target tensor; no `target` means that the name stays."""
+    """One source tensor becomes one target tensor; no `target` means that the name stays.
+
+    Without `operations`, not even none, the type of the target's module tells the layout.
+    """
 
     source: Pattern
     target: str | None
-    operations: tuple[ops.Operation, ...] = ()
+    operations: tuple[ops.Operation, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,14 @@ class DropRule:
 
 @dataclass(frozen=True)
 class Concat:
-    """Several source tensors, each after `each`, joined along `axis`, become one target tensor."""
+    """Several source tensors, each after `each`, joined along `axis`, become one target tensor.
+
+    Without `each`, the type of the target's module tells the layout.
+    """
 
     target: str
     sources: tuple[Pattern, ...]
-    each: tuple[ops.Operation, ...]
+    each: tuple[ops.Operation, ...] | None
     axis: int
 
 
@@ -114,12 +120,14 @@ def _load(name: str, folder: Path, parents: tuple[str, ...]) -> Mapping:
         raise ConfigError(f"there is no mapping {name!r} in {folder}; there are {', '.join(known)}")
     content = read_yaml(file)
     check_keys(content, _KEYS, f"mapping {name}")
-    bases = [_load(base, folder, (*parents, name)) for base in content.get("extends", [])]
     try:
+        bases = [_load(base, folder, (*parents, name)) for base in _names(content, "extends")]
         own = tuple(_rules(content))
         select = _select(content["select"]) if "select" in content else None
         tables = _tables(content)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except KeyError as error:
+        raise ConfigError(f"mapping {name}: a rule lacks {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"mapping {name}: {error}") from error
     inherited_select = next((base.select for base in bases if base.select), None)
     merged: dict[str, dict[str, Any]] = {
@@ -129,21 +137,25 @@ def _load(name: str, folder: Path, parents: tuple[str, ...]) -> Mapping:
     return Mapping(
         name=name,
         own=own,
-        inherited=tuple(rule for base in bases for rule in base.rules),
+        inherited=tuple(dict.fromkeys(rule for base in bases for rule in base.rules)),
         select=select or inherited_select,
         **merged,
     )
 
 
+def _names(content: dict[str, Any], key: str) -> list[str]:
+    names = content.get(key, [])
+    if not isinstance(names, list):
+        raise ValueError(f"{key} is a list of names, not {names!r}")
+    return names
+
+
 def _rules(content: dict[str, Any]) -> list[Rule]:
-    rules: list[Rule] = [Rename(Pattern(text), None) for text in content.get("same_name", [])]
+    rules: list[Rule] = [Rename(Pattern(text), None) for text in _names(content, "same_name")]
     for text, target in content.get("rename", {}).items():
-        steps: tuple[ops.Operation, ...] = ()
-        if isinstance(target, dict):
-            check_keys(target, ("to", "ops"), f"rename {text}")
-            steps = tuple(map(ops.parse, target.get("ops", [])))
-            target = target["to"]
-        rules.append(Rename(Pattern(text), _known(text, target), steps))
+        body = target if isinstance(target, dict) else {"to": target}
+        check_keys(body, ("to", "ops"), f"rename {text}")
+        rules.append(Rename(Pattern(text), _known(text, body["to"]), _steps(body, "ops")))
     for text, reason in content.get("drop", {}).items():
         rules.append(_drop(text, reason))
     for target, body in content.get("concat", {}).items():
@@ -151,15 +163,24 @@ def _rules(content: dict[str, Any]) -> list[Rule]:
         sources = tuple(map(Pattern, expand_over(body["from"], body["over"])))
         for source in sources:
             _known(source.text, target)
-        steps = tuple(map(ops.parse, body.get("each", [])))
-        rules.append(Concat(target, sources, steps, body["axis"]))
+        rules.append(Concat(target, sources, _steps(body, "each"), _axis(body)))
     for text, body in content.get("split", {}).items():
         check_keys(body, ("into", "over", "axis"), f"split {text}")
         targets = [out for into in body["into"] for out in expand_over(into, body["over"])]
         for target in targets:
             _known(text, target)
-        rules.append(Split(Pattern(text), tuple(targets), body["axis"]))
+        rules.append(Split(Pattern(text), tuple(targets), _axis(body)))
     return rules
+
+
+def _steps(body: dict[str, Any], key: str) -> tuple[ops.Operation, ...] | None:
+    return tuple(map(ops.parse, body[key])) if key in body else None
+
+
+def _axis(body: dict[str, Any]) -> int:
+    if type(body["axis"]) is not int or body["axis"] < 0:
+        raise ValueError(f"an axis is counted from 0, it is not {body['axis']!r}")
+    return body["axis"]
 
 
 def _known(source: str, target: str) -> str:
@@ -192,6 +213,12 @@ def _tables(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for leaf in (*tables["layouts"], *tables["fill"]):
         if leaf.count(".") != 1:
             raise ValueError(f"{leaf!r} should read ModuleType.tensor")
+    for key, value in tables["fill"].items():
+        if not isinstance(value, int | float):
+            raise ValueError(f"{key} is filled with a number, not {value!r}")
+    for words in tables["leaves"].values():
+        if not isinstance(words, dict):
+            raise ValueError(f"leaves are given as {{theirs: ours}}, not as {words!r}")
     for patterns in tables["aliases"].values():
         for text, target in patterns.items():
             _known(Pattern(text).text, target)

@@ -7,9 +7,8 @@ faults in one table. No array moves before that.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import nn
 from converter import mapping as rules
 from converter import ops
 from converter.errors import IncompletePlan
+from converter.grouping import grouped
 from converter.pattern import Pattern, expand
 
 
@@ -82,18 +82,18 @@ class Plan:
     def table(self) -> str:
         """Return the plan for a person: one line per group of tensors that differ in numbers."""
         lines = [
-            *_grouped((_arrow(move), ", ".join(map(str, move.operations))) for move in self.moves),
-            *_grouped((f"{name}  dropped", why) for name, why in self.drops.items()),
-            *_grouped((f"{name}  second name", f"of {of}") for name, of in self.aliases.items()),
-            *_grouped((f"{name}  filled", f"with {value}") for name, value in self.fills.items()),
-            *_grouped((f"{name}  tied", f"to {of}") for name, of in self.ties.items()),
+            *grouped((_arrow(move), ", ".join(map(str, move.operations))) for move in self.moves),
+            *grouped((f"{name}  dropped", why) for name, why in self.drops.items()),
+            *grouped((f"{name}  second name", f"of {of}") for name, of in self.aliases.items()),
+            *grouped((f"{name}  filled", f"with {value}") for name, value in self.fills.items()),
+            *grouped((f"{name}  tied", f"to {of}") for name, of in self.ties.items()),
         ]
         return "\n".join(lines)
 
 
 def targets_of(network: nn.Module) -> dict[str, Target]:
     """Return every tensor of the network's `state_dict` with the types of its owner."""
-    modules = dict(network.named_modules())
+    modules = dict(network.named_modules(remove_duplicate=False))
     targets = {}
     for name, tensor in network.state_dict(keep_vars=True).items():
         owner = modules[name.rpartition(".")[0]]
@@ -110,6 +110,7 @@ def fills_of(mapping: rules.Mapping, targets: Mapping[str, Target]) -> dict[str,
         for owner_type in target.owner_types:
             if (key := f"{owner_type}.{leaf}") in mapping.fill:
                 fills[name] = mapping.fill[key]
+                break
     return fills
 
 
@@ -135,6 +136,10 @@ def resolve(
     return _Resolution(mapping, source, targets).run()
 
 
+# For each join and target: which source name was found at which position.
+_Joins = dict[tuple[rules.Concat, str], dict[int, str]]
+
+
 class _Resolution:
     def __init__(
         self,
@@ -153,16 +158,17 @@ class _Resolution:
     def run(self) -> Plan:
         names = self.select()
         claims: dict[str, list[rules.Rule]] = {name: [] for name in names}
-        joined: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+        joined: _Joins = defaultdict(dict)
         for rule in self.mapping.rules:
             claimed = [name for name in names if self.claim(rule, name, joined)]
             for name in claimed:
                 claims[name].append(rule)
             if not claimed and rule in self.mapping.own:
                 self.faults.append((f"rule {_describe(rule)}", "claims nothing"))
-        for name, claimers in claims.items():
+        for stripped, claimers in claims.items():
+            name = self.prefix + stripped
             if not claimers:
-                self.faults.append((name, f"unclaimed, shape {self.of(name).shape}"))
+                self.faults.append((name, f"unclaimed, shape {self.source[name].shape}"))
             elif len(claimers) > 1:
                 by = " and ".join(_describe(rule) for rule in claimers)
                 self.faults.append((name, f"claimed twice: by {by}"))
@@ -170,7 +176,7 @@ class _Resolution:
         aliases = self.finish_aliases()
         moved = {move.target for move in self.moves}
         fills = {n: v for n, v in fills_of(self.mapping, self.targets).items() if n not in moved}
-        ties = self.tie(moved)
+        ties = self.tie()
         self.check_targets(fills, ties)
         if self.faults:
             raise IncompletePlan(self.message())
@@ -191,26 +197,26 @@ class _Resolution:
         for name in self.source:
             if name.startswith(select.prefix):
                 continue
-            reasons = [rule.reason for rule in select.siblings if rule.source.match(name)]
-            if reasons:
-                self.drops[name] = reasons[0]
-            else:
+            siblings = [rule for rule in select.siblings if rule.source.match(name)]
+            if not siblings:
                 self.faults.append((name, f"neither {select.prefix}** nor a sibling of it"))
+            elif len(siblings) > 1:
+                by = " and ".join(rule.source.text for rule in siblings)
+                self.faults.append((name, f"claimed twice: by the siblings {by}"))
+            else:
+                self.drops[name] = siblings[0].reason
         return [name[len(select.prefix) :] for name in chosen]
-
-    def of(self, name: str) -> Signature:
-        return self.source[self.prefix + name]
 
     # Step 2: what each rule does with each name
 
-    def claim(
-        self, rule: rules.Rule, name: str, joined: dict[tuple[str, str], dict[int, str]]
-    ) -> bool:
+    def claim(self, rule: rules.Rule, name: str, joined: _Joins) -> bool:
         if isinstance(rule, rules.Concat):
             for position, pattern in enumerate(rule.sources):
                 if (captures := pattern.match(name)) is not None:
-                    target = expand(rule.target, captures)
-                    joined[rule.target, target][position] = name
+                    target = self.leaf(expand(rule.target, captures))
+                    other = joined[rule, target].setdefault(position, name)
+                    if other != name:
+                        self.faults.append((target, f"filled twice: by {other} and {name}"))
                     return True
             return False
         captures = rule.source.match(name)
@@ -229,7 +235,7 @@ class _Resolution:
                 self.second_names[name] = primary
             else:
                 target = self.leaf(wanted)
-                self.move(Move(target, (name,), rule.operations or self.layout(target)))
+                self.move(Move(target, (name,), self.steps(rule.operations, target)))
         return True
 
     def leaf(self, name: str) -> str:
@@ -244,9 +250,14 @@ class _Resolution:
         """Return the operations that the type of the target's module asks for."""
         owner, _, leaf = target.rpartition(".")
         for owner_type in self.owners.get(owner, ()):
-            if steps := self.mapping.layouts.get(f"{owner_type}.{leaf}"):
-                return steps
+            if (key := f"{owner_type}.{leaf}") in self.mapping.layouts:
+                return self.mapping.layouts[key]
         return ()
+
+    def steps(
+        self, stated: tuple[ops.Operation, ...] | None, target: str
+    ) -> tuple[ops.Operation, ...]:
+        return self.layout(target) if stated is None else stated
 
     def alias(self, name: str) -> str | None:
         """Return the first name of the tensor of which `name` is a second one, or None."""
@@ -259,16 +270,14 @@ class _Resolution:
                         return f"{owner}.{expand(template, captures)}"
         return None
 
-    def finish_joins(self, joined: dict[tuple[str, str], dict[int, str]]) -> None:
-        by_target = {r.target: r for r in self.mapping.rules if isinstance(r, rules.Concat)}
-        for (template, target), found in joined.items():
-            rule = by_target[template]
+    def finish_joins(self, joined: _Joins) -> None:
+        for (rule, target), found in joined.items():
             if missing := [i for i in range(len(rule.sources)) if i not in found]:
                 lacking = ", ".join(rule.sources[i].text for i in missing)
                 self.faults.append((target, f"cannot be joined without {lacking}"))
                 continue
             sources = tuple(found[i] for i in range(len(rule.sources)))
-            self.move(Move(target, sources, rule.each, rule.axis))
+            self.move(Move(target, sources, self.steps(rule.each, target), rule.axis))
 
     def finish_aliases(self) -> dict[str, str]:
         """Tie each second name to the first; one whose first name is absent is a plain move."""
@@ -276,7 +285,11 @@ class _Resolution:
         aliases = {}
         for name, target in self.second_names.items():
             if target in first_names:
-                aliases[self.prefix + name] = first_names[target]
+                second, first = self.prefix + name, first_names[target]
+                if self.source[second] != self.source[first]:
+                    shapes = f"{self.source[second].shape}, {first} {self.source[first].shape}"
+                    self.faults.append((second, f"is no second name: has shape {shapes}"))
+                aliases[second] = first
             else:
                 self.move(Move(target, (name,), self.layout(target)))
         return aliases
@@ -292,7 +305,7 @@ class _Resolution:
             return
         wanted = self.targets[move.target].signature
         for signature in signatures:
-            if not np.can_cast(signature.dtype, wanted.dtype, "safe"):
+            if not _fits(signature.dtype, wanted.dtype):
                 self.faults.append(
                     (move.target, f"is {wanted.dtype}, the source is {signature.dtype}")
                 )
@@ -313,14 +326,16 @@ class _Resolution:
 
     # Step 3: what the source does not bring
 
-    def tie(self, moved: set[str]) -> dict[str, str]:
+    def tie(self) -> dict[str, str]:
         ties = {}
         for name, of in self.mapping.tie.items():
             if name not in self.targets or of not in self.targets:
                 self.faults.append((f"tie {name}", f"the network lacks it or {of}"))
             elif self.targets[name].storage != self.targets[of].storage:
                 self.faults.append((f"tie {name}", f"does not share its storage with {of}"))
-            elif name not in moved:
+            elif of in self.mapping.tie:
+                self.faults.append((f"tie {name}", f"{of} is tied itself"))
+            else:
                 ties[name] = of
         return ties
 
@@ -335,12 +350,16 @@ class _Resolution:
                 self.faults.append((name, f"is not in the network; {given} would go there"))
             elif times > 1:
                 self.faults.append((name, f"filled twice: by {' and '.join(sources[name])}"))
+        owners: dict[int, str] = {}
         for name, target in self.targets.items():
+            first = owners.setdefault(target.storage, name)
+            if first != name and name not in ties and first not in ties:
+                self.faults.append((name, f"shares its storage with {first}, but no tie says so"))
             if name not in filled and name not in fills and name not in ties:
                 self.faults.append((name, f"unfilled, shape {target.signature.shape}"))
 
     def message(self) -> str:
-        table = "\n".join(_grouped(self.faults))
+        table = "\n".join(grouped(self.faults))
         return (
             f"mapping {self.mapping.name} does not fit: {len(self.faults)} faults in "
             f"{len(self.source)} source and {len(self.targets)} target tensors\n{table}\n"
@@ -353,6 +372,12 @@ def _owners(targets: Mapping[str, Target]) -> dict[str, tuple[str, ...]]:
     return {name.rpartition(".")[0]: target.owner_types for name, target in targets.items()}
 
 
+def _fits(source: str, target: str) -> bool:
+    """Return whether numbers of the one dtype are numbers of the other, none of them changed."""
+    same_kind = np.dtype(source).kind == np.dtype(target).kind
+    return same_kind and np.can_cast(source, target, "safe")
+
+
 def _describe(rule: rules.Rule) -> str:
     if isinstance(rule, rules.Concat):
         return f"concat {rule.target}"
@@ -363,29 +388,3 @@ def _describe(rule: rules.Rule) -> str:
 def _arrow(move: Move) -> str:
     piece = f" (part {move.part + 1} of {move.parts})" if move.parts > 1 else ""
     return f"{' + '.join(move.sources)}{piece} -> {move.target}"
-
-
-def _grouped(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Write rows, those that differ in the numbers of their names alone as one line."""
-    groups: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for name, text in rows:
-        groups[re.sub(r"\d+", "#", name), re.sub(r"\d+", "#", text)].append((name, text))
-    lines = []
-    for members in groups.values():
-        name, text = members[0]
-        if len(members) > 1:
-            numbers = [re.findall(r"\d+", member[0]) for member in members]
-            words = re.split(r"\d+", name)
-            spans = [_span({int(row[i]) for row in numbers}) for i in range(len(numbers[0]))]
-            name = "".join(word + span for word, span in zip(words, [*spans, ""], strict=True))
-            text = f"{text}, {len(members)} tensors" if text else f"{len(members)} tensors"
-        lines.append(f"  {name}  {text}".rstrip())
-    return lines
-
-
-def _span(numbers: set[int]) -> str:
-    if len(numbers) == 1:
-        return str(numbers.pop())
-    low, high = min(numbers), max(numbers)
-    consecutive = len(numbers) == high - low + 1
-    return f"{{{low}..{high}}}" if consecutive else "{" + ",".join(map(str, sorted(numbers))) + "}"
