@@ -64,14 +64,14 @@ class LayerGraph:
 
 
 _CONVOLUTIONS = {
-    "conv1d": "conv",
     "conv2d": "conv",
     "depthwise_conv2d": "conv",
     "conv2d_transpose": "conv_transpose",
     "depthwise_conv2d_transpose": "conv_transpose",
 }
-_NORMS = {"batch_norm", "layer_norm", "group_norm", "instance_norm"}
+_NORMS = {"batch_norm", "layer_norm"}
 _ORDERED = {"concat", "stack", "matmul", "subtract", "divide"}
+_SAME_VALUES = {"reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign"}
 _NO_FLOW = {"shape", "full", "full_like", "full_int_array", "feed", "data", "fetch"}
 
 
@@ -148,10 +148,10 @@ class _Walk:
 
     def hold(self, operation: Operation, names: list[str]) -> None:
         """Follow a tensor through a reshape or a cast to the operation that uses it."""
-        if len(names) > 1:
+        if len(names) > 1 or operation.kind not in _SAME_VALUES:
             raise AlignmentError(
-                f"{operation.kind} computes with tensors alone: {', '.join(names)}; "
-                "no layer does so"
+                f"the operation {operation.kind} makes other weights of {', '.join(names)}, which "
+                "no layer does; is the program quantised? Export the float32 model."
             )
         self.held.update(dict.fromkeys(operation.outputs, names[0]))
 
