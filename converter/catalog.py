@@ -98,11 +98,14 @@ def custom_card(name: str, training: Path) -> ModelCard:
         raise ConfigError(f"{training} has no Architecture section; give PaddleOCR's training YAML")
     if isinstance(architecture.get("Models"), dict):
         models = architecture["Models"]
-        if "Student" not in models:
-            raise ConfigError(f"{training} distils {', '.join(models)}, none of them Student")
+        if not isinstance(models.get("Student"), dict):
+            listed = ", ".join(map(str, models))
+            raise ConfigError(f"{training} distils {listed}, none of them a network Student")
         architecture = models["Student"]
     model = similar(architecture)
     settings = content.get("Global") or {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"Global in {training} should be a section, it is {settings!r}")
     file = settings.get("character_dict_path")
     dictionary = None
     if file and model.task == "rec":
@@ -183,7 +186,8 @@ _TRAINING_ONLY = {
 def _dictionary_path(text: str, training: Path) -> Path:
     """Find the file that a training YAML names: beside it, above it, or one that is shipped."""
     path = Path(text)
-    places = [path] if path.is_absolute() else [folder / path for folder in training.parents]
+    folders = training.absolute().parents
+    places = [path] if path.is_absolute() else [folder / path for folder in folders]
     for place in (*places, FOLDER / "dicts" / path.name):
         shipped = place.parent == FOLDER / "dicts"
         # Shipped tables are those of PaddleOCR's ppocr/utils; other folders have namesakes.
