@@ -167,10 +167,10 @@ class _Colours:
                     f"  {side}, layer {index + 1}: {layer}, fed by {self.feeders(side, index)}"
                 )
                 break
-        counts = ", ".join(f"{len(graph.layers)} in the {s}" for s, graph in self.graphs.items())
+        theirs, ours = (len(graph.layers) for graph in self.graphs.values())
         raise AlignmentError(
-            f"program and network are different networks ({counts} layers); the first layer "
-            "without a counterpart is\n" + "\n".join(lines) + "\n"
+            f"program and network are different networks ({theirs} layers in the program, {ours} "
+            "in the network); the first layer without a counterpart is\n" + "\n".join(lines) + "\n"
             "Check that the files belong to this model (--list), or name the training YAML they "
             "were made with (--config)."
         )

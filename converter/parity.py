@@ -40,6 +40,9 @@ class Comparison:
     fault: str = ""
 
 
+_NOTHING = Comparison("nothing", (), (), math.inf, 0.0, LIMIT, (), "the reference compared nothing")
+
+
 @dataclass(frozen=True)
 class ParityReport:
     """The outcome of a proof; `seconds` is the time that the check took."""
@@ -59,7 +62,9 @@ class ParityReport:
     def worst(self) -> Comparison:
         """The comparison that failed first, else the one nearest to its limit."""
         failed = [comparison for comparison in self.comparisons if comparison.fault]
-        return failed[0] if failed else max(self.comparisons, key=lambda c: c.difference / c.limit)
+        if failed:
+            return failed[0]
+        return max(self.comparisons, key=lambda c: c.difference / c.limit, default=_NOTHING)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as it stands in the artefact's JSON."""
@@ -118,7 +123,7 @@ def require(report: ParityReport) -> None:
     if report.passed:
         return
     if not report.comparisons:
-        raise ParityError("the reference compared nothing", report)
+        raise ParityError(report.worst.fault, report)
     worst = report.worst
     where = f"\nthe first layer that differs is {report.first_difference}"
     raise ParityError(

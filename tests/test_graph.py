@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toys import Attention, Branches, Convolutions, graph, toy
 from torch import nn
+from toys import Attention, Branches, Convolutions, graph, toy
 
 from converter.errors import AlignmentError
 from converter.graph.layers import INPUT, LayerGraph, layer_graph
@@ -75,7 +75,7 @@ def test_a_second_bias_is_a_layer_of_its_own():
 
 @pytest.mark.parametrize("transpose_y", [False, True])
 def test_linear(transpose_y):
-    """Paddle writes x @ w with [in, out], PyTorch x @ w.T with [out, in]; the shape is PyTorch's."""
+    """Paddle writes x @ w with [in, out], PyTorch x @ w.T with [out, in]."""
     parameters = {"m": (3, 5)}
     product = op("matmul", "y", x="x", y="m", attributes={"transpose_y": transpose_y})
     (layer,) = reduced(product, parameters=parameters).layers
