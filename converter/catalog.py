@@ -122,7 +122,7 @@ def custom_card(name: str, training: Path) -> ModelCard:
         recorded=model.recorded,
         class_counts=model.class_counts,
         dictionary=dictionary,
-        labels=model.labels,
+        labels=tuple(map(str, settings.get("label_list") or model.labels)),
     )
 
 
