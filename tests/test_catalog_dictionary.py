@@ -1,0 +1,104 @@
+"""Where the dictionary that a training YAML names is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_catalog import CRNN, DB, training
+
+from converter import catalog
+from converter.errors import ConfigError
+
+SHIPPED = "./ppocr/utils/en_dict.txt"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of the training YAML, two levels deep."""
+    deep = tmp_path / "configs" / "rec"
+    deep.mkdir(parents=True)
+    return deep
+
+
+def write(file: Path, text: str = "a\nb\n") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def characters(file: Path) -> tuple[str, ...]:
+    dictionary = catalog.custom_card("mine", file).dictionary
+    assert dictionary is not None
+    return dictionary.characters
+
+
+@pytest.mark.parametrize("place", [".", "..", "../.."])
+def test_a_relative_path_is_looked_for_beside_and_above(folder, place):
+    write(folder / place / "dicts" / "my.txt")
+    assert characters(training(folder, CRNN, character_dict_path="dicts/my.txt")) == ("a", "b")
+
+
+def test_the_nearest_wins(folder):
+    write(folder.parent / "my.txt", "far\n")
+    write(folder / "my.txt", "near\n")
+    assert characters(training(folder, CRNN, character_dict_path="my.txt")) == ("near",)
+
+
+def test_a_training_yaml_named_without_its_folder(folder, monkeypatch):
+    write(folder.parent.parent / "dicts" / "my.txt")
+    training(folder, CRNN, character_dict_path="dicts/my.txt")
+    monkeypatch.chdir(folder)
+    assert characters(Path("training.yml")) == ("a", "b")
+
+
+def test_an_absolute_path(folder, tmp_path):
+    file = write(tmp_path / "elsewhere" / "my.txt")
+    assert characters(training(folder, CRNN, character_dict_path=str(file))) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "path", [SHIPPED, "ppocr/utils/en_dict.txt", "/gone/ppocr/utils/en_dict.txt"]
+)
+def test_a_shipped_table(folder, path):
+    assert len(characters(training(folder, CRNN, character_dict_path=path))) == 95
+
+
+def test_the_users_own_table_comes_before_the_shipped_one(folder):
+    write(folder / SHIPPED)
+    assert characters(training(folder, CRNN, character_dict_path=SHIPPED)) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["my.txt", "en_dict.txt", "ppocr/utils/dict/en_dict.txt", "ppocr/utils/my.txt", "/x.txt"],
+)
+def test_a_table_that_is_nowhere(folder, path):
+    with pytest.raises(ConfigError, match=f"names the dictionary {path}, which is neither there"):
+        characters(training(folder, CRNN, character_dict_path=path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ("a", "b")),
+        ({"use_space_char": None}, ("a", "b")),
+        ({"use_space_char": False}, ("a", "b")),
+        ({"use_space_char": True}, ("a", "b", " ")),
+    ],
+)
+def test_use_space_char(folder, settings, expected):
+    write(folder / "my.txt")
+    file = training(folder, CRNN, character_dict_path="my.txt", **settings)
+    assert characters(file) == expected
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_no_dictionary_is_named(folder, path):
+    file = training(folder, CRNN, character_dict_path=path)
+    assert catalog.custom_card("mine", file).dictionary is None
+
+
+def test_a_detector_needs_none(folder):
+    file = training(folder, DB, character_dict_path="nowhere.txt")
+    assert catalog.custom_card("mine", file).dictionary is None
