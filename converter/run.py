@@ -29,6 +29,7 @@ from converter.sources import Source, open_source
 if TYPE_CHECKING:
     from architectures import Model
     from converter.align import Alignment
+    from converter.graph.layers import LayerGraph
     from converter.parity import ParityReport, Reference
     from converter.plan import Plan
 
@@ -162,7 +163,6 @@ class _Conversion:
 
     def from_names(self, tensors: Mapping[str, np.ndarray]) -> Candidate:
         """Return the network of a checkpoint, in the training form."""
-        import architectures
         from converter import convert
         from converter.mapping import load_mapping
         from converter.plan import resolve, signature_of, targets_of
@@ -179,8 +179,7 @@ class _Conversion:
                 )
             counts[count] = found.shape[0]
         self.check_labels(counts)
-        architecture = catalog.without_class_counts(self.card.architecture)
-        network = architectures.build(architecture, class_counts=counts)
+        network = self.build(counts, "train")
         targets = targets_of(network)
         signatures = {name: signature_of(array) for name, array in tensors.items()}
         plan = resolve(mapping, signatures, targets)
@@ -189,7 +188,6 @@ class _Conversion:
 
     def from_program(self) -> Iterator[Candidate]:
         """Yield the networks of an export, in the deploy form."""
-        import architectures
         from converter import convert
         from converter.align import align
         from converter.mapping import load_mapping
@@ -209,8 +207,7 @@ class _Conversion:
                 )
             counts = dict.fromkeys(self.card.class_counts, int(last[0].settings["width"]))
         self.check_labels(counts)
-        architecture = catalog.without_class_counts(self.card.architecture)
-        network = architectures.build(architecture, class_counts=counts, form="deploy")
+        network = self.build(counts, "deploy")
         targets = targets_of(network)
         fills = fills_of(load_mapping(self.card.mapping), targets)
         for alignment in align(graph, self.graph_of(network)):
@@ -219,13 +216,30 @@ class _Conversion:
             network.load_state_dict(state, strict=True, assign=True)
             yield Candidate(network, plan, alignment)
 
-    def graph_of(self, network: Model) -> Any:
-        """Return the layers of a network, traced on the smallest input that it takes."""
+    def build(self, counts: Mapping[str, int], form: str) -> Model:
+        """Return the network, without values: the files bring those."""
+        import torch
+
+        import architectures
+
+        architecture = catalog.without_class_counts(self.card.architecture)
+        with torch.device("meta"):
+            return architectures.build(architecture, class_counts=counts, form=form)
+
+    def graph_of(self, network: Model) -> LayerGraph:
+        """Return the layers of a network without values, traced on the smallest input it takes.
+
+        It gets zeros first: on the meta device PyTorch would import its compiler, which takes
+        longer than to compute.
+        """
         import torch
 
         from converter.graph.trace import trace
         from converter.reference.program import network_graph
 
+        state = network.state_dict()
+        zeros = {name: torch.zeros(of.shape, dtype=of.dtype) for name, of in state.items()}
+        network.load_state_dict(zeros, assign=True)
         size = (self.card.input.get("height", 64), self.card.input.get("width", 64))
         return network_graph(trace(network, torch.zeros(1, self.card.input["channels"], *size)))
 
@@ -324,7 +338,6 @@ class _Conversion:
                 {name.removeprefix(plan.prefix): tensors[name] for name in used},
                 self.card.task,
             )
-        import architectures
         from converter.align import align
         from converter.reference.program import ProgramReference, program_graph
 
@@ -332,7 +345,7 @@ class _Conversion:
         assert export is not None
         alignment = candidate.alignment
         if alignment is None:  # the names came from a checkpoint beside the program
-            deployed = architectures.fuse(candidate.network, "deploy")
+            deployed = self.build(candidate.network.class_counts, "deploy")
             alignment = next(align(program_graph(export.program), self.graph_of(deployed)))
         counterparts = {ours.name: theirs for theirs, ours in alignment.pairs}
         return ProgramReference(
