@@ -14,6 +14,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 from converter import ops
@@ -146,9 +147,13 @@ class _Colours:
                 forward[node] = numbers.setdefault(key, len(numbers))
         if self.differ(forward):
             self.fail(forward)
-        final = self.refine(dict(self.start))
-        if self.differ(final):
-            self.fail(final)
+        if self.differ(self.final):
+            self.fail(self.final)
+
+    @cached_property
+    def final(self) -> dict[_Node, object]:
+        """The colours when no more can be told from data flow."""
+        return self.refine(dict(self.start))
 
     def differ(self, colours: Mapping[_Node, object]) -> bool:
         sides = [Counter(colours[node] for node in self.nodes if node[0] == s) for s in self.graphs]
@@ -202,9 +207,8 @@ class _Colours:
         self,
     ) -> Iterator[tuple[list[tuple[int, int]], list[list[int]]]]:
         """Yield the pairings (program, network) that respect every edge, and what was chosen."""
-        final = self.refine(dict(self.start))
-        groups = [mine for _, mine in self.classes(final).values() if len(mine) > 1]
-        for pairing in self.choose(final):
+        groups = [mine for _, mine in self.classes(self.final).values() if len(mine) > 1]
+        for pairing in self.choose(self.final):
             yield pairing, groups
 
     def classes(self, colours: Mapping[_Node, object]) -> dict[object, tuple[list[int], list[int]]]:
