@@ -98,13 +98,16 @@ def _deploy(module: nn.Module) -> None:
             setattr(module, name, child.deployed())
 
 
-def _fold(model: nn.Module) -> None:
-    for module in list(model.modules()):
+@torch.no_grad()
+def fold_(network: nn.Module) -> None:
+    """Fold, in place, what is left to fold in a network of the deploy form, or in a part of one."""
+    for module in list(network.modules()):
         for conv_name, affine_name in getattr(module, "folds", ()):
             conv, affine = getattr(module, conv_name), getattr(module, affine_name)
-            set_convolution(conv, partial(folded, conv, affine))
-            rest = nn.ReLU() if isinstance(affine, BatchNormReLU) else nn.Identity()
-            setattr(module, affine_name, rest)
+            if isinstance(affine, (nn.BatchNorm2d, LearnableAffine)):
+                set_convolution(conv, partial(folded, conv, affine))
+                rest = nn.ReLU() if isinstance(affine, BatchNormReLU) else nn.Identity()
+                setattr(module, affine_name, rest)
 
 
-STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": _fold}
+STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": fold_}

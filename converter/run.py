@@ -8,6 +8,7 @@ process while PyTorch is imported in this one.
 
 from __future__ import annotations
 
+import copy
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -67,11 +68,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network with its weights, and how they came there."""
+    """A network with its weights, and how they came there.
+
+    `alignment` is None where names told; `folded`, whether the export had normalisations folded.
+    """
 
     network: Model
     plan: Plan
     alignment: Alignment | None = None
+    folded: bool = False
 
 
 def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outcome:
@@ -97,7 +102,7 @@ def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outc
             return Outcome(card, candidate.plan)
         stage("convert")
         candidate = conversion.settle(candidate, candidates)
-        network = conversion.finish(candidate.network)
+        network = conversion.finish(candidate)
         stage("prove")
         report = conversion.prove(network, candidate)
         stage("write")
@@ -189,7 +194,6 @@ class _Conversion:
     def from_program(self) -> Iterator[Candidate]:
         """Yield the networks of an export, in the deploy form."""
         from converter import convert
-        from converter.align import align
         from converter.mapping import load_mapping
         from converter.plan import fills_of, targets_of
         from converter.reference.program import program_graph
@@ -207,14 +211,44 @@ class _Conversion:
                 )
             counts = dict.fromkeys(self.card.class_counts, int(last[0].settings["width"]))
         self.check_labels(counts)
-        network = self.build(counts, "deploy")
+        network, folded, alignments = self.align(self.build(counts, "deploy"))
         targets = targets_of(network)
         fills = fills_of(load_mapping(self.card.mapping), targets)
-        for alignment in align(graph, self.graph_of(network)):
+        for alignment in alignments:
             plan = alignment.plan(targets, fills)
             state = convert.apply(plan, export.tensors, targets)
             network.load_state_dict(state, strict=True, assign=True)
-            yield Candidate(network, plan, alignment)
+            yield Candidate(network, plan, alignment, folded)
+
+    def align(self, deployed: Model) -> tuple[Model, bool, Iterator[Alignment]]:
+        """Return the network whose layers are the program's, and how they pair.
+
+        What PaddleOCR's export folds has grown over its versions: nothing, the normalisations of
+        the head, or (by other tools) all. The flag tells whether anything is folded.
+
+        Raises:
+            AlignmentError: the program is none of these; the error is that of the first.
+        """
+        from architectures.fuse import fold_
+        from converter.align import align
+        from converter.reference.program import program_graph
+
+        assert self.source.export is not None
+        graph = program_graph(self.source.export.program)
+        mismatch: AlignmentError | None = None
+        for parts in ((), ("head",), ("backbone", "neck", "head")):
+            network = copy.deepcopy(deployed) if parts else deployed
+            for part in parts:
+                fold_(getattr(network, part))
+            alignments = align(graph, self.graph_of(network))
+            try:
+                first = next(alignments)
+            except AlignmentError as error:
+                mismatch = mismatch or error
+            else:
+                return network, bool(parts), chain([first], alignments)
+        assert mismatch is not None
+        raise mismatch
 
     def build(self, counts: Mapping[str, int], form: str) -> Model:
         """Return the network, without values: the files bring those."""
@@ -227,10 +261,10 @@ class _Conversion:
             return architectures.build(architecture, class_counts=counts, form=form)
 
     def graph_of(self, network: Model) -> LayerGraph:
-        """Return the layers of a network without values, traced on the smallest input it takes.
+        """Return the layers of a network, traced on the smallest input that it takes.
 
-        It gets zeros first: on the meta device PyTorch would import its compiler, which takes
-        longer than to compute.
+        One without values gets zeros first: on the meta device PyTorch would import its compiler,
+        which takes longer than to compute.
         """
         import torch
 
@@ -238,8 +272,9 @@ class _Conversion:
         from converter.reference.program import network_graph
 
         state = network.state_dict()
-        zeros = {name: torch.zeros(of.shape, dtype=of.dtype) for name, of in state.items()}
-        network.load_state_dict(zeros, assign=True)
+        if any(tensor.is_meta for tensor in state.values()):
+            zeros = {name: torch.zeros(of.shape, dtype=of.dtype) for name, of in state.items()}
+            network.load_state_dict(zeros, assign=True)
         size = (self.card.input.get("height", 64), self.card.input.get("width", 64))
         return network_graph(trace(network, torch.zeros(1, self.card.input["channels"], *size)))
 
@@ -273,11 +308,12 @@ class _Conversion:
             f"and none of the {tried} pairings tried gives what Paddle computes."
         )
 
-    def finish(self, network: Model) -> Model:
-        """Return the network in the form that is written."""
+    def finish(self, candidate: Candidate) -> Model:
+        """Return the network in the form that is written: what an export folded stays so."""
         import architectures
 
-        return architectures.fuse(network) if self.request.fuse else network
+        fuse = self.request.fuse or candidate.folded
+        return architectures.fuse(candidate.network) if fuse else candidate.network
 
     def prove(self, network: Model, candidate: Candidate) -> ParityReport | None:
         """Return the report of the check, passed, or None where none was wanted."""
@@ -338,18 +374,18 @@ class _Conversion:
                 {name.removeprefix(plan.prefix): tensors[name] for name in used},
                 self.card.task,
             )
-        from converter.align import align
-        from converter.reference.program import ProgramReference, program_graph
+        import architectures
+        from converter.reference.program import ProgramReference
 
         export = self.source.export
         assert export is not None
-        alignment = candidate.alignment
+        alignment, aligned = candidate.alignment, candidate.network
         if alignment is None:  # the names came from a checkpoint beside the program
-            deployed = self.build(candidate.network.class_counts, "deploy")
-            alignment = next(align(program_graph(export.program), self.graph_of(deployed)))
+            aligned, _, alignments = self.align(architectures.fuse(candidate.network, "deploy"))
+            alignment = next(alignments)
         counterparts = {ours.name: theirs for theirs, ours in alignment.pairs}
         return ProgramReference(
-            self.session, export.program, export.weights_file, counterparts, self.card.task
+            self.session, export.program, export.weights_file, counterparts, self.card.task, aligned
         )
 
     def versions(self) -> dict[str, str]:

@@ -79,6 +79,10 @@ class _Recorder(TorchFunctionMode):
                 pair = {"x": named["q"], "y": named["k"]}
                 self.operations.append(Operation("matmul", pair, scores, {"transpose_y": True}))
                 kind, named, attributes = "matmul", {"x": scores, "y": named["v"]}, _PLAIN_PRODUCT
+            if attributes.pop("batch_first", False):  # Paddle's operation has time first
+                by_time = (self.new_name(outputs[0].transpose(0, 1)),)
+                self.operations.append(Operation(kind, named, by_time, attributes))
+                kind, named, attributes = "transpose", {"x": by_time}, {}
             fresh = tuple(self.new_name(tensor) for tensor in outputs)
             self.operations.append(Operation(kind, named, fresh, attributes))
         return result
@@ -207,12 +211,13 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) ->
 
 def _recurrent(mode: str) -> Callable[..., tuple[str, Inputs, dict[str, Any]]]:
     def describe(
-        input: Tensor, _state: Any, weights: list[Tensor], *_: Any
+        input: Tensor, _state: Any, weights: list[Tensor], *options: Any
     ) -> tuple[str, Inputs, dict[str, Any]]:
         # Paddle lists the matrices of all layers and directions, then the biases.
         matrices = [tensor for tensor in weights if tensor.dim() == 2]
         biases = [tensor for tensor in weights if tensor.dim() == 1]
-        return "rnn", {"x": [input], "weights": [*matrices, *biases]}, {"mode": mode}
+        inputs = {"x": [input], "weights": [*matrices, *biases]}
+        return "rnn", inputs, {"mode": mode, "batch_first": options[-1]}
 
     return describe
 

@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 import torch
 
-from architectures import Model, fuse
+from architectures import Model
 from converter.graph.layers import Layer, LayerGraph, layer_graph
 from converter.graph.trace import Trace, trace
 from converter.parity import INNER, Comparison, compare, compare_decisions
@@ -39,6 +39,8 @@ class ProgramReference:
         weights: its `.pdiparams`.
         counterparts: for each layer of the network, by its name, the program's layer.
         task: det, rec or cls; tells what is decided from the output.
+        aligned: a network that has all these layers, to look for the first that differs where the
+            one that is compared lacks some, its normalisations being folded.
     """
 
     kind = "program"
@@ -50,8 +52,10 @@ class ProgramReference:
         weights: Path,
         counterparts: Mapping[str, Layer],
         task: str,
+        aligned: Model | None = None,
     ) -> None:
         self.session, self.program, self.weights = session, program, weights
+        self.aligned = aligned
         self.counterparts, self.task = counterparts, task
         self._loaded: tuple[str, ...] = ()
         self._input = ""
@@ -108,13 +112,14 @@ class ProgramReference:
 
     def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
         """Return the first layer, in the program's order, whose output differs."""
-        if network.form == "train":
-            network = fuse(network, "deploy")
         traced = trace(network, torch.from_numpy(batch))
         layers = {layer.name: layer for layer in network_graph(traced).layers}
-        pairs = [(layers[n], theirs) for n, theirs in self.counterparts.items() if n in layers]
-        if len(pairs) < len(self.counterparts):
-            return ""
+        if not self.counterparts.keys() <= layers.keys():
+            if self.aligned is None or self.aligned is network:
+                return ""
+            before = self.first_difference(self.aligned, batch, limit)
+            return before or "none before normalisations were folded: the folding is wrong"
+        pairs = [(layers[name], theirs) for name, theirs in self.counterparts.items()]
         expected = self.run(batch, [theirs.output for _, theirs in pairs])
         for (ours, theirs), array in zip(pairs, expected[:-1], strict=True):
             actual = traced.values[ours.output].numpy()
