@@ -8,9 +8,8 @@ process while PyTorch is imported in this one.
 
 from __future__ import annotations
 
-import copy
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -22,15 +21,14 @@ import numpy as np
 from converter import __version__, catalog
 from converter.catalog import ModelCard
 from converter.dictionary import read_dictionary
-from converter.errors import AlignmentError, ConfigError, NoReference, PlanError
+from converter.errors import AlignmentError, ConfigError, NoReference
 from converter.output import output_path, write_artefact
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
 
 if TYPE_CHECKING:
     from architectures import Model
-    from converter.align import Alignment
-    from converter.graph.layers import LayerGraph
+    from converter.candidates import Candidate
     from converter.parity import ParityReport, Reference
     from converter.plan import Plan
 
@@ -66,19 +64,6 @@ class Outcome:
     report: ParityReport | None = None
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A network with its weights, and how they came there.
-
-    `alignment` is None where names told; `folded`, whether the export had normalisations folded.
-    """
-
-    network: Model
-    plan: Plan
-    alignment: Alignment | None = None
-    folded: bool = False
-
-
 def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outcome:
     """Convert, prove and write one model; `stage` is called with each of STAGES as it begins.
 
@@ -94,14 +79,16 @@ def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outc
         session = None
         if kind in ("program", "network") and not request.plan_only:
             session = stack.enter_context(PaddleSession())
-        conversion = _Conversion(request, card, source, kind, session)
         stage("plan")
-        candidates = conversion.candidates()
-        candidate = next(candidates)
+        from converter.candidates import candidates  # imports PyTorch, while Paddle starts
+
+        conversion = _Conversion(request, card, source, kind, session)
+        choices = candidates(card, source)
+        candidate = next(choices)
         if out is None:
             return Outcome(card, candidate.plan)
         stage("convert")
-        candidate = conversion.settle(candidate, candidates)
+        candidate = conversion.settle(candidate, choices)
         network = conversion.finish(candidate)
         stage("prove")
         report = conversion.prove(network, candidate)
@@ -143,7 +130,7 @@ def _reference_kind(request: Request, source: Source) -> str:
 
 
 class _Conversion:
-    """The steps after reading. They import PyTorch, while Paddle starts in its own process."""
+    """The steps after planning: which candidate, in which form, and whether it is right."""
 
     def __init__(
         self,
@@ -155,138 +142,6 @@ class _Conversion:
     ) -> None:
         self.request, self.card, self.source = request, card, source
         self.reference, self.session = reference, session
-
-    def candidates(self) -> Iterator[Candidate]:
-        """Yield the networks that the files may stand for: one, or those that data flow allows.
-
-        They share one module: the next candidate's weights replace those of the one before.
-        """
-        if self.source.checkpoint is not None:
-            yield self.from_names(self.source.checkpoint.tensors)
-        else:
-            yield from self.from_program()
-
-    def from_names(self, tensors: Mapping[str, np.ndarray]) -> Candidate:
-        """Return the network of a checkpoint, in the training form."""
-        from converter import convert
-        from converter.mapping import load_mapping
-        from converter.plan import resolve, signature_of, targets_of
-
-        mapping = load_mapping(self.card.mapping)
-        prefixes = (mapping.select.prefix, "") if mapping.select else ("",)
-        counts = {}
-        for count, name in self.card.class_counts.items():
-            found = next((tensors[p + name] for p in prefixes if p + name in tensors), None)
-            if found is None:
-                raise PlanError(
-                    f"the checkpoint has no {name}, whose length is the number of classes; it has "
-                    f"{', '.join(list(tensors)[-3:])}, ...; are these weights of {self.card.name}?"
-                )
-            counts[count] = found.shape[0]
-        self.check_labels(counts)
-        network = self.build(counts, "train")
-        targets = targets_of(network)
-        signatures = {name: signature_of(array) for name, array in tensors.items()}
-        plan = resolve(mapping, signatures, targets)
-        network.load_state_dict(convert.apply(plan, tensors, targets), strict=True, assign=True)
-        return Candidate(network, plan)
-
-    def from_program(self) -> Iterator[Candidate]:
-        """Yield the networks of an export, in the deploy form."""
-        from converter import convert
-        from converter.mapping import load_mapping
-        from converter.plan import fills_of, targets_of
-        from converter.reference.program import program_graph
-
-        export = self.source.export
-        assert export is not None
-        graph = program_graph(export.program)
-        counts = {}
-        if self.card.class_counts:
-            last = [graph.layers[i] for i, _ in graph.results if i >= 0]
-            if len(last) != 1 or "width" not in last[0].settings:
-                raise AlignmentError(
-                    f"the program does not end in one layer that scores classes; is this an "
-                    f"export of {self.card.name}?"
-                )
-            counts = dict.fromkeys(self.card.class_counts, int(last[0].settings["width"]))
-        self.check_labels(counts)
-        network, folded, alignments = self.align(self.build(counts, "deploy"))
-        targets = targets_of(network)
-        fills = fills_of(load_mapping(self.card.mapping), targets)
-        for alignment in alignments:
-            plan = alignment.plan(targets, fills)
-            state = convert.apply(plan, export.tensors, targets)
-            network.load_state_dict(state, strict=True, assign=True)
-            yield Candidate(network, plan, alignment, folded)
-
-    def align(self, deployed: Model) -> tuple[Model, bool, Iterator[Alignment]]:
-        """Return the network whose layers are the program's, and how they pair.
-
-        What PaddleOCR's export folds has grown over its versions: nothing, the normalisations of
-        the head, or (by other tools) all. The flag tells whether anything is folded.
-
-        Raises:
-            AlignmentError: the program is none of these; the error is that of the first.
-        """
-        from architectures.fuse import fold_
-        from converter.align import align
-        from converter.reference.program import program_graph
-
-        assert self.source.export is not None
-        graph = program_graph(self.source.export.program)
-        mismatch: AlignmentError | None = None
-        for parts in ((), ("head",), ("backbone", "neck", "head")):
-            network = copy.deepcopy(deployed) if parts else deployed
-            for part in parts:
-                fold_(getattr(network, part))
-            alignments = align(graph, self.graph_of(network))
-            try:
-                first = next(alignments)
-            except AlignmentError as error:
-                mismatch = mismatch or error
-            else:
-                return network, bool(parts), chain([first], alignments)
-        assert mismatch is not None
-        raise mismatch
-
-    def build(self, counts: Mapping[str, int], form: str) -> Model:
-        """Return the network, without values: the files bring those."""
-        import torch
-
-        import architectures
-
-        architecture = catalog.without_class_counts(self.card.architecture)
-        with torch.device("meta"):
-            return architectures.build(architecture, class_counts=counts, form=form)
-
-    def graph_of(self, network: Model) -> LayerGraph:
-        """Return the layers of a network, traced on the smallest input that it takes.
-
-        One without values gets zeros first: on the meta device PyTorch would import its compiler,
-        which takes longer than to compute.
-        """
-        import torch
-
-        from converter.graph.trace import trace
-        from converter.reference.program import network_graph
-
-        state = network.state_dict()
-        if any(tensor.is_meta for tensor in state.values()):
-            zeros = {name: torch.zeros(of.shape, dtype=of.dtype) for name, of in state.items()}
-            network.load_state_dict(zeros, assign=True)
-        size = (self.card.input.get("height", 64), self.card.input.get("width", 64))
-        return network_graph(trace(network, torch.zeros(1, self.card.input["channels"], *size)))
-
-    def check_labels(self, counts: Mapping[str, int]) -> None:
-        """Raise ConfigError where dictionary or labels do not fit the number of classes."""
-        card = self.card
-        if card.dictionary is not None and "ctc" in counts:
-            card.dictionary.check(counts["ctc"])
-        if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
-            raise ConfigError(
-                f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"
-            )
 
     def settle(self, candidate: Candidate, others: Iterator[Candidate]) -> Candidate:
         """Return the candidate that a live check chooses; the first where there is no choice."""
@@ -375,13 +230,15 @@ class _Conversion:
                 self.card.task,
             )
         import architectures
+        from converter.candidates import match
         from converter.reference.program import ProgramReference
 
         export = self.source.export
         assert export is not None
         alignment, aligned = candidate.alignment, candidate.network
         if alignment is None:  # the names came from a checkpoint beside the program
-            aligned, _, alignments = self.align(architectures.fuse(candidate.network, "deploy"))
+            deployed = architectures.fuse(candidate.network, "deploy")
+            aligned, _, alignments = match(self.card, export.program, deployed)
             alignment = next(alignments)
         counterparts = {ours.name: theirs for theirs, ours in alignment.pairs}
         return ProgramReference(

@@ -1,0 +1,161 @@
+"""From a source to a network with its weights: by names, or by data flow.
+
+A checkpoint has names; a mapping tells what becomes of them. An export has none that can be relied
+on; its layers are matched with the network's. That may leave more than one candidate, of which a
+live check chooses.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+
+import architectures
+from architectures import Model
+from architectures.fuse import fold_
+from converter import catalog, convert
+from converter.align import Alignment, align
+from converter.catalog import ModelCard
+from converter.errors import AlignmentError, ConfigError, PlanError
+from converter.graph.layers import LayerGraph
+from converter.graph.trace import trace
+from converter.mapping import load_mapping
+from converter.plan import Plan, fills_of, resolve, signature_of, targets_of
+from converter.reference.program import network_graph, program_graph
+from converter.sources import Export, Program, Source
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network with its weights, and how they came there.
+
+    `alignment` is None where names told; `folded`, whether the export had normalisations folded.
+    """
+
+    network: Model
+    plan: Plan
+    alignment: Alignment | None = None
+    folded: bool = False
+
+
+def candidates(card: ModelCard, source: Source) -> Iterator[Candidate]:
+    """Yield the networks that the files may stand for: one, or those that data flow allows.
+
+    They share one module: the next candidate's weights replace those of the one before.
+
+    Raises:
+        PlanError: names or layers do not fit the network.
+        ConfigError: dictionary or labels do not fit the number of classes.
+    """
+    if source.checkpoint is not None:
+        yield from_names(card, source.checkpoint.tensors)
+    elif source.export is not None:
+        yield from from_program(card, source.export)
+
+
+def from_names(card: ModelCard, tensors: Mapping[str, np.ndarray]) -> Candidate:
+    """Return the network of a checkpoint, in the training form."""
+    mapping = load_mapping(card.mapping)
+    prefixes = (mapping.select.prefix, "") if mapping.select else ("",)
+    counts = {}
+    for count, name in card.class_counts.items():
+        found = next((tensors[p + name] for p in prefixes if p + name in tensors), None)
+        if found is None:
+            raise PlanError(
+                f"the checkpoint has no {name}, whose length is the number of classes; it has "
+                f"{', '.join(list(tensors)[-3:])}, ...; are these the weights of {card.name}?"
+            )
+        counts[count] = found.shape[0]
+    network = _build(card, counts, "train")
+    targets = targets_of(network)
+    signatures = {name: signature_of(array) for name, array in tensors.items()}
+    plan = resolve(mapping, signatures, targets)
+    network.load_state_dict(convert.apply(plan, tensors, targets), strict=True, assign=True)
+    return Candidate(network, plan)
+
+
+def from_program(card: ModelCard, export: Export) -> Iterator[Candidate]:
+    """Yield the networks of an export, in the deploy form."""
+    deployed = _build(card, _scored_classes(card, export.program), "deploy")
+    network, folded, alignments = match(card, export.program, deployed)
+    targets = targets_of(network)
+    fills = fills_of(load_mapping(card.mapping), targets)
+    for alignment in alignments:
+        plan = alignment.plan(targets, fills)
+        state = convert.apply(plan, export.tensors, targets)
+        network.load_state_dict(state, strict=True, assign=True)
+        yield Candidate(network, plan, alignment, folded)
+
+
+def match(
+    card: ModelCard, program: Program, deployed: Model
+) -> tuple[Model, bool, Iterator[Alignment]]:
+    """Return the network whose layers are the program's, and how they pair.
+
+    What PaddleOCR's export folds has grown over its versions: nothing, the normalisations of the
+    head, or (by other tools) all. The flag tells whether anything is folded.
+
+    Raises:
+        AlignmentError: the program is none of these; the error is that of the first.
+    """
+    graph = program_graph(program)
+    mismatch: AlignmentError | None = None
+    for parts in ((), ("head",), ("backbone", "neck", "head")):
+        network = copy.deepcopy(deployed) if parts else deployed
+        for part in parts:
+            fold_(getattr(network, part))
+        alignments = align(graph, _graph_of(card, network))
+        try:
+            first = next(alignments)
+        except AlignmentError as error:
+            mismatch = mismatch or error
+        else:
+            return network, bool(parts), chain([first], alignments)
+    assert mismatch is not None
+    raise mismatch
+
+
+def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
+    """Return the class counts of a program: the width of the layer that it ends in."""
+    if not card.class_counts:
+        return {}
+    graph = program_graph(program)
+    last = [graph.layers[i] for i, _ in graph.results if i >= 0]
+    if len(last) != 1 or "width" not in last[0].settings:
+        raise AlignmentError(
+            "the program does not end in one layer that scores classes; is this an export of "
+            f"{card.name}?"
+        )
+    return dict.fromkeys(card.class_counts, int(last[0].settings["width"]))
+
+
+def _build(card: ModelCard, counts: Mapping[str, int], form: str) -> Model:
+    """Return the network, without values: the files bring those."""
+    if card.dictionary is not None and "ctc" in counts:
+        card.dictionary.check(counts["ctc"])
+    if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
+        raise ConfigError(
+            f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"
+        )
+    architecture = catalog.without_class_counts(card.architecture)
+    with torch.device("meta"):
+        return architectures.build(architecture, class_counts=counts, form=form)
+
+
+def _graph_of(card: ModelCard, network: Model) -> LayerGraph:
+    """Return the layers of a network, traced on the smallest input that it takes.
+
+    One without values gets zeros first: on the meta device PyTorch would import its compiler, which
+    takes longer than to compute.
+    """
+    state = network.state_dict()
+    if any(tensor.is_meta for tensor in state.values()):
+        zeros = {name: torch.zeros(of.shape, dtype=of.dtype) for name, of in state.items()}
+        network.load_state_dict(zeros, assign=True)
+    size = (card.input.get("height", 64), card.input.get("width", 64))
+    return network_graph(trace(network, torch.zeros(1, card.input["channels"], *size)))
