@@ -6,13 +6,14 @@ compiled and no module is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from converter.sources.program import Operation
 
@@ -28,13 +29,14 @@ class Trace:
     values: Mapping[str, Tensor]
 
 
-def trace(network: nn.Module, *inputs: Tensor) -> Trace:
+def trace(network: nn.Module, *inputs: Tensor, keep: Collection[str] | None = None) -> Trace:
     """Run `network` on `inputs` and return what it did.
 
-    `values` holds every intermediate tensor by the name that the operations use, so a layer's
-    output can be looked up afterwards.
+    `values` holds the intermediate tensors by the names that the operations use, so a layer's
+    output can be looked up afterwards: those named in `keep`, or all. The names do not depend on
+    the inputs.
     """
-    recorder = _Recorder(network, inputs)
+    recorder = _Recorder(network, inputs, keep)
     with torch.inference_mode(), recorder:
         result = network(*inputs)
     outputs = tuple(recorder.name(tensor) for tensor in _tensors(result))
@@ -48,12 +50,16 @@ def trace(network: nn.Module, *inputs: Tensor) -> Trace:
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, network: nn.Module, inputs: tuple[Tensor, ...], keep: Collection[str] | None
+    ) -> None:
         super().__init__()
         self.operations: list[Operation] = []
         self.owned = dict(network.named_parameters()) | dict(network.named_buffers())
-        self.names = {id(tensor): name for name, tensor in self.owned.items()}
-        self.values: dict[str, Tensor] = {}  # also keeps the tensors alive, so that ids stay unique
+        self.names = WeakTensorKeyDictionary({tensor: name for name, tensor in self.owned.items()})
+        self.keep = keep
+        self.values: dict[str, Tensor] = {}
+        self.count = 0
         for tensor in inputs:
             self.new_name(tensor)
 
@@ -65,7 +71,7 @@ class _Recorder(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        before = {id(tensor): self.names.get(id(tensor)) for tensor in _tensors((args, kwargs))}
+        before = {id(tensor): self.names.get(tensor) for tensor in _tensors((args, kwargs))}
         result = func(*args, **kwargs)
         outputs = list(_tensors(result))
         if outputs:
@@ -89,12 +95,14 @@ class _Recorder(TorchFunctionMode):
 
     def name(self, tensor: Tensor) -> str:
         """Return the name of a value; one that came from nowhere is a constant."""
-        return self.names.get(id(tensor)) or self.new_name(tensor)
+        return self.names.get(tensor) or self.new_name(tensor)
 
     def new_name(self, tensor: Tensor) -> str:
-        name = f"%{len(self.values)}"
-        self.names[id(tensor)] = name
-        self.values[name] = tensor
+        name = f"%{self.count}"
+        self.count += 1
+        self.names[tensor] = name
+        if self.keep is None or name in self.keep:
+            self.values[name] = tensor
         return name
 
 

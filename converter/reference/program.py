@@ -62,10 +62,13 @@ class ProgramReference:
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare what leaves backbone and neck, the logits, the output, and what it decides."""
-        traced = trace(network, torch.from_numpy(batch))
-        graph = network_graph(traced)
+        image = torch.from_numpy(batch)
+        recorded = trace(network, image[:1], keep=())
+        graph = network_graph(recorded)
         probes = self.probes(graph)
-        (result,) = traced.outputs
+        (result,) = recorded.outputs
+        kept = {result, *(graph.layers[index].output for index in probes)}
+        values = trace(network, image, keep=kept).values
         expected = self.run(
             batch, [self.counterparts[graph.layers[index].name].output for index in probes]
         )
@@ -75,7 +78,7 @@ class ProgramReference:
             layer = graph.layers[index]
             final = index in results
             label = f"{'logits' if final else _part(layer)} ({_module(layer)})"
-            ours = traced.values[layer.output].numpy()
+            ours = values[layer.output].numpy()
             comparisons.append(
                 compare(
                     label,
@@ -85,7 +88,7 @@ class ProgramReference:
                     limit=limit if final else INNER * limit,
                 )
             )
-        ours = traced.values[result].numpy()
+        ours = values[result].numpy()
         comparisons.append(
             compare("output", expected[-1], ours, input_shape=batch.shape, limit=INNER * limit)
         )
