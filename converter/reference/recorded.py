@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,13 @@ SHIPPED = (
     Path(__file__).parent.parent / "recorded",  # in an installed package
     Path(__file__).parent.parent.parent / "tests" / "recorded",  # in a checkout
 )
+
+_RULE = 1  # the version of `seeded_weight`
+_KEYS = {"rule", "salt", "architecture", "parameters", "inputs", "outputs", "trace", "aliases"}
+# What reading a damaged archive or JSON raises.
+_DAMAGE = (
+    OSError, ValueError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,11 +85,15 @@ def read_record(folder: Path) -> Record:
         facts = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
         with np.load(folder / "outputs.npz", allow_pickle=False) as archive:
             arrays = dict(archive)
-        missing = {"salt", "architecture", "parameters", "inputs", "outputs", "trace"} - set(facts)
-    except (OSError, ValueError, zlib.error, TypeError) as error:
+        missing = _KEYS - set(facts)
+    except _DAMAGE as error:
         raise SourceError(f"{folder} is not a recorded reference: {error}") from error
     if missing:
         raise SourceError(f"{folder}/reference.json lacks {', '.join(sorted(missing))}")
+    if facts["rule"] != _RULE:
+        raise SourceError(
+            f"{folder} has weights by rule {facts['rule']!r}; this version knows rule {_RULE}"
+        )
     return Record(folder.name, facts, arrays)
 
 
@@ -230,9 +242,11 @@ def verify(folders: list[Path]) -> Iterator[tuple[str, ParityReport | ConverterE
     for folder in folders:
         try:
             yield folder.name, prove(read_record(folder))
-        except (ConverterError, ValueError) as error:
-            stopped = error if isinstance(error, ConverterError) else SourceError(str(error))
-            yield folder.name, stopped
+        except ConverterError as error:
+            yield folder.name, error
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{folder} cannot be followed ({type(error).__name__}: {error})"
+            yield folder.name, SourceError(reason)
 
 
 def _generator(salt: int, name: str) -> np.random.RandomState:
