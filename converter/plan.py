@@ -197,7 +197,7 @@ class _Resolution:
         for name in self.source:
             if name.startswith(select.prefix):
                 continue
-            siblings = [rule for rule in select.siblings if rule.source.match(name)]
+            siblings = [rule for rule in select.siblings if rule.source.match(name) is not None]
             if not siblings:
                 self.faults.append((name, f"neither {select.prefix}** nor a sibling of it"))
             elif len(siblings) > 1:
