@@ -17,13 +17,14 @@ from torch import nn
 import architectures
 from converter import catalog, convert
 from converter.align import Alignment, align
+from converter.candidates import Candidate, candidates
 from converter.errors import AlignmentError
 from converter.graph.layers import LayerGraph
 from converter.mapping import load_mapping
 from converter.parity import Comparison, ParityReport
 from converter.plan import Plan, fills_of, targets_of
 from converter.reference.program import program_graph
-from converter.run import Candidate, Request, _Conversion
+from converter.run import Request, _Conversion
 from converter.sources import Export, open_source, read_export
 
 IMAGE = torch.zeros(1, 3, 16, 16)
@@ -97,9 +98,7 @@ def test_a_model_saved_again_by_paddle_3(paddle, real_models, name):
     states = []
     for path in (real_models / REAL[name], paddle / REAL[name]):
         source = open_source(path)
-        request = Request(name, path, None, reference="none")
-        conversion = _Conversion(request, catalog.card(name), source, "none", None)
-        (candidate,) = conversion.candidates()
+        (candidate,) = candidates(catalog.card(name), source)
         states.append((source.export.program.format, candidate.network.state_dict()))
     (old, theirs), (new, ours) = states
     assert (old, new) == ("pdmodel", "pir")
@@ -264,7 +263,7 @@ def test_many_pairings_are_cut_off():
 def conversion(monkeypatch, right: str | None, session=None) -> tuple[_Conversion, Iterator]:
     """Return a conversion whose live check passes for the pairing of `left.weight` with `right`."""
     graph = toys.graph(toys.Branches("sum"), IMAGE)
-    candidates = [Candidate(nn.Identity(), Plan(), found) for found in same(graph, graph)]
+    choices = [Candidate(nn.Identity(), Plan(), found) for found in same(graph, graph)]
 
     def check(_conversion, _network, candidate):
         pairs = {theirs.name: ours.name for theirs, ours in candidate.alignment.pairs}
@@ -273,28 +272,28 @@ def conversion(monkeypatch, right: str | None, session=None) -> tuple[_Conversio
 
     monkeypatch.setattr(_Conversion, "check", check)
     request = Request("x", Path(), None)
-    return _Conversion(request, None, None, "program", session), iter(candidates)
+    return _Conversion(request, None, None, "program", session), iter(choices)
 
 
 @pytest.mark.parametrize("right", ["left.weight", "right.weight"])
 def test_the_live_check_chooses(monkeypatch, right):
-    subject, candidates = conversion(monkeypatch, right, session=object())
-    chosen = subject.settle(next(candidates), candidates)
+    subject, choices = conversion(monkeypatch, right, session=object())
+    chosen = subject.settle(next(choices), choices)
     pairs = {theirs.name: ours.name for theirs, ours in chosen.alignment.pairs}
     assert pairs["left.weight"] == right
 
 
 def test_no_pairing_is_right(monkeypatch):
-    subject, candidates = conversion(monkeypatch, None, session=object())
+    subject, choices = conversion(monkeypatch, None, session=object())
     with pytest.raises(AlignmentError, match="none of the 2 pairings") as caught:
-        subject.settle(next(candidates), candidates)
+        subject.settle(next(choices), choices)
     assert "left.weight, right.weight" in str(caught.value)
 
 
 def test_without_paddle_nothing_is_chosen(monkeypatch):
-    subject, candidates = conversion(monkeypatch, "left.weight")
+    subject, choices = conversion(monkeypatch, "left.weight")
     with pytest.raises(AlignmentError, match="--reference program"):
-        subject.settle(next(candidates), candidates)
+        subject.settle(next(choices), choices)
 
 
 # Plans.
