@@ -20,6 +20,7 @@ import numpy as np
 from converter.errors import NoReference
 from converter.reference import worker
 
+_PATIENCE = 2  # seconds in which a process that has closed its output should end
 
 class PaddleSession:
     """A running Paddle process.
@@ -38,7 +39,7 @@ class PaddleSession:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
         )
-        self._version: str | None = None
+        self._version = ""
 
     def __enter__(self) -> PaddleSession:
         return self
@@ -54,8 +55,7 @@ class PaddleSession:
     @property
     def version(self) -> str:
         """Paddle's version; waits until the process is up."""
-        if self._version is None:
-            self._version = str(self._receive()[0]["paddle"])
+        self._wait_until_up()
         return self._version
 
     def load_program(self, program: Path, weights: Path) -> list[str]:
@@ -86,10 +86,15 @@ class PaddleSession:
                     pipe.close()
         self._stderr.close()
 
+    def _wait_until_up(self) -> None:
+        if not self._version:
+            answer, _ = self._receive()
+            self._version = str(answer["paddle"])
+
     def _ask(
         self, request: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        assert self.version
+        self._wait_until_up()
         assert self._process.stdin is not None
         try:
             worker.send(self._process.stdin, dict(request), dict(arrays))
@@ -103,6 +108,8 @@ class PaddleSession:
             answer, arrays = worker.receive(self._process.stdout)
         except EOFError:
             raise self._died() from None
+        except ValueError as error:
+            raise NoReference(f"the Paddle process does not answer as it should: {error}") from None
         if answer.get("stage") == "import":
             raise NoReference(
                 f"Paddle cannot be imported ({answer['error']}); install paddlepaddle for the "
@@ -113,7 +120,11 @@ class PaddleSession:
         return answer, arrays
 
     def _died(self) -> NoReference:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:  # silent, but caught in Paddle's clean-up
+            self._process.kill()
+            code = self._process.wait()
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip().splitlines()
         last = f"; it said last: {said[-1].strip()}" if said else ""

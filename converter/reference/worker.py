@@ -1,8 +1,8 @@
 """The child process in which Paddle runs. Started by `session.py`; imports Paddle, not the project.
 
 It reads requests from standard input and writes answers to what was standard output. Both are
-messages: the length of a JSON header (8 bytes, little-endian), the header, then the raw bytes of
-the arrays that the header lists under `arrays` as [name, dtype, shape].
+messages: a mark, the length of a JSON header (8 bytes, little-endian), the header, then the raw
+bytes of the arrays that the header lists under `arrays` as [name, dtype, shape].
 """
 
 import json
@@ -16,20 +16,24 @@ from typing import IO, Any
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+MARK = b"\x93MESSAGE"  # what else a process may print does not begin so
 
 
 def send(stream: IO[bytes], header: dict[str, Any], arrays: Arrays) -> None:
     """Write one message."""
     listed = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
     text = json.dumps({**header, "arrays": listed}).encode()
-    stream.write(struct.pack("<Q", len(text)) + text)
+    stream.write(MARK + struct.pack("<Q", len(text)) + text)
     for array in arrays.values():
         stream.write(np.ascontiguousarray(array).data)
     stream.flush()
 
 
 def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
-    """Read one message; EOFError where the other side is gone."""
+    """Read one message; EOFError where the other side is gone, ValueError for anything else."""
+    start = _exactly(stream, len(MARK))
+    if start != MARK:
+        raise ValueError(f"{start!r} where a message should begin")
     header = json.loads(_exactly(stream, struct.unpack("<Q", _exactly(stream, 8))[0]))
     arrays = {}
     for name, dtype, shape in header.pop("arrays"):
