@@ -1,0 +1,215 @@
+"""Every released model: its mapping fits the names of its checkpoint, and no other names.
+
+`names/MODEL.txt` holds one tensor of the checkpoint a line: name, shape and dtype, with tabs
+between. They are those of PaddleOCR's networks on Paddle 3.3, and for en_number_mobile_v2.0_rec
+those of the released checkpoint itself.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import architectures
+from converter import catalog
+from converter.errors import IncompletePlan
+from converter.mapping import FOLDER, load_mapping
+from converter.plan import Plan, Signature, Target, resolve, targets_of
+
+NAMES = Path(__file__).parent / "names"
+
+# Released in PaddleOCR 3.x as the student alone.
+STUDENTS = {"PP-OCRv4_mobile_det": "ch_PP-OCRv4_det", "PP-OCRv5_mobile_det": "ch_PP-OCRv4_det"}
+DISTILLED = ("ch_PP-OCRv4_det", "ch_PP-OCRv2_det")
+
+STUDENT2, TEACHER = "second student of the mutual distillation", "teacher of the distillation"
+NRTR, BEFORE = "NRTR guide, run only in training", "feeds the NRTR guide"
+EXPECTED = {
+    #                            used  second  filled  dropped
+    "PP-OCRv4_mobile_det":       (905, 0,      150,    {}),
+    "PP-OCRv5_mobile_det":       (905, 0,      150,    {}),
+    "ch_PP-OCRv2_det":           (269, 0,      51,     {STUDENT2: 269, TEACHER: 149}),
+    "ch_PP-OCRv4_det":           (905, 0,      150,    {STUDENT2: 905, TEACHER: 316}),
+    "ch_PP-OCRv4_rec":           (884, 0,      151,    {NRTR: 83, BEFORE: 1}),
+    "ch_ppocr_mobile_v2.0_cls":  (213, 0,      35,     {}),
+    "en_PP-OCRv4_rec":           (884, 0,      151,    {NRTR: 83, BEFORE: 1}),
+    "en_number_mobile_v2.0_rec": (229, 16,     35,     {}),
+}  # fmt: skip
+CLASSES = {
+    "ch_PP-OCRv4_rec": {"ctc": 6625},
+    "en_PP-OCRv4_rec": {"ctc": 97},
+    "en_number_mobile_v2.0_rec": {"ctc": 97},
+    "ch_ppocr_mobile_v2.0_cls": {"cls": 2},
+}
+
+Signatures = dict[str, Signature]
+
+
+def read(file: Path) -> Signatures:
+    rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
+    found = {
+        name: Signature(tuple(int(size) for size in shape.split(",") if size), dtype)
+        for name, shape, dtype in rows
+    }
+    assert len(found) == len(rows), "a name stands twice"
+    return found
+
+
+def bare(source: Signatures) -> Signatures:
+    student = [name for name in source if name.startswith("Student.")]
+    return {name.removeprefix("Student."): source[name] for name in student}
+
+
+@cache
+def signatures(model: str) -> Signatures:
+    source = read(NAMES / f"{STUDENTS.get(model, model)}.txt")
+    return bare(source) if model in STUDENTS else source
+
+
+@cache
+def targets(model: str) -> dict[str, Target]:
+    """The tensors of the model's network, with the class counts that its list shows."""
+    card, source = catalog.card(model), signatures(model)
+    counts = {count: source[name].shape[0] for count, name in card.class_counts.items()}
+    assert counts == CLASSES.get(model, {})
+    architecture = catalog.without_class_counts(card.architecture)
+    return targets_of(architectures.build(architecture, class_counts=counts))
+
+
+def plan(model: str, source: Signatures) -> Plan:
+    return resolve(load_mapping(catalog.card(model).mapping), source, targets(model))
+
+
+def fault(model: str, source: Signatures) -> str:
+    """The one row of the table of faults."""
+    with pytest.raises(IncompletePlan) as caught:
+        plan(model, source)
+    _, *rows, _ = str(caught.value).split("\n")
+    assert len(rows) == 1
+    return rows[0].strip()
+
+
+def sample(model: str) -> dict[str, str]:
+    """Some of the sources that have no second name, with their targets.
+
+    One of each kind (section, last segment, rank), and each twentieth of the list.
+    """
+    source, found = signatures(model), plan(model, signatures(model))
+    doubled = set(found.aliases.values())
+    moves = [(move.sources[0], move.target) for move in found.moves]
+    single = [(name, target) for name, target in moves if name not in doubled]
+    kinds = {}
+    for name, target in single:
+        section, _, rest = target.partition(".")
+        kinds[section, rest.rpartition(".")[2], len(source[name].shape)] = (name, target)
+    return dict([*kinds.values(), *single[:: len(single) // 20]])
+
+
+def test_the_lists_are_those_of_the_catalog():
+    assert sorted(EXPECTED) == catalog.names()
+    lists = {STUDENTS.get(model, model) for model in EXPECTED}
+    assert lists == {file.stem for file in NAMES.iterdir()}
+
+
+def test_no_mapping_is_without_a_model():
+    shipped = {file.stem for file in FOLDER.glob("[!_]*.yaml")}
+    assert shipped == {card.mapping for card in catalog.cards()}
+
+
+@pytest.mark.parametrize("model", EXPECTED)
+class TestEveryModel:
+    def test_the_plan_is_complete(self, model):
+        source, found = signatures(model), plan(model, signatures(model))
+        used, second_names, filled, dropped = EXPECTED[model]
+        assert found.counts() == {
+            "used": used,
+            "second_names": second_names,
+            "filled": filled,
+            "tied": 0,
+            "dropped": dropped,
+        }
+        assert used + second_names + sum(dropped.values()) == len(source)
+        assert used + filled == len(targets(model))
+
+    def test_every_name_is_accounted_for_once(self, model):
+        found = plan(model, signatures(model))
+        moved = [name for move in found.moves for name in move.sources]
+        assert sorted([*moved, *found.drops, *found.aliases]) == sorted(signatures(model))
+        assert sorted([*(m.target for m in found.moves), *found.fills]) == sorted(targets(model))
+
+    def test_linear_layers_alone_are_transposed(self, model):
+        for move in plan(model, signatures(model)).moves:
+            is_linear = "Linear" in targets(model)[move.target].owner_types
+            assert bool(move.operations) == (is_linear and move.target.endswith(".weight"))
+
+    def test_what_is_dropped_makes_no_difference(self, model):
+        source, found = signatures(model), plan(model, signatures(model))
+        rest = {name: source[name] for name in source if name not in found.drops}
+        assert plan(model, rest).moves == found.moves
+
+    def test_a_name_that_is_missing(self, model):
+        source = signatures(model)
+        for missing, target in sample(model).items():
+            rest = {name: source[name] for name in source if name != missing}
+            shape = targets(model)[target].signature.shape
+            assert fault(model, rest) == f"{target}  unfilled, shape {shape}"
+
+    def test_a_foreign_name(self, model):
+        source = signatures(model)
+        for name in sample(model):
+            foreign = f"{name.rpartition('.')[0]}.foreign"
+            row = fault(model, source | {foreign: Signature((3,))})
+            assert row.endswith(f"is not in the network; {foreign} would go there")
+
+    @pytest.mark.parametrize("foreign", ["foreign.weight", "Student3.head.x", "optimizer"])
+    def test_a_foreign_section(self, model, foreign):
+        assert fault(model, signatures(model) | {foreign: Signature((3,))}).startswith(foreign)
+
+    def test_another_shape(self, model):
+        source = signatures(model)
+        for name, target in sample(model).items():
+            shape = source[name].shape
+            for other in ((*shape[:-1], shape[-1] + 1), (*shape, 1), shape[:-1]):
+                row = fault(model, source | {name: Signature(other)})
+                assert row.startswith(f"{target}  ")
+                assert str(other) in row
+
+    def test_another_dtype(self, model):
+        source = signatures(model)
+        for name, target in list(sample(model).items())[:5]:
+            row = fault(model, source | {name: Signature(source[name].shape, "float64")})
+            assert row == f"{target}  is float32, the source is float64"
+
+
+@pytest.mark.parametrize("model", DISTILLED)
+def test_the_bare_form_of_a_distilled_model(model):
+    whole = plan(model, signatures(model))
+    found = plan(model, bare(signatures(model)))
+    assert found.counts() == {**whole.counts(), "dropped": {}}
+    assert [move.target for move in found.moves] == [move.target for move in whole.moves]
+    stripped = [move.sources[0].removeprefix("Student.") for move in whole.moves]
+    assert [move.sources[0] for move in found.moves] == stripped
+
+
+@pytest.mark.parametrize("model", DISTILLED)
+def test_bare_names_beside_a_student(model):
+    source = signatures(model)
+    assert "neither Student.**" in fault(model, source | {"head.x": Signature((1,))})
+
+
+def test_second_names_may_be_missing_but_not_misshapen():
+    model = "en_number_mobile_v2.0_rec"
+    source, found = signatures(model), plan(model, signatures(model))
+    assert len(found.aliases) == 16
+    for second, first in found.aliases.items():
+        without_second = {name: source[name] for name in source if name != second}
+        assert plan(model, without_second).moves == found.moves
+        without_first = {name: source[name] for name in source if name != first}
+        assert plan(model, without_first).counts()["used"] == 229
+        neither = {name: source[name] for name in source if name not in (first, second)}
+        assert fault(model, neither).startswith(f"{first}  unfilled")
+        for name in (first, second):
+            with pytest.raises(IncompletePlan, match=f"{second}  is no second name: has shape"):
+                plan(model, source | {name: Signature((1, 1))})
