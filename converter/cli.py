@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import re
 import signal
 import sys
 import traceback
@@ -86,16 +88,28 @@ def _verify_parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(prog="converter verify")
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of records")
-    parser.add_argument("--only", default="", metavar="REGEX", help="records whose name matches")
+    parser.add_argument("--only", type=_regex, default="", metavar="REGEX",
+        help="records whose name matches")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports")
     return parser
 
 
 def _tolerance(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"should lie between 0 and 1, not {text}")
+        raise argparse.ArgumentTypeError(f"should be a number between 0 and 1, not {text}")
     return value
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from error
+    return text
 
 
 def _convert(options: argparse.Namespace) -> int:

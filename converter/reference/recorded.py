@@ -27,14 +27,15 @@ from converter.errors import ConverterError, SourceError
 from converter.mapping import load_mapping
 from converter.parity import LIMIT, Comparison, ParityReport, compare
 from converter.plan import Plan, Signature, resolve, targets_of
+from converter.reference import seeded
 from converter.reference.observe import OUTPUT, observe
+from converter.reference.seeded import RULE, seeded_weight
 
 SHIPPED = (
     Path(__file__).parent.parent / "recorded",  # in an installed package
     Path(__file__).parent.parent.parent / "tests" / "recorded",  # in a checkout
 )
 
-_RULE = 1  # the version of `seeded_weight`
 _KEYS = {"rule", "salt", "architecture", "parameters", "inputs", "outputs", "trace", "aliases"}
 # What reading a damaged archive or JSON raises.
 _DAMAGE = (
@@ -69,9 +70,9 @@ class Record:
         if rule.startswith("stored"):
             return self.arrays[f"input:{name}"].astype(dtype).reshape(shape)
         if rule == "uniform(-1,1)":
-            return _generator(salt, f"input:{name}").uniform(-1, 1, shape).astype(np.float32)
+            return seeded.uniform(salt, name, tuple(shape))
         if rule == "waves":
-            return _waves(salt, name, tuple(shape))
+            return seeded.waves(salt, name, tuple(shape))
         raise SourceError(f"record {self.name}: unknown rule {rule!r} for the input {name}")
 
 
@@ -90,9 +91,9 @@ def read_record(folder: Path) -> Record:
         raise SourceError(f"{folder} is not a recorded reference: {error}") from error
     if missing:
         raise SourceError(f"{folder}/reference.json lacks {', '.join(sorted(missing))}")
-    if facts["rule"] != _RULE:
+    if facts["rule"] != RULE:
         raise SourceError(
-            f"{folder} has weights by rule {facts['rule']!r}; this version knows rule {_RULE}"
+            f"{folder} has weights by rule {facts['rule']!r}; this version knows rule {RULE}"
         )
     return Record(folder.name, facts, arrays)
 
@@ -163,17 +164,28 @@ def _compare(
         if "/" in path and not path.startswith(prefix.rstrip(".") + "/"):
             continue
         comparisons += _compare_output(record, path, shape, largest, stride, actual[OUTPUT], limit)
-    layers = []
+    layers, altered = [], _folded_into(network)
     for row, (name, _, _, shape) in zip(record.arrays["trace"], record.facts["trace"], strict=True):
         ours = name.removeprefix(prefix)
         module = _first_output(actual, ours)
-        if name.startswith(prefix) and module is not None:
+        if name.startswith(prefix) and module is not None and ours not in altered:
             layers.append(_compare_layer(name, row, shape, module, image.shape, limit))
     faulty = next((layer for layer in layers if layer.fault), None)
     logits = [layer for layer in layers if layer.probe.endswith(network.logits_layer)]
-    worst = [max(layers, key=lambda layer: layer.difference)] if layers else []
-    compared = [*comparisons, *logits, *([faulty] if faulty else worst)]
+    telling = [faulty] if faulty else sorted(layers, key=lambda layer: layer.difference)[-1:]
+    compared = [*comparisons, *dict.fromkeys([*logits, *telling])]
     return compared, f"{faulty.probe}: {faulty.fault}" if faulty else ""
+
+
+def _folded_into(network: Model) -> set[str]:
+    """Return the layers that give what their normalisation gave, which was folded into them."""
+    if network.form != "fused":
+        return set()
+    return {
+        f"{owner}.{convolution}"
+        for owner, module in network.named_modules()
+        for convolution, _ in getattr(module, "folds", ())
+    }
 
 
 def _first_output(actual: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
@@ -247,47 +259,3 @@ def verify(folders: list[Path]) -> Iterator[tuple[str, ParityReport | ConverterE
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             reason = f"{folder} cannot be followed ({type(error).__name__}: {error})"
             yield folder.name, SourceError(reason)
-
-
-def _generator(salt: int, name: str) -> np.random.RandomState:
-    return np.random.RandomState(zlib.crc32(f"{salt}:{name}".encode()) & 0xFFFFFFFF)
-
-
-def seeded_weight(salt: int, name: str, shape: tuple[int, ...], exponent: int = 0) -> np.ndarray:
-    """Return the weight that the records' rule makes of a name, times two to the exponent.
-
-    The rule keeps activations in range and statistics apart from their defaults, so that no error
-    hides behind a saturated output, a zero mean or a unit variance.
-    """
-    random, rank = _generator(salt, name), len(shape)
-    if name.endswith("_mean"):
-        array = 0.1 * random.standard_normal(shape)
-    elif name.endswith(("_variance", "_var")):
-        array = random.uniform(0.5, 1.5, shape)
-    elif rank <= 1 and name.endswith(("weight", "scale", "gamma")):
-        array = random.uniform(0.8, 1.2, shape)
-    elif rank <= 1:
-        array = 0.05 * random.standard_normal(shape)
-    elif rank == 2 and ("weight_ih" in name or "weight_hh" in name):
-        array = random.standard_normal(shape) * math.sqrt(3 / shape[0])
-    elif rank == 2 and "emb" in name.lower():
-        array = 0.25 * random.standard_normal(shape)
-    elif rank == 2:
-        array = random.standard_normal(shape) * math.sqrt(1 / shape[0])
-        array = array - array.mean(0) if shape[0] > 8 else array
-    elif shape[0] == 1 and re.search("pos|token|emb|query", name.lower()):
-        array = 0.5 * random.standard_normal(shape)
-    else:
-        array = random.standard_normal(shape) * math.sqrt(1.5 / np.prod(shape[1:]))
-        if shape[1] > 1:
-            array = array - array.mean(tuple(range(1, rank)), keepdims=True)
-    return np.asarray(array).astype(np.float32) * np.float32(2.0) ** exponent
-
-
-def _waves(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a smooth image."""
-    random, (count, channels, height, width) = _generator(salt, f"input:{name}"), shape
-    fx, fy, phase = random.uniform(-4, 4, (3, count, channels, 8, 1, 1))
-    y, x = np.mgrid[0:height, 0:width]
-    waves = np.sin(2 * np.pi * (fx * x / width + fy * y / height + phase)).mean(2)
-    return waves.astype(np.float32) * np.float32(2)

@@ -22,6 +22,7 @@ from converter.reference import worker
 
 _PATIENCE = 2  # seconds in which a process that has closed its output should end
 
+
 class PaddleSession:
     """A running Paddle process.
 
