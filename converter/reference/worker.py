@@ -83,16 +83,7 @@ class Network:
     def __init__(self, checkout: str, architecture: dict[str, Any], weights: Arrays) -> None:
         import paddle
 
-        paddle.set_device("cpu")
-        sys.path.insert(0, checkout)
-        # The package's own __init__ also imports what only training needs; base_model does not.
-        folder = types.ModuleType("ppocr.modeling.architectures")
-        folder.__path__ = [str(Path(checkout) / "ppocr/modeling/architectures")]
-        sys.modules[folder.__name__] = folder
-        from ppocr.modeling.architectures.base_model import BaseModel
-
-        self.network = BaseModel(architecture)
-        self.network.eval()
+        self.network = build_network(checkout, architecture)
         _, unexpected = self.network.set_state_dict(
             {name: paddle.to_tensor(array) for name, array in weights.items()}
         )
@@ -121,6 +112,23 @@ class Network:
             (output,) = output.values()
         _flatten("output", output, found)
         return found
+
+
+def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
+    """Return the network, in eval mode, that the source of a checkout makes of an architecture."""
+    import paddle
+
+    paddle.set_device("cpu")
+    sys.path.insert(0, checkout)
+    # The package's own __init__ also imports what only training needs; base_model does not.
+    folder = types.ModuleType("ppocr.modeling.architectures")
+    folder.__path__ = [str(Path(checkout) / "ppocr/modeling/architectures")]
+    sys.modules[folder.__name__] = folder
+    from ppocr.modeling.architectures.base_model import BaseModel
+
+    network = BaseModel(architecture)
+    network.eval()
+    return network
 
 
 def _flatten(name: str, output: Any, found: Arrays) -> None:
