@@ -40,8 +40,9 @@ def output_path(out: Path | None, format: str | None) -> tuple[Path, str]:
     folder = out.parent
     if not folder.is_dir():
         raise OutputError(f"the folder {folder} of --out does not exist; create it first")
-    if out.is_dir():
-        raise OutputError(f"--out {out} is a folder; name a file")
+    for file in (out, out.with_suffix(".json")):
+        if file.is_dir():
+            raise OutputError(f"{file} is a folder; --out needs a file of this name")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"the folder {folder} of --out cannot be written to")
     return out, chosen
@@ -83,9 +84,13 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 def _save(file: Path, format: str, state: Mapping[str, torch.Tensor]) -> None:
     if format == "safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        save_file(dict(state), file)
+        try:
+            save_file(dict(state), file)
+        except SafetensorError as error:  # as on a full disk
+            raise OSError(str(error)) from error
         return
     import torch
 
