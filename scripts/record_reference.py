@@ -1,0 +1,388 @@
+"""Record what a network of a PaddleOCR checkout computes, to check a port without Paddle.
+
+    python scripts/record_reference.py CONFIG.yml --paddleocr CHECKOUT --out DIR
+        [--classes ctc=97] [--input 1x3x160x224] [--salt 0]
+
+Writes DIR/NAME/reference.json and outputs.npz, which `python -m converter verify DIR` reads. NAME
+is CONFIG's place below `configs`: det/det_mv3_db.yml becomes det__det_mv3_db. The weights are made
+from their names (`converter/reference/seeded.py`), so a record is small, and the same every time.
+
+So that no error hides behind a vanished or saturated output, convolutions and linear layers are
+calibrated: weight and bias are multiplied by the power of two, noted as their exponent, that brings
+the standard deviation of the layer's output nearest to 1. One forward pass does it, layer by layer:
+what a layer is fed is calibrated by then.
+
+Paddle runs in this process, so nothing here may import PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from converter.documents import read_yaml
+from converter.errors import ConfigError, ConverterError, NoReference, OutputError, UsageError
+from converter.reference import seeded
+from converter.reference.worker import build_network
+
+SHAPES = {"det": (1, 3, 160, 224), "cls": (2, 3, 48, 192), "rec": (2, 3, 48, 160)}
+SAMPLED = 4096  # most values kept of one output
+JITTER = 1e-6  # how far the image is moved to see the network's own noise
+MIRRORED = 0.01  # an output that changes less for the mirrored image says nothing
+
+
+class Record(NamedTuple):
+    """The content of reference.json, and the arrays of outputs.npz."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Record one network and return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("config", type=Path, metavar="CONFIG.yml", help="one of PaddleOCR's training YAMLs")
+    add("--paddleocr", type=Path, required=True, metavar="CHECKOUT", help="the folder of ppocr/")
+    add("--out", type=Path, required=True, metavar="DIR", help="the folder of records")
+    add("--classes", type=class_count, action="append", default=[], metavar="ctc=N",
+        help="ctc=N or cls=N, where the YAML leaves the count to the dictionary")  # fmt: skip
+    add("--input", type=image_shape, metavar="NxCxHxW", help="default: by the model type")
+    add("--salt", type=int, default=0, metavar="N", help="for other values (default: 0)")
+    options = parser.parse_args(argv)
+    try:
+        if not (options.paddleocr / "ppocr/modeling/architectures/base_model.py").is_file():
+            raise NoReference(f"{options.paddleocr} is no PaddleOCR checkout: no ppocr/modeling")
+        architecture = read_architecture(options.config, dict(options.classes))
+        shape = options.input or default_shape(architecture)
+        record = record_network(options.paddleocr, architecture, shape, options.salt)
+        place = place_of(options.config)
+        folder = options.out / "__".join(place.with_suffix("").parts)
+        write(folder, Record({"config": place.as_posix(), **record.facts}, record.arrays))
+    except ConverterError as error:
+        print(f"record_reference: {error}", file=sys.stderr)
+        return error.exit_code
+    rows = {key: len(record.facts[key]) for key in ("trace", "parameters")}
+    print(f"wrote {folder}: {rows['trace']} layers, {rows['parameters']} parameters")
+    return 0
+
+
+def class_count(text: str) -> tuple[str, int]:
+    """Read `ctc=97`."""
+    name, _, count = text.partition("=")
+    if name not in ("ctc", "cls") or not count.isdecimal() or not int(count):
+        raise argparse.ArgumentTypeError(f"should read ctc=N or cls=N, not {text}")
+    return name, int(count)
+
+
+def image_shape(text: str) -> tuple[int, ...]:
+    """Read `1x3x160x224`."""
+    sizes = text.split("x")
+    if len(sizes) != 4 or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"should read NxCxHxW, not {text}")
+    return tuple(map(int, sizes))
+
+
+def default_shape(architecture: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of the image for the model type; UsageError where none is known."""
+    kind = architecture.get("model_type")
+    if kind not in SHAPES:
+        raise UsageError(f"no input is known for the model_type {kind!r}; give --input")
+    return SHAPES[kind]
+
+
+def place_of(config: Path) -> Path:
+    """Return the path of a YAML below `configs`, or its name alone where it lies elsewhere."""
+    parts = config.parts
+    return Path(*parts[parts.index("configs") + 1 :]) if "configs" in parts else Path(config.name)
+
+
+def read_architecture(config: Path, classes: Mapping[str, int]) -> dict[str, Any]:
+    """Return the Architecture section of a training YAML, class counts filled in.
+
+    They go where PaddleOCR's own programs put them: the heads that guide the training of a
+    MultiHead have two and three classes more than its CTC head, for start, end and padding.
+
+    Raises:
+        ConfigError: the YAML has no Architecture of a single network.
+    """
+    architecture = read_yaml(config).get("Architecture")
+    if not isinstance(architecture, dict) or not isinstance(architecture.get("Head"), dict):
+        raise ConfigError(
+            f"{config} has no Architecture with a Head; of a model that distils several networks, "
+            "record them one by one, from YAMLs of their own"
+        )
+    head = architecture["Head"]
+    if "cls" in classes:
+        head["class_dim"] = classes["cls"]
+    if "ctc" in classes and head.get("name") == "MultiHead":
+        heads = {"CTCLabelDecode": 0, "SARLabelDecode": 2, "NRTRLabelDecode": 3}
+        head["out_channels_list"] = {name: classes["ctc"] + more for name, more in heads.items()}
+    elif "ctc" in classes:
+        head["out_channels"] = classes["ctc"]
+    return architecture
+
+
+def record_network(
+    checkout: Path, architecture: dict[str, Any], shape: tuple[int, ...], salt: int
+) -> Record:
+    """Build a network, give it its weights, run it and return the record.
+
+    Args:
+        checkout: a folder that holds PaddleOCR's `ppocr/`.
+        architecture: what the network is built from.
+        shape: of the image, (N, C, H, W).
+        salt: part of the name that every weight and input is made from.
+
+    Raises:
+        NoReference: Paddle is not installed, or the output says nothing about the image.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in one order, on every machine
+    try:
+        import paddle
+    except ImportError as error:
+        raise NoReference(f"Paddle cannot be imported ({error}); install paddlepaddle") from error
+    network = build_network(str(checkout), copy.deepcopy(architecture))
+    tensors = first_names(network.state_dict())
+    owned = {id(parameter) for parameter in network.parameters()}
+    weights = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if id(tensor) in owned or name.endswith(("_mean", "_variance"))
+    }
+    image = seeded.uniform(salt, "image", shape)
+    with paddle.no_grad():
+        set_weights(weights, salt, {})
+        exponents = calibrate(network, weights, image)
+        set_weights(weights, salt, exponents)
+        trace, statistics, outputs = observe(network, image)
+        jitter = seeded.uniform(salt, "jitter", shape) * np.float32(JITTER)
+        moved, mirrored = (run(network, other) for other in (image + jitter, image[..., ::-1]))
+    changes = {
+        path: float((mirrored[path] - array).std() / array.std()) if array.std() else 0.0
+        for path, array in outputs.items()
+    }
+    if faint := [path for path, change in changes.items() if not change > MIRRORED]:
+        raise NoReference(
+            f"{', '.join(faint)} hardly changes with the image; a record of it would prove "
+            "nothing. Try another --salt or --input."
+        )
+    classes = {
+        f"{path}@argmax": array.argmax(-1).astype(np.int32)
+        for path, array in outputs.items()
+        if architecture.get("model_type") == "rec" and array.ndim == 3
+    }
+    constants = {name: t.numpy() for name, t in tensors.items() if name not in weights}
+    facts = {
+        "algorithm": architecture.get("algorithm"),
+        "model_type": architecture.get("model_type"),
+        "salt": salt,
+        "paddle": paddle.__version__,
+        "rule": seeded.RULE,
+        "note": None,
+        "architecture": architecture,
+        "inputs": [["image", list(shape), "float32", "uniform(-1,1)"]],
+        "outputs": [describe_output(path, array) for path, array in outputs.items()],
+        "distinct_argmax": [
+            [name.removesuffix("@argmax"), len(np.unique(array))] for name, array in classes.items()
+        ],
+        "change_under_1e-6_jitter": {
+            path: float(np.abs(moved[path] - array).max() / np.abs(array).max())
+            for path, array in outputs.items()
+        },
+        "change_for_mirrored_image": changes,
+        "trace": trace,
+        "constants": [describe_constant(name, array) for name, array in constants.items()],
+        "aliases": aliases(network.state_dict(), tensors),
+        "parameters": [
+            [name, list(tensor.shape), dtype_of(tensor), exponents.get(name, 0)]
+            for name, tensor in weights.items()
+        ],
+    }
+    arrays = {path: sample(array) for path, array in outputs.items()} | classes
+    arrays |= {f"constant:{name}": sample(array) for name, array in constants.items()}
+    return Record(facts, {**arrays, "trace": statistics})
+
+
+def first_names(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state's tensors, each by the first of its names."""
+    found: dict[int, str] = {}
+    for name, tensor in state.items():
+        found.setdefault(id(tensor), name)
+    return {name: state[name] for name in found.values()}
+
+
+def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[list[str]]:
+    """Return the other names of a state's tensors, each with the first."""
+    first = {id(tensor): name for name, tensor in tensors.items()}
+    return [[name, first[id(tensor)]] for name, tensor in state.items() if name not in tensors]
+
+
+def set_weights(weights: Mapping[str, Any], salt: int, exponents: Mapping[str, int]) -> None:
+    """Give every parameter and statistic the weight that its name makes."""
+    for name, tensor in weights.items():
+        made = seeded.seeded_weight(salt, name, tuple(tensor.shape), exponents.get(name, 0))
+        tensor.set_value(made.astype(dtype_of(tensor)))
+
+
+def calibrate(network: Any, weights: Mapping[str, Any], image: np.ndarray) -> dict[str, int]:
+    """Return the exponents of the tensors that are scaled, by their first names.
+
+    The layer's output stands in for that of the scaled layer at once, as it is linear.
+    """
+    from paddle import nn
+
+    names = {id(tensor): name for name, tensor in weights.items()}
+    exponents: dict[str, int] = {}
+
+    def scale(layer: Any, _inputs: Any, output: Any) -> Any:
+        weight = names[id(layer.weight)]  # one that is shared, or called again, stays as it is
+        exponent = exponents.setdefault(weight, exponent_for(float(output.numpy().std())))
+        if layer.bias is not None:
+            exponents[names[id(layer.bias)]] = exponent
+        return output * 2.0**exponent
+
+    kinds = (nn.Conv1D, nn.Conv2D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Linear)
+    layers = [layer for layer in network.sublayers() if isinstance(layer, kinds)]
+    with hooked(layers, scale):
+        run(network, image)
+    return exponents
+
+
+def exponent_for(deviation: float) -> int:
+    """Return the power of two that brings a standard deviation nearest to 1; 0 if none can."""
+    return -round(math.log2(deviation)) if 0 < deviation < math.inf else 0
+
+
+def observe(
+    network: Any, image: np.ndarray
+) -> tuple[list[list[Any]], np.ndarray, dict[str, np.ndarray]]:
+    """Run the network; return the rows of the trace, their statistics, and the outputs."""
+    names = {id(layer): name for name, layer in network.named_sublayers()}
+    rows: dict[str, list[Any]] = {}
+    statistics: list[np.ndarray] = []
+
+    def note(layer: Any, _inputs: Any, output: Any) -> None:
+        name = names[id(layer)]
+        if name in rows:
+            rows[name][2] += 1
+            return
+        array = next(array for _, array in leaves(output))
+        rows[name] = [name, type(layer).__name__, 1, list(array.shape)]
+        statistics.append(summary(array))
+
+    layers = [each for each in network.sublayers() if each.parameters(include_sublayers=False)]
+    with hooked(layers, note):
+        outputs = run(network, image)
+    return list(rows.values()), np.stack(statistics), outputs
+
+
+def run(network: Any, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a network's outputs by their paths; that of a single tensor is `out`."""
+    import paddle
+
+    return dict(leaves(network(paddle.to_tensor(np.ascontiguousarray(image)))))
+
+
+@contextmanager
+def hooked(layers: Iterable[Any], hook: Callable[[Any, Any, Any], Any]) -> Iterator[None]:
+    """Call `hook` with each layer, its inputs and its output, which it may replace."""
+    handles = [layer.register_forward_post_hook(hook) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of a nested output with their paths, `maps` or `Student/maps`."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}/{key}".lstrip("/"))
+    elif isinstance(value, (list, tuple)):
+        for place, item in enumerate(value):
+            yield from leaves(item, f"{path}/{place}".lstrip("/"))
+    elif value is not None:
+        yield path or "out", value.numpy()
+
+
+def dtype_of(tensor: Any) -> str:
+    """Return the dtype of a Paddle tensor in NumPy's words."""
+    return str(tensor.dtype).removeprefix("paddle.")
+
+
+def summary(array: np.ndarray) -> np.ndarray:
+    """Return mean, standard deviation, largest absolute value, and eight values, (11,) float32."""
+    places = np.linspace(0, array.size - 1, 8).astype(int)
+    return np.array([*spread(array), *array.ravel()[places]], np.float32)
+
+
+def spread(array: np.ndarray) -> list[float]:
+    """Return mean, standard deviation and largest absolute value."""
+    exact = array.astype(np.float64)
+    return [float(exact.mean()), float(exact.std()), float(np.abs(exact).max())]
+
+
+def stride_of(size: int) -> int:
+    """Return the smallest step that keeps at most `SAMPLED` values, prime to the size.
+
+    A step that divided a side of the array would see some of its rows or columns alone.
+    """
+    stride = max(1, math.ceil(size / SAMPLED))
+    while math.gcd(stride, size) > 1:
+        stride += 1
+    return stride
+
+
+def sample(array: np.ndarray) -> np.ndarray:
+    """Return the values of an array that are kept."""
+    return array.ravel()[:: stride_of(array.size)]
+
+
+def describe_output(path: str, array: np.ndarray) -> list[Any]:
+    """Return an output's row: path, shape, dtype, mean, std, absmax, stride."""
+    shape = list(array.shape)
+    return [path, shape, str(array.dtype), *spread(array), stride_of(array.size)]
+
+
+def describe_constant(name: str, array: np.ndarray) -> list[Any]:
+    """Return a constant's row: name, shape, dtype, SHA-1 in hex, stride."""
+    digest = hashlib.sha1(array.tobytes(), usedforsecurity=False).hexdigest()
+    return [name, list(array.shape), str(array.dtype), digest, stride_of(array.size)]
+
+
+def write(folder: Path, record: Record) -> None:
+    """Write a record; OutputError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / "outputs.npz", **record.arrays)
+        text = ",\n".join(f' "{key}": {rows(value)}' for key, value in record.facts.items())
+        (folder / "reference.json").write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def rows(value: Any) -> str:
+    """Return the JSON of a value, a list with one line for each item."""
+    if isinstance(value, list) and value:
+        lines = ",\n".join(f"  {json.dumps(item)}" for item in value)
+        return f"[\n{lines}\n ]"
+    return json.dumps(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
