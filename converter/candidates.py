@@ -143,8 +143,11 @@ def _build(card: ModelCard, counts: Mapping[str, int], form: str) -> Model:
             f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"
         )
     architecture = catalog.without_class_counts(card.architecture)
-    with torch.device("meta"):
-        return architectures.build(architecture, class_counts=counts, form=form)
+    try:
+        with torch.device("meta"):
+            return architectures.build(architecture, class_counts=counts, form=form)
+    except (ValueError, TypeError, RuntimeError) as error:  # what odd options end in
+        raise ConfigError(f"the architecture of {card.name} cannot be built: {error}") from error
 
 
 def _graph_of(card: ModelCard, network: Model) -> LayerGraph:

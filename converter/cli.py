@@ -15,6 +15,7 @@ from typing import Any
 
 from converter import __version__
 from converter.errors import ConverterError, ParityError, UsageError
+from converter.output import check_report_path, write_json
 
 USAGE = """%(prog)s NAME --paddle-dir PATH --out FILE [options]
        %(prog)s verify DIR [--only REGEX] [--json FILE]
@@ -67,7 +68,7 @@ def _convert_parser() -> argparse.ArgumentParser:
         "normalisation folded")  # fmt: skip
     add("--reference", default="auto", choices=("auto", "program", "network", "recorded", "none"),
         help="what to compare with; none marks the result UNVERIFIED (default: auto)")  # fmt: skip
-    add("--paddleocr", type=Path, metavar="CHECKOUT", default=os.environ.get("PADDLEOCR"),
+    add("--paddleocr", type=Path, metavar="CHECKOUT", default=os.environ.get("PADDLEOCR") or None,
         help="a PaddleOCR checkout, for --reference network (default: $PADDLEOCR)")  # fmt: skip
     add("--tolerance", type=_tolerance, default=1e-4, metavar="X",
         help="largest max|difference| / max|reference| (default: 1e-4)")  # fmt: skip
@@ -118,6 +119,8 @@ def _convert(options: argparse.Namespace) -> int:
     if options.name is None or options.paddle_dir is None:
         missing = "NAME" if options.name is None else "--paddle-dir"
         raise UsageError(f"{missing} is missing; see --help, or --list for the names")
+    if options.report:
+        check_report_path(options.report, options.out)
     from tqdm import tqdm
 
     from converter.run import STAGES, Request, run
@@ -164,8 +167,6 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _write_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
-    from converter.output import write_json
-
     write_json(options.report, {"model": options.name, **report})
 
 
@@ -213,7 +214,6 @@ def _list() -> int:
 def _verify(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from converter.output import write_json
     from converter.reference.recorded import find_records, verify
 
     if not options.folder.is_dir():
@@ -221,6 +221,8 @@ def _verify(options: argparse.Namespace) -> int:
     folders = find_records(options.folder, options.only)
     if not folders:
         raise UsageError(f"{options.folder} has no record that matches {options.only!r}")
+    if options.json:
+        check_report_path(options.json)
     passed, reports = 0, {}
     bar = tqdm(verify(folders), total=len(folders), disable=not sys.stderr.isatty(), leave=False)
     for name, result in bar:

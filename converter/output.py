@@ -48,6 +48,19 @@ def output_path(out: Path | None, format: str | None) -> tuple[Path, str]:
     return out, chosen
 
 
+def check_report_path(report: Path, out: Path | None = None) -> None:
+    """Raise OutputError where a report cannot be written, before any work is done."""
+    if not report.parent.is_dir():
+        raise OutputError(f"the folder {report.parent} of the report does not exist; create it")
+    if report.is_dir():
+        raise OutputError(f"the report {report} is a folder; name a file")
+    if out is not None and report.resolve() in (out.resolve(), out.with_suffix(".json").resolve()):
+        raise OutputError(
+            f"the report {report} would replace the artefact's own file, whose JSON holds the "
+            "report already; give it another name"
+        )
+
+
 def write_artefact(
     out: Path, format: str, state: Mapping[str, torch.Tensor], card: Mapping[str, Any]
 ) -> int:
