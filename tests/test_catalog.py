@@ -68,7 +68,7 @@ def training(folder: Path, architecture: object, **settings: object) -> Path:
         "Train": {"dataset": {"name": "SimpleDataSet"}},
     }
     file = folder / "training.yml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
     return file
 
 

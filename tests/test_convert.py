@@ -184,7 +184,21 @@ class TestAliases:
             state(load(tmp_path, ALL_SAME), toy, tensors | aliases | {name: counted(1)})
 
 
+@pytest.mark.parametrize("names", [("weight", "kernel"), ("weight",), ("kernel",)])
+def test_an_alias_has_the_layout_of_its_target(tmp_path, names):
+    text = ALL_SAME + "aliases: {Linear: {kernel: weight}}"
+    source = {f"fc.{name}": counted(2, 2) for name in names}
+    converted = state(load(tmp_path, text), network(fc=nn.Linear(2, 2, bias=False)), source)
+    assert converted["fc.weight"].tolist() == [[0, 2], [1, 3]]
+
+
 class TestStateDict:
+    def test_a_fill_has_the_stated_value(self, tmp_path):
+        toy = network(fc=nn.Linear(2, 2))
+        converted = state(load(tmp_path, "fill: {Linear.weight: 0.5, Linear.bias: 3}"), toy, {})
+        assert converted["fc.weight"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+        assert converted["fc.bias"].tolist() == [3, 3]
+
     def test_the_order_is_that_of_the_network(self, tmp_path):
         source = {"fc.bias": counted(2), "fc.weight": counted(2, 2)}
         toy = network(fc=nn.Linear(2, 2))

@@ -227,6 +227,12 @@ class TestSelect:
         rows = faults(load(tmp_path, self.SELECT % "refused"), NETWORK, SOURCE)
         assert rows == ["Student.**  no name has this prefix"]
 
+    def test_a_drop_within_the_student(self, tmp_path):
+        text = self.SELECT % "refused" + '\ndrop: {"guide.*": run only in training}'
+        source = self.source("Student.") | {"Student.guide.x": (1,)}
+        found = plan(load(tmp_path, text), NETWORK, source)
+        assert found.drops == {"Student.guide.x": "run only in training"}
+
     def test_a_name_that_is_no_sibling(self, tmp_path):
         source = self.source("Student.") | {"Student3.fc.bias": (3,), "fc.bias": (3,)}
         rows = faults(load(tmp_path, self.SELECT % "allowed"), NETWORK, source)
