@@ -8,7 +8,7 @@ faults in one table. No array moves before that.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -138,6 +138,14 @@ def resolve(
 
 # For each join and target: which source name was found at which position.
 _Joins = dict[tuple[rules.Concat, str], dict[int, str]]
+
+
+def destinations(
+    mapping: rules.Mapping, names: Iterable[str], targets: Mapping[str, Target]
+) -> dict[str, str]:
+    """Return where each name goes that no rule changes, whether or not the network has that."""
+    resolution = _Resolution(mapping, {}, targets)
+    return {name: resolution.leaf(resolution.alias(name) or name) for name in names}
 
 
 class _Resolution:
