@@ -22,11 +22,10 @@ from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.catalog import ModelCard
 from converter.errors import AlignmentError, ConfigError, PlanError
-from converter.graph.layers import LayerGraph
+from converter.graph.layers import LayerGraph, network_graph, program_graph
 from converter.graph.trace import trace
 from converter.mapping import load_mapping
 from converter.plan import Plan, fills_of, resolve, signature_of, targets_of
-from converter.reference.program import network_graph, program_graph
 from converter.sources import Export, Program, Source
 
 

@@ -19,11 +19,10 @@ from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.candidates import Candidate, candidates
 from converter.errors import AlignmentError
-from converter.graph.layers import LayerGraph
+from converter.graph.layers import LayerGraph, program_graph
 from converter.mapping import load_mapping
 from converter.parity import Comparison, ParityReport
 from converter.plan import Plan, fills_of, targets_of
-from converter.reference.program import program_graph
 from converter.run import Request, _Conversion
 from converter.sources import Export, open_source, read_export
 

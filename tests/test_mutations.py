@@ -24,11 +24,12 @@ from converter import catalog, inputs, parity
 from converter.align import align
 from converter.candidates import candidates
 from converter.errors import AlignmentError, ParityError
+from converter.graph.layers import network_graph, program_graph
 from converter.graph.trace import trace
 from converter.parity import INNER, LIMIT, ParityReport
 from converter.plan import Plan
 from converter.reference import recorded
-from converter.reference.program import ProgramReference, network_graph, program_graph
+from converter.reference.program import ProgramReference
 from converter.reference.session import PaddleSession
 from converter.run import Request, _Conversion
 from converter.sources import open_source

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from converter.graph.layers import LayerGraph
+from converter.graph.layers import LayerGraph, network_graph
 from converter.graph.trace import trace
-from converter.reference.program import network_graph
 
 
 class Affine(nn.Module):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converter.errors import AlignmentError
-from converter.sources.program import Operation
+from converter.graph.trace import Trace
+from converter.sources.program import Operation, Program
 
 INPUT = -1
 Edge = tuple[int, tuple[str, ...]]  # the layer it comes from (or INPUT), marks on the way
@@ -103,6 +104,18 @@ def layer_graph(
     read = {tensor.name for layer in walk.layers for tensor in layer.tensors}
     unread = tuple(name for name in parameters if name not in read)
     return LayerGraph(tuple(walk.layers), results, unread)
+
+
+def program_graph(program: Program) -> LayerGraph:
+    """Return the layers of an exported program."""
+    shapes = {name: spec.shape for name, spec in program.parameters.items()}
+    inputs = [spec.name for spec in program.inputs]
+    return layer_graph(program.operations, shapes, inputs, program.outputs)
+
+
+def network_graph(traced: Trace) -> LayerGraph:
+    """Return the layers of a traced network."""
+    return layer_graph(traced.operations, traced.parameters, traced.inputs, traced.outputs)
 
 
 class _Walk:

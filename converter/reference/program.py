@@ -11,23 +11,11 @@ import numpy as np
 import torch
 
 from architectures import Model
-from converter.graph.layers import Layer, LayerGraph, layer_graph
-from converter.graph.trace import Trace, trace
+from converter.graph.layers import Layer, LayerGraph, network_graph
+from converter.graph.trace import trace
 from converter.parity import INNER, Comparison, compare, compare_decisions
 from converter.reference.session import PaddleSession
 from converter.sources.program import Program
-
-
-def program_graph(program: Program) -> LayerGraph:
-    """Return the layers of an exported program."""
-    shapes = {name: spec.shape for name, spec in program.parameters.items()}
-    inputs = [spec.name for spec in program.inputs]
-    return layer_graph(program.operations, shapes, inputs, program.outputs)
-
-
-def network_graph(traced: Trace) -> LayerGraph:
-    """Return the layers of a traced network."""
-    return layer_graph(traced.operations, traced.parameters, traced.inputs, traced.outputs)
 
 
 class ProgramReference:
