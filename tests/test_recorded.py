@@ -310,7 +310,7 @@ def test_verify_goes_on_after_a_failure(record, capsys, tmp_path):
     [
         (["{none}"], "is not a folder of records"),
         (["{records}", "--only", "xyz"], "has no record that matches 'xyz'"),
-        (["{records}", "--only", "cls", "--json", "{none}/all.json"], "cannot write"),
+        (["{records}", "--only", "cls", "--json", "{none}/all.json"], "does not exist; create it"),
     ],
 )
 def test_verify_without_anything_to_do(capsys, tmp_path, arguments, message):
