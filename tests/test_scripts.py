@@ -285,7 +285,7 @@ class BaseModel(nn.Layer):
         self.twin = nn.Layer()
         self.twin.add_sublayer("same", self.neck)
         self.register_buffer("table", paddle.arange(8, dtype="float32"))
-        self.head = nn.Linear(8, 5)
+        self.head = nn.Sequential(nn.Linear(8, 5), nn.Linear(5, 6))
         self.scale = config["Head"]["scale"]
 
     def forward(self, x):
@@ -329,7 +329,8 @@ def test_a_record_reproduces_the_network(checkout, tmp_path):
         ["backbone", "Conv2D", 1, [2, 8, 4, 5]],
         ["norm", "BatchNorm2D", 1, [2, 8, 4, 5]],
         ["neck", "Conv2D", 2, [2, 8, 4, 5]],
-        ["head", "Linear", 1, [2, 5]],
+        ["head.0", "Linear", 1, [2, 5]],
+        ["head.1", "Linear", 1, [2, 6]],
     ]
     assert [row[0] for row in facts["constants"]] == ["table"]
     np.testing.assert_array_equal(arrays["constant:table"], np.arange(8))
@@ -339,15 +340,17 @@ def test_a_record_reproduces_the_network(checkout, tmp_path):
     x = F.batch_norm(first, w["norm._mean"], w["norm._variance"], w["norm.weight"], w["norm.bias"])
     second = F.conv2d(x, w["neck.weight"], w["neck.bias"])
     x = F.conv2d(second, w["neck.weight"], w["neck.bias"]).mean((2, 3)) + torch.arange(8)
-    scores = x @ w["head.weight"] + w["head.bias"]
+    hidden = x @ w["head.0.weight"] + w["head.0.bias"]
+    scores = hidden @ w["head.1.weight"] + w["head.1.bias"]
     np.testing.assert_allclose(arrays["scores"], scores.ravel(), rtol=1e-4, atol=1e-5)
-    for row, ours in zip(arrays["trace"][[0, 2, 3]], (first, second, scores), strict=True):
+    given = (first, second, hidden, scores)
+    for row, ours in zip(arrays["trace"][[0, 2, 3, 4]], given, strict=True):
         np.testing.assert_allclose(row[1], ours.std(unbiased=False), rtol=1e-4)
         np.testing.assert_allclose(row[3:], ours.ravel()[np.linspace(0, ours.numel() - 1, 8)
                                    .astype(int)], rtol=1e-4, atol=1e-5)  # fmt: skip
         assert 2**-0.5 <= row[1] <= 2**0.5  # calibrated
     exponents = {name: exponent for name, _, _, exponent in facts["parameters"]}
-    assert exponents["head.weight"] == exponents["head.bias"] != 0
+    assert exponents["head.0.weight"] == exponents["head.0.bias"] != 0
     assert exponents["norm.weight"] == exponents["norm._mean"] == 0
 
 
