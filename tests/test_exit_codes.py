@@ -190,6 +190,15 @@ def test_references_that_are_not_there(refused, classifier, export, tmp_path):
     assert "holds no checkpoint" in refused(6, CLASSIFIER, "--paddle-dir", export, *network)
 
 
+@pytest.mark.parametrize("option", [True, False])
+def test_a_checkout_by_option_or_by_environment(refused, monkeypatch, classifier, tmp_path, option):
+    if not option:
+        monkeypatch.setenv("PADDLEOCR", str(tmp_path / "elsewhere"))
+    arguments = ("--paddleocr", tmp_path / "elsewhere") if option else ()
+    error = refused(6, CLASSIFIER, "--paddle-dir", classifier, *arguments)
+    assert f"{tmp_path}/elsewhere is no PaddleOCR checkout" in error
+
+
 def test_no_record_of_another_network(refused, tmp_path):
     strides = {"name": "MobileNetV3", "scale": 0.5, "model_name": "small",
                "small_stride": [1, 2, 2, 1]}  # fmt: skip

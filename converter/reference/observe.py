@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from architectures import Model
+
 OUTPUT = "output"
 
 
@@ -31,6 +33,17 @@ def observe(network: nn.Module, batch: np.ndarray, names: Iterable[str]) -> dict
             hook.remove()
     _flatten(OUTPUT, result, found)
     return found
+
+
+def folded_into(network: Model) -> set[str]:
+    """Return the layers that give what their normalisation gave, which was folded into them."""
+    if network.form != "fused":
+        return set()
+    return {
+        f"{owner}.{convolution}"
+        for owner, module in network.named_modules()
+        for convolution, _ in getattr(module, "folds", ())
+    }
 
 
 def _note(name: str, found: dict[str, np.ndarray]) -> Callable[..., None]:

@@ -28,7 +28,7 @@ from converter.mapping import load_mapping
 from converter.parity import LIMIT, Comparison, ParityReport, compare
 from converter.plan import Plan, Signature, resolve, targets_of
 from converter.reference import seeded
-from converter.reference.observe import OUTPUT, observe
+from converter.reference.observe import OUTPUT, folded_into, observe
 from converter.reference.seeded import RULE, seeded_weight
 
 SHIPPED = (
@@ -164,7 +164,7 @@ def _compare(
         if "/" in path and not path.startswith(prefix.rstrip(".") + "/"):
             continue
         comparisons += _compare_output(record, path, shape, largest, stride, actual[OUTPUT], limit)
-    layers, altered = [], _folded_into(network)
+    layers, altered = [], folded_into(network)
     for row, (name, _, _, shape) in zip(record.arrays["trace"], record.facts["trace"], strict=True):
         ours = name.removeprefix(prefix)
         module = _first_output(actual, ours)
@@ -175,17 +175,6 @@ def _compare(
     telling = [faulty] if faulty else sorted(layers, key=lambda layer: layer.difference)[-1:]
     compared = [*comparisons, *dict.fromkeys([*logits, *telling])]
     return compared, f"{faulty.probe}: {faulty.fault}" if faulty else ""
-
-
-def _folded_into(network: Model) -> set[str]:
-    """Return the layers that give what their normalisation gave, which was folded into them."""
-    if network.form != "fused":
-        return set()
-    return {
-        f"{owner}.{convolution}"
-        for owner, module in network.named_modules()
-        for convolution, _ in getattr(module, "folds", ())
-    }
 
 
 def _first_output(actual: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:

@@ -1,0 +1,166 @@
+"""A checkout as the reference, on a small one: its layout is PaddleOCR's, its network is a toy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from architectures import Model, fuse
+from converter import parity
+from converter.errors import NoReference
+from converter.reference.network import NetworkReference
+from converter.reference.seeded import seeded_weight
+from converter.reference.session import PaddleSession
+
+SOURCE = """
+from paddle import nn
+from ppocr.modeling.parts import Block
+
+class BaseModel(nn.Layer):
+    def __init__(self, config):
+        super().__init__()
+        self.backbone = Block(config["Backbone"]["width"])
+        self.head = nn.Sequential(("fc", nn.Linear(config["Backbone"]["width"], 4)))
+        self.guide = nn.Linear(2, 2)
+
+    def forward(self, x):
+        x = self.backbone(x).mean([2, 3])
+        return {"probabilities": nn.functional.softmax(self.head(x))}
+"""
+PARTS = """
+from paddle import nn
+
+class Block(nn.Layer):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2D(3, width, 3, bias_attr=False)
+        self.bn = nn.BatchNorm2D(width)
+
+    def forward(self, x):
+        return nn.functional.relu(self.bn(self.conv(x)))
+"""
+ARCHITECTURE = {"model_type": "cls", "Backbone": {"width": 6}, "Head": {"name": "toy"}}
+WEIGHTS = {
+    name: seeded_weight(0, name, shape)
+    for name, shape in {
+        "backbone.conv.weight": (6, 3, 3, 3),
+        "backbone.bn.weight": (6,),
+        "backbone.bn.bias": (6,),
+        "backbone.bn._mean": (6,),
+        "backbone.bn._variance": (6,),
+        "head.fc.weight": (6, 4),
+        "head.fc.bias": (4,),
+    }.items()
+}
+
+
+class Block(nn.Module):
+    folds = (("conv", "bn"),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, bias=False)
+        self.bn = nn.BatchNorm2d(6)
+
+    def forward(self, x):
+        return nn.functional.relu(self.bn(self.conv(x)))
+
+
+class Head(nn.Module):
+    logits_layer = "fc"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return nn.functional.softmax(self.fc(x.mean((2, 3))), -1)
+
+
+@pytest.fixture
+def network() -> Model:
+    model = Model({"Backbone": Block(), "Head": Head()}, ARCHITECTURE, {}).eval()
+    words = {"_mean": "running_mean", "_variance": "running_var"}
+    for name, array in WEIGHTS.items():
+        owner, _, leaf = name.rpartition(".")
+        tensor = getattr(model.get_submodule(owner), words.get(leaf, leaf))
+        tensor.data.copy_(torch.from_numpy(array.T if name == "head.fc.weight" else array))
+    return model
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("PaddleOCR")
+    modeling = folder / "ppocr/modeling"
+    (modeling / "architectures").mkdir(parents=True)
+    (modeling / "architectures/__init__.py").write_text("raise ImportError('for training only')")
+    (modeling / "architectures/base_model.py").write_text(SOURCE)
+    (modeling / "parts.py").write_text(PARTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[PaddleSession]:
+    with PaddleSession() as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def reference(session, checkout) -> NetworkReference:
+    return NetworkReference(session, checkout, ARCHITECTURE, WEIGHTS, "cls")
+
+
+BATCHES = [
+    np.random.default_rng(0).uniform(-1, 1, (2, 3, 8, size)).astype(np.float32) for size in (8, 12)
+]
+
+
+@pytest.mark.parametrize("form", ["train", "fused"])
+def test_an_honest_network_passes(reference, network, form):
+    report = parity.check(reference, fuse(network, form), BATCHES)
+    assert report.passed, report.worst
+    assert report.reference == "network"
+    probes = [comparison.probe for comparison in report.comparisons]
+    assert probes == ["backbone", "logits (head.fc)", "output", "decisions (classes)"] * 2
+    assert reference.first_difference(fuse(network, form), BATCHES[0], 1e-5) == ""
+
+
+@pytest.mark.parametrize(
+    ("layer", "tensor"),
+    [("backbone.conv", "weight"), ("backbone.bn", "running_mean"), ("head.fc", "bias")],
+)
+def test_a_mistake_is_named(reference, network, layer, tensor):
+    wrong = copy.deepcopy(network)
+    getattr(wrong.get_submodule(layer), tensor).data[0] += 0.5
+    report = parity.check(reference, wrong, BATCHES)
+    assert not report.passed
+    assert report.first_difference.startswith(f"{layer}: the largest difference is ")
+
+
+def test_a_mistake_in_a_fused_network_is_named_where_it_can_be_seen(reference, network):
+    wrong = fuse(network)
+    wrong.backbone.conv.weight.data[0] += 0.5
+    report = parity.check(reference, wrong, BATCHES)
+    assert report.first_difference.startswith("backbone.bn: ")
+
+
+def test_weights_that_the_checkout_does_not_have(session, checkout):
+    weights = {**WEIGHTS, "neck.weight": np.zeros(3, np.float32)}
+    with pytest.raises(NoReference, match=r"has no neck\.weight"):
+        NetworkReference(session, checkout, ARCHITECTURE, weights, "cls")
+
+
+def test_a_network_that_the_checkout_cannot_build(session, checkout):
+    with pytest.raises(NoReference, match="KeyError: 'Backbone'"):
+        NetworkReference(session, checkout, {"Head": {}}, WEIGHTS, "cls")
+
+
+def test_no_checkout(session, tmp_path):
+    with pytest.raises(NoReference, match="is no PaddleOCR checkout"):
+        NetworkReference(session, tmp_path, ARCHITECTURE, WEIGHTS, "cls")
