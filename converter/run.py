@@ -228,6 +228,7 @@ class _Conversion:
                 candidate.network.architecture,
                 {name.removeprefix(plan.prefix): tensors[name] for name in used},
                 self.card.task,
+                candidate.network,
             )
         import architectures
         from converter.candidates import match

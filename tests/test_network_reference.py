@@ -127,7 +127,8 @@ def test_an_honest_network_passes(reference, network, form):
     assert report.passed, report.worst
     assert report.reference == "network"
     probes = [comparison.probe for comparison in report.comparisons]
-    assert probes == ["backbone", "logits (head.fc)", "output", "decisions (classes)"] * 2
+    expected = ["backbone", "logits (head.fc)", "output", "decisions (classes)", "epsilons"]
+    assert probes == expected * 2
     assert reference.first_difference(fuse(network, form), BATCHES[0], 1e-5) == ""
 
 
@@ -141,6 +142,18 @@ def test_a_mistake_is_named(reference, network, layer, tensor):
     report = parity.check(reference, wrong, BATCHES)
     assert not report.passed
     assert report.first_difference.startswith(f"{layer}: the largest difference is ")
+
+
+def test_an_epsilon_that_hides_in_the_rounding_is_named(session, checkout, network):
+    wrong = copy.deepcopy(network)
+    wrong.backbone.bn.eps *= 1.1
+    reference = NetworkReference(session, checkout, ARCHITECTURE, WEIGHTS, "cls", wrong)
+    for form in ("train", "fused"):
+        report = parity.check(reference, fuse(wrong, form), BATCHES)
+        assert not report.passed
+        assert report.worst.probe == "epsilons"
+        told = "the epsilon of backbone.bn is 1e-05 in Paddle, 1.1e-05 in PyTorch"
+        assert report.worst.fault == told
 
 
 def test_a_mistake_in_a_fused_network_is_named_where_it_can_be_seen(reference, network):

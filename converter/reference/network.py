@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from architectures import Model
 from converter.errors import NoReference
-from converter.parity import INNER, Comparison, compare, compare_decisions
+from converter.parity import INNER, LIMIT, Comparison, compare, compare_decisions
 from converter.reference.observe import OUTPUT, folded_into, observe
 from converter.reference.session import PaddleSession
 
@@ -25,6 +26,7 @@ class NetworkReference:
         weights: the tensors that our network uses, by the names that Paddle's has for them. What
             is not given (heads that only training runs) keeps random values there.
         task: det, rec or cls; tells what is decided from the output.
+        unfused: the network that has its normalisations, where the one that is compared does not.
 
     Raises:
         NoReference: the folder is no checkout, or the network cannot be built or run there.
@@ -39,14 +41,17 @@ class NetworkReference:
         architecture: Mapping[str, Any],
         weights: Mapping[str, np.ndarray],
         task: str,
+        unfused: Model | None = None,
     ) -> None:
         if not (checkout / "ppocr/modeling/architectures/base_model.py").is_file():
             raise NoReference(f"{checkout} is no PaddleOCR checkout: it has no ppocr/modeling")
-        self.session, self.task = session, task
-        session.load_network(checkout.resolve(), _with_guides(architecture), weights)
+        self.session, self.task, self.unfused = session, task, unfused
+        self.epsilons = session.load_network(
+            checkout.resolve(), _with_guides(architecture), weights
+        )
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare backbone, neck, logits, output, and what it decides."""
+        """Compare backbone, neck, logits, output, what it decides, and every epsilon."""
         logits = network.logits_layer
         names = ["backbone", "neck", logits]
         expected = self.session.run({"x": batch}, names)
@@ -67,7 +72,24 @@ class NetworkReference:
         return [
             *comparisons,
             compare_decisions(self.task, theirs, ours, input_shape=batch.shape),
+            self.compare_epsilons(self.unfused or network, batch.shape),
         ]
+
+    def compare_epsilons(self, network: Model, input_shape: tuple[int, ...]) -> Comparison:
+        """Compare what normalisations add to the variance: in numbers it hides in the rounding."""
+        shared = {
+            name: (self.epsilons[name], module.eps)
+            for name, module in network.named_modules()
+            if name in self.epsilons and hasattr(module, "eps")
+        }
+        faults = [
+            f"the epsilon of {name} is {theirs:.3g} in Paddle, {ours:.3g} in PyTorch"
+            for name, (theirs, ours) in shared.items()
+            if not math.isclose(theirs, ours, rel_tol=1e-5)
+        ]
+        gap, shape = math.inf if faults else 0.0, (len(shared),)
+        fault = "; ".join(faults[:3])
+        return Comparison("epsilons", input_shape, shape, gap, 1.0, LIMIT, (), fault)
 
     def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
         """Return the first layer, in the order of our modules, whose output differs."""

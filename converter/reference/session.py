@@ -66,10 +66,10 @@ class PaddleSession:
 
     def load_network(
         self, checkout: Path, architecture: Mapping[str, Any], weights: Mapping[str, np.ndarray]
-    ) -> list[str]:
-        """Build a network from a PaddleOCR checkout and return the names of its inputs."""
+    ) -> dict[str, float]:
+        """Build a network from a PaddleOCR checkout and return its layers' epsilons, by name."""
         request = {"do": "network", "checkout": str(checkout), "architecture": dict(architecture)}
-        return self._ask(request, weights)[0]["inputs"]
+        return self._ask(request, weights)[0]["epsilons"]
 
     def run(
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = ()

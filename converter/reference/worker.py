@@ -89,8 +89,12 @@ class Network:
         )
         if unexpected:
             raise ValueError(f"PaddleOCR's network has no {', '.join(unexpected[:5])}")
-        self.names = ["x"]
         self.layers = dict(self.network.named_sublayers())
+        self.epsilons = {
+            name: float(layer._epsilon)
+            for name, layer in self.layers.items()
+            if hasattr(layer, "_epsilon")
+        }
 
     def run(self, inputs: Arrays, wanted: list[str]) -> Arrays:
         """Return the outputs of the wanted layers and, under `output`, of the network."""
@@ -166,7 +170,7 @@ def main() -> None:
                 send(answers, {"inputs": subject.names}, {})
             elif request["do"] == "network":
                 subject = Network(request["checkout"], request["architecture"], arrays)
-                send(answers, {"inputs": subject.names}, {})
+                send(answers, {"epsilons": subject.epsilons}, {})
             else:
                 assert subject is not None
                 send(answers, {}, subject.run(arrays, request["wanted"]))
