@@ -62,8 +62,8 @@ def names() -> list[str]:
     return sorted(_index())
 
 
-def card(name: str) -> ModelCard:
-    """Return the card of a released model.
+def card(name: str, dictionary: Path | None = None) -> ModelCard:
+    """Return the card of a released model; a `dictionary` takes the place of the release's own.
 
     Raises:
         UnknownModel: no config has it; the message lists the nearest names.
@@ -75,7 +75,7 @@ def card(name: str) -> ModelCard:
             f"there is no model {name!r}; the nearest are {', '.join(near)} "
             "(all: python -m converter --list; your own model: --config TRAINING.yml)"
         )
-    return _card(name, index[name])
+    return _card(name, index[name], dictionary)
 
 
 def cards() -> list[ModelCard]:
@@ -84,10 +84,11 @@ def cards() -> list[ModelCard]:
     return sorted(made, key=lambda item: (TASKS.index(item.task), item.name))
 
 
-def custom_card(name: str, training: Path) -> ModelCard:
+def custom_card(name: str, training: Path, dictionary: Path | None = None) -> ModelCard:
     """Return a card for a user's own model, from the YAML that PaddleOCR trained it with.
 
-    The mapping and the inputs are those of the released model of the same kind of network.
+    The mapping and the inputs are those of the released model of the same kind of network. A
+    `dictionary` takes the place of the one that the YAML names.
 
     Raises:
         ConfigError: the YAML has no usable Architecture, or no released model is of its kind.
@@ -106,12 +107,12 @@ def custom_card(name: str, training: Path) -> ModelCard:
     settings = content.get("Global") or {}
     if not isinstance(settings, dict):
         raise ConfigError(f"Global in {training} should be a section, it is {settings!r}")
-    file = settings.get("character_dict_path")
-    dictionary = None
-    if file and model.task == "rec":
-        dictionary = read_dictionary(
-            _dictionary_path(str(file), training), bool(settings.get("use_space_char", False))
-        )
+    table = None
+    if model.task == "rec":
+        named = settings.get("character_dict_path")
+        file = dictionary or (_dictionary_path(str(named), training) if named else None)
+        space = bool(settings.get("use_space_char", False))
+        table = read_dictionary(file, space) if file else None
     return ModelCard(
         name=name,
         task=model.task,
@@ -121,7 +122,7 @@ def custom_card(name: str, training: Path) -> ModelCard:
         proof=model.proof,
         recorded=model.recorded,
         class_counts=model.class_counts,
-        dictionary=dictionary,
+        dictionary=table,
         labels=tuple(map(str, settings.get("label_list") or model.labels)),
     )
 
@@ -233,9 +234,13 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _card(name: str, config: Mapping[str, Any]) -> ModelCard:
+def _card(name: str, config: Mapping[str, Any], dictionary: Path | None) -> ModelCard:
     model = config["models"][name]
-    table = model.get("dictionary")
+    table = None
+    if row := model.get("dictionary"):
+        table = read_dictionary(dictionary or FOLDER / "dicts" / row["file"], row["space"])
+    elif dictionary and config["task"] == "rec":
+        table = read_dictionary(dictionary, space=False)
     sizes = tuple((height, width) for height, width in config["proof"]["sizes"])
     return ModelCard(
         name=name,
@@ -249,6 +254,6 @@ def _card(name: str, config: Mapping[str, Any]) -> ModelCard:
         release=model["release"],
         train=model.get("train"),
         infer=model.get("infer"),
-        dictionary=table and read_dictionary(FOLDER / "dicts" / table["file"], table["space"]),
+        dictionary=table,
         labels=tuple(model.get("labels", ())),
     )

@@ -20,7 +20,6 @@ import numpy as np
 
 from converter import __version__, catalog
 from converter.catalog import ModelCard
-from converter.dictionary import read_dictionary
 from converter.errors import AlignmentError, ConfigError, NoReference
 from converter.output import output_path, write_artefact
 from converter.reference.session import PaddleSession
@@ -100,15 +99,12 @@ def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outc
 
 def _card(request: Request) -> ModelCard:
     if request.config is not None:
-        card = catalog.custom_card(request.name, request.config)
+        card = catalog.custom_card(request.name, request.config, request.dictionary)
     else:
-        card = catalog.card(request.name)
-    if request.dictionary is None:
-        return card
-    if card.task != "rec":
+        card = catalog.card(request.name, request.dictionary)
+    if request.dictionary is not None and card.task != "rec":
         raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
-    space = card.dictionary is not None and card.dictionary.characters[-1] == " "
-    return replace(card, dictionary=read_dictionary(request.dictionary, space))
+    return card
 
 
 def _reference_kind(request: Request, source: Source) -> str:

@@ -33,6 +33,19 @@ def characters(file: Path) -> tuple[str, ...]:
     return dictionary.characters
 
 
+def test_another_takes_the_place_of_one_that_is_missing(folder, tmp_path):
+    file = training(folder, CRNN, character_dict_path="gone.txt", use_space_char=True)
+    dictionary = catalog.custom_card("mine", file, write(tmp_path / "my.txt")).dictionary
+    assert dictionary is not None
+    assert dictionary.characters == ("a", "b", " ")
+
+
+def test_another_takes_the_place_of_a_release(tmp_path):
+    released = catalog.card("en_PP-OCRv4_rec", write(tmp_path / "my.txt")).dictionary
+    assert released is not None
+    assert released.characters == ("a", "b", " ")
+
+
 @pytest.mark.parametrize("place", [".", "..", "../.."])
 def test_a_relative_path_is_looked_for_beside_and_above(folder, place):
     write(folder / place / "dicts" / "my.txt")
