@@ -171,7 +171,7 @@ def _conv_transpose2d(
     bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
-    output_padding: Any = 0,  # noqa: ARG001
+    output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
 ) -> tuple[str, Inputs, dict[str, Any]]:
@@ -185,8 +185,8 @@ def _batch_norm(
     running_var: Tensor,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    training: bool = False,  # noqa: ARG001
-    momentum: float = 0.1,  # noqa: ARG001
+    training: bool = False,
+    momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[str, Inputs, dict[str, Any]]:
     inputs = _given(x=input, scale=weight, bias=bias, mean=running_mean, variance=running_var)
@@ -195,7 +195,7 @@ def _batch_norm(
 
 def _layer_norm(
     input: Tensor,
-    normalized_shape: Any,  # noqa: ARG001
+    normalized_shape: Any,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,

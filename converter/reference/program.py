@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ class ProgramReference:
         return [outputs[str(place)] for place in range(len(outputs))]
 
 
-class PaddleProgram:
+class PaddleProgram(AbstractContextManager["PaddleProgram"]):
     """An exported program as a function of arrays, for those who want Paddle's result alone.
 
     with PaddleProgram(folder / "inference.pdmodel", folder / "inference.pdiparams") as paddle:
@@ -153,15 +153,7 @@ class PaddleProgram:
             self._session.close()
             raise
 
-    def __enter__(self) -> PaddleProgram:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._session.close()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -6,13 +6,12 @@ here; so Paddle has a process of its own (`worker.py`).
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from converter.reference import worker
 _PATIENCE = 2  # seconds in which a process that has closed its output should end
 
 
-class PaddleSession:
+class PaddleSession(AbstractContextManager["PaddleSession"]):
     """A running Paddle process.
 
     Construction returns at once; the first request waits until Paddle is imported.
@@ -42,15 +41,7 @@ class PaddleSession:
         )
         self._version = ""
 
-    def __enter__(self) -> PaddleSession:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -83,7 +74,7 @@ class PaddleSession:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
+                with suppress(BrokenPipeError):
                     pipe.close()
         self._stderr.close()
 
