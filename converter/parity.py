@@ -2,7 +2,8 @@
 
 The measure is max|difference| / max|reference|, on logits wherever they can be had: a softmax sums
 to one and a sigmoid saturates whatever the weights, so probabilities alone prove little. Honest
-conversions stay below 2e-5; the smallest wrong hyper-parameter that shows in numbers gives 2e-4.
+conversions stay below 2e-5, one square Linear left untransposed gives 0.4. What hides in the
+rounding, the epsilon of a normalisation, is compared by structure instead.
 """
 
 from __future__ import annotations
@@ -140,8 +141,12 @@ def compare(
     *,
     input_shape: tuple[int, ...],
     limit: float = LIMIT,
+    constant_passes: bool = False,
 ) -> Comparison:
-    """Compare two arrays; NaN, infinity, a constant reference and another shape are faults."""
+    """Compare two arrays; NaN, infinity and another shape are faults.
+
+    So is a constant reference, which proves nothing, unless `constant_passes`.
+    """
 
     def outcome(difference: float, where: tuple[int, ...] = (), fault: str = "") -> Comparison:
         return Comparison(
@@ -155,11 +160,15 @@ def compare(
         return outcome(np.inf, fault="Paddle gives NaN or infinity")
     if not np.isfinite(actual).all():
         return outcome(np.inf, fault="PyTorch gives NaN or infinity where Paddle does not")
-    if expected.size == 0 or (expected.size > 1 and expected.min() == expected.max()):
+    constant = expected.size == 0 or (expected.size > 1 and expected.min() == expected.max())
+    if constant and not constant_passes:
         return outcome(np.inf, fault="Paddle gives a constant, which proves nothing")
+    if expected.size == 0:
+        return outcome(0.0)
     gap = np.abs(expected.astype(np.float64) - actual)
     where = tuple(int(i) for i in np.unravel_index(gap.argmax(), gap.shape))
-    difference = float(gap.max()) / largest if largest else np.inf
+    same_zeros = constant_passes and not gap.any()
+    difference = float(gap.max()) / largest if largest else 0.0 if same_zeros else np.inf
     if difference > limit:
         return outcome(
             difference,

@@ -56,8 +56,9 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each tensor; every name of both sides stands in it exactly once.
+    """What happens to each tensor; every name of both sides stands in it, and exactly once.
 
+    But for ties: of two names that share one tensor the source may hold both, proved equal then.
     `prefix` is what the chosen network's names begin with in a distillation checkpoint.
     """
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from converter.parity import ParityReport, Reference
     from converter.plan import Plan
 
-REFERENCES = ("auto", "program", "network", "recorded", "none")
 STAGES = ("read", "plan", "convert", "prove", "write")
 
 
@@ -81,7 +80,7 @@ def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outc
         stage("plan")
         from converter.candidates import candidates  # imports PyTorch, while Paddle starts
 
-        conversion = _Conversion(request, card, source, kind, session)
+        conversion = Conversion(request, card, source, kind, session)
         choices = candidates(card, source)
         candidate = next(choices)
         if out is None:
@@ -125,7 +124,7 @@ def _reference_kind(request: Request, source: Source) -> str:
     return wanted
 
 
-class _Conversion:
+class Conversion:
     """The steps after planning: which candidate, in which form, and whether it is right."""
 
     def __init__(

@@ -23,7 +23,7 @@ from converter.graph.layers import LayerGraph, program_graph
 from converter.mapping import load_mapping
 from converter.parity import Comparison, ParityReport
 from converter.plan import Plan, fills_of, targets_of
-from converter.run import Request, _Conversion
+from converter.run import Conversion, Request
 from converter.sources import Export, open_source, read_export
 
 IMAGE = torch.zeros(1, 3, 16, 16)
@@ -259,7 +259,7 @@ def test_many_pairings_are_cut_off():
 # Choosing.
 
 
-def conversion(monkeypatch, right: str | None, session=None) -> tuple[_Conversion, Iterator]:
+def conversion(monkeypatch, right: str | None, session=None) -> tuple[Conversion, Iterator]:
     """Return a conversion whose live check passes for the pairing of `left.weight` with `right`."""
     graph = toys.graph(toys.Branches("sum"), IMAGE)
     choices = [Candidate(nn.Identity(), Plan(), found) for found in same(graph, graph)]
@@ -269,9 +269,9 @@ def conversion(monkeypatch, right: str | None, session=None) -> tuple[_Conversio
         fault = "" if pairs["left.weight"] == right else "differs"
         return ParityReport("program", (Comparison("x", (), (), 0.0, 1.0, 1e-4, (), fault),))
 
-    monkeypatch.setattr(_Conversion, "check", check)
+    monkeypatch.setattr(Conversion, "check", check)
     request = Request("x", Path(), None)
-    return _Conversion(request, None, None, "program", session), iter(choices)
+    return Conversion(request, None, None, "program", session), iter(choices)
 
 
 @pytest.mark.parametrize("right", ["left.weight", "right.weight"])

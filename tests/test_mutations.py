@@ -31,7 +31,7 @@ from converter.plan import Plan
 from converter.reference import recorded
 from converter.reference.program import ProgramReference
 from converter.reference.session import PaddleSession
-from converter.run import Request, _Conversion
+from converter.run import Conversion, Request
 from converter.sources import open_source
 
 RECORDS = Path(__file__).parent / "recorded"
@@ -145,7 +145,7 @@ def live(session, real_models) -> Callable[[str], Live]:
         if name not in made:
             card, source = catalog.card(name), open_source(real_models / EXPORTS[name])
             request = Request(name, source.path, None)
-            conversion = _Conversion(request, card, source, "program", session)
+            conversion = Conversion(request, card, source, "program", session)
             (candidate,) = candidates(card, source)
             scale = card.input
             sizes = card.proof.sizes[:1]
@@ -230,7 +230,7 @@ def test_another_epsilon_is_seen_by_structure(live, name, layer):
 @cache
 def honest(name: str) -> tuple[recorded.Record, Model]:
     record = recorded.read_record(RECORDS / name)
-    ((prefix, architecture),) = recorded._networks(record.facts["architecture"])
+    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
     return record, recorded.build(record, prefix, architecture)[0]
 
 
@@ -272,6 +272,30 @@ def test_an_honest_network_passes_the_record(monkeypatch, name):
     report = prove(monkeypatch, name, copy.deepcopy)
     assert report.passed, report.worst
     assert report.first_difference == ""
+
+
+def test_a_layer_under_another_name_is_seen_in_the_record(monkeypatch):
+    """It computes the same, but what it gives can no longer be compared."""
+
+    def renamed(network: Model) -> Model:
+        copied = copy.deepcopy(network)
+        copied.backbone.blocks[3] = nn.Sequential(copied.backbone.blocks[3])
+        return copied
+
+    report = prove(monkeypatch, CLS, renamed)
+    assert not report.passed
+    assert report.first_difference.endswith(": our network has no such layer")
+
+
+def test_logits_that_the_record_does_not_have(monkeypatch):
+    def other_logits(network: Model) -> Model:
+        copied = copy.deepcopy(network)
+        copied.head.logits_layer = "projection"
+        return copied
+
+    report = prove(monkeypatch, CLS, other_logits)
+    assert not report.passed
+    assert report.worst.fault == "the record has no such layer"
 
 
 @pytest.mark.parametrize(("name", "layer", "mistake"), RECORDED)

@@ -156,6 +156,18 @@ def test_an_epsilon_that_hides_in_the_rounding_is_named(session, checkout, netwo
         assert report.worst.fault == told
 
 
+def test_a_normalisation_that_paddle_does_not_have(reference, network):
+    network.backbone.other = nn.BatchNorm2d(2)
+    report = parity.check(reference, network, BATCHES)
+    assert report.worst.fault == "the epsilon of backbone.other is nan in Paddle, 1e-05 in PyTorch"
+
+
+def test_logits_that_paddle_does_not_have(reference, network):
+    network.head.logits_layer = "projection"
+    with pytest.raises(NoReference, match=r"no layer head\.projection"):
+        parity.check(reference, network, BATCHES)
+
+
 def test_a_mistake_in_a_fused_network_is_named_where_it_can_be_seen(reference, network):
     wrong = fuse(network)
     wrong.backbone.conv.weight.data[0] += 0.5

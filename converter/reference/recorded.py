@@ -123,7 +123,7 @@ def prove(record: Record, form: str = "train", limit: float = LIMIT) -> ParityRe
     """
     comparisons: list[Comparison] = []
     first = ""
-    for prefix, architecture in _networks(record.facts["architecture"]):
+    for prefix, architecture in networks(record.facts["architecture"]):
         network, _ = build(record, prefix, architecture)
         if form != "train":
             network = architectures.fuse(network, form)
@@ -145,7 +145,7 @@ def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple
     return network.eval(), plan
 
 
-def _networks(architecture: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def networks(architecture: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the prefix and the architecture of each network that a record holds."""
     if "Models" in architecture:
         for name, part in architecture["Models"].items():
@@ -168,13 +168,23 @@ def _compare(
     layers, altered = [], folded_into(network)
     for row, (name, _, _, shape) in zip(record.arrays["trace"], record.facts["trace"], strict=True):
         ours = name.removeprefix(prefix)
+        if not name.startswith(prefix) or ours in altered:
+            continue
         module = _first_output(actual, ours)
-        if name.startswith(prefix) and module is not None and ours not in altered:
+        if module is None:
+            # Deployed networks lack the branches that were merged, but never the logits.
+            if network.form == "train" or ours == network.logits_layer:
+                fault = "our network has no such layer"
+                layers.append(_failed(name, image.shape, shape, float(row[2]), limit, fault))
+        else:
             # What is computed of a map's means is small where they cancel out; its rounding is not.
             bound = INNER * limit if shape[2:] == [1, 1] else limit
             layers.append(_compare_layer(name, row, shape, module, image.shape, bound))
     faulty = next((layer for layer in layers if layer.fault), None)
-    logits = [layer for layer in layers if layer.probe.endswith(network.logits_layer)]
+    final = prefix + network.logits_layer
+    logits = [layer for layer in layers if layer.probe == final] or [
+        _failed(final, image.shape, [], 0.0, limit, "the record has no such layer")
+    ]
     nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
     telling = [faulty] if faulty else nearest
     compared = [*comparisons, *dict.fromkeys([*logits, *telling])]
@@ -198,7 +208,7 @@ def _compare_output(
     image_shape = tuple(record.facts["inputs"][0][1])
     if list(actual.shape) != shape:
         fault = f"Paddle gives {tuple(shape)}, PyTorch {actual.shape}"
-        return [Comparison(path, image_shape, tuple(shape), math.inf, largest, limit, (), fault)]
+        return [_failed(path, image_shape, shape, largest, limit, fault)]
     sample = actual.ravel()[::stride]
     # The sample may miss the largest value, by which the difference is measured.
     found = [_scaled(compare(path, record.arrays[path], sample, input_shape=image_shape,
@@ -225,11 +235,22 @@ def _compare_layer(
     largest = float(row[2])
     if list(actual.shape) != shape:
         fault = f"Paddle gives {tuple(shape)}, PyTorch {actual.shape}"
-        return Comparison(name, image_shape, tuple(shape), math.inf, largest, limit, (), fault)
+        return _failed(name, image_shape, shape, largest, limit, fault)
     places = np.linspace(0, actual.size - 1, 8).astype(int)
     ours = np.array([actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]])
     found = compare(name, row, ours, input_shape=image_shape, limit=math.inf)
     return _scaled(found, largest, limit)
+
+
+def _failed(
+    probe: str,
+    image_shape: tuple[int, ...],
+    shape: list[int],
+    largest: float,
+    limit: float,
+    fault: str,
+) -> Comparison:
+    return Comparison(probe, image_shape, tuple(shape), math.inf, largest, limit, (), fault)
 
 
 def _scaled(found: Comparison, largest: float, limit: float) -> Comparison:
