@@ -217,7 +217,7 @@ def test_a_record_that_compares_nothing(record):
     change_arrays(record, trace=np.zeros((0, 11), np.float32))
     report = outcome(record)
     assert not report.passed
-    assert report.worst.fault == "the reference compared nothing"
+    assert report.worst.fault == "the record has no such layer"
 
 
 @pytest.mark.parametrize("key", ["salt", "rule", "architecture", "parameters", "trace", "outputs"])
