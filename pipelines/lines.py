@@ -31,14 +31,14 @@ def aspect_ratio(line: np.ndarray) -> float:
     return line.shape[1] / line.shape[0]
 
 
-def stack(lines: Sequence[np.ndarray], width: int) -> np.ndarray:
-    """Normalise `(h, w, 3) uint8` lines to a batch `(N, 3, 48, width) float32` within -1 to 1.
+def stack(lines: Sequence[np.ndarray], width: int, height: int = HEIGHT) -> np.ndarray:
+    """Normalise `(h, w, 3) uint8` lines to a batch `(N, 3, height, width) float32` within -1 to 1.
 
     Lines keep their ratio, save those that would be wider than the batch; zeros fill up the right.
     """
-    batch = np.zeros((len(lines), 3, HEIGHT, width), np.float32)
+    batch = np.zeros((len(lines), 3, height, width), np.float32)
     for place, line in zip(batch, lines, strict=True):
-        fitted = min(math.ceil(HEIGHT * aspect_ratio(line)), width)
-        resized = cv2.resize(line, (fitted, HEIGHT)).astype(np.float32)
+        fitted = min(math.ceil(height * aspect_ratio(line)), width)
+        resized = cv2.resize(line, (fitted, height)).astype(np.float32)
         place[:, :, :fitted] = (resized.transpose(2, 0, 1) / 255 - 0.5) / 0.5
     return batch

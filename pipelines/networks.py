@@ -17,14 +17,17 @@ Network = Callable[[np.ndarray], np.ndarray]
 class TorchNetwork:
     """Converted weights as a `Network`, without gradients.
 
-    `characters` is a recogniser's alphabet without the blank; None for other networks.
+    `characters` is a recogniser's alphabet without the blank; None for other networks. `height` is
+    that of the images it takes, in pixels; None where it takes any.
     """
 
     def __init__(self, weights: str | Path, device: str = "cpu") -> None:
         self._module = architectures.load(weights, device=device)
         self._device = torch.device(device)
-        dictionary = (self._module.card or {}).get("dictionary") or {}
+        card = self._module.card or {}
+        dictionary = card.get("dictionary") or {}
         self.characters: Sequence[str] | None = dictionary.get("characters")
+        self.height: int | None = card.get("input", {}).get("height")
 
     @torch.inference_mode()
     def __call__(self, batch: np.ndarray) -> np.ndarray:

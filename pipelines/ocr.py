@@ -15,6 +15,7 @@ from pipelines.classification import Classifier
 from pipelines.cropping import crop, reading_order
 from pipelines.detection import Detector
 from pipelines.images import as_bgr
+from pipelines.lines import HEIGHT
 from pipelines.networks import Network, as_network
 from pipelines.recognition import Recognizer
 
@@ -65,7 +66,8 @@ class OCR:
             )
         self.detector = Detector(as_network(det, device))
         self.classifier = None if cls is None else Classifier(as_network(cls, device))
-        self.recognizer = Recognizer(recognizer, characters)
+        height = getattr(recognizer, "height", None) or HEIGHT
+        self.recognizer = Recognizer(recognizer, characters, height)
         self.min_score = min_score
 
     def __call__(self, image: np.ndarray) -> list[TextLine]:

@@ -35,11 +35,15 @@ def ctc_decode(probabilities: np.ndarray, characters: Sequence[str]) -> tuple[st
 
 
 class Recognizer:
-    """A CTC network with its pre- and post-processing; `characters` has no blank."""
+    """A CTC network with its pre- and post-processing.
 
-    def __init__(self, network: Network, characters: Sequence[str]) -> None:
+    `characters` has no blank; `height` is that of the network's input in pixels.
+    """
+
+    def __init__(self, network: Network, characters: Sequence[str], height: int = HEIGHT) -> None:
         self.network = network
         self.characters = characters
+        self.height = height
 
     def __call__(self, lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
         """Text and score, 0 to 1, of each `(h, w, 3) uint8` line.
@@ -50,8 +54,9 @@ class Recognizer:
         results = [("", 0.0)] * len(lines)
         for batch in by_width(lines):
             members = [lines[index] for index in batch]
-            ratio = max(MIN_WIDTH / HEIGHT, *map(aspect_ratio, members))
-            probabilities = self.network(stack(members, int(HEIGHT * ratio)))
+            ratio = max(MIN_WIDTH / self.height, *map(aspect_ratio, members))
+            images = stack(members, int(self.height * ratio), self.height)
+            probabilities = self.network(images)
             self._check(probabilities, len(batch))
             for index, columns in zip(batch, probabilities, strict=True):
                 results[index] = ctc_decode(columns, self.characters)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_networks import CRNN
 from torch import Tensor, nn
 
 from architectures import Model, build, fuse
@@ -56,20 +57,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (64, 96),
     ),
-    "crnn": (
-        {
-            "model_type": "rec",
-            "Backbone": {
-                "name": "MobileNetV3",
-                "scale": 0.35,
-                "model_name": "small",
-                "small_stride": [1, 2, 2, 2],
-            },
-            "Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden_size": 8},
-            "Head": {"name": "CTCHead", "out_channels": 7},
-        },
-        (32, 64),
-    ),
+    "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }
 
 

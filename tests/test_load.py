@@ -10,25 +10,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_networks import CRNN
 
 from architectures import Model, build, fuse, load
 from architectures.loading import ArtefactError
 
 ARCHITECTURES: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
-    "rec": (
-        {
-            "model_type": "rec",
-            "Backbone": {
-                "name": "MobileNetV3",
-                "scale": 0.35,
-                "model_name": "small",
-                "small_stride": [1, 2, 2, 2],
-            },
-            "Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden_size": 8},
-            "Head": {"name": "CTCHead"},
-        },
-        (32, 64),
-    ),
+    "rec": (CRNN, (32, 64)),
     "det": (
         {
             "model_type": "det",

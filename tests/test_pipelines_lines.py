@@ -123,6 +123,13 @@ def test_lines_are_scaled_and_padded_with_zeros():
     assert (batch[2, :, :, 31:] == 0).all()
 
 
+def test_another_height():
+    batch = stack([blank_line(50, 16)], 320, height=32)
+    assert batch.shape == (1, 3, 32, 320)
+    assert (batch[0, :, :, :100] == 1).all()
+    assert (batch[0, :, :, 100:] == 0).all()
+
+
 def test_fractions_of_a_column_round_up():
     assert stack([blank_line(10, 47)], 192)[0, 0, 0].sum() == 11  # 10.2 columns
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_networks import CRNN
 
 import pipelines
 from architectures import build
@@ -129,22 +130,10 @@ def test_a_callable_needs_an_alphabet():
 
 # Converted weights
 
-RECOGNISER = {
-    "model_type": "rec",
-    "Backbone": {
-        "name": "MobileNetV3",
-        "scale": 0.35,
-        "model_name": "small",
-        "small_stride": [1, 2, 2, 2],
-    },
-    "Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden_size": 8},
-    "Head": {"name": "CTCHead"},
-}
-
 
 def write_weights(path, dictionary):
     torch.manual_seed(0)
-    model = build(RECOGNISER, class_counts={"ctc": 4})
+    model = build(CRNN, class_counts={"ctc": 4})
     torch.save(model.state_dict(), path)
     card = {
         "format": 1,
@@ -152,6 +141,7 @@ def write_weights(path, dictionary):
         "class_counts": model.class_counts,
         "form": model.form,
         "weights": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "input": {"height": 32},
         **dictionary,
     }
     path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
@@ -175,6 +165,14 @@ def test_the_alphabet_comes_with_the_weights(tmp_path):
     assert OCR(find_bars, str(tmp_path / "rec.pth")).recognizer.characters == NAMES
     given = OCR(find_bars, tmp_path / "rec.pth", characters="xyz")
     assert given.recognizer.characters == "xyz"
+
+
+def test_lines_have_the_height_that_the_weights_ask_for(tmp_path):
+    write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
+    ocr = OCR(find_bars, tmp_path / "rec.pth", min_score=0)
+    assert TorchNetwork(tmp_path / "rec.pth").height == ocr.recognizer.height == 32
+    assert len(ocr(bar_page())) > 0  # at another height this network fails
+    assert OCR(find_bars, name_colour, characters=NAMES).recognizer.height == 48
 
 
 @pytest.mark.parametrize("dictionary", [{}, {"dictionary": None}, {"dictionary": {}}])
