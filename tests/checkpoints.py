@@ -1,4 +1,4 @@
-"""Training checkpoints with the weights that the records' rule makes, written without Paddle."""
+"""What there is to convert: seeded checkpoints, written without Paddle, and released exports."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from converter.reference.recorded import read_record, seeded_weight
 RECORDS = Path(__file__).parent / "recorded"
 CLS, DET = "cls__cls_mv3", "det__ch_PP-OCRv2__ch_PP-OCRv2_det_student"
 CRNN = "rec__multi_language__rec_en_number_lite_train"
+
+# Folders of the package that carries the released models.
+EXPORTS = {
+    "ch_PP-OCRv4_rec": "ch_PP-OCRv4_rec_infer",
+    "ch_PP-OCRv4_det": "ch_PP-OCRv4_det_infer",
+    "ch_ppocr_mobile_v2.0_cls": "ch_ppocr_mobile_v2_cls_infer",
+}
 
 
 def weights(record: str) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import EXPORTS
 from torch import Tensor, nn
 
 from architectures import Model
@@ -35,11 +36,6 @@ from converter.run import Conversion, Request
 from converter.sources import open_source
 
 RECORDS = Path(__file__).parent / "recorded"
-EXPORTS = {
-    "ch_PP-OCRv4_rec": "ch_PP-OCRv4_rec_infer",
-    "ch_PP-OCRv4_det": "ch_PP-OCRv4_det_infer",
-    "ch_ppocr_mobile_v2.0_cls": "ch_ppocr_mobile_v2_cls_infer",
-}
 
 Mistake = Callable[[nn.Module], None]
 

@@ -10,17 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import EXPORTS
 
 import architectures
 from converter import inputs
 from converter.reference.program import PaddleProgram
 from converter.run import STAGES, Outcome, Request, run
 
-EXPORTS = {
-    "ch_PP-OCRv4_det": "ch_PP-OCRv4_det_infer",
-    "ch_PP-OCRv4_rec": "ch_PP-OCRv4_rec_infer",
-    "ch_ppocr_mobile_v2.0_cls": "ch_ppocr_mobile_v2_cls_infer",
-}
 # Tensors used and counters filled, class counts, length of the dictionary without the blank.
 FACTS = {
     "ch_PP-OCRv4_det": (234, 3, {}, None),
