@@ -1,39 +1,29 @@
-"""The command line: arguments, progress, messages, exit codes. Nothing is converted here."""
+"""The command line: which command is meant, errors as messages, exit codes."""
 
 from __future__ import annotations
 
-import argparse
-import math
-import os
-import re
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
-from converter import __version__
-from converter.errors import ConverterError, ParityError, UsageError
-from converter.output import check_report_path, write_json
+from converter.errors import ConverterError
 
-USAGE = """%(prog)s NAME --paddle-dir PATH --out FILE [options]
-       %(prog)s verify DIR [--only REGEX] [--json FILE]
-       %(prog)s --list"""
-EPILOG = """exit codes: 0 written; 2 usage, or the output cannot be written; 3 source unreadable or
-unsafe; 4 names or layers do not fit; 5 Paddle and PyTorch disagree; 6 no reference"""
+# Command -> module in converter/commands; without one of these words a model is converted.
+COMMANDS = {"verify": "verify"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _interrupt)  # so that what is half written is removed
-    command, parse = (
-        (_verify, _verify_parser) if arguments[:1] == ["verify"] else (_convert, _convert_parser)
-    )
-    options = parse().parse_args(arguments[1:] if command is _verify else arguments)
+    named = arguments[:1] and arguments[0] in COMMANDS
+    command = import_module(f"converter.commands.{COMMANDS[arguments[0]] if named else 'convert'}")
+    options = command.parser().parse_args(arguments[1:] if named else arguments)
     try:
-        return command(options)
+        return int(command.run(options))
     except ConverterError as error:
         if getattr(options, "verbose", False):
             traceback.print_exc()
@@ -46,198 +36,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
-
-
-def _convert_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m converter",
-        usage=USAGE,
-        description="Convert a PaddleOCR model to PyTorch and prove that nothing was lost.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(prog="converter")
-    add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="a released model's name, or your own's (--config)")
-    add("--paddle-dir", type=Path, metavar="PATH", help="folder, .pdparams file, program or .tar")
-    add("--out", type=Path, metavar="FILE", help="file to write: X.pth or X.safetensors")
-    add("--config", type=Path, metavar="YAML", help="the YAML that PaddleOCR trained it with")
-    add("--dict", type=Path, metavar="TXT", dest="dictionary", help="another character table")
-    add("--format", choices=("pth", "safetensors"), help="default: by the ending of --out")
-    add("--fuse", action="store_true", help="write the form that runs fastest: branches merged, "
-        "normalisation folded")  # fmt: skip
-    add("--reference", default="auto", choices=("auto", "program", "network", "recorded", "none"),
-        help="what to compare with; none marks the result UNVERIFIED (default: auto)")  # fmt: skip
-    add("--paddleocr", type=Path, metavar="CHECKOUT", default=os.environ.get("PADDLEOCR") or None,
-        help="a PaddleOCR checkout, for --reference network (default: $PADDLEOCR)")  # fmt: skip
-    add("--tolerance", type=_tolerance, default=1e-4, metavar="X",
-        help="largest max|difference| / max|reference| (default: 1e-4)")  # fmt: skip
-    add("--report", type=Path, metavar="FILE.json", help="write the parity report, passed or not")
-    add("--plan", action="store_true", help="print what happens to each tensor, and stop")
-    add("--list", action="store_true", help="print the models by task")
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", help="the last line only")
-    loudness.add_argument("-v", "--verbose", action="store_true", help="every probe; tracebacks")
-    parser.add_argument("--version", action="version", version=__version__)
-    return parser
-
-
-def _verify_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m converter verify",
-        description="Compare our networks with records of what PaddleOCR's computed.",
-    )
-    parser.set_defaults(prog="converter verify")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of records")
-    parser.add_argument("--only", type=_regex, default="", metavar="REGEX",
-        help="records whose name matches")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports")
-    return parser
-
-
-def _tolerance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"should be a number between 0 and 1, not {text}")
-    return value
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from error
-    return text
-
-
-def _convert(options: argparse.Namespace) -> int:
-    if options.list:
-        return _list()
-    if options.name is None or options.paddle_dir is None:
-        missing = "NAME" if options.name is None else "--paddle-dir"
-        raise UsageError(f"{missing} is missing; see --help, or --list for the names")
-    if options.report:
-        check_report_path(options.report, options.out)
-    from tqdm import tqdm
-
-    from converter.run import STAGES, Request, run
-
-    request = Request(
-        name=options.name,
-        paddle_dir=options.paddle_dir,
-        out=options.out,
-        config=options.config,
-        dictionary=options.dictionary,
-        format=options.format,
-        fuse=options.fuse,
-        reference=options.reference,
-        paddleocr=options.paddleocr,
-        tolerance=options.tolerance,
-        plan_only=options.plan,
-    )
-    bar = tqdm(
-        total=len(STAGES),
-        disable=options.quiet or not sys.stderr.isatty(),
-        bar_format="{desc:<24} {bar:30} {n_fmt}/{total_fmt} {elapsed}",
-        leave=False,
-    )
-
-    def stage(name: str) -> None:
-        bar.set_description(f"{options.name}: {name}")
-        bar.update(STAGES.index(name) - bar.n)
-
-    try:
-        with bar:
-            outcome = run(request, stage)
-    except ParityError as error:
-        if options.report:
-            _write_report(options, error.report.to_dict())
-        raise
-    if options.plan:
-        print(outcome.plan.table())
-        return 0
-    if options.report:
-        report = outcome.report.to_dict() if outcome.report else {"status": "unverified"}
-        _write_report(options, report)
-    _print_outcome(outcome, options)
-    return 0
-
-
-def _write_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
-    write_json(options.report, {"model": options.name, **report})
-
-
-def _print_outcome(outcome: Any, options: argparse.Namespace) -> None:
-    counts, report = outcome.plan.counts(), outcome.report
-    if not options.quiet:
-        dropped = "".join(f", {n} dropped ({why})" for why, n in counts["dropped"].items())
-        print(f"{counts['used']} tensors used{dropped}, {counts['filled']} filled")
-        if outcome.card.task == "rec" and outcome.card.dictionary is None:
-            print("no dictionary: the classes have no characters; convert with --dict to add one")
-    if report and options.verbose:
-        for comparison in report.comparisons:
-            size = "x".join(map(str, comparison.input_shape))
-            print(f"  {comparison.probe:<50} {size:<14} {comparison.difference:.2e}")
-    if report:
-        worst = report.worst
-        proof = (
-            f"worst difference {worst.difference:.2e} of the maximum at {worst.probe} "
-            f"({report.reference} reference, {len(report.comparisons)} comparisons)"
-        )
-    else:
-        proof = "UNVERIFIED: no reference was wanted"
-    print(f"wrote {outcome.written} ({outcome.size / 1e6:.1f} MB): {proof}")
-
-
-def _list() -> int:
-    from converter import catalog
-
-    titles = {"det": "text detection", "cls": "classification", "rec": "text recognition"}
-    task = ""
-    for card in catalog.cards():
-        if card.task != task:
-            task = card.task
-            print(f"{titles[task]} ({task})")
-        forms = " or ".join(
-            text
-            for text, url in (("training checkpoint", card.train), ("export", card.infer))
-            if url
-        )
-        table = f", dictionary {card.dictionary.file}" if card.dictionary else ""
-        print(f"  {card.name:<28} {card.release:<16} {forms}{table}")
-    return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from converter.reference.recorded import find_records, verify
-
-    if not options.folder.is_dir():
-        raise UsageError(f"{options.folder} is not a folder of records")
-    folders = find_records(options.folder, options.only)
-    if not folders:
-        raise UsageError(f"{options.folder} has no record that matches {options.only!r}")
-    if options.json:
-        check_report_path(options.json)
-    passed, reports = 0, {}
-    bar = tqdm(verify(folders), total=len(folders), disable=not sys.stderr.isatty(), leave=False)
-    for name, result in bar:
-        if isinstance(result, ConverterError):
-            first_line = str(result).splitlines()[0]
-            line, reports[name] = f"FAILED {first_line}", {"status": "failed", "error": str(result)}
-        else:
-            reports[name] = result.to_dict()
-            passed += result.passed
-            worst = result.worst
-            line = f"{worst.difference:.2e} at {worst.probe}"
-            if not result.passed:
-                line = f"FAILED {line}: {worst.fault}; first difference: {result.first_difference}"
-        tqdm.write(f"{name}: {line}")
-    print(f"{passed} passed, {len(folders) - passed} failed")
-    if options.json:
-        write_json(options.json, reports)
-    return 0 if passed == len(folders) else ParityError.exit_code

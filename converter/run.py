@@ -40,7 +40,7 @@ class Request:
 
     name: str
     paddle_dir: Path
-    out: Path | None
+    out: Path | None = None
     config: Path | None = None
     dictionary: Path | None = None
     format: str | None = None

@@ -237,11 +237,11 @@ def after(name):
     setattr(output, name, lambda *arguments: (function(*arguments), here()))
 if stop:
     after(stop)
-import converter.cli
+from converter.commands import convert
 def write(options):
     test_output.write(out)
     return 0
-converter.cli._convert = write
+convert.run = write
 sys.exit(main(["x"]))
 """
 
