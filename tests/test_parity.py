@@ -10,6 +10,7 @@ import pytest
 
 from converter.errors import ParityError
 from converter.parity import (
+    DECADES,
     INNER,
     LIMIT,
     Comparison,
@@ -101,6 +102,30 @@ def test_a_single_value_is_no_constant():
 def test_another_shape_fails_before_anything_broadcasts():
     found = compared(VALUES, VALUES[:1])
     assert found.fault == "Paddle gives (3, 20), PyTorch (1, 20)"
+
+
+def test_a_sample_is_measured_by_the_maximum_of_the_whole():
+    found = compared(VALUES, VALUES + 1e-3, largest=20.0)
+    assert (found.difference, found.largest) == (pytest.approx(5e-5, rel=1e-3), 20.0)
+    assert not found.fault
+    assert compared(VALUES, VALUES, largest=math.nan).fault
+
+
+def test_the_histogram_counts_the_elements_by_decade():
+    gaps = np.array([0, 0, 1e-12, 3e-9, 3e-6, 4e-6, 0.05, 0.3])
+    expected = np.where(np.arange(gaps.size) == 1, 2.0, 0.5)
+    found = compared(expected, expected + 2 * gaps)
+    assert found.histogram == (3, 1, 0, 0, 2, 0, 0, 0, 1, 1)
+    assert len(found.histogram) == len(DECADES) + 1
+    assert found.fault
+
+
+def test_a_histogram_needs_elements():
+    assert compared(VALUES, VALUES).histogram == (VALUES.size, *[0] * 9)
+    assert compared([0.0], [1.0]).histogram == (0,) * 9 + (1,)
+    for other in (VALUES[:1], altered(VALUES, (0, 0), math.nan)):
+        assert compared(VALUES, other).histogram == ()
+    assert decided("cls", [[0.9, 0.1]], [[0.9, 0.1]]).histogram == ()
 
 
 # Decisions.

@@ -86,6 +86,7 @@ def test_a_recogniser_is_compared_by_classes_too():
     report = prove(read_record(RECORDS / "rec__multi_language__rec_en_number_lite_train"))
     probes = [comparison.probe for comparison in report.comparisons]
     assert probes[:3] == ["out", "out, classes", "head.fc"]
+    assert [bool(found.histogram) for found in report.comparisons[:3]] == [True, False, False]
 
 
 # The rule.

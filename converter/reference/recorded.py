@@ -14,7 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +211,8 @@ def _compare_output(
         return [_failed(path, image_shape, shape, largest, limit, fault)]
     sample = actual.ravel()[::stride]
     # The sample may miss the largest value, by which the difference is measured.
-    found = [_scaled(compare(path, record.arrays[path], sample, input_shape=image_shape,
-                             limit=math.inf), largest, limit)]  # fmt: skip
+    found = [compare(path, record.arrays[path], sample, input_shape=image_shape, limit=limit,
+                     largest=largest)]  # fmt: skip
     if f"{path}@argmax" in record.arrays:
         theirs, ours = record.arrays[f"{path}@argmax"], actual.argmax(-1)
         same = np.array_equal(theirs.ravel(), ours.ravel())
@@ -238,8 +238,8 @@ def _compare_layer(
         return _failed(name, image_shape, shape, largest, limit, fault)
     places = np.linspace(0, actual.size - 1, 8).astype(int)
     ours = np.array([actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]])
-    found = compare(name, row, ours, input_shape=image_shape, limit=math.inf)
-    return _scaled(found, largest, limit)
+    found = compare(name, row, ours, input_shape=image_shape, limit=limit, largest=largest)
+    return replace(found, histogram=())  # statistics are no elements
 
 
 def _failed(
@@ -251,16 +251,6 @@ def _failed(
     fault: str,
 ) -> Comparison:
     return Comparison(probe, image_shape, tuple(shape), math.inf, largest, limit, (), fault)
-
-
-def _scaled(found: Comparison, largest: float, limit: float) -> Comparison:
-    """Return a comparison of a sample, measured by the largest value of the whole."""
-    difference = found.difference * found.largest / largest if largest else math.inf
-    fault = found.fault
-    if not fault and difference > limit:
-        fault = f"the largest difference is {difference:.2e} of the maximum, limit {limit:.0e}"
-    return Comparison(found.probe, found.input_shape, found.shape, difference, largest, limit,
-                      found.where, fault)  # fmt: skip
 
 
 def verify(folders: list[Path]) -> Iterator[tuple[str, ParityReport | ConverterError]]:
