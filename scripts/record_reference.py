@@ -5,12 +5,8 @@
 
 Writes DIR/NAME/reference.json and outputs.npz, which `python -m converter verify DIR` reads. NAME
 is CONFIG's place below `configs`: det/det_mv3_db.yml becomes det__det_mv3_db. The weights are made
-from their names (`converter/reference/seeded.py`), so a record is small, and the same every time.
-
-So that no error hides behind a vanished or saturated output, convolutions and linear layers are
-calibrated: weight and bias are multiplied by the power of two, noted as their exponent, that brings
-the standard deviation of the layer's output nearest to 1. One forward pass does it, layer by layer:
-what a layer is fed is calibrated by then.
+from their names and calibrated (`converter/reference/checkout.py`), which the record notes as their
+exponents, so it is small, and the same every time.
 
 Paddle runs in this process, so nothing here may import PyTorch.
 """
@@ -18,25 +14,20 @@ Paddle runs in this process, so nothing here may import PyTorch.
 from __future__ import annotations
 
 import argparse
-import copy
 import hashlib
 import json
 import math
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from converter.documents import read_yaml
-from converter.errors import ConfigError, ConverterError, NoReference, OutputError, UsageError
-from converter.reference import seeded
-from converter.reference.worker import build_network
+from converter.errors import ConfigError, ConverterError, NoReference, OutputError
+from converter.reference import checkout, seeded
 
-SHAPES = {"det": (1, 3, 160, 224), "cls": (2, 3, 48, 192), "rec": (2, 3, 48, 160)}
 SAMPLED = 4096  # most values kept of one output
 JITTER = 1e-6  # how far the image is moved to see the network's own noise
 MIRRORED = 0.01  # an output that changes less for the mirrored image says nothing
@@ -58,16 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("config", type=Path, metavar="CONFIG.yml", help="one of PaddleOCR's training YAMLs")
     add("--paddleocr", type=Path, required=True, metavar="CHECKOUT", help="the folder of ppocr/")
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of records")
-    add("--classes", type=class_count, action="append", default=[], metavar="ctc=N",
+    add("--classes", type=checkout.class_count, action="append", default=[], metavar="ctc=N",
         help="ctc=N or cls=N, where the YAML leaves the count to the dictionary")  # fmt: skip
     add("--input", type=image_shape, metavar="NxCxHxW", help="default: by the model type")
     add("--salt", type=int, default=0, metavar="N", help="for other values (default: 0)")
     options = parser.parse_args(argv)
     try:
-        if not (options.paddleocr / "ppocr/modeling/architectures/base_model.py").is_file():
-            raise NoReference(f"{options.paddleocr} is no PaddleOCR checkout: no ppocr/modeling")
+        checkout.require_checkout(options.paddleocr)
         architecture = read_architecture(options.config, dict(options.classes))
-        shape = options.input or default_shape(architecture)
+        shape = options.input or checkout.default_shape(architecture)
         record = record_network(options.paddleocr, architecture, shape, options.salt)
         place = place_of(options.config)
         folder = options.out / "__".join(place.with_suffix("").parts)
@@ -80,28 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def class_count(text: str) -> tuple[str, int]:
-    """Read `ctc=97`."""
-    name, _, count = text.partition("=")
-    if name not in ("ctc", "cls") or not count.isdecimal() or not int(count):
-        raise argparse.ArgumentTypeError(f"should read ctc=N or cls=N, not {text}")
-    return name, int(count)
-
-
 def image_shape(text: str) -> tuple[int, ...]:
     """Read `1x3x160x224`."""
     sizes = text.split("x")
     if len(sizes) != 4 or not all(size.isdecimal() and int(size) for size in sizes):
         raise argparse.ArgumentTypeError(f"should read NxCxHxW, not {text}")
     return tuple(map(int, sizes))
-
-
-def default_shape(architecture: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of the image for the model type; UsageError where none is known."""
-    kind = architecture.get("model_type")
-    if kind not in SHAPES:
-        raise UsageError(f"no input is known for the model_type {kind!r}; give --input")
-    return SHAPES[kind]
 
 
 def place_of(config: Path) -> Path:
@@ -113,36 +87,24 @@ def place_of(config: Path) -> Path:
 def read_architecture(config: Path, classes: Mapping[str, int]) -> dict[str, Any]:
     """Return the Architecture section of a training YAML, class counts filled in.
 
-    They go where PaddleOCR's own programs put them: the heads that guide the training of a
-    MultiHead have two and three classes more than its CTC head, for start, end and padding.
-
     Raises:
         ConfigError: the YAML has no Architecture of a single network.
     """
-    architecture = read_yaml(config).get("Architecture")
-    if not isinstance(architecture, dict) or not isinstance(architecture.get("Head"), dict):
+    found = checkout.architectures_of(read_yaml(config), classes, config)
+    if "" not in found:
         raise ConfigError(
-            f"{config} has no Architecture with a Head; of a model that distils several networks, "
-            "record them one by one, from YAMLs of their own"
+            f"{config} distils several networks; record them one by one, from YAMLs of their own"
         )
-    head = architecture["Head"]
-    if "cls" in classes:
-        head["class_dim"] = classes["cls"]
-    if "ctc" in classes and head.get("name") == "MultiHead":
-        heads = {"CTCLabelDecode": 0, "SARLabelDecode": 2, "NRTRLabelDecode": 3}
-        head["out_channels_list"] = {name: classes["ctc"] + more for name, more in heads.items()}
-    elif "ctc" in classes:
-        head["out_channels"] = classes["ctc"]
-    return architecture
+    return found[""]
 
 
 def record_network(
-    checkout: Path, architecture: dict[str, Any], shape: tuple[int, ...], salt: int
+    paddleocr: Path, architecture: dict[str, Any], shape: tuple[int, ...], salt: int
 ) -> Record:
     """Build a network, give it its weights, run it and return the record.
 
     Args:
-        checkout: a folder that holds PaddleOCR's `ppocr/`.
+        paddleocr: a folder that holds PaddleOCR's `ppocr/`.
         architecture: what the network is built from.
         shape: of the image, (N, C, H, W).
         salt: part of the name that every weight and input is made from.
@@ -150,27 +112,18 @@ def record_network(
     Raises:
         NoReference: Paddle is not installed, or the output says nothing about the image.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums in one order, on every machine
-    try:
-        import paddle
-    except ImportError as error:
-        raise NoReference(f"Paddle cannot be imported ({error}); install paddlepaddle") from error
-    network = build_network(str(checkout), copy.deepcopy(architecture))
-    tensors = first_names(network.state_dict())
-    owned = {id(parameter) for parameter in network.parameters()}
-    weights = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if id(tensor) in owned or name.endswith(("_mean", "_variance"))
-    }
+    paddle = checkout.import_paddle()
+    network = checkout.build(paddleocr, architecture)
+    tensors = checkout.first_names(network.state_dict())
+    weights = checkout.weights_of(network)
     image = seeded.uniform(salt, "image", shape)
+    exponents = checkout.seed(network, weights, image, salt)
+    jitter = seeded.uniform(salt, "jitter", shape) * np.float32(JITTER)
     with paddle.no_grad():
-        set_weights(weights, salt, {})
-        exponents = calibrate(network, weights, image)
-        set_weights(weights, salt, exponents)
         trace, statistics, outputs = observe(network, image)
-        jitter = seeded.uniform(salt, "jitter", shape) * np.float32(JITTER)
-        moved, mirrored = (run(network, other) for other in (image + jitter, image[..., ::-1]))
+        moved, mirrored = (
+            checkout.run(network, other) for other in (image + jitter, image[..., ::-1])
+        )
     changes = {
         path: float((mirrored[path] - array).std() / array.std()) if array.std() else 0.0
         for path, array in outputs.items()
@@ -208,7 +161,7 @@ def record_network(
         "constants": [describe_constant(name, array) for name, array in constants.items()],
         "aliases": aliases(network.state_dict(), tensors),
         "parameters": [
-            [name, list(tensor.shape), dtype_of(tensor), exponents.get(name, 0)]
+            [name, list(tensor.shape), checkout.dtype_of(tensor), exponents.get(name, 0)]
             for name, tensor in weights.items()
         ],
     }
@@ -217,54 +170,10 @@ def record_network(
     return Record(facts, {**arrays, "trace": statistics})
 
 
-def first_names(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state's tensors, each by the first of its names."""
-    found: dict[int, str] = {}
-    for name, tensor in state.items():
-        found.setdefault(id(tensor), name)
-    return {name: state[name] for name in found.values()}
-
-
 def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[list[str]]:
     """Return the other names of a state's tensors, each with the first."""
     first = {id(tensor): name for name, tensor in tensors.items()}
     return [[name, first[id(tensor)]] for name, tensor in state.items() if name not in tensors]
-
-
-def set_weights(weights: Mapping[str, Any], salt: int, exponents: Mapping[str, int]) -> None:
-    """Give every parameter and statistic the weight that its name makes."""
-    for name, tensor in weights.items():
-        made = seeded.seeded_weight(salt, name, tuple(tensor.shape), exponents.get(name, 0))
-        tensor.set_value(made.astype(dtype_of(tensor)))
-
-
-def calibrate(network: Any, weights: Mapping[str, Any], image: np.ndarray) -> dict[str, int]:
-    """Return the exponents of the tensors that are scaled, by their first names.
-
-    The layer's output stands in for that of the scaled layer at once, as it is linear.
-    """
-    from paddle import nn
-
-    names = {id(tensor): name for name, tensor in weights.items()}
-    exponents: dict[str, int] = {}
-
-    def scale(layer: Any, _inputs: Any, output: Any) -> Any:
-        weight = names[id(layer.weight)]  # one that is shared, or called again, stays as it is
-        exponent = exponents.setdefault(weight, exponent_for(float(output.numpy().std())))
-        if layer.bias is not None:
-            exponents[names[id(layer.bias)]] = exponent
-        return output * 2.0**exponent
-
-    kinds = (nn.Conv1D, nn.Conv2D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Linear)
-    layers = [layer for layer in network.sublayers() if isinstance(layer, kinds)]
-    with hooked(layers, scale):
-        run(network, image)
-    return exponents
-
-
-def exponent_for(deviation: float) -> int:
-    """Return the power of two that brings a standard deviation nearest to 1; 0 if none can."""
-    return -round(math.log2(deviation)) if 0 < deviation < math.inf else 0
 
 
 def observe(
@@ -280,49 +189,14 @@ def observe(
         if name in rows:
             rows[name][2] += 1
             return
-        array = next(array for _, array in leaves(output))
+        array = next(array for _, array in checkout.leaves(output))
         rows[name] = [name, type(layer).__name__, 1, list(array.shape)]
         statistics.append(summary(array))
 
     layers = [each for each in network.sublayers() if each.parameters(include_sublayers=False)]
-    with hooked(layers, note):
-        outputs = run(network, image)
+    with checkout.hooked(layers, note):
+        outputs = checkout.run(network, image)
     return list(rows.values()), np.stack(statistics), outputs
-
-
-def run(network: Any, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a network's outputs by their paths; that of a single tensor is `out`."""
-    import paddle
-
-    return dict(leaves(network(paddle.to_tensor(np.ascontiguousarray(image)))))
-
-
-@contextmanager
-def hooked(layers: Iterable[Any], hook: Callable[[Any, Any, Any], Any]) -> Iterator[None]:
-    """Call `hook` with each layer, its inputs and its output, which it may replace."""
-    handles = [layer.register_forward_post_hook(hook) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the arrays of a nested output with their paths, `maps` or `Student/maps`."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from leaves(item, f"{path}/{key}".lstrip("/"))
-    elif isinstance(value, (list, tuple)):
-        for place, item in enumerate(value):
-            yield from leaves(item, f"{path}/{place}".lstrip("/"))
-    elif value is not None:
-        yield path or "out", value.numpy()
-
-
-def dtype_of(tensor: Any) -> str:
-    """Return the dtype of a Paddle tensor in NumPy's words."""
-    return str(tensor.dtype).removeprefix("paddle.")
 
 
 def summary(array: np.ndarray) -> np.ndarray:

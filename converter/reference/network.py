@@ -13,6 +13,7 @@ from torch import nn
 from architectures import Model
 from converter.errors import NoReference
 from converter.parity import INNER, LIMIT, Comparison, compare, compare_decisions
+from converter.reference.checkout import require_checkout
 from converter.reference.observe import OUTPUT, folded_into, observe
 from converter.reference.session import PaddleSession
 
@@ -46,8 +47,7 @@ class NetworkReference:
         task: str,
         unfused: Model | None = None,
     ) -> None:
-        if not (checkout / "ppocr/modeling/architectures/base_model.py").is_file():
-            raise NoReference(f"{checkout} is no PaddleOCR checkout: it has no ppocr/modeling")
+        require_checkout(checkout)
         self.session, self.task, self.unfused = session, task, unfused
         self.epsilons = session.load_network(
             checkout.resolve(), _with_guides(architecture), weights
