@@ -1,0 +1,268 @@
+"""Export a network of a PaddleOCR checkout as PaddleOCR does, with weights made from their names.
+
+    python scripts/export_seeded.py CONFIG.yml --paddleocr CHECKOUT --out DIR
+        [--format pdmodel|json|both|none] [--old-paddle FOLDER] [--train]
+        [--classes ctc=97] [--weights X.pdparams] [--salt 0]
+
+Writes models to try a conversion on, of any network that PaddleOCR's training YAMLs describe:
+
+    DIR/json/     the deployed network: inference.json (PIR), .pdiparams and inference.yml
+    DIR/pdmodel/  the same in the format before Paddle 3: inference.pdmodel
+    DIR/train/    best_accuracy.pdparams: branches, training heads, and every network that distils
+
+An export is that of `Student` where several networks distil each other. The number of classes is
+that of the YAML's dictionary; another one takes as much of the dictionary as it needs.
+
+Later versions than Paddle 3.0 can write the old format of few networks. `--old-paddle` names a
+folder that has one which can write all:
+
+    pip install --no-deps --target FOLDER paddlepaddle==3.0.0 decorator astor opt_einsum
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from converter.dictionary import read_dictionary
+from converter.documents import read_yaml
+from converter.errors import ConfigError, ConverterError, IncompletePlan, NoReference, OutputError
+from converter.reference import checkout, seeded
+from converter.sources import read_pdparams
+
+FORMATS = {"pdmodel": ["pdmodel"], "json": ["json"], "both": ["pdmodel", "json"], "none": []}
+STUDENT = "Student."
+# What PaddleOCR's own export takes, (C, H, W), by the algorithm; else by the model type.
+INPUTS = {
+    "SVTR_LCNet": (3, 48, -1),
+    "SVTR_HGNet": (3, 48, -1),
+    "SVTR": (3, 48, -1),
+    "rec": (3, 32, -1),
+    "det": (3, -1, -1),
+    "cls": (3, -1, -1),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is written; the fields are the options of the command line."""
+
+    config: Path
+    paddleocr: Path
+    out: Path
+    classes: Mapping[str, int]
+    weights: Path | None
+    salt: int
+    old_paddle: Path | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write what was asked for and return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("config", type=Path, metavar="CONFIG.yml", help="one of PaddleOCR's training YAMLs")
+    add("--paddleocr", type=Path, required=True, metavar="CHECKOUT", help="the folder of ppocr/")
+    add("--out", type=Path, required=True, metavar="DIR", help="the folder to write into")
+    add("--format", choices=FORMATS, default="json", help="of the export (default: json)")
+    add("--train", action="store_true", help="write the training checkpoint too")
+    add("--classes", type=checkout.class_count, action="append", default=[], metavar="ctc=N",
+        help="ctc=N or cls=N instead of the YAML's or its dictionary's")  # fmt: skip
+    add("--weights", type=Path, metavar="X.pdparams", help="a checkpoint, instead of made weights")
+    add("--salt", type=int, default=0, metavar="N", help="for other values (default: 0)")
+    add("--old-paddle", type=Path, metavar="FOLDER", help="where Paddle 3.0 is, for .pdmodel")
+    options = parser.parse_args(argv)
+    forms = ["train"] * options.train + FORMATS[options.format]
+    if not forms:
+        parser.error("--format none leaves nothing to write without --train")
+    job = Job(
+        options.config, options.paddleocr, options.out, dict(options.classes), options.weights,
+        options.salt, options.old_paddle,
+    )  # fmt: skip
+    try:
+        checkout.require_checkout(job.paddleocr)
+        for form in forms:
+            print(f"wrote {in_a_child(job, form)}")
+    except ConverterError as error:
+        print(f"export_seeded: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def in_a_child(job: Job, form: str) -> Path:
+    """Write one form in a process of its own: Paddle's settings last as long as its process."""
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(write, job, form).result()
+    except BrokenProcessPool as error:
+        raise NoReference(f"Paddle broke down while it wrote the form {form}") from error
+
+
+def write(job: Job, form: str) -> Path:
+    """Write one form and return its folder.
+
+    Raises:
+        ConfigError: YAML, dictionary and class count do not go together.
+        IncompletePlan: the given weights are not those of the network.
+        NoReference: Paddle is not installed, or cannot write the network.
+        OutputError: the folder cannot be written to.
+    """
+    training = read_yaml(job.config)
+    characters = characters_of(training, job)
+    classes = dict(job.classes)
+    if characters is not None:
+        classes.setdefault("ctc", len(characters) + 1 + uses_space(training))
+    architectures = checkout.architectures_of(training, classes, job.config)
+    os.environ["FLAGS_enable_pir_api"] = "0" if form == "pdmodel" else "1"  # noqa: SIM112
+    if form == "pdmodel" and job.old_paddle is not None:
+        sys.path.insert(0, str(job.old_paddle))
+    paddle = checkout.import_paddle()
+    networks = {p: checkout.build(job.paddleocr, a) for p, a in architectures.items()}
+    give_weights(networks, architectures, job)
+    folder = job.out / form
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if form == "train":
+            states = {p: network.state_dict() for p, network in networks.items()}
+            named = {
+                f"{p}{n}": tensor for p, state in states.items() for n, tensor in state.items()
+            }
+            paddle.save(named, str(folder / "best_accuracy.pdparams"))
+            return folder
+        prefix = deployed_prefix(networks, job.config)
+        export(networks[prefix], input_of(architectures[prefix]), folder)
+        settings = inference_settings(training, characters)
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        (folder / "inference.yml").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
+    """Return the lines of the YAML's dictionary, as many as the classes need; None without one."""
+    settings = training.get("Global") or {}
+    named = settings.get("character_dict_path")
+    architecture = training.get("Architecture") or {}
+    if not named or architecture.get("model_type") != "rec":
+        return None
+    lines = list(read_dictionary(job.paddleocr / named, space=False).characters)
+    if "ctc" not in job.classes:
+        return lines
+    wanted = job.classes["ctc"] - 1 - uses_space(training)
+    if not 0 < wanted <= len(lines):
+        raise ConfigError(
+            f"--classes ctc={job.classes['ctc']} takes {wanted} lines of {named}, which has "
+            f"{len(lines)}"
+        )
+    return lines[:wanted]
+
+
+def uses_space(training: Mapping[str, Any]) -> bool:
+    """Return whether the space is the last class."""
+    return bool((training.get("Global") or {}).get("use_space_char", False))
+
+
+def give_weights(
+    networks: Mapping[str, Any], architectures: Mapping[str, Mapping[str, Any]], job: Job
+) -> None:
+    """Fill the networks from the given checkpoint, or with weights made from their names."""
+    weights = {p: checkout.weights_of(network, p) for p, network in networks.items()}
+    if job.weights is not None:
+        load(job.weights, weights, networks)
+        return
+    for prefix, network in networks.items():
+        architecture = architectures[prefix]
+        usual = checkout.default_shape(architecture)
+        sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual[1:], strict=True)]
+        image = seeded.uniform(job.salt, "image", (usual[0], *sizes))
+        checkout.seed(network, weights[prefix], image, job.salt)
+
+
+def load(file: Path, weights: Mapping[str, Mapping[str, Any]], networks: Mapping[str, Any]) -> None:
+    """Fill the networks from a checkpoint of just their tensors."""
+    given = read_pdparams(file).tensors
+    wanted = {name: tensor for part in weights.values() for name, tensor in part.items()}
+    known = {f"{p}{n}" for p, network in networks.items() for n in network.state_dict()}
+    faults = [f"  {name} is missing" for name in wanted if name not in given]
+    faults += [f"  {name} is not in the network" for name in given if name not in known]
+    faults += [
+        f"  {name} has shape {given[name].shape}, the network {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tuple(tensor.shape)
+    ]
+    if faults:
+        raise IncompletePlan(f"{file} does not fit the network\n" + "\n".join(faults[:20]))
+    for name, tensor in wanted.items():
+        tensor.set_value(np.array(given[name], checkout.dtype_of(tensor)))
+
+
+def deployed_prefix(networks: Mapping[str, Any], config: Path) -> str:
+    """Return the prefix of the network that inference uses."""
+    for prefix in ("", STUDENT):
+        if prefix in networks:
+            return prefix
+    raise ConfigError(f"{config} distils {', '.join(networks)}, none of them a network Student")
+
+
+def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the image that an export takes, (C, H, W); -1 is any size."""
+    for key in ("algorithm", "model_type"):
+        if architecture.get(key) in INPUTS:
+            return INPUTS[architecture[key]]
+    raise ConfigError(
+        f"no input is known for the algorithm {architecture.get('algorithm')!r}, model type "
+        f"{architecture.get('model_type')!r}; add it to INPUTS of {Path(__file__).name}"
+    )
+
+
+def export(network: Any, image: Sequence[int], folder: Path) -> None:
+    """Write the program of a network in the deploy form."""
+    import paddle
+
+    spec = paddle.static.InputSpec([None, *image], "float32", name="x")
+    static = paddle.jit.to_static(network, input_spec=[spec])
+    for layer in static.sublayers():
+        if hasattr(layer, "rep") and not getattr(layer, "is_repped", False):
+            layer.rep()
+    try:
+        paddle.jit.save(static, str(folder / "inference"))
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        hint = "; Paddle 3.0 may (--old-paddle)" if folder.name == "pdmodel" else ""
+        raise NoReference(
+            f"Paddle {paddle.__version__} cannot export this network as {folder.name}: "
+            f"{type(error).__name__}: {reason}{hint}"
+        ) from error
+
+
+def inference_settings(
+    training: Mapping[str, Any], characters: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return the content of inference.yml as PaddleOCR 3 writes it."""
+    name = (training.get("Global") or {}).get("model_name")
+    evaluation = (training.get("Eval") or {}).get("dataset") or {}
+    after = dict(training.get("PostProcess") or {})
+    if characters is not None:
+        after["character_dict"] = list(characters)
+    return {
+        **({"Global": {"model_name": name}} if name else {}),
+        "PreProcess": {"transform_ops": evaluation.get("transforms")},
+        "PostProcess": after,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
