@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from architectures.layers import BatchNormReLU, LearnableAffine
+from architectures.layers import BatchNormAct, LearnableAffine
 from architectures.model import FORMS, Model
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
@@ -106,7 +106,7 @@ def fold_(network: nn.Module) -> None:
             conv, affine = getattr(module, conv_name), getattr(module, affine_name)
             if isinstance(affine, (nn.BatchNorm2d, LearnableAffine)):
                 set_convolution(conv, partial(folded, conv, affine))
-                rest = nn.ReLU() if isinstance(affine, BatchNormReLU) else nn.Identity()
+                rest = affine.act if isinstance(affine, BatchNormAct) else nn.Identity()
                 setattr(module, affine_name, rest)
 
 

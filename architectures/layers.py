@@ -8,7 +8,7 @@ Hard swish
     `x * min(max(x + 3, 0), 6) / 6` in both frameworks.
 BatchNorm
     eps is 1e-5 in both. Paddle's older class can hold an activation, `BatchNorm(act="relu")`, which
-    is then part of the layer's output (`BatchNormReLU`). Paddle has no `num_batches_tracked`.
+    is then part of the layer's output (`BatchNormAct`). Paddle has no `num_batches_tracked`.
 Linear
     Paddle stores `[in, out]`, PyTorch `[out, in]`; the modules here hold PyTorch's layout.
 LSTM
@@ -49,12 +49,16 @@ class LearnableAffine(nn.Module):
         return self.scale * x + self.bias
 
 
-class BatchNormReLU(nn.BatchNorm2d):
-    """Paddle's `BatchNorm(act="relu")`: a BatchNorm whose output is that of the ReLU after it."""
+class BatchNormAct(nn.BatchNorm2d):
+    """Paddle's `BatchNorm(act="relu")`: a BatchNorm whose output is that of the activation."""
+
+    def __init__(self, num_features: int, act: str) -> None:
+        super().__init__(num_features)
+        self.act = ACTIVATIONS[act]()
 
     def forward(self, input: Tensor) -> Tensor:
         """`(N, C, H, W)` to the same shape."""
-        return F.relu(super().forward(input))
+        return self.act(super().forward(input))
 
 
 class ConvBNAct(nn.Module):
@@ -87,6 +91,37 @@ class ConvBNAct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
         return self.act(self.bn(self.conv(x)))
+
+
+class ConvBatchNorm(nn.Module):
+    """The block of PaddleOCR's older networks: as `ConvBNAct`, the activation in the BatchNorm."""
+
+    folds: ClassVar = (("_conv", "_batch_norm"),)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int | tuple[int, int] = 1,
+        groups: int = 1,
+        act: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=kernel_size // 2,
+            groups=groups,
+            bias=False,
+        )
+        self._batch_norm = BatchNormAct(out_channels, act) if act else nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
+        return self._batch_norm(self._conv(x))
 
 
 class SqueezeExcite(nn.Module):

@@ -43,6 +43,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained"),
         Row("det rec",  "PPLCNetV3",       "backbones.rec_lcnetv3:PPLCNetV3",
             training="pretrained lr_mult_list lab_lr"),
+        Row("rec cls",  "MobileNetV1Enhance", "backbones.rec_mv1_enhance:MobileNetV1Enhance",
+            training="pretrained"),
+        Row("rec",      "ResNet",          "backbones.rec_resnet_vd:ResNet",
+            training="pretrained"),
     ),
     "Neck": (
         Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),

@@ -1,7 +1,8 @@
 """The models that can be converted: `configs/` read into `ModelCard`s.
 
-One YAML file per architecture; the released models that share it are rows of its `models` table.
-A user's own model comes with the YAML that PaddleOCR trained it with (`custom_card`).
+One YAML file per architecture; the released models that share it are rows of its `models` table,
+which may be empty. A user's own model comes with the YAML that PaddleOCR trained it with
+(`custom_card`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _CONFIG_KEYS = (
     "task", "architecture", "mapping", "class_counts", "input", "proof", "recorded", "models",
 )  # fmt: skip
 _INPUT_KEYS = ("channels", "height", "width", "multiple_of", "color", "mean", "std")
-_MODEL_KEYS = ("release", "train", "infer", "dictionary", "labels")
+_MODEL_KEYS = ("release", "aliases", "train", "infer", "dictionary", "labels")
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,23 @@ def names() -> list[str]:
 
 
 def card(name: str, dictionary: Path | None = None) -> ModelCard:
-    """Return the card of a released model; a `dictionary` takes the place of the release's own.
+    """Return the card of a released model, found by its name or by an alias of it.
+
+    A `dictionary` takes the place of the release's own.
 
     Raises:
         UnknownModel: no config has it; the message lists the nearest names.
     """
     index = _index()
-    if name not in index:
-        near = difflib.get_close_matches(name, index, n=5, cutoff=0.5) or sorted(index)[:5]
+    known = _aliases() | {name: name for name in index}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or sorted(index)[:5]
         raise UnknownModel(
             f"there is no model {name!r}; the nearest are {', '.join(near)} "
             "(all: python -m converter --list; your own model: --config TRAINING.yml)"
         )
-    return _card(name, index[name], dictionary)
+    config = index[known[name]]
+    return _card(known[name], config, config["models"][known[name]], dictionary)
 
 
 def cards() -> list[ModelCard]:
@@ -130,21 +135,22 @@ def custom_card(name: str, training: Path, dictionary: Path | None = None) -> Mo
 def similar(architecture: Mapping[str, Any]) -> ModelCard:
     """Return a card whose network is put together from the same parts.
 
+    It is that of a released model where there is one: a network may be known without any.
+
     Raises:
         ConfigError: there is none; the message names the parts that are known.
     """
     wanted = parts(architecture)
-    known = {}
-    for config in _configs():
-        theirs = parts(config["architecture"])
-        known[theirs] = next(iter(config["models"]))
+    known = {parts(config["architecture"]): config for config in _configs()}
     if wanted not in known:
         listed = "\n".join(f"  {' + '.join(filter(None, row))}" for row in sorted(known))
         raise ConfigError(
             f"no mapping is known for a network of {' + '.join(filter(None, wanted))}; "
             f"there are\n{listed}"
         )
-    return card(known[wanted])
+    config = known[wanted]
+    name, model = next(iter(config["models"].items()), ("", {}))
+    return _card(name, config, model, None)
 
 
 def parts(architecture: Mapping[str, Any]) -> tuple[str, ...]:
@@ -180,7 +186,7 @@ def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 _CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
 _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
-    "SARHead", "return_all_feats", "freeze_params",
+    "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos",
 }  # fmt: skip
 
 
@@ -216,6 +222,19 @@ def _index() -> dict[str, dict[str, Any]]:
     return index
 
 
+@cache
+def _aliases() -> dict[str, str]:
+    """Return the other names that models have been released under, each with the model's name."""
+    index = _index()
+    aliases: dict[str, str] = {}
+    for name, config in index.items():
+        for alias in config["models"][name].get("aliases", ()):
+            if alias in index or alias in aliases:
+                raise ConfigError(f"{alias}, an alias of {name}, stands for another model")
+            aliases[alias] = name
+    return aliases
+
+
 def _read(file: Path) -> dict[str, Any]:
     content = read_yaml(file)
     where = str(file.relative_to(FOLDER))
@@ -234,8 +253,9 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _card(name: str, config: Mapping[str, Any], dictionary: Path | None) -> ModelCard:
-    model = config["models"][name]
+def _card(
+    name: str, config: Mapping[str, Any], model: Mapping[str, Any], dictionary: Path | None
+) -> ModelCard:
     table = None
     if row := model.get("dictionary"):
         table = read_dictionary(dictionary or FOLDER / "dicts" / row["file"], row["space"])
@@ -251,7 +271,7 @@ def _card(name: str, config: Mapping[str, Any], dictionary: Path | None) -> Mode
         proof=Proof(config["proof"]["kind"], sizes),
         recorded=config["recorded"],
         class_counts=config.get("class_counts", {}),
-        release=model["release"],
+        release=model.get("release", "custom"),
         train=model.get("train"),
         infer=model.get("infer"),
         dictionary=table,

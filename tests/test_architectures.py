@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from architectures import Model, build
 from architectures.backbones.mobilenet_v3 import ResidualUnit, Row
 from architectures.backbones.rec_lcnetv3 import LearnableRepLayer
-from architectures.layers import BatchNormReLU, LearnableAffine, SqueezeExcite, make_divisible
+from architectures.layers import BatchNormAct, LearnableAffine, SqueezeExcite, make_divisible
 from architectures.registry import TABLE, UnknownArchitecture, make
 
 DET_V4 = {
@@ -226,9 +226,9 @@ class TestTraps:
         result = unit.eval()(x)
         assert torch.equal(result, x if shortcut else torch.zeros_like(result))
 
-    def test_batch_norm_with_relu_shows_its_activated_output(self):
+    def test_batch_norm_with_an_activation_shows_the_activated_output(self):
         x = torch.randn(2, 3, 4, 5)
-        layer, plain = BatchNormReLU(3).eval(), nn.BatchNorm2d(3).eval()
+        layer, plain = BatchNormAct(3, "relu").eval(), nn.BatchNorm2d(3).eval()
         torch.testing.assert_close(layer(x), F.relu(plain(x)))
         assert layer(x).min() == 0
 

@@ -57,6 +57,33 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (64, 96),
     ),
+    "rec v3": (
+        {
+            "model_type": "rec",
+            "Backbone": {
+                "name": "MobileNetV1Enhance",
+                "scale": 0.25,
+                "last_conv_stride": [1, 2],
+                "last_pool_type": "avg",
+                "last_pool_kernel_size": [2, 2],
+            },
+            "Head": {
+                "name": "MultiHead",
+                "head_list": [{"CTCHead": {"Neck": SVTR, "Head": {}}}, {"SARHead": {}}],
+                "out_channels_list": {"CTCLabelDecode": 7},
+            },
+        },
+        (48, 64),
+    ),
+    "resnet": (
+        {
+            "model_type": "rec",
+            "Backbone": {"name": "ResNet", "layers": 18},
+            "Neck": {"name": "SequenceEncoder", "encoder_type": "reshape"},
+            "Head": {"name": "CTCHead", "out_channels": 7},
+        },
+        (32, 32),
+    ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }
 

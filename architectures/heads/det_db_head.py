@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from architectures.layers import BatchNormReLU
+from architectures.layers import BatchNormAct
 
 
 class Head(nn.Module):
@@ -24,9 +24,9 @@ class Head(nn.Module):
         channels = in_channels // 4
         first, second, third = kernel_list
         self.conv1 = nn.Conv2d(in_channels, channels, first, padding=first // 2, bias=False)
-        self.conv_bn1 = BatchNormReLU(channels)
+        self.conv_bn1 = BatchNormAct(channels, "relu")
         self.conv2 = nn.ConvTranspose2d(channels, channels, second, stride=2)
-        self.conv_bn2 = BatchNormReLU(channels)
+        self.conv_bn2 = BatchNormAct(channels, "relu")
         self.conv3 = nn.ConvTranspose2d(channels, 1, third, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
