@@ -164,7 +164,7 @@ class TestConfigs:
     @pytest.mark.parametrize("other", [{"a": {}}, {"other": {"aliases": ["a"]}}])
     def test_an_alias_of_two_models(self, configs, other):
         configs("mine", models={"mine": {"release": "1", "aliases": ["a"]}} | other)
-        with pytest.raises(ConfigError, match="a, an alias of .*, stands for another model"):
+        with pytest.raises(ConfigError, match=r"a, an alias of .*, stands for another model"):
             catalog.card("mine")
 
     @pytest.mark.parametrize(

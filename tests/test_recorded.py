@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converter import catalog
 from converter.cli import main
 from converter.errors import ConverterError, SourceError
 from converter.parity import ParityReport
@@ -26,6 +27,7 @@ from converter.reference.recorded import (
 RECORDS = Path(__file__).parent / "recorded"
 NAMES = sorted(path.name for path in RECORDS.iterdir())
 SMALL = "cls__cls_mv3"
+V4 = "rec__PP-OCRv4__PP-OCRv4_mobile_rec"
 
 
 @pytest.fixture
@@ -75,9 +77,9 @@ def test_every_record_passes_in_every_form(name, form):
 
 
 def test_there_is_a_record_of_every_network():
-    assert len(NAMES) == 5
+    assert set(NAMES) == {config["recorded"] for config in catalog._configs()}
     assert find_records(RECORDS) == [RECORDS / name for name in NAMES]
-    assert find_records(RECORDS, "^rec.*4") == [RECORDS / "rec__PP-OCRv4__PP-OCRv4_mobile_rec"]
+    assert find_records(RECORDS, "^rec.*v4_m") == [RECORDS / "rec__PP-OCRv4__PP-OCRv4_mobile_rec"]
     assert all(shipped_record(name).name == name for name in NAMES)
     assert shipped_record("none") is None
 
@@ -277,10 +279,13 @@ def test_a_pickle_is_not_loaded(record):
 
 def test_verify(capsys, tmp_path):
     file = tmp_path / "all.json"
-    code = main(["verify", str(RECORDS), "--only", "cls|lite", "--json", str(file)])
+    code = main(["verify", str(RECORDS), "--only", "cls_mv3|number_lite", "--json", str(file)])
     *lines, last = capsys.readouterr().out.splitlines()
     assert code == 0
-    assert [line.partition(":")[0] for line in lines] == [NAMES[0], NAMES[-1]]
+    assert [line.partition(":")[0] for line in lines] == [
+        SMALL,
+        "rec__multi_language__rec_en_number_lite_train",
+    ]
     assert last == "2 passed, 0 failed"
     reports = json.loads(file.read_text())
     assert {name: report["status"] for name, report in reports.items()} == {
