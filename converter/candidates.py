@@ -60,6 +60,8 @@ def candidates(card: ModelCard, source: Source) -> Iterator[Candidate]:
 def from_names(card: ModelCard, tensors: Mapping[str, np.ndarray]) -> Candidate:
     """Return the network of a checkpoint, in the training form."""
     mapping = load_mapping(card.mapping)
+    if card.submodel:
+        mapping = mapping.of_submodel(card.submodel)
     prefixes = (mapping.select.prefix, "") if mapping.select else ("",)
     counts = {}
     for count, name in card.class_counts.items():
@@ -136,7 +138,7 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
 def _build(card: ModelCard, counts: Mapping[str, int], form: str) -> Model:
     """Return the network, without values: the files bring those."""
     if card.dictionary is not None and "ctc" in counts:
-        card.dictionary.check(counts["ctc"])
+        card.dictionary.fitted(counts["ctc"])
     if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
         raise ConfigError(
             f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"

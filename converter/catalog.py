@@ -1,31 +1,34 @@
 """The models that can be converted: `configs/` read into `ModelCard`s.
 
-One YAML file per architecture; the released models that share it are rows of its `models` table,
-which may be empty. A user's own model comes with the YAML that PaddleOCR trained it with
-(`custom_card`).
+One YAML file per architecture; the released models that share it are rows of its `models` table.
+A user's own model comes with the YAML that PaddleOCR trained it with (`custom_card`).
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from converter.dictionary import Dictionary, read_dictionary
 from converter.documents import check_keys, read_yaml
-from converter.errors import ConfigError, UnknownModel
+from converter.errors import ConfigError, RefusedModel, UnknownModel
 
 FOLDER = Path(__file__).parent.parent / "configs"
 TASKS = ("det", "cls", "rec")
 
 _CONFIG_KEYS = (
-    "task", "architecture", "mapping", "class_counts", "input", "proof", "recorded", "models",
+    "task", "architecture", "mapping", "class_counts", "submodels", "input", "proof", "recorded",
+    "models",
 )  # fmt: skip
+_OPTIONAL_KEYS = ("class_counts", "submodels", "models")
 _INPUT_KEYS = ("channels", "height", "width", "multiple_of", "color", "mean", "std")
-_MODEL_KEYS = ("release", "aliases", "train", "infer", "dictionary", "labels")
+_MODEL_KEYS = (
+    "release", "aliases", "classes", "dictionary", "labels", "train", "infer", "refused",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Proof:
 class ModelCard:
     """All that is known of a model before its files are opened.
 
-    `class_counts` tells for each class count which tensor of the checkpoint has its length.
+    `class_counts` tells for each class count which tensor of the checkpoint has its length;
+    `classes` is the release's own count, for people: the weights decide. `submodel` is the network
+    to take out of a distillation checkpoint, where it is not the one that inference uses.
     """
 
     name: str
@@ -52,6 +57,9 @@ class ModelCard:
     recorded: str
     class_counts: Mapping[str, str] = field(default_factory=dict)
     release: str = "custom"
+    aliases: tuple[str, ...] = ()
+    classes: int | None = None
+    submodel: str | None = None
     train: str | None = None
     infer: str | None = None
     dictionary: Dictionary | None = None
@@ -59,28 +67,38 @@ class ModelCard:
 
 
 def names() -> list[str]:
-    """Return the names of all models, sorted."""
-    return sorted(_index())
+    """Return the names of all models that can be converted, sorted."""
+    return sorted(name for name, row in _rows().items() if "refused" not in row)
 
 
-def card(name: str, dictionary: Path | None = None) -> ModelCard:
-    """Return the card of a released model, found by its name or by an alias of it.
+def refused() -> dict[str, str]:
+    """Return the released models that cannot be converted, each with the reason."""
+    return {name: row["refused"] for name, row in sorted(_rows().items()) if "refused" in row}
 
-    A `dictionary` takes the place of the release's own.
+
+def card(name: str, dictionary: Path | None = None, submodel: str | None = None) -> ModelCard:
+    """Return the card of a released model, found by its name or another name of it.
+
+    A `dictionary` takes the place of the release's own; a `submodel` is another network of a
+    distillation checkpoint than the one that inference uses.
 
     Raises:
         UnknownModel: no config has it; the message lists the nearest names.
+        RefusedModel: it was released in a form that cannot be converted.
+        ConfigError: its checkpoint has no such submodel.
     """
     index = _index()
-    known = _aliases() | {name: name for name in index}
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or sorted(index)[:5]
+    if name not in index:
+        near = difflib.get_close_matches(name, index, n=5, cutoff=0.5) or sorted(index)[:5]
         raise UnknownModel(
             f"there is no model {name!r}; the nearest are {', '.join(near)} "
             "(all: python -m converter --list; your own model: --config TRAINING.yml)"
         )
-    config = index[known[name]]
-    return _card(known[name], config, config["models"][known[name]], dictionary)
+    name, config = index[name]
+    if reason := config["models"][name].get("refused"):
+        raise RefusedModel(f"{name} cannot be converted: {reason}")
+    found = _card(name, config, config["models"][name], dictionary)
+    return _submodel(found, config, submodel) if submodel else found
 
 
 def cards() -> list[ModelCard]:
@@ -89,7 +107,9 @@ def cards() -> list[ModelCard]:
     return sorted(made, key=lambda item: (TASKS.index(item.task), item.name))
 
 
-def custom_card(name: str, training: Path, dictionary: Path | None = None) -> ModelCard:
+def custom_card(
+    name: str, training: Path, dictionary: Path | None = None, submodel: str | None = None
+) -> ModelCard:
     """Return a card for a user's own model, from the YAML that PaddleOCR trained it with.
 
     The mapping and the inputs are those of the released model of the same kind of network. A
@@ -103,11 +123,13 @@ def custom_card(name: str, training: Path, dictionary: Path | None = None) -> Mo
     if not isinstance(architecture, dict):
         raise ConfigError(f"{training} has no Architecture section; give PaddleOCR's training YAML")
     if isinstance(architecture.get("Models"), dict):
-        models = architecture["Models"]
-        if not isinstance(models.get("Student"), dict):
+        models, wanted = architecture["Models"], submodel or "Student"
+        if not isinstance(models.get(wanted), dict):
             listed = ", ".join(map(str, models))
-            raise ConfigError(f"{training} distils {listed}, none of them a network Student")
-        architecture = models["Student"]
+            raise ConfigError(f"{training} distils {listed}, none of them a network {wanted}")
+        architecture = models[wanted]
+    elif submodel:
+        raise ConfigError(f"{training} distils nothing, so it has no submodel {submodel}")
     model = similar(architecture)
     settings = content.get("Global") or {}
     if not isinstance(settings, dict):
@@ -127,30 +149,29 @@ def custom_card(name: str, training: Path, dictionary: Path | None = None) -> Mo
         proof=model.proof,
         recorded=model.recorded,
         class_counts=model.class_counts,
+        submodel=submodel,
         dictionary=table,
         labels=tuple(map(str, settings.get("label_list") or model.labels)),
     )
 
 
 def similar(architecture: Mapping[str, Any]) -> ModelCard:
-    """Return a card whose network is put together from the same parts.
-
-    It is that of a released model where there is one: a network may be known without any.
+    """Return a nameless card of this very network, else of one put together from the same parts.
 
     Raises:
         ConfigError: there is none; the message names the parts that are known.
     """
     wanted = parts(architecture)
-    known = {parts(config["architecture"]): config for config in _configs()}
-    if wanted not in known:
-        listed = "\n".join(f"  {' + '.join(filter(None, row))}" for row in sorted(known))
+    alike = [config for config in _configs() if parts(config["architecture"]) == wanted]
+    if not alike:
+        known = sorted({parts(config["architecture"]) for config in _configs()})
+        listed = "\n".join(f"  {' + '.join(filter(None, row))}" for row in known)
         raise ConfigError(
             f"no mapping is known for a network of {' + '.join(filter(None, wanted))}; "
             f"there are\n{listed}"
         )
-    config = known[wanted]
-    name, model = next(iter(config["models"].items()), ("", {}))
-    return _card(name, config, model, None)
+    same = [config for config in alike if same_network(config["architecture"], architecture)]
+    return _card("", [*same, *alike][0], {})
 
 
 def parts(architecture: Mapping[str, Any]) -> tuple[str, ...]:
@@ -186,7 +207,7 @@ def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 _CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
 _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
-    "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos",
+    "SARHead", "return_all_feats", "freeze_params",
 }  # fmt: skip
 
 
@@ -195,10 +216,12 @@ def _dictionary_path(text: str, training: Path) -> Path:
     path = Path(text)
     folders = training.absolute().parents
     places = [path] if path.is_absolute() else [folder / path for folder in folders]
-    for place in (*places, FOLDER / "dicts" / path.name):
-        shipped = place.parent == FOLDER / "dicts"
-        # Shipped tables are those of PaddleOCR's ppocr/utils; other folders have namesakes.
-        if place.is_file() and (not shipped or path.parts[-3:-1] == ("ppocr", "utils")):
+    # The shipped tables lie as in PaddleOCR's ppocr/utils, where two are called en_dict.txt.
+    _, in_utils, tail = path.as_posix().rpartition("ppocr/utils/")
+    if in_utils:
+        places.append(FOLDER / "dicts" / tail)
+    for place in places:
+        if place.is_file():
             return place
     raise ConfigError(
         f"{training} names the dictionary {text}, which is neither there nor shipped; give it "
@@ -212,34 +235,28 @@ def _configs() -> tuple[dict[str, Any], ...]:
 
 
 @cache
-def _index() -> dict[str, dict[str, Any]]:
-    index: dict[str, dict[str, Any]] = {}
+def _index() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return for every name, and every other name of a model, its name and its config."""
+    index: dict[str, tuple[str, dict[str, Any]]] = {}
     for config in _configs():
-        for name in config["models"]:
-            if name in index:
-                raise ConfigError(f"the model {name} stands in two configs")
-            index[name] = config
+        for name, row in config["models"].items():
+            for known in (name, *row.get("aliases", ())):
+                if known in index:
+                    raise ConfigError(f"the name {known} stands twice in the configs")
+                index[known] = (name, config)
     return index
 
 
-@cache
-def _aliases() -> dict[str, str]:
-    """Return the other names that models have been released under, each with the model's name."""
-    index = _index()
-    aliases: dict[str, str] = {}
-    for name, config in index.items():
-        for alias in config["models"][name].get("aliases", ()):
-            if alias in index or alias in aliases:
-                raise ConfigError(f"{alias}, an alias of {name}, stands for another model")
-            aliases[alias] = name
-    return aliases
+def _rows() -> dict[str, dict[str, Any]]:
+    """Return every released model's row of its config, by its name."""
+    return {name: config["models"][name] for name, config in _index().values()}
 
 
 def _read(file: Path) -> dict[str, Any]:
     content = read_yaml(file)
     where = str(file.relative_to(FOLDER))
     check_keys(content, _CONFIG_KEYS, where)
-    needed = [key for key in _CONFIG_KEYS if key not in ("class_counts",)]
+    needed = [key for key in _CONFIG_KEYS if key not in _OPTIONAL_KEYS]
     if missing := [key for key in needed if key not in content]:
         raise ConfigError(f"{where} lacks {', '.join(missing)}")
     if content["task"] not in TASKS:
@@ -248,19 +265,24 @@ def _read(file: Path) -> dict[str, Any]:
     check_keys(content["proof"], ("kind", "sizes"), f"{where}, proof")
     if len(content["proof"]["sizes"]) < 2:
         raise ConfigError(f"{where}: a proof takes two sizes at least")
-    for name, model in content["models"].items():
+    for name, model in content.setdefault("models", {}).items():
         check_keys(model, _MODEL_KEYS, f"{where}, {name}")
+        if "release" not in model:
+            raise ConfigError(f"{where}, {name}: the row lacks its release")
     return content
 
 
 def _card(
-    name: str, config: Mapping[str, Any], model: Mapping[str, Any], dictionary: Path | None
+    name: str,
+    config: Mapping[str, Any],
+    model: Mapping[str, Any],
+    dictionary: Path | None = None,
 ) -> ModelCard:
     table = None
-    if row := model.get("dictionary"):
-        table = read_dictionary(dictionary or FOLDER / "dicts" / row["file"], row["space"])
-    elif dictionary and config["task"] == "rec":
-        table = read_dictionary(dictionary, space=False)
+    if config["task"] == "rec":
+        shipped = model.get("dictionary")
+        file = dictionary or (FOLDER / "dicts" / shipped if shipped else None)
+        table = read_dictionary(file) if file else None
     sizes = tuple((height, width) for height, width in config["proof"]["sizes"])
     return ModelCard(
         name=name,
@@ -272,8 +294,26 @@ def _card(
         recorded=config["recorded"],
         class_counts=config.get("class_counts", {}),
         release=model.get("release", "custom"),
+        aliases=tuple(model.get("aliases", ())),
+        classes=model.get("classes"),
         train=model.get("train"),
         infer=model.get("infer"),
         dictionary=table,
         labels=tuple(model.get("labels", ())),
+    )
+
+
+def _submodel(student: ModelCard, config: Mapping[str, Any], submodel: str) -> ModelCard:
+    """Return the card for another network of the model's distillation checkpoint."""
+    other = config.get("submodels", {}).get(submodel)
+    if other is None:  # a network like the student, if the checkpoint has it at all
+        return replace(student, submodel=submodel)
+    network = card(other)
+    return replace(
+        student,
+        architecture=network.architecture,
+        mapping=network.mapping,
+        recorded=network.recorded,
+        class_counts=network.class_counts,
+        submodel=submodel,
     )

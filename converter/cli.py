@@ -12,7 +12,7 @@ from typing import Any
 from converter.errors import ConverterError
 
 # Command -> module in converter/commands; without one of these words a model is converted.
-COMMANDS = {"verify": "verify"}
+COMMANDS = {"verify": "verify", "add-dict": "add_dict"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from converter.documents import read_yaml
 from converter.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Dictionary:
-    """The characters of a recogniser, without CTC's blank, with the space where it has one.
+    """The characters of a recogniser, without CTC's blank.
 
     Lines are taken as they are: never stripped, sorted or made unique. Some tables hold a line of
-    one space, some hold a character twice, and each line is a class.
+    one space, some hold a character twice, and each line is a class. `space` tells whether the
+    space follows the table as the last class (PaddleOCR's `use_space_char`); None leaves that to
+    the number of classes, which admits one answer only.
     """
 
     file: str
     sha256: str
     characters: tuple[str, ...]
+    space: bool | None = None
 
-    def check(self, classes: int) -> None:
-        """Raise ConfigError unless these characters and the blank make `classes`."""
-        if len(self.characters) + 1 != classes:
-            raise ConfigError(
-                f"the dictionary {self.file} has {len(self.characters)} characters, with the "
-                f"blank {len(self.characters) + 1} classes; the weights have {classes}. Give the "
-                "dictionary of these weights with --dict, or check use_space_char in the YAML."
-            )
+    def fitted(self, classes: int) -> Dictionary:
+        """Return the table with its space, if it has one, for weights of so many classes.
+
+        Raises:
+            ConfigError: table and blank, with or without a space, do not make `classes`.
+        """
+        lines = len(self.characters)
+        for space in (False, True) if self.space is None else (self.space,):
+            if lines + space + 1 == classes:
+                characters = (*self.characters, " ") if space else self.characters
+                return replace(self, characters=characters, space=False)
+        makes = {
+            None: f"with the blank {lines + 1} classes, with a space too {lines + 2}",
+            False: f"with the blank {lines + 1} classes",
+            True: f"with a space and the blank {lines + 2} classes",
+        }
+        raise ConfigError(
+            f"the dictionary {self.file} has {lines} characters, {makes[self.space]}; the weights "
+            f"have {classes}. Give the dictionary of these weights with --dict, or check "
+            "use_space_char in the YAML."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as it stands in the artefact's JSON; class 0 is the blank."""
         return {"file": self.file, "sha256": self.sha256, "characters": list(self.characters)}
 
 
-def read_dictionary(file: Path, space: bool) -> Dictionary:
-    """Read a table; `space` adds the space as the last class (PaddleOCR's `use_space_char`).
+def read_dictionary(file: Path, space: bool | None = None) -> Dictionary:
+    """Read a table, one character a line, or one that an export's `inference.yml` holds.
 
     Raises:
         ConfigError: the file cannot be read, is no UTF-8 text or is empty.
     """
+    if file.suffix in (".yml", ".yaml"):
+        return _of_export(file, space)
     try:
         data = file.read_bytes()
         text = data.decode("utf-8")
@@ -49,8 +68,28 @@ def read_dictionary(file: Path, space: bool) -> Dictionary:
         raise ConfigError(f"cannot read the dictionary {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the dictionary {file} is not UTF-8 text: {error}") from error
-    lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+    lines = tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
     if not any(lines):
         raise ConfigError(f"the dictionary {file} is empty")
-    characters = (*lines, " ") if space else tuple(lines)
-    return Dictionary(file.name, hashlib.sha256(data).hexdigest(), characters)
+    return Dictionary(file.name, hashlib.sha256(data).hexdigest(), lines, space)
+
+
+def dictionary_of_export(settings: Path) -> Dictionary | None:
+    """Return the table in the `inference.yml` of an export, or None where it has none."""
+    return None if _table(read_yaml(settings)) is None else _of_export(settings, None)
+
+
+def _of_export(file: Path, space: bool | None) -> Dictionary:
+    characters = _table(read_yaml(file))
+    if not isinstance(characters, list) or not characters:
+        raise ConfigError(f"{file} holds no list PostProcess.character_dict, so no dictionary")
+    wrong = next((item for item in characters if not isinstance(item, str)), None)
+    if wrong is not None:
+        raise ConfigError(f"PostProcess.character_dict of {file} holds {wrong!r}, which is no text")
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Dictionary(file.name, sha256, tuple(characters), space)
+
+
+def _table(content: dict[str, Any]) -> Any:
+    section = content.get("PostProcess")
+    return section.get("character_dict") if isinstance(section, dict) else None

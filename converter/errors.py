@@ -3,6 +3,7 @@
     ConverterError
     ├── UsageError 2            a wrong argument, an unknown model, an unwritable place
     │   ├── UnknownModel        a name that no config has; carries the nearest ones
+    │   ├── RefusedModel        a released model in a form that cannot be converted
     │   ├── ConfigError         a config, mapping or dictionary that does not hold together
     │   └── OutputError         the output cannot be written
     ├── SourceError 3           a Paddle file that is missing, truncated, corrupt or foreign
@@ -38,6 +39,10 @@ class UsageError(ConverterError):
 
 class UnknownModel(UsageError):
     """No config has a model of this name."""
+
+
+class RefusedModel(UsageError):
+    """The model was released in a form that cannot be converted; the message says why."""
 
 
 class ConfigError(UsageError):

@@ -8,7 +8,7 @@ checkpoint and a network together.
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,19 @@ class Select:
     bare: bool
     siblings: tuple[DropRule, ...]
 
+    def of_submodel(self, submodel: str) -> Select:
+        """Return the selection of another network of the checkpoint, which drops this one.
+
+        Raises:
+            ConfigError: no such checkpoint has it.
+        """
+        others = {rule.source.text: rule for rule in self.siblings}
+        others[f"{self.prefix}**"] = DropRule(Pattern(f"{self.prefix}**"), "the student")
+        if others.pop(f"{submodel}.**", None) is None:
+            known = ", ".join(sorted(text.removesuffix(".**") for text in others))
+            raise ConfigError(f"there is no submodel {submodel!r}; there are {known}")
+        return Select(f"{submodel}.", False, tuple(others.values()))
+
 
 @dataclass(frozen=True)
 class Mapping:
@@ -91,6 +104,16 @@ class Mapping:
     aliases: MappingType[str, MappingType[str, str]] = field(default_factory=dict)
     fill: MappingType[str, float] = field(default_factory=dict)
     tie: MappingType[str, str] = field(default_factory=dict)
+
+    def of_submodel(self, submodel: str) -> Mapping:
+        """Return the same rules for another network of a distillation checkpoint.
+
+        Raises:
+            ConfigError: these checkpoints hold one network, or no such one.
+        """
+        if self.select is None:
+            raise ConfigError(f"{submodel!r}: checkpoints of this kind hold one network")
+        return replace(self, select=self.select.of_submodel(submodel))
 
     @property
     def rules(self) -> tuple[Rule, ...]:

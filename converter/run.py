@@ -20,7 +20,8 @@ import numpy as np
 
 from converter import __version__, catalog
 from converter.catalog import ModelCard
-from converter.errors import AlignmentError, ConfigError, NoReference
+from converter.dictionary import dictionary_of_export
+from converter.errors import AlignmentError, ConfigError, NoReference, UsageError
 from converter.output import output_path, write_artefact
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
@@ -43,6 +44,7 @@ class Request:
     out: Path | None = None
     config: Path | None = None
     dictionary: Path | None = None
+    submodel: str | None = None
     format: str | None = None
     fuse: bool = False
     reference: str = "auto"
@@ -73,6 +75,9 @@ def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outc
     out = None if request.plan_only else output_path(request.out, request.format)
     with ExitStack() as stack:
         source = open_source(request.paddle_dir)
+        if request.submodel and source.checkpoint is None:
+            raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
+        card = _with_dictionary(card, request, source)
         kind = _reference_kind(request, source)
         session = None
         if kind in ("program", "network") and not request.plan_only:
@@ -97,25 +102,37 @@ def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outc
 
 
 def _card(request: Request) -> ModelCard:
+    dictionary, submodel = request.dictionary, request.submodel
     if request.config is not None:
-        card = catalog.custom_card(request.name, request.config, request.dictionary)
+        card = catalog.custom_card(request.name, request.config, dictionary, submodel)
     else:
-        card = catalog.card(request.name, request.dictionary)
-    if request.dictionary is not None and card.task != "rec":
+        card = catalog.card(request.name, dictionary, submodel)
+    if dictionary is not None and card.task != "rec":
         raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
     return card
+
+
+def _with_dictionary(card: ModelCard, request: Request, source: Source) -> ModelCard:
+    """Return the card with the dictionary of the export, unless another was given."""
+    if card.task != "rec" or request.dictionary or request.config or source.settings is None:
+        return card
+    return replace(card, dictionary=dictionary_of_export(source.settings) or card.dictionary)
 
 
 def _reference_kind(request: Request, source: Source) -> str:
     """Return the reference that will be used; NoReference where the wanted one is not there."""
     checkout, wanted = request.paddleocr, request.reference
+    # An export holds the network that inference uses, no other one of a distillation.
+    has_program = source.export is not None and not request.submodel
     if wanted == "auto":
-        if source.export is not None:
+        if has_program:
             return "program"
         return "network" if checkout is not None else "recorded"
-    if wanted == "program" and source.export is None:
+    if wanted == "program" and not has_program:
+        network = f" of {request.submodel}" if request.submodel else ""
         raise NoReference(
-            f"{source.path} holds no exported program (inference.pdmodel or inference.json)"
+            f"{source.path} holds no exported program{network} (inference.pdmodel or "
+            "inference.json)"
         )
     if wanted == "network" and checkout is None:
         raise NoReference("give the PaddleOCR checkout with --paddleocr or $PADDLEOCR")
@@ -255,10 +272,13 @@ class Conversion:
 
     def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
         """Return the artefact's JSON, all but the entry of the weights file."""
-        card = self.card
+        card, dictionary = self.card, self.card.dictionary
+        if dictionary is not None:
+            dictionary = dictionary.fitted(network.class_counts["ctc"])
         return {
             "format": 1,
             "name": card.name,
+            "submodel": card.submodel,
             "task": card.task,
             "release": card.release,
             "status": "VERIFIED" if report else "UNVERIFIED",
@@ -266,7 +286,7 @@ class Conversion:
             "class_counts": network.class_counts,
             "form": network.form,
             "input": dict(card.input),
-            "dictionary": card.dictionary.to_dict() if card.dictionary else None,
+            "dictionary": dictionary.to_dict() if dictionary else None,
             "labels": list(card.labels),
             "source": {"files": dict(self.source.files)},
             "counts": plan.counts(),

@@ -37,13 +37,13 @@ def test_another_takes_the_place_of_one_that_is_missing(folder, tmp_path):
     file = training(folder, CRNN, character_dict_path="gone.txt", use_space_char=True)
     dictionary = catalog.custom_card("mine", file, write(tmp_path / "my.txt")).dictionary
     assert dictionary is not None
-    assert dictionary.characters == ("a", "b", " ")
+    assert (dictionary.characters, dictionary.space) == (("a", "b"), True)
 
 
 def test_another_takes_the_place_of_a_release(tmp_path):
     released = catalog.card("en_PP-OCRv4_rec", write(tmp_path / "my.txt")).dictionary
     assert released is not None
-    assert released.characters == ("a", "b", " ")
+    assert (released.characters, released.space) == (("a", "b"), None)
 
 
 @pytest.mark.parametrize("place", [".", "..", "../.."])
@@ -71,10 +71,17 @@ def test_an_absolute_path(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", [SHIPPED, "ppocr/utils/en_dict.txt", "/gone/ppocr/utils/en_dict.txt"]
+    ("path", "length"),
+    [
+        (SHIPPED, 95),
+        ("ppocr/utils/en_dict.txt", 95),
+        ("/gone/ppocr/utils/en_dict.txt", 95),
+        ("ppocr/utils/dict/en_dict.txt", 63),
+        ("./ppocr/utils/dict/korean_dict.txt", 3688),
+    ],
 )
-def test_a_shipped_table(folder, path):
-    assert len(characters(training(folder, CRNN, character_dict_path=path))) == 95
+def test_a_shipped_table(folder, path, length):
+    assert len(characters(training(folder, CRNN, character_dict_path=path))) == length
 
 
 def test_the_users_own_table_comes_before_the_shipped_one(folder):
@@ -84,7 +91,7 @@ def test_the_users_own_table_comes_before_the_shipped_one(folder):
 
 @pytest.mark.parametrize(
     "path",
-    ["my.txt", "en_dict.txt", "ppocr/utils/dict/en_dict.txt", "ppocr/utils/my.txt", "/x.txt"],
+    ["my.txt", "en_dict.txt", "utils/en_dict.txt", "ppocr/utils/my.txt", "/x.txt"],
 )
 def test_a_table_that_is_nowhere(folder, path):
     with pytest.raises(ConfigError, match=f"names the dictionary {path}, which is neither there"):
@@ -94,16 +101,18 @@ def test_a_table_that_is_nowhere(folder, path):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, ("a", "b")),
-        ({"use_space_char": None}, ("a", "b")),
-        ({"use_space_char": False}, ("a", "b")),
-        ({"use_space_char": True}, ("a", "b", " ")),
+        ({}, False),
+        ({"use_space_char": None}, False),
+        ({"use_space_char": False}, False),
+        ({"use_space_char": True}, True),
     ],
 )
 def test_use_space_char(folder, settings, expected):
     write(folder / "my.txt")
     file = training(folder, CRNN, character_dict_path="my.txt", **settings)
-    assert characters(file) == expected
+    dictionary = catalog.custom_card("mine", file).dictionary
+    assert dictionary is not None
+    assert dictionary.space is expected
 
 
 @pytest.mark.parametrize("path", [None, ""])

@@ -128,10 +128,12 @@ def test_list(convert):
     done = convert("--list")
     assert (done.code, done.err) == (0, "")
     listed = [line.split()[0] for line in done.out.splitlines() if line.startswith("  ")]
-    assert sorted(listed) == catalog.names()
-    titles = [line for line in done.out.splitlines() if not line.startswith("  ")]
+    assert sorted(listed) == sorted([*catalog.names(), *catalog.refused()])
+    *titles, last = [line for line in done.out.splitlines() if not line.startswith("  ")]
     assert titles == ["text detection (det)", "classification (cls)", "text recognition (rec)"]
-    assert "dictionary en_dict.txt" in done.out
+    assert last == "released in a form that is refused"
+    assert "97 classes, dictionary en_dict.txt" in done.out
+    assert "latin_mobile_v2.0_rec (latin_ppocr_mobile_v2.0_rec)" in done.out
 
 
 # What is imported.

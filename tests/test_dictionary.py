@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from converter import catalog
-from converter.dictionary import Dictionary, read_dictionary
+from converter.dictionary import Dictionary, dictionary_of_export, read_dictionary
 from converter.errors import ConfigError
 
 
@@ -32,8 +32,11 @@ def file(tmp_path):
 @pytest.mark.parametrize("space", [False, True])
 def test_lines_are_taken_as_they_are(file, data, characters, space):
     file.write_bytes(data.encode())
-    expected = (*characters.split(" "), *([" "] if space else []))
-    assert read_dictionary(file, space).characters == expected
+    lines = tuple(characters.split(" "))
+    dictionary = read_dictionary(file, space)
+    assert dictionary.characters == lines
+    expected = (*lines, " ") if space else lines
+    assert dictionary.fitted(len(expected) + 1).characters == expected
 
 
 @pytest.mark.parametrize(
@@ -53,24 +56,36 @@ def test_a_line_of_one_space_and_an_empty_line_are_classes(file, data, character
 
 def test_a_table_with_a_space_and_use_space_char_has_two(file):
     file.write_bytes(b" \na\n")
-    assert read_dictionary(file, space=True).characters == (" ", "a", " ")
+    assert read_dictionary(file, space=True).fitted(4).characters == (" ", "a", " ")
 
 
 def test_what_is_known_of_the_file(file):
     file.write_bytes(b"a\r\n")
-    dictionary = read_dictionary(file, space=True)
+    dictionary = read_dictionary(file, space=True).fitted(3)
     sha256 = hashlib.sha256(b"a\r\n").hexdigest()
     assert dictionary.to_dict() == {"file": "dict.txt", "sha256": sha256, "characters": ["a", " "]}
 
 
-def test_the_count_of_classes():
-    dictionary = Dictionary("some.txt", "", ("a", "b", "c"))
-    dictionary.check(4)
-    for classes in (3, 5):
+@pytest.mark.parametrize(
+    ("space", "fitting", "makes"),
+    [
+        (False, {4: "abc"}, "with the blank 4 classes;"),
+        (True, {5: "abc "}, "with a space and the blank 5 classes;"),
+        (None, {4: "abc", 5: "abc "}, "with the blank 4 classes, with a space too 5;"),
+    ],
+)
+def test_the_count_of_classes(space, fitting, makes):
+    dictionary = Dictionary("some.txt", "", ("a", "b", "c"), space)
+    for classes in range(3, 7):
+        if classes in fitting:
+            fitted = dictionary.fitted(classes)
+            assert fitted.characters == tuple(fitting[classes])
+            assert fitted.fitted(classes) == fitted
+            continue
         with pytest.raises(ConfigError) as caught:
-            dictionary.check(classes)
+            dictionary.fitted(classes)
         text = str(caught.value)
-        assert f"has 3 characters, with the blank 4 classes; the weights have {classes}" in text
+        assert f"has 3 characters, {makes} the weights have {classes}" in text
         assert "--dict" in text
 
 
@@ -90,14 +105,55 @@ def test_no_such_file(file, tmp_path):
             read_dictionary(path, space=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "lines", "first", "last"),
-    [("ppocr_keys_v1.txt", 6623, "'", "懮"), ("en_dict.txt", 95, "0", " ")],
-)
-def test_shipped_tables(name, lines, first, last):
-    file = catalog.FOLDER / "dicts" / name
-    assert file.read_bytes().count(b"\n") == lines
-    characters = read_dictionary(file, space=False).characters
-    assert len(characters) == lines
-    assert (characters[0], characters[-1]) == (first, last)
-    assert read_dictionary(file, space=True).characters == (*characters, " ")
+# In all, and the lines that are not unique: each line is a class all the same.
+TABLES = {
+    "ppocr_keys_v1.txt": (6623, "'", "懮", 0),
+    "en_dict.txt": (95, "0", " ", 0),
+    "dict/en_dict.txt": (63, "0", " ", 0),
+    "dict/chinese_cht_dict.txt": (8421, "!", " ", 0),
+    "dict/bn_dict.txt": (477, " ", "৯", 9),
+    "dict/arabic_dict.txt": (161, "!", "٩", 0),
+}
+
+
+def test_every_shipped_table_is_read_line_by_line():
+    files = sorted((catalog.FOLDER / "dicts").rglob("*.txt"))
+    assert len(files) > 40
+    for file in files:
+        data = file.read_bytes()
+        lines = data.count(b"\n") + (not data.endswith(b"\n"))
+        assert len(read_dictionary(file).characters) == lines, file
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_shipped_tables(name):
+    lines, first, last, repeated = TABLES[name]
+    characters = read_dictionary(catalog.FOLDER / "dicts" / name).characters
+    assert (len(characters), characters[0], characters[-1]) == (lines, first, last)
+    assert len(characters) - len(set(characters)) == repeated
+
+
+class TestOfAnExport:
+    def test_the_table(self, tmp_path):
+        file = tmp_path / "inference.yml"
+        file.write_text("PostProcess: {name: CTCLabelDecode, character_dict: [a, '1', 'null', a]}")
+        for dictionary in (read_dictionary(file), dictionary_of_export(file)):
+            assert dictionary.file == "inference.yml"
+            assert dictionary.characters == ("a", "1", "null", "a")
+            assert dictionary.fitted(6).characters == ("a", "1", "null", "a", " ")
+
+    @pytest.mark.parametrize("text", ["{}", "PostProcess: null", "PostProcess: {name: DB}"])
+    def test_none(self, tmp_path, text):
+        file = tmp_path / "inference.yml"
+        file.write_text(text)
+        assert dictionary_of_export(file) is None
+        with pytest.raises(ConfigError, match="holds no list PostProcess"):
+            read_dictionary(file)
+
+    @pytest.mark.parametrize(("table", "what"), [("[a, 1]", "holds 1"), ("[]", "holds no list"),
+                                                 ("abc", "holds no list")])  # fmt: skip
+    def test_what_is_no_table(self, tmp_path, table, what):
+        file = tmp_path / "inference.yml"
+        file.write_text(f"PostProcess: {{character_dict: {table}}}")
+        with pytest.raises(ConfigError, match=what):
+            dictionary_of_export(file)

@@ -86,7 +86,7 @@ def test_options_that_are_none(refused, option, value, message):
 def test_a_dictionary_that_does_not_fit(refused, tmp_path):
     folder = fine_tuned(tmp_path, "abcdef")
     error = refused(2, LITE, "--paddle-dir", folder)
-    assert "en_dict.txt has 96 characters, with the blank 97 classes; the weights have 8" in error
+    assert "with the blank 96 classes, with a space too 97; the weights have 8" in error
     assert "--dict" in error
 
 
@@ -174,7 +174,7 @@ def test_weights_that_are_not_the_programs(convert, export, classifier, tmp_path
 
 def test_a_tolerance_that_nothing_meets(refused, classifier):
     error = refused(5, CLASSIFIER, "--paddle-dir", classifier, "--tolerance", "1e-9")
-    assert "limit 1e-09" in error
+    assert "the limit is 1e-09" in error
 
 
 # 6: references.

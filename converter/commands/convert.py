@@ -17,6 +17,7 @@ from converter.run import run as convert
 
 USAGE = """%(prog)s NAME --paddle-dir PATH --out FILE [options]
        %(prog)s verify DIR [--only REGEX] [--json FILE]
+       %(prog)s add-dict X.pth DICT [--replace]
        %(prog)s --list"""
 EPILOG = """exit codes: 0 written; 2 usage, or the output cannot be written; 3 source unreadable or
 unsafe; 4 names or layers do not fit; 5 Paddle and PyTorch disagree; 6 no reference"""
@@ -55,6 +56,7 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     add("--paddle-dir", type=Path, metavar="PATH", help="folder, .pdparams file, program or .tar")
     add("--config", type=Path, metavar="YAML", help="the YAML that PaddleOCR trained it with")
     add("--dict", type=Path, metavar="TXT", dest="dictionary", help="another character table")
+    add("--submodel", metavar="NAME", help="another network of a distillation, such as Teacher")
     add("--reference", default="auto", choices=("auto", "program", "network", "recorded", "none"),
         help="what to compare with; none marks the result UNVERIFIED (default: auto)")  # fmt: skip
     add("--paddleocr", type=Path, metavar="CHECKOUT", default=os.environ.get("PADDLEOCR") or None,
@@ -73,6 +75,7 @@ def request_of(options: argparse.Namespace, **more: Any) -> Request:
         paddle_dir=options.paddle_dir,
         config=options.config,
         dictionary=options.dictionary,
+        submodel=options.submodel,
         reference=options.reference,
         paddleocr=options.paddleocr,
         tolerance=options.tolerance,
@@ -142,8 +145,6 @@ def _print_outcome(outcome: Any, options: argparse.Namespace) -> None:
     if not options.quiet:
         dropped = "".join(f", {n} dropped ({why})" for why, n in counts["dropped"].items())
         print(f"{counts['used']} tensors used{dropped}, {counts['filled']} filled")
-        if outcome.card.task == "rec" and outcome.card.dictionary is None:
-            print("no dictionary: the classes have no characters; convert with --dict to add one")
     if report and options.verbose:
         for comparison in report.comparisons:
             size = "x".join(map(str, comparison.input_shape))
@@ -157,6 +158,11 @@ def _print_outcome(outcome: Any, options: argparse.Namespace) -> None:
     else:
         proof = "UNVERIFIED: no reference was wanted"
     print(f"wrote {outcome.written} ({outcome.size / 1e6:.1f} MB): {proof}")
+    if outcome.card.task == "rec" and outcome.card.dictionary is None:
+        print(
+            "It has no dictionary, so its classes stand for no characters yet; add one with\n"
+            f"    python -m converter add-dict {outcome.written} DICT.txt"
+        )
 
 
 def _list() -> int:
@@ -173,6 +179,11 @@ def _list() -> int:
             for text, url in (("training checkpoint", card.train), ("export", card.infer))
             if url
         )
+        names = f"{card.name} ({', '.join(card.aliases)})" if card.aliases else card.name
+        classes = f", {card.classes} classes" if card.classes else ""
         table = f", dictionary {card.dictionary.file}" if card.dictionary else ""
-        print(f"  {card.name:<28} {card.release:<16} {forms}{table}")
+        print(f"  {names:<34} {card.release:<16} {forms}{classes}{table}")
+    print("released in a form that is refused")
+    for name, reason in catalog.refused().items():
+        print(f"  {name:<34} {reason}")
     return 0

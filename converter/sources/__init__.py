@@ -58,8 +58,9 @@ _PROGRAMS = (
 class Source:
     """What was found at `path`: a checkpoint, an export, or both.
 
-    `files` maps the name of every file read to its SHA-256 in hex, `size` is their sum in bytes.
-    Files of an archive exist as long as this object does; arrays live longer.
+    `settings` is the `inference.yml` that PaddleOCR 3 writes beside an export. `files` maps the
+    name of every file read to its SHA-256 in hex, `size` is their sum in bytes. Files of an archive
+    exist as long as this object does; arrays live longer.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Source:
     export: Export | None
     files: Mapping[str, str]
     size: int
+    settings: Path | None = None
 
 
 def open_source(path: Path) -> Source:
@@ -173,10 +175,13 @@ def _open(path: Path, checkpoint_file: Path | None, program_file: Path | None) -
         weights, info = _weights(program_file)
         export = read_export(program_file, weights, info)
         read += [program_file, weights, *([info] if info else [])]
+    beside = (program_file or checkpoint_file or path).with_name("inference.yml")
+    settings = beside if beside.is_file() else None
+    read += [settings] if settings else []
     views = {file.name: files.map_file(file) for file in read}
     hashes = {name: files.sha256(view) for name, view in views.items()}
     size = sum(map(len, views.values()))
-    return Source(path, checkpoint, export, MappingProxyType(hashes), size)
+    return Source(path, checkpoint, export, MappingProxyType(hashes), size, settings)
 
 
 def _weights(program: Path) -> tuple[Path, Path | None]:
