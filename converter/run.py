@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -41,6 +41,7 @@ class Request:
 
     name: str
     paddle_dir: Path
+    program_dir: Path | None = None
     out: Path | None = None
     config: Path | None = None
     dictionary: Path | None = None
@@ -64,8 +65,15 @@ class Outcome:
     report: ParityReport | None = None
 
 
-def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outcome:
+def run(
+    request: Request,
+    stage: Callable[[str], None] = lambda _: None,
+    sessions: Callable[[], AbstractContextManager[PaddleSession]] = PaddleSession,
+) -> Outcome:
     """Convert, prove and write one model; `stage` is called with each of STAGES as it begins.
+
+    `sessions` gives the Paddle process, where one is needed: by default its own, which ends with
+    the conversion.
 
     Raises:
         ConverterError: whatever stopped it; nothing was written then.
@@ -74,14 +82,14 @@ def run(request: Request, stage: Callable[[str], None] = lambda _: None) -> Outc
     card = _card(request)
     out = None if request.plan_only else output_path(request.out, request.format)
     with ExitStack() as stack:
-        source = open_source(request.paddle_dir)
+        source = open_source(request.paddle_dir, request.program_dir)
         if request.submodel and source.checkpoint is None:
             raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
         card = _with_dictionary(card, request, source)
         kind = _reference_kind(request, source)
         session = None
         if kind in ("program", "network") and not request.plan_only:
-            session = stack.enter_context(PaddleSession())
+            session = stack.enter_context(sessions())
         stage("plan")
         from converter.candidates import candidates  # imports PyTorch, while Paddle starts
 

@@ -19,7 +19,7 @@ from converter.reference.seeded import seeded_weight
 from converter.reference.session import PaddleSession
 
 SOURCE = """
-from paddle import nn
+from paddle import ParamAttr, nn
 from ppocr.modeling.parts import Block
 
 class BaseModel(nn.Layer):
@@ -27,7 +27,8 @@ class BaseModel(nn.Layer):
         super().__init__()
         self.backbone = Block(config["Backbone"]["width"])
         self.head = nn.Sequential(("fc", nn.Linear(config["Backbone"]["width"], 4)))
-        self.guide = nn.Linear(2, 2)
+        # PaddleOCR's classifier names its parameters; they are named again in the next network.
+        self.guide = nn.Linear(2, 2, weight_attr=ParamAttr(name="fc_0.w_0"))
 
     def forward(self, x):
         x = self.backbone(x).mean([2, 3])

@@ -16,7 +16,7 @@ from converter.errors import NoReference
 from converter.reference import session as session_module
 from converter.reference import worker
 from converter.reference.program import PaddleProgram
-from converter.reference.session import PaddleSession
+from converter.reference.session import PaddleSession, SharedSession
 
 ROOT = Path(__file__).parent.parent
 CLASSIFIER = "ch_ppocr_mobile_v2_cls_infer"
@@ -244,3 +244,50 @@ def test_python_without_assertions(paddle_is):
         [sys.executable, "-O", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert "cannot import name 'inference'" in done.stdout, done.stderr
+
+
+# One process for many models.
+
+
+def test_a_process_is_kept_and_lets_go_of_what_it_loaded(real_models):
+    folder = real_models / CLASSIFIER
+    image = {"x": np.ones((1, 3, 48, 192), np.float32)}
+    with SharedSession() as sessions:
+        with sessions.lend() as first:
+            first.load_program(folder / "inference.pdmodel", folder / "inference.pdiparams")
+            assert first.run(image)["0"].shape == (1, 2)
+        with sessions.lend() as second:
+            assert second is first
+            with pytest.raises(NoReference, match="AssertionError"):
+                second.run(image)
+            assert second.release() > 1e7  # bytes
+    assert is_gone(first)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    ["os._exit(3)", "sys.stdout.buffer.write(b'garbage' * 9); sys.stdout.flush(); time.sleep(60)",
+     "send(sys.stdout.buffer, {'memory': 101}, {}); time.sleep(60)"],
+    ids=["dies", "speaks in tongues", "grows"],
+)  # fmt: skip
+def test_another_process_takes_the_place_of_one_that_ends(worker_is, behaviour):
+    worker_is(f"{UP}receive(sys.stdin.buffer)\n{behaviour}")
+    with SharedSession(most=100) as sessions:
+        with sessions.lend() as first:
+            assert first.version == "9"
+        assert is_gone(first)
+        with sessions.lend() as second:
+            assert second is not first
+    assert is_gone(second)
+
+
+def test_a_process_without_paddle_is_not_kept(paddle_is):
+    paddle_is("raise ImportError('no Paddle')")
+    with SharedSession() as sessions:
+        for _ in range(2):
+            with (
+                pytest.raises(NoReference, match="Paddle cannot be imported"),
+                sessions.lend() as session,
+            ):
+                session.version  # noqa: B018 - waits for the import
+            assert is_gone(session)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import pickle
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -190,3 +192,40 @@ print(sorted(late), sorted({"paddle", "torch", "cv2"} & set(sys.modules)))
     command = [sys.executable, "-c", code, str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] []"
+
+
+def test_a_checkpoint_and_its_export_elsewhere(folder, tmp_path):
+    path = folder("trained/best_accuracy.pdparams")
+    write_export(tmp_path / "exported")
+    source = open_source(path / "trained", tmp_path / "exported")
+    assert source.path == path / "trained"
+    assert source.checkpoint.file.name == "best_accuracy.pdparams"
+    assert source.export.program_file.name == "inference.pdmodel"
+    assert set(source.files) == {
+        "best_accuracy.pdparams", "inference.pdmodel", "inference.pdiparams"
+    }  # fmt: skip
+    export = open_source(tmp_path / "exported")
+    assert source.size == export.size + len(WEIGHTS)
+
+
+def test_two_places_hold_one_kind_each(folder, tmp_path):
+    trained = folder("trained/best_accuracy.pdparams") / "trained"
+    exported = write_export(tmp_path / "exported").parent
+    with pytest.raises(SourceError, match="exported holds no checkpoint that the export in"):
+        open_source(exported, exported)
+    with pytest.raises(SourceError, match="trained holds no exported program"):
+        open_source(trained, trained)
+
+
+def test_archives_that_are_joined_stay_unpacked(folder, tmp_path):
+    trained = folder("trained/best_accuracy.pdparams") / "trained"
+    exported = write_export(tmp_path / "exported").parent
+    with tarfile.open(tmp_path / "exported.tar", "w") as archive:
+        archive.add(exported, "exported")
+    source = open_source(trained, tmp_path / "exported.tar")
+    gc.collect()
+    assert source.export.weights_file.is_file()
+    unpacked = source.export.weights_file.parent
+    del source
+    gc.collect()
+    assert not unpacked.exists()

@@ -54,6 +54,8 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="a released model's name, or your own's (--config)")
     add("--paddle-dir", type=Path, metavar="PATH", help="folder, .pdparams file, program or .tar")
+    add("--program-dir", type=Path, metavar="PATH",
+        help="the export of that checkpoint, where it lies elsewhere: the proof")  # fmt: skip
     add("--config", type=Path, metavar="YAML", help="the YAML that PaddleOCR trained it with")
     add("--dict", type=Path, metavar="TXT", dest="dictionary", help="another character table")
     add("--submodel", metavar="NAME", help="another network of a distillation, such as Teacher")
@@ -73,6 +75,7 @@ def request_of(options: argparse.Namespace, **more: Any) -> Request:
     return Request(
         name=options.name,
         paddle_dir=options.paddle_dir,
+        program_dir=options.program_dir,
         config=options.config,
         dictionary=options.dictionary,
         submodel=options.submodel,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         self.close()
 
     @property
+    def alive(self) -> bool:
+        """Whether the process can be asked more."""
+        return self._process.poll() is None
+
+    @property
     def version(self) -> str:
         """Paddle's version; waits until the process is up."""
         self._wait_until_up()
@@ -68,15 +73,22 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         """Run what was loaded and return its outputs: a program's by their place, "0" first."""
         return self._ask({"do": "run", "wanted": list(wanted)}, inputs)[1]
 
+    def release(self) -> int:
+        """Let go of what was loaded; return the bytes of memory that the process then holds."""
+        return int(self._ask({"do": "release"}, {})[0]["memory"])
+
     def close(self) -> None:
         """End the process; killed, because Paddle may hang in its own clean-up."""
-        self._process.kill()
-        self._process.wait()
+        self._end()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
         self._stderr.close()
+
+    def _end(self) -> int:
+        self._process.kill()
+        return self._process.wait()
 
     def _wait_until_up(self) -> None:
         if not self._version:
@@ -101,8 +113,10 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         except EOFError:
             raise self._died() from None
         except ValueError as error:
+            self._end()
             raise NoReference(f"the Paddle process does not answer as it should: {error}") from None
         if answer.get("stage") == "import":
+            self._end()
             raise NoReference(
                 f"Paddle cannot be imported ({answer['error']}); install paddlepaddle for the "
                 "live check, or give --reference recorded or none"
@@ -115,12 +129,54 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         try:
             code = self._process.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:  # silent, but caught in Paddle's clean-up
-            self._process.kill()
-            code = self._process.wait()
+            code = self._end()
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip().splitlines()
         last = f"; it said last: {said[-1].strip()}" if said else ""
         return NoReference(f"the Paddle process ended with code {code}{last}")
+
+
+class SharedSession(AbstractContextManager["SharedSession"]):
+    """One Paddle process for many models: started for the first that needs it, then kept.
+
+        with SharedSession() as sessions:
+            for request in requests:
+                run(request, sessions=sessions.lend)
+
+    Another takes its place where it died, or holds more than `most` bytes between two models.
+    """
+
+    def __init__(self, most: int = 2 << 30) -> None:
+        self.most = most
+        self._session: PaddleSession | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def lend(self) -> Iterator[PaddleSession]:
+        """Give the process away for one model; what that loaded is let go afterwards."""
+        if self._session is None or not self._session.alive:
+            self.close()
+            self._session = PaddleSession()
+        try:
+            yield self._session
+        finally:
+            self._settle(self._session)
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+
+    def _settle(self, session: PaddleSession) -> None:
+        try:
+            grown = session.alive and session.release() > self.most
+        except NoReference:
+            grown = True
+        if grown:
+            self.close()
 
 
 def _brief(text: str) -> str:

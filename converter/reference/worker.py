@@ -5,6 +5,7 @@ messages: a mark, the length of a JSON header (8 bytes, little-endian), the head
 bytes of the arrays that the header lists under `arrays` as [name, dtype, shape].
 """
 
+import gc
 import json
 import os
 import struct
@@ -123,14 +124,16 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
     import paddle
 
     paddle.set_device("cpu")
-    sys.path.insert(0, checkout)
+    if checkout not in sys.path:
+        sys.path.insert(0, checkout)
     # The package's own __init__ also imports what only training needs; base_model does not.
     folder = types.ModuleType("ppocr.modeling.architectures")
     folder.__path__ = [str(Path(checkout) / "ppocr/modeling/architectures")]
     sys.modules[folder.__name__] = folder
     from ppocr.modeling.architectures.base_model import BaseModel
 
-    network = BaseModel(architecture)
+    with paddle.utils.unique_name.guard():  # some heads name parameters, which another may have
+        network = BaseModel(architecture)
     network.eval()
     return network
 
@@ -145,6 +148,15 @@ def _flatten(name: str, output: Any, found: Arrays) -> None:
             _flatten(f"{name}.{key}", item, found)
     elif hasattr(output, "numpy"):
         found.setdefault(name, output.numpy())
+
+
+def memory() -> int:
+    """Return the bytes that this process holds now, or 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
@@ -165,7 +177,12 @@ def main() -> None:
         except EOFError:
             return
         try:
-            if request["do"] == "program":
+            if request["do"] != "run":
+                subject = None  # before another is made
+                gc.collect()
+            if request["do"] == "release":
+                send(answers, {"memory": memory()}, {})
+            elif request["do"] == "program":
                 subject = Program(request["program"], request["weights"])
                 send(answers, {"inputs": subject.names}, {})
             elif request["do"] == "network":

@@ -71,7 +71,7 @@ class Source:
     settings: Path | None = None
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, program: Path | None = None) -> Source:
     """Open a folder, a `.pdparams`, `.pdmodel` or PIR `.json` file, or a `.tar` or `.tar.gz`.
 
     In a folder the checkpoint is `best_accuracy`, else the one `*_pretrained`, else `student`, else
@@ -80,9 +80,13 @@ def open_source(path: Path) -> Source:
     does not have may be in one of its folders. A program without weights is an error even beside a
     checkpoint: name the checkpoint itself to have it read alone.
 
+    `program` is a second such place, whose export joins the checkpoint of the first.
+
     Raises `SourceError` if nothing is found, too much is found, or a file cannot be read, and
     `UnsafeSource` for a file that would do more than hold arrays.
     """
+    if program is not None:
+        return _joined(open_source(path), open_source(program))
     if not path.exists():
         near = path.with_name(path.name + ".pdparams")
         hint = f" Did you mean {near}?" if near.exists() else ""
@@ -108,6 +112,30 @@ def open_source(path: Path) -> Source:
         f"{path} is no file of Paddle's. Expected a folder, a .pdparams, .pdmodel or .json file, "
         "or a .tar."
     )
+
+
+def _joined(first: Source, second: Source) -> Source:
+    """Return the checkpoint of one source with the export of another."""
+    if first.checkpoint is None:
+        raise SourceError(
+            f"{first.path} holds no checkpoint that the export in {second.path} could prove; "
+            "convert one of the two alone"
+        )
+    if second.export is None:
+        raise SourceError(
+            f"{second.path} holds no exported program (inference.pdmodel or inference.json)"
+        )
+    both = Source(
+        first.path,
+        first.checkpoint,
+        second.export,
+        MappingProxyType({**first.files, **second.files}),
+        first.size + second.size,
+        second.settings or first.settings,
+    )
+    for source in (first, second):  # files of an archive stay as long as they may be read
+        weakref.finalize(both, lambda _: None, source)
+    return both
 
 
 def _top(folder: Path) -> Path:
