@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -23,12 +24,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = import_module(f"converter.commands.{COMMANDS[arguments[0]] if named else 'convert'}")
     options = command.parser().parse_args(arguments[1:] if named else arguments)
     try:
-        return int(command.run(options))
+        code = int(command.run(options))
+        sys.stdout.flush()
+        return code
     except ConverterError as error:
         if getattr(options, "verbose", False):
             traceback.print_exc()
         print(f"{options.prog}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever read what is printed has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"{options.prog}: interrupted, nothing was written", file=sys.stderr)
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -134,6 +135,15 @@ def test_list(convert):
     assert last == "released in a form that is refused"
     assert "97 classes, dictionary en_dict.txt" in done.out
     assert "latin_mobile_v2.0_rec (latin_ppocr_mobile_v2.0_rec)" in done.out
+
+
+def test_a_reader_that_has_seen_enough():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "converter", "--list"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 # What is imported.
