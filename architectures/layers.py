@@ -74,6 +74,7 @@ class ConvBNAct(nn.Module):
         stride: int | tuple[int, int] = 1,
         groups: int = 1,
         act: str | None = None,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
@@ -81,7 +82,7 @@ class ConvBNAct(nn.Module):
             out_channels,
             kernel_size,
             stride,
-            padding=kernel_size // 2,
+            padding=kernel_size // 2 if padding is None else padding,
             groups=groups,
             bias=False,
         )

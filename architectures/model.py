@@ -47,5 +47,8 @@ class Model(nn.Module):
 
     @property
     def logits_layer(self) -> str:
-        """Name of the layer whose output, before one sigmoid or softmax, is the result."""
+        """Name of the layer whose output, before one sigmoid or softmax, is the result.
+
+        Of a result that is the mean of two maps (PFHeadLocal), the layer of the later one.
+        """
         return f"head.{self.head.logits_layer}"

@@ -317,8 +317,10 @@ class TestOptions:
         sections: dict[str, tuple[dict[str, Any], Any]] = {
             "RSEFPN": ({"out_channels": 16}, [4, 4, 4, 4]),
             "DBFPN": ({"out_channels": 8}, [4, 4, 4, 4]),
+            "LKPAN": ({"out_channels": 16}, [4, 4, 4, 4]),
             "SequenceEncoder": ({"encoder_type": "svtr"}, 16),
             "DBHead": ({}, 8),
+            "PFHeadLocal": ({}, 8),
             "CTCHead": ({"out_channels": 5}, 8),
             "ClsHead": ({"class_dim": 2}, 8),
             "MultiHead": (

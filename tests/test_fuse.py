@@ -57,6 +57,15 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (64, 96),
     ),
+    "det large kernels": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+            "Neck": {"name": "LKPAN", "out_channels": 16, "mode": "lite", "intracl": True},
+            "Head": {"name": "PFHeadLocal"},
+        },
+        (64, 64),
+    ),
     "rec v3": (
         {
             "model_type": "rec",

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import BatchNormAct
+from architectures.layers import BatchNormAct, ConvBNAct
 
 
 class Head(nn.Module):
@@ -31,9 +33,12 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, 1, 4 * H, 4 * W)`."""
+        return self.conv3(self.features(x)).sigmoid()
+
+    def features(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to what the map is made of, `(N, in_channels / 4, 2H, 2W)`."""
         x = self.conv_bn1(self.conv1(x))
-        x = self.conv_bn2(self.conv2(x))
-        return self.conv3(x).sigmoid()
+        return self.conv_bn2(self.conv2(x))
 
 
 class DBHead(nn.Module):
@@ -54,3 +59,43 @@ class DBHead(nn.Module):
         """The head without `thresh`."""
         del self.thresh
         return self
+
+
+class LocalModule(nn.Module):
+    """A map of logits from features and a first map of probabilities."""
+
+    def __init__(self, in_channels: int, mid_channels: int) -> None:
+        super().__init__()
+        self.last_3 = ConvBNAct(in_channels + 1, mid_channels, 3, act="relu")
+        self.last_1 = nn.Conv2d(mid_channels, 1, 1)
+
+    def forward(self, x: Tensor, init_map: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` and `(N, 1, H, W)` to `(N, 1, H, W)`."""
+        return self.last_1(self.last_3(torch.cat([init_map, x], 1)))
+
+
+class PFHeadLocal(DBHead):
+    """The mean of the map of text probabilities and of a second one, refined from it.
+
+    The second is computed from the first, so its logits tell of both.
+    """
+
+    logits_layer = "cbn_layer.last_1"
+    REDUCTIONS: ClassVar = {"large": 4, "small": 8}
+
+    def __init__(
+        self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2), mode: str = "small"
+    ) -> None:
+        super().__init__(in_channels, kernel_list)
+        if mode not in self.REDUCTIONS:
+            raise ValueError(
+                f"PFHeadLocal has no mode {mode!r}; known: {', '.join(self.REDUCTIONS)}"
+            )
+        self.cbn_layer = LocalModule(in_channels // 4, in_channels // self.REDUCTIONS[mode])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H / 4, W / 4)` to `(N, 1, H, W)`."""
+        features = self.binarize.features(x)
+        base = self.binarize.conv3(features).sigmoid()
+        enlarged = F.interpolate(features, scale_factor=2.0, mode="nearest")
+        return 0.5 * (base + self.cbn_layer(enlarged, base).sigmoid())
