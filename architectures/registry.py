@@ -21,8 +21,8 @@ class UnknownArchitecture(ValueError):
 class Row(NamedTuple):
     """One network: the model types that use it, PaddleOCR's name, its class.
 
-    `training` names the options that only training reads; `counts` says which option holds a class
-    count, dots between levels.
+    `training` names the options that inference does not read; `counts` says which option holds a
+    class count, dots between levels.
     """
 
     model_types: str
@@ -45,9 +45,13 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained lr_mult_list lab_lr"),
         Row("rec cls",  "MobileNetV1Enhance", "backbones.rec_mv1_enhance:MobileNetV1Enhance",
             training="pretrained"),
+        Row("det",      "ResNet_vd",       "backbones.det_resnet_vd:ResNet_vd",
+            training="pretrained in_channels disable_se"),
         Row("rec",      "ResNet",          "backbones.rec_resnet_vd:ResNet",
             training="pretrained"),
         Row("det rec",  "PPHGNet_small",   "backbones.rec_hgnet:PPHGNet_small",
+            training="pretrained use_ssld"),
+        Row("det rec",  "PPHGNetV2_B4",    "backbones.rec_pphgnetv2:PPHGNetV2_B4",
             training="pretrained use_ssld"),
     ),
     "Neck": (
@@ -120,7 +124,7 @@ def make(part: str, model_type: str, options: Mapping[str, Any], in_channels: An
     if unknown:
         raise UnknownArchitecture(
             f"{row.name} does not take {_listed(unknown)}; it takes {_listed(accepted)} "
-            f"and ignores, as of training only, {_listed(row.training.split())}"
+            f"and ignores, as inference does not read them, {_listed(row.training.split())}"
         )
     return network(in_channels, **{name: options[name] for name in accepted if name in options})
 

@@ -317,6 +317,7 @@ class TestOptions:
         sections: dict[str, tuple[dict[str, Any], Any]] = {
             "RSEFPN": ({"out_channels": 16}, [4, 4, 4, 4]),
             "DBFPN": ({"out_channels": 8}, [4, 4, 4, 4]),
+            "PPHGNetV2_B4": ({"det": True}, 3),
             "LKPAN": ({"out_channels": 16}, [4, 4, 4, 4]),
             "SequenceEncoder": ({"encoder_type": "svtr"}, 16),
             "DBHead": ({}, 8),

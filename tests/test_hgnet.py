@@ -9,7 +9,7 @@ import torch
 from test_fuse import calibrated, difference, randomised
 from torch import Tensor, nn
 
-from architectures.backbones import rec_hgnet
+from architectures.backbones import rec_hgnet, rec_pphgnetv2
 from architectures.fuse import fold_
 
 SMALLER = rec_hgnet.Variant(
@@ -20,9 +20,19 @@ SMALLER = rec_hgnet.Variant(
         for i, stage in enumerate(rec_hgnet.SMALL.stages)
     ),
 )
+SMALLER_V2 = rec_pphgnetv2.Variant(
+    stem=(4, 8),
+    layers=2,
+    stages=tuple(
+        stage._replace(mid_channels=4, out_channels=8 * (i + 1))
+        for i, stage in enumerate(rec_pphgnetv2.B4.stages)
+    ),
+)
 NETWORKS = {
     "det": lambda: rec_hgnet.PPHGNet(3, SMALLER, det=True),
     "rec": lambda: rec_hgnet.PPHGNet(3, SMALLER, det=False),
+    "det v2": lambda: rec_pphgnetv2.PPHGNetV2(3, SMALLER_V2, det=True, text_rec=False),
+    "rec v2": lambda: rec_pphgnetv2.PPHGNetV2(3, SMALLER_V2, det=False, text_rec=True),
 }
 
 
@@ -53,7 +63,7 @@ def test_norms_have_paddles_eps(backbone):
     assert {norm.eps for norm in norms} == {1e-5}
 
 
-@pytest.mark.parametrize("name", ["det"])
+@pytest.mark.parametrize("name", ["det", "det v2"])
 def test_detection_gives_maps_of_all_sizes(name):
     network = NETWORKS[name]().eval()
     found = maps(network, torch.zeros(1, 3, 64, 96))
@@ -63,7 +73,7 @@ def test_detection_gives_maps_of_all_sizes(name):
     ]
 
 
-@pytest.mark.parametrize("name", ["rec"])
+@pytest.mark.parametrize("name", ["rec", "rec v2"])
 def test_recognition_gives_one_row(name):
     network = NETWORKS[name]().eval()
     (found,) = maps(network, torch.zeros(1, 3, 48, 160))
@@ -71,9 +81,20 @@ def test_recognition_gives_one_row(name):
 
 
 def test_only_later_blocks_of_a_stage_add_their_input(backbone):
-    assert [[b.identity for b in stage.blocks] for stage in backbone.stages] == [
-        [False],
-        [False],
-        [False, True],
-        [False],
-    ]
+    flags = [[block.identity for block in stage.blocks] for stage in backbone.stages]
+    third = [False, True, True][: len(flags[2])]
+    assert flags == [[False], [False], third, [False]]
+
+
+def test_second_version_pads_its_stem_after_the_map():
+    stem = rec_pphgnetv2.StemBlock(3, 4, 8, text_rec=True)
+    for layer in (stem.stem2a, stem.stem2b):
+        assert (layer.conv.kernel_size, layer.conv.padding) == ((2, 2), (0, 0))
+    padded = rec_pphgnetv2.pad_after(torch.ones(1, 1, 2, 2))
+    assert padded[0, 0].tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_second_version_is_for_detection_or_recognition(both):
+    with pytest.raises(ValueError, match="with det: true or with text_rec: true"):
+        rec_pphgnetv2.PPHGNetV2_B4(det=both, text_rec=both)

@@ -1,0 +1,185 @@
+"""PPHGNetV2_B4, the backbone of the PP-OCRv5 server detector and recogniser.
+
+PP-HGNetV2 has no paper of its own; RT-DETR, https://arxiv.org/abs/2304.08069, describes its use;
+PaddleOCR: `ppocr/modeling/backbones/rec_pphgnetv2.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from architectures.layers import ConvBNAct
+
+Stride = int | tuple[int, int]
+
+
+class Stage(NamedTuple):
+    """One stage; a stride of None leaves the map as it comes, without a layer."""
+
+    mid_channels: int
+    out_channels: int
+    blocks: int
+    light: bool
+    kernel: int
+    det_stride: Stride | None
+    rec_stride: Stride | None
+
+
+class Variant(NamedTuple):
+    """One network: channels inside and after the stem, layers of a block, the stages."""
+
+    stem: tuple[int, int]
+    layers: int
+    stages: tuple[Stage, ...]
+
+
+# fmt: off
+B4 = Variant(stem=(32, 48), layers=6, stages=(
+    #     mid  out   blocks light  kernel det   rec
+    Stage(48,  128,  1,     False, 3,     None, (2, 1)),
+    Stage(96,  512,  1,     False, 3,     2,    (1, 2)),
+    Stage(192, 1024, 3,     True,  5,     2,    (2, 1)),
+    Stage(384, 2048, 1,     True,  5,     2,    (2, 1)),
+))
+# fmt: on
+
+
+def pad_after(x: Tensor) -> Tensor:
+    """Zeros on the right and at the bottom, as Paddle's "SAME" pads for 2x2 windows."""
+    return F.pad(x, (0, 1, 0, 1))
+
+
+class StemBlock(nn.Module):
+    """Halves the map twice, for recognition once; between, two 2x2 layers beside a pooling."""
+
+    def __init__(
+        self, in_channels: int, mid_channels: int, out_channels: int, text_rec: bool
+    ) -> None:
+        super().__init__()
+        half = mid_channels // 2
+        self.stem1 = ConvBNAct(in_channels, mid_channels, 3, stride=2, act="relu")
+        self.stem2a = ConvBNAct(mid_channels, half, 2, act="relu", padding=0)
+        self.stem2b = ConvBNAct(half, mid_channels, 2, act="relu", padding=0)
+        stride = 1 if text_rec else 2
+        self.stem3 = ConvBNAct(2 * mid_channels, mid_channels, 3, stride, act="relu")
+        self.stem4 = ConvBNAct(mid_channels, out_channels, 1, act="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / 4, W / 4)`, for recognition H / 2."""
+        # After the ReLU no value is below 0, so zeros at the border never win in the pooling.
+        x = pad_after(self.stem1(x))
+        convolved = self.stem2b(pad_after(self.stem2a(x)))
+        pooled = F.max_pool2d(x, 2, stride=1)
+        return self.stem4(self.stem3(torch.cat([pooled, convolved], 1)))
+
+
+class LightConvBNAct(nn.Module):
+    """A pointwise layer without activation, then a depthwise one."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv1 = ConvBNAct(in_channels, out_channels, 1)
+        self.conv2 = ConvBNAct(
+            out_channels, out_channels, kernel_size, groups=out_channels, act="relu"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
+        return self.conv2(self.conv1(x))
+
+
+class HGV2Block(nn.Module):
+    """A chain of layers; its input and all their outputs are gathered, squeezed and widened."""
+
+    def __init__(self, in_channels: int, stage: Stage, layers: int, identity: bool) -> None:
+        super().__init__()
+        self.identity = identity
+        mid, out, kernel = stage.mid_channels, stage.out_channels, stage.kernel
+        self.layers = nn.ModuleList(
+            LightConvBNAct(channels, mid, kernel)
+            if stage.light
+            else ConvBNAct(channels, mid, kernel, act="relu")
+            for channels in (in_channels, *[mid] * (layers - 1))
+        )
+        gathered = in_channels + layers * mid
+        self.aggregation_squeeze_conv = ConvBNAct(gathered, out // 2, 1, act="relu")
+        self.aggregation_excitation_conv = ConvBNAct(out // 2, out, 1, act="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
+        outputs = [x]
+        for layer in self.layers:
+            outputs.append(layer(outputs[-1]))
+        y = self.aggregation_squeeze_conv(torch.cat(outputs, 1))
+        y = self.aggregation_excitation_conv(y)
+        return x + y if self.identity else y
+
+
+class HGV2Stage(nn.Module):
+    """A depthwise layer that makes the map smaller, then blocks."""
+
+    def __init__(self, in_channels: int, stage: Stage, stride: Stride | None, layers: int) -> None:
+        super().__init__()
+        self.downsample = (
+            ConvBNAct(in_channels, in_channels, 3, stride, groups=in_channels)
+            if stride
+            else nn.Identity()
+        )
+        ins = (in_channels, *[stage.out_channels] * (stage.blocks - 1))
+        self.blocks = nn.Sequential(
+            *(
+                HGV2Block(channels, stage, layers, identity=index > 0)
+                for index, channels in enumerate(ins)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
+        return self.blocks(self.downsample(x))
+
+
+class PPHGNetV2(nn.Module):
+    """PPHGNetV2 for detection (`det`: four maps) or recognition (`text_rec`: a map of height 1).
+
+    The layers that would classify whole images stand in checkpoints, unused, and are not built.
+    """
+
+    def __init__(self, in_channels: int, variant: Variant, det: bool, text_rec: bool) -> None:
+        super().__init__()
+        if det == text_rec:
+            raise ValueError("PPHGNetV2 is built with det: true or with text_rec: true")
+        self.det = det
+        self.stem = StemBlock(in_channels, *variant.stem, text_rec)
+        outs = [stage.out_channels for stage in variant.stages]
+        ins = (variant.stem[-1], *outs[:-1])
+        self.stages = nn.ModuleList(
+            HGV2Stage(
+                channels, stage, stage.det_stride if det else stage.rec_stride, variant.layers
+            )
+            for channels, stage in zip(ins, variant.stages, strict=True)
+        )
+        self.out_channels: int | list[int] = outs if det else outs[-1]
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """`(N, 3, H, W)` to what the neck takes.
+
+        Detection: maps of 1/4, 1/8, 1/16 and 1/32 of the size, sides multiples of 32.
+        Recognition: `(N, 3, 48, W)` to `(N, out_channels, 1, W / 8)`.
+        """
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps) if self.det else F.avg_pool2d(x, (3, 2))
+
+
+class PPHGNetV2_B4(PPHGNetV2):  # noqa: N801, PaddleOCR's name
+    """PPHGNetV2 in its size B4."""
+
+    def __init__(self, in_channels: int = 3, det: bool = False, text_rec: bool = False) -> None:
+        super().__init__(in_channels, B4, det, text_rec)
