@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.dictionary import Dictionary, read_dictionary
-from converter.documents import check_keys, read_yaml
+from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
 
 FOLDER = Path(__file__).parent.parent / "configs"
@@ -118,7 +118,7 @@ def custom_card(
     Raises:
         ConfigError: the YAML has no usable Architecture, or no released model is of its kind.
     """
-    content = read_yaml(training)
+    content = read_training(training)
     architecture = content.get("Architecture")
     if not isinstance(architecture, dict):
         raise ConfigError(f"{training} has no Architecture section; give PaddleOCR's training YAML")

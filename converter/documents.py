@@ -16,7 +16,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEPTH = 50
 
 
-class _Loader(_SafeLoader):
+class _StrictLoader(_SafeLoader):
     """A safe loader that also refuses a key that stands twice in one mapping."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
@@ -34,12 +34,17 @@ class _Loader(_SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_training(file: Path) -> dict[str, Any]:
+    """Return PaddleOCR's training YAML; as there, of a key that stands twice the last counts."""
+    return read_yaml(file, _SafeLoader)
+
+
+def read_yaml(file: Path, loader: Any = _StrictLoader) -> dict[str, Any]:
     """Return the mapping in `file`; ConfigError for anything but plain, safe YAML."""
     try:
         text = file.read_text(encoding="utf-8")
         _check_depth(text)
-        content = yaml.load(text, _Loader)
+        content = yaml.load(text, loader)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     # The last three come from `!!int x` and the like, or from a date such as 2020-99-99.
@@ -54,7 +59,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 def _check_depth(text: str) -> None:
     depth = 0
-    for event in yaml.parse(text, _Loader):
+    for event in yaml.parse(text, _SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

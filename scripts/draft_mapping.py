@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import architectures
-from converter.documents import read_yaml
+from converter.documents import read_training
 from converter.errors import ConfigError, ConverterError, IncompletePlan, SourceError
 from converter.mapping import DropRule, Rename, Select, load_mapping
 from converter.mapping import Mapping as Rules
@@ -71,7 +71,7 @@ def build(config: Path, source: Mapping[str, Signature]) -> architectures.Model:
     Raises:
         ConfigError: the YAML has no architecture, or one that is not known here.
     """
-    content = read_yaml(config)
+    content = read_training(config)
     architecture = content.get("architecture", content.get("Architecture"))
     if not isinstance(architecture, dict):
         raise ConfigError(f"{config} has no section `architecture` or `Architecture`")

@@ -36,7 +36,7 @@ import numpy as np
 import yaml
 
 from converter.dictionary import read_dictionary
-from converter.documents import read_yaml
+from converter.documents import read_training
 from converter.errors import ConfigError, ConverterError, IncompletePlan, NoReference, OutputError
 from converter.reference import checkout, seeded
 from converter.sources import read_pdparams
@@ -119,7 +119,7 @@ def write(job: Job, form: str) -> Path:
         NoReference: Paddle is not installed, or cannot write the network.
         OutputError: the folder cannot be written to.
     """
-    training = read_yaml(job.config)
+    training = read_training(job.config)
     characters = characters_of(training, job)
     classes = dict(job.classes)
     if characters is not None:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from converter.documents import read_yaml
+from converter.documents import read_training
 from converter.errors import ConfigError, ConverterError, NoReference, OutputError
 from converter.reference import checkout, seeded
 
@@ -90,7 +90,7 @@ def read_architecture(config: Path, classes: Mapping[str, int]) -> dict[str, Any
     Raises:
         ConfigError: the YAML has no Architecture of a single network.
     """
-    found = checkout.architectures_of(read_yaml(config), classes, config)
+    found = checkout.architectures_of(read_training(config), classes, config)
     if "" not in found:
         raise ConfigError(
             f"{config} distils several networks; record them one by one, from YAMLs of their own"

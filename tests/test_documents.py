@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.documents import check_keys, read_yaml
+from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError
 
 
@@ -50,6 +50,12 @@ def test_a_key_that_stands_twice(tmp_path, text):
         read_yaml(write(tmp_path, text))
 
 
+def test_a_key_that_stands_twice_in_a_training_yaml(tmp_path):
+    assert read_training(write(tmp_path, "a: {b: 1, b: 2}")) == {"a": {"b": 2}}
+    with pytest.raises(ConfigError, match="could not determine a constructor"):
+        read_training(write(tmp_path, "a: !!python/name:os.system"))
+
+
 def test_a_merged_key_may_be_replaced(tmp_path):
     text = "a: &a {x: 1}\nb: {<<: *a, x: 2}"
     assert read_yaml(write(tmp_path, text))["b"] == {"x": 2}
@@ -80,7 +86,7 @@ def test_what_is_not_plain_yaml(tmp_path, text):
 
 @pytest.mark.parametrize("text", ["a: " + "[" * 100_000, "a: " + "{a: " * 100_000, "- " * 100_000])
 def test_nesting_does_not_overflow_the_stack(tmp_path, text):
-    with pytest.raises(ConfigError, match="nested more than 50 deep"):
+    with pytest.raises(ConfigError, match=r"nested more than 50 deep|maximum nesting depth"):
         read_yaml(write(tmp_path, text))
 
 
