@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "hardswish": nn.Hardswish,
     "swish": nn.SiLU,
+    "gelu": nn.GELU,
 }
 
 

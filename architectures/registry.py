@@ -53,6 +53,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained use_ssld"),
         Row("det rec",  "PPHGNetV2_B4",    "backbones.rec_pphgnetv2:PPHGNetV2_B4",
             training="pretrained use_ssld"),
+        Row("rec",      "SVTRNet",         "backbones.rec_svtrnet:SVTRNet",
+            training="pretrained drop_rate attn_drop_rate drop_path_rate"),
     ),
     "Neck": (
         Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),
@@ -69,7 +71,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("rec",      "CTCHead",         "heads.rec_ctc_head:CTCHead",
             training="fc_decay return_feats", counts={"ctc": "out_channels"}),
         Row("rec",      "MultiHead",       "heads.rec_multi_head:MultiHead",
-            counts={"ctc": "out_channels_list.CTCLabelDecode"}),
+            training="use_pos", counts={"ctc": "out_channels_list.CTCLabelDecode"}),
         Row("cls",      "ClsHead",         "heads.cls_head:ClsHead",
             counts={"cls": "class_dim"}),
     ),

@@ -365,7 +365,7 @@ class TestErrors:
             (DET_V2, "model_type", None, "the architecture lacks model_type"),
             (DET_V2, "Models", {}, "unknown keys Models.*distillation"),
             (DET_V2, "Neck", "DBFPN", "Neck is 'DBFPN', not a name and its options"),
-            (REC_V4, "Head.use_pool", True, "MultiHead does not take use_pool"),
+            (REC_V4, "Head.use_pools", True, "MultiHead does not take use_pools"),
             (REC_V4, "Head.head_list", [{"SARHead": {}}], "MultiHead has the heads SARHead"),
             (REC_V4, "Head.head_list", [{"CTCHead": {"Neck": {}}}], "needs a Neck with a name"),
             (

@@ -93,6 +93,28 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (32, 32),
     ),
+    "svtr": (
+        {
+            "model_type": "rec",
+            "Backbone": {
+                "name": "SVTRNet",
+                "img_size": [48, 32],
+                "embed_dim": [8, 16, 24],
+                "depth": [1, 1, 1],
+                "num_heads": [2, 2, 2],
+                "mixer": ["Conv", "Local", "Global"],
+                "out_channels": 24,
+                "last_stage": False,
+            },
+            "Head": {
+                "name": "MultiHead",
+                "use_pool": True,
+                "head_list": [{"CTCHead": {"Neck": SVTR, "Head": {}}}, {"NRTRHead": {}}],
+                "out_channels_list": {"CTCLabelDecode": 7},
+            },
+        },
+        (48, 32),
+    ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }
 

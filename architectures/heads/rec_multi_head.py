@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.registry import UnknownArchitecture, make
@@ -19,7 +20,8 @@ GUIDES = ("NRTRHead", "SARHead")
 class MultiHead(nn.Module):
     """A sequence encoder and a CTC head; the heads that guide their training are not built.
 
-    `head_list` and `out_channels_list` are PaddleOCR's.
+    `head_list` and `out_channels_list` are PaddleOCR's. With `use_pool`, a sequence of patches,
+    three rows of them, becomes a map of height 1.
     """
 
     def __init__(
@@ -27,8 +29,10 @@ class MultiHead(nn.Module):
         in_channels: int,
         head_list: Sequence[Mapping[str, Any]],
         out_channels_list: Mapping[str, int],
+        use_pool: bool = False,
     ) -> None:
         super().__init__()
+        self.use_pool = use_pool
         heads = {name: options for entry in head_list for name, options in entry.items()}
         unknown = [name for name in heads if name not in ("CTCHead", *GUIDES)]
         if unknown or "CTCHead" not in heads:
@@ -46,5 +50,7 @@ class MultiHead(nn.Module):
         self.logits_layer = f"ctc_head.{self.ctc_head.logits_layer}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, 1, W)` to `(N, W, classes)`."""
+        """`(N, in_channels, 1, W)`, or `(N, 3 * 2 * W, in_channels)`, to `(N, W, classes)`."""
+        if self.use_pool:
+            x = F.avg_pool2d(x.unflatten(1, (3, -1)).permute(0, 3, 1, 2), (3, 2))
         return self.ctc_head(self.ctc_encoder(x))

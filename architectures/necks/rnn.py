@@ -1,7 +1,7 @@
 """What makes a sequence of the recogniser's map: nothing more, a BiLSTM, or SVTR blocks.
 
 CRNN, https://arxiv.org/abs/1507.05717; SVTR, https://arxiv.org/abs/2205.00159;
-PaddleOCR: `ppocr/modeling/necks/rnn.py`; for the blocks, `ppocr/modeling/backbones/rec_svtrnet.py`.
+PaddleOCR: `ppocr/modeling/necks/rnn.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from architectures.backbones.svtr_blocks import Block
 
 
 def image_to_sequence(x: Tensor) -> Tensor:
@@ -49,54 +51,6 @@ class ConvNormSwish(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
         return F.silu(self.norm(self.conv(x)))
-
-
-class Attention(nn.Module):
-    """Self-attention over the whole sequence."""
-
-    def __init__(self, dim: int, num_heads: int, qkv_bias: bool) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, T, dim)` to the same shape."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-        y = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(y.transpose(1, 2).flatten(2))
-
-
-class Mlp(nn.Module):
-    """Two linear layers with swish between them."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, T, dim)` to the same shape."""
-        return self.fc2(F.silu(self.fc1(x)))
-
-
-class Block(nn.Module):
-    """A transformer block that normalises before mixing.
-
-    PaddleOCR calls this order `prenorm=False`.
-    """
-
-    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, qkv_bias: bool) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-5)
-        self.mixer = Attention(dim, num_heads, qkv_bias)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-5)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, T, dim)` to the same shape."""
-        x = x + self.mixer(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
 
 
 class EncoderWithSVTR(nn.Module):
