@@ -13,6 +13,7 @@ form, and `folds` names its pairs (convolution, affine map after it).
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -23,7 +24,8 @@ from torch import Tensor, nn
 from architectures.layers import BatchNormAct, LearnableAffine
 from architectures.model import FORMS, Model
 
-Convolution = nn.Conv2d | nn.ConvTranspose2d
+Convolution = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @runtime_checkable
@@ -59,7 +61,7 @@ def fuse_(model: Model, form: str) -> None:
 
 def channel_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
     """Scale and shift, `(C,)` or `(1,)` float64, of a module that is `scale * x + shift`."""
-    if isinstance(module, nn.BatchNorm2d):
+    if isinstance(module, BATCH_NORMS):
         mean, variance = module.get_buffer("running_mean"), module.get_buffer("running_var")
         scale = module.weight.double() / (variance.double() + module.eps).sqrt()
         return scale, module.bias.double() - mean.double() * scale
@@ -72,7 +74,8 @@ def folded(conv: Convolution, affine: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight and bias, float64, of the one convolution that computes `affine(conv(x))`."""
     scale, shift = channel_affine(affine)
     # A transposed convolution has its output channels on the second axis.
-    shape = (1, -1, 1, 1) if conv.transposed else (-1, 1, 1, 1)
+    shape = [1] * conv.weight.dim()
+    shape[1 if conv.transposed else 0] = -1
     weight = conv.weight.double() * scale.reshape(shape)
     bias = shift.expand(conv.out_channels)
     return weight, bias if conv.bias is None else bias + scale * conv.bias.double()
@@ -91,6 +94,12 @@ def set_convolution(conv: Convolution, values: Callable[[], tuple[Tensor, Tensor
     conv.bias = nn.Parameter(bias.to(conv.weight.dtype))
 
 
+def merged_into(conv: Convolution, values: Callable[[], tuple[Tensor, Tensor]]) -> nn.Sequential:
+    """A block of parallel branches as one convolution: `conv`, one of them, with what all give."""
+    set_convolution(conv, values)
+    return nn.Sequential(OrderedDict(reparam_conv=conv))
+
+
 def _deploy(module: nn.Module) -> None:
     for name, child in module.named_children():
         _deploy(child)
@@ -104,7 +113,7 @@ def fold_(network: nn.Module) -> None:
     for module in list(network.modules()):
         for conv_name, affine_name in getattr(module, "folds", ()):
             conv, affine = getattr(module, conv_name), getattr(module, affine_name)
-            if isinstance(affine, (nn.BatchNorm2d, LearnableAffine)):
+            if isinstance(affine, (*BATCH_NORMS, LearnableAffine)):
                 set_convolution(conv, partial(folded, conv, affine))
                 rest = affine.act if isinstance(affine, BatchNormAct) else nn.Identity()
                 setattr(module, affine_name, rest)

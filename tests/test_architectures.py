@@ -319,6 +319,8 @@ class TestOptions:
             "DBFPN": ({"out_channels": 8}, [4, 4, 4, 4]),
             "PPHGNetV2_B4": ({"det": True}, 3),
             "LKPAN": ({"out_channels": 16}, [4, 4, 4, 4]),
+            "RepLKFPN": ({"out_channels": 16}, [4, 4, 4, 4]),
+            "RepLKPAN": ({"out_channels": 16}, [4, 4, 4, 4]),
             "SequenceEncoder": ({"encoder_type": "svtr"}, 16),
             "DBHead": ({}, 8),
             "PFHeadLocal": ({}, 8),

@@ -12,11 +12,26 @@ from torch import Tensor, nn
 
 from architectures import Model, build, fuse
 from architectures.backbones.rec_lcnetv3 import DeployedRepLayer, LearnableRepLayer
-from architectures.fuse import channel_affine, folded, set_convolution
+from architectures.fuse import BATCH_NORMS, channel_affine, folded, set_convolution
 from architectures.layers import LearnableAffine
 
 DB = {"name": "DBHead"}
 SVTR = {"name": "svtr", "dims": 16, "hidden_dims": 16, "num_heads": 2, "kernel_size": [1, 3]}
+SVTR_V6 = {"name": "lightsvtr", "dims": 16, "num_heads": 2}
+
+
+def _rec_v6(neck: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "model_type": "rec",
+        "Backbone": {"name": "PPLCNetV4", "model_size": "tiny"},
+        "Head": {
+            "name": "MultiHead",
+            "head_list": [{"CTCHead": {"Neck": neck, "Head": head}}],
+            "out_channels_list": {"CTCLabelDecode": 7},
+        },
+    }
+
+
 # name: architecture, size of the image
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "det v4": (
@@ -115,6 +130,26 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (48, 32),
     ),
+    "det v6 small": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "PPLCNetV4", "det": True, "model_size": "tiny"},
+            "Neck": {"name": "RepLKFPN", "out_channels": 16},
+            "Head": {**DB, "aux_in_channels": 16},
+        },
+        (64, 96),
+    ),
+    "det v6 medium": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "PPLCNetV4", "det": True, "model_size": "tiny"},
+            "Neck": {"name": "RepLKPAN", "out_channels": 16, "intracl": True},
+            "Head": {**DB, "aux_in_channels": 16},
+        },
+        (64, 96),
+    ),
+    "rec v6 tiny": (_rec_v6({"name": "reshape"}, {"mid_channels": 8, "use_guide": True}), (48, 64)),
+    "rec v6 small": (_rec_v6({**SVTR_V6, "depth": 2}, {}), (48, 64)),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }
 
@@ -128,7 +163,7 @@ def randomised(module: nn.Module) -> nn.Module:
 
     with torch.no_grad():
         for part in module.modules():
-            if isinstance(part, nn.BatchNorm2d):
+            if isinstance(part, BATCH_NORMS):
                 draw(part.weight, 0.5, 1.5)
                 draw(part.bias, -0.5, 0.5)
                 draw(part.get_buffer("running_mean"), -0.5, 0.5)
@@ -142,7 +177,7 @@ def randomised(module: nn.Module) -> nn.Module:
 def calibrated(model: Model, x: Tensor) -> Model:
     """Take the statistics of each BatchNorm from `x`: a faded or exploded signal hides errors."""
     for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, BATCH_NORMS):
             part.momentum = 1.0
     with torch.no_grad():
         model.train()(x)
@@ -252,7 +287,7 @@ class TestForms:
 
     def test_fused_has_no_norm_and_only_affines_after_activations(self, case):
         model = fuse(case[0])
-        assert not [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert not [m for m in model.modules() if isinstance(m, BATCH_NORMS)]
         affines = [n for n, m in model.named_modules() if isinstance(m, LearnableAffine)]
         assert all(name.endswith("act.lab") for name in affines)
 
@@ -336,5 +371,5 @@ class TestTheCheckCanFail:
 
         monkeypatch.setattr(sys.modules["architectures.fuse"], "channel_affine", wrong)
         found = difference(outputs(model, x), outputs(fuse(model, form), x))
-        has_branches = any(isinstance(m, LearnableRepLayer) for m in model.modules())
+        has_branches = any(hasattr(m, "deployed") and m is not model.head for m in model.modules())
         assert (found > 1e-9) == (form == "fused" or has_branches)

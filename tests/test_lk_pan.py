@@ -87,7 +87,7 @@ def test_deployed_head_has_no_thresholds():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LKPAN(CHANNELS, 16, "huge"), "LKPAN has no mode 'huge'; known: large, lite"),
+        (lambda: LKPAN(CHANNELS, 16, "huge"), "no mode .huge.; known: large, lite, merged"),
         (lambda: PFHeadLocal(16, mode="tiny"), "no mode 'tiny'; known: large, small"),
     ],
 )

@@ -42,22 +42,34 @@ class Head(nn.Module):
 
 
 class DBHead(nn.Module):
-    """The map of text probabilities, `binarize`; `thresh`, the thresholds, is for training."""
+    """The map of text probabilities, `binarize`; what else it has is for training.
+
+    That is `thresh`, the thresholds, and, where `aux_in_channels` are given, a pair of such heads
+    for each of three maps of the neck.
+    """
 
     logits_layer = "binarize.conv3"
 
-    def __init__(self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2)) -> None:
+    def __init__(
+        self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2), aux_in_channels: int = 0
+    ) -> None:
         super().__init__()
         self.binarize = Head(in_channels, kernel_list)
         self.thresh = Head(in_channels, kernel_list)
+        if aux_in_channels:
+            for level in ("p4", "p3", "p2"):
+                self.add_module(f"aux_binarize_{level}", Head(aux_in_channels, kernel_list))
+                self.add_module(f"aux_thresh_{level}", Head(aux_in_channels, kernel_list))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H / 4, W / 4)` to `(N, 1, H, W)`."""
         return self.binarize(x)
 
     def deployed(self) -> nn.Module:
-        """The head without `thresh`."""
-        del self.thresh
+        """The head without what is for training."""
+        for name, _ in list(self.named_children()):
+            if name.startswith(("thresh", "aux_")):
+                delattr(self, name)
         return self
 
 

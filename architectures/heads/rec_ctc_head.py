@@ -6,17 +6,43 @@ PaddleOCR: `ppocr/modeling/heads/rec_ctc_head.py`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 
+class GuideLayer(nn.Sequential):
+    """A depthwise and a pointwise convolution along the sequence, BatchNorm, hard swish twice."""
+
+    folds: ClassVar = (("0", "1"), ("3", "4"))
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv1d(channels, channels, 5, padding=2, groups=channels, bias=False),
+            nn.BatchNorm1d(channels),
+            nn.Hardswish(),
+            nn.Conv1d(channels, channels, 1, bias=False),
+            nn.BatchNorm1d(channels),
+            nn.Hardswish(),
+        )
+
+
 class CTCHead(nn.Module):
-    """One linear layer, or with `mid_channels` two, and the softmax over the classes."""
+    """One linear layer, or with `mid_channels` two, and the softmax over the classes.
+
+    With `use_guide`, convolutions along the sequence come first.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, mid_channels: int | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        mid_channels: int | None = None,
+        use_guide: bool = False,
     ) -> None:
         super().__init__()
         self.mid_channels = mid_channels
+        self.guide_layer = GuideLayer(in_channels) if use_guide else None
         if mid_channels is None:
             self.logits_layer = "fc"
             self.fc = nn.Linear(in_channels, out_channels)
@@ -27,5 +53,7 @@ class CTCHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, in_channels)` to `(N, T, out_channels)`."""
+        if self.guide_layer is not None:
+            x = self.guide_layer(x.transpose(1, 2)).transpose(1, 2)
         logits = self.fc(x) if self.mid_channels is None else self.fc2(self.fc1(x))
         return logits.softmax(2)

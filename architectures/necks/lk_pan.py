@@ -47,6 +47,11 @@ def plain(in_channels: int, out_channels: int) -> nn.Module:
     return nn.Conv2d(in_channels, out_channels, 9, padding=4, bias=False)
 
 
+def merged(in_channels: int, out_channels: int) -> nn.Module:
+    """A 9x9 convolution with a bias, which stems from a BatchNorm."""
+    return nn.Conv2d(in_channels, out_channels, 9, padding=4)
+
+
 class PathAggregation(nn.Module):
     """The pyramid around its large kernels: `large` makes one for these numbers of channels."""
 
@@ -85,9 +90,16 @@ class PathAggregation(nn.Module):
 
 
 class LKPAN(PathAggregation):
-    """The pyramid of 9x9 convolutions, `large` plain ones or `lite` ones."""
+    """The pyramid of 9x9 convolutions, `large` plain ones or `lite` ones.
 
-    MODES: ClassVar[dict[str, Callable[[int, int], nn.Module]]] = {"large": plain, "lite": DSConv}
+    PaddleX has RepLKPAN in a third mode, `merged`: each large kernel is one plain convolution.
+    """
+
+    MODES: ClassVar[dict[str, Callable[[int, int], nn.Module]]] = {
+        "large": plain,
+        "lite": DSConv,
+        "merged": merged,
+    }
 
     def __init__(
         self,

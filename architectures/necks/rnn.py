@@ -89,6 +89,50 @@ class EncoderWithSVTR(nn.Module):
         return image_to_sequence(self.conv1x1(self.conv4(torch.cat([x, z], 1))))
 
 
+class LocalConv(nn.Sequential):
+    """A depthwise convolution along the width that keeps the size, BatchNorm, swish."""
+
+    folds: ClassVar = (("0", "1"),)
+
+    def __init__(self, channels: int, width: int) -> None:
+        padding = (0, width // 2)
+        super().__init__(
+            nn.Conv2d(channels, channels, (1, width), padding=padding, groups=channels, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.SiLU(),
+        )
+
+
+class EncoderWithLightSVTR(nn.Module):
+    """SVTR blocks on a narrowed map, its neighbours mixed in first; the map is added behind."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        dims: int,
+        depth: int,
+        num_heads: int,
+        qkv_bias: bool,
+        mlp_ratio: float,
+        local_kernel: int,
+    ) -> None:
+        super().__init__()
+        self.out_channels = dims
+        self.conv_reduce = ConvNormSwish(in_channels, dims)
+        self.local_conv = LocalConv(dims, local_kernel)
+        self.svtr_block = nn.Sequential(
+            *(Block(dims, num_heads, mlp_ratio, qkv_bias) for _ in range(depth))
+        )
+        self.norm = nn.LayerNorm(dims, eps=1e-6)
+        self.skip_conv = ConvNormSwish(in_channels, dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, dims)`."""
+        z = self.conv_reduce(x)
+        z = image_to_sequence(z + self.local_conv(z))
+        return self.norm(self.svtr_block(z)) + image_to_sequence(self.skip_conv(x))
+
+
 class Reshape(nn.Module):
     """The sequence of the map's columns, unchanged."""
 
@@ -102,7 +146,11 @@ class Reshape(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """The encoder of that type: `reshape`, `rnn` (has `hidden_size`) or `svtr` (has the rest)."""
+    """The encoder of that type: `reshape`, `rnn` (has `hidden_size`), `svtr` or `lightsvtr`.
+
+    `svtr` alone has `hidden_dims` and `kernel_size`, `lightsvtr` alone `local_kernel`; where
+    `depth` and `mlp_ratio` are not given, `lightsvtr` has one block of ratio 4, `svtr` two of 2.
+    """
 
     def __init__(
         self,
@@ -110,15 +158,16 @@ class SequenceEncoder(nn.Module):
         encoder_type: str,
         hidden_size: int = 48,
         dims: int = 64,
-        depth: int = 2,
+        depth: int | None = None,
         hidden_dims: int = 120,
         num_heads: int = 8,
         qkv_bias: bool = True,
-        mlp_ratio: float = 2.0,
+        mlp_ratio: float | None = None,
         kernel_size: Sequence[int] = (3, 3),
+        local_kernel: int = 7,
     ) -> None:
         super().__init__()
-        self.encoder: Reshape | EncoderWithRNN | EncoderWithSVTR
+        self.encoder: Reshape | EncoderWithRNN | EncoderWithSVTR | EncoderWithLightSVTR
         if encoder_type == "reshape":
             self.encoder = Reshape(in_channels)
         elif encoder_type == "rnn":
@@ -128,16 +177,27 @@ class SequenceEncoder(nn.Module):
             self.encoder = EncoderWithSVTR(
                 in_channels,
                 dims,
-                depth,
+                2 if depth is None else depth,
                 hidden_dims,
                 num_heads,
                 qkv_bias,
-                mlp_ratio,
+                2.0 if mlp_ratio is None else mlp_ratio,
                 (height, width),
+            )
+        elif encoder_type == "lightsvtr":
+            self.encoder = EncoderWithLightSVTR(
+                in_channels,
+                dims,
+                1 if depth is None else depth,
+                num_heads,
+                qkv_bias,
+                4.0 if mlp_ratio is None else mlp_ratio,
+                local_kernel,
             )
         else:
             raise ValueError(
-                f"SequenceEncoder has no encoder_type {encoder_type!r}; known: reshape, rnn, svtr"
+                f"SequenceEncoder has no encoder_type {encoder_type!r}; known: reshape, rnn, svtr, "
+                "lightsvtr"
             )
         self.out_channels = self.encoder.out_channels
 
