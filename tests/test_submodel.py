@@ -45,6 +45,20 @@ def test_each_network_of_the_checkpoint(convert, checkpoint, networks, tmp_path,
     assert any(why.startswith(dropped) for why in card["counts"]["dropped"])
 
 
+def test_a_teacher_of_another_architecture(convert, networks, tmp_path):
+    teacher = weights("det__ch_ppocr_v2.0__ch_det_res18_db_v2.0")
+    parts = {**networks, "Teacher": teacher}
+    tensors = {f"{name}.{key}": a for name, part in parts.items() for key, a in part.items()}
+    file, out = save(tmp_path / "best_accuracy.pdparams", tensors), tmp_path / "teacher.pth"
+    done = convert(DISTILLED, "--paddle-dir", file, "--out", out, "--submodel", "Teacher")
+    assert (done.code, done.err) == (0, "")
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert card["architecture"]["Backbone"]["name"] == "ResNet_vd"
+    assert card["counts"]["used"] == len(teacher)
+    assert card["parity"]["status"] == "passed"
+    assert architectures.load(out).architecture["Neck"]["out_channels"] == 256
+
+
 def test_a_network_that_the_checkpoint_does_not_hold(convert, checkpoint, tmp_path):
     out = tmp_path / "x.pth"
     arguments = ("--paddle-dir", checkpoint, "--out", out, "--submodel")
