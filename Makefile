@@ -16,11 +16,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 OUT ?= out/demo
+PARITY ?= out/parity
 # Paddle needs an OpenMP library, which slim systems lack; there it is lent the one of PyTorch.
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup demo test check style types verify wheel clean
+.PHONY: setup demo test test-browser check style types verify parity wheel clean
 
 setup: $(READY)
 
@@ -42,6 +43,11 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# Opens the parity report in a headless Chromium or Chrome, which has to be installed.
+test-browser: $(READY)
+	$(PIP) install -q -e ".[browser]"
+	$(BIN)/python -m pytest -m browser
+
 style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,6 +60,10 @@ check: style types test
 # Compares every network with what PaddleOCR's computed, from the records that come along.
 verify: $(READY)
 	$(BIN)/python -m converter verify tests/recorded
+
+# The same as a report: $(PARITY)/parity.html, parity.md and parity.json.
+parity: $(READY)
+	$(BIN)/python -m converter verify tests/recorded --report $(PARITY)
 
 wheel: $(READY)
 	$(PIP) wheel -q --no-deps -w dist .

@@ -86,12 +86,15 @@ def write_artefact(
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a report, whole or not at all; OutputError where that fails."""
+    write_text(file, json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text, whole or not at all; OutputError where that fails."""
     partial = _partial(file)
     with _removed_on_failure(file, partial):
-        partial.write_text(
-            json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
-            encoding="utf-8",
-        )
+        # A name that is no UTF-8 on disk is a lone surrogate here, for JSON too written as \\udcXX.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         partial.replace(file)
 
 
