@@ -124,7 +124,7 @@ def _row(result: ModelResult, rank: int) -> dict[str, Any]:
             "status": str(rank),
             "difference": _key(result.difference),
             "limit": _key(result.limit),
-            "histogram": _key(histogram and histogram["rank"]),
+            "histogram": _key(histogram["rank"] if histogram else None),
             "inputs": _key(max(map(math.prod, inputs), default=None)),
             "used": _key(used),
             "dropped": _key(gone),

@@ -8,7 +8,6 @@ process while PyTorch is imported in this one.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -16,15 +15,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from converter import __version__, catalog
+from converter import catalog
 from converter.catalog import ModelCard
 from converter.dictionary import dictionary_of_export
 from converter.errors import AlignmentError, ConfigError, NoReference, UsageError
 from converter.output import output_path, write_artefact
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
+from converter.versions import versions
 
 if TYPE_CHECKING:
     from architectures import Model
@@ -268,15 +266,7 @@ class Conversion:
 
     def versions(self) -> dict[str, str]:
         """Return the versions of all that took part."""
-        import torch
-
-        versions = {
-            "converter": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-        }
-        return versions | ({"paddle": self.session.version} if self.session else {})
+        return versions(self.session.version if self.session else None)
 
     def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
         """Return the artefact's JSON, all but the entry of the weights file."""

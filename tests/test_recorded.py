@@ -16,6 +16,7 @@ from converter.errors import ConverterError, SourceError
 from converter.parity import ParityReport
 from converter.reference.recorded import (
     Record,
+    Verified,
     find_records,
     prove,
     read_record,
@@ -23,6 +24,8 @@ from converter.reference.recorded import (
     shipped_record,
     verify,
 )
+from converter.reference.results import result_of
+from converter.report import read_report
 
 RECORDS = Path(__file__).parent / "recorded"
 NAMES = sorted(path.name for path in RECORDS.iterdir())
@@ -49,9 +52,9 @@ def change_arrays(record: Path, **arrays) -> None:
 
 
 def outcome(record: Path) -> ParityReport | ConverterError:
-    ((name, result),) = verify([record])
-    assert name == record.name
-    return result
+    (verified,) = verify([record])
+    assert verified.folder == record
+    return verified.result
 
 
 def refusal(record: Path) -> str:
@@ -305,6 +308,48 @@ def test_verify_goes_on_after_a_failure(record, capsys, tmp_path):
     assert last == "1 passed, 2 failed"
     statuses = {name: report["status"] for name, report in json.loads(file.read_text()).items()}
     assert statuses == {"altered": "failed", "broken": "failed", SMALL: "passed"}
+
+
+def test_verify_writes_the_parity_report(record, capsys, tmp_path):
+    altered = shutil.copytree(record, record.parent / "altered__rec")
+    change(altered, salt=5)
+    broken = shutil.copytree(record, record.parent / "det__broken")
+    (broken / "outputs.npz").unlink()
+    assert main(["verify", str(record.parent), "--report", str(tmp_path / "new" / "out")]) == 5
+    assert capsys.readouterr().out.endswith("1 passed, 2 failed\n")
+    rows = read_report(tmp_path / "new" / "out" / "parity.json")
+    assert [(row.name, row.status, row.exit_code) for row in rows] == [
+        ("altered__rec", "failed", 5),
+        ("det__broken", "failed", 3),
+        (SMALL, "passed", 0),
+    ]
+    first, second, last = rows
+    assert first.message.splitlines()[1].startswith(
+        "the first layer that differs is backbone.conv1"
+    )
+    assert (second.task, second.parity, second.counts) == ("det", None, None)
+    assert list(second.sources) == ["reference.json"]
+    assert second.message.startswith(f"{broken} is not a recorded reference")
+    assert (last.task, last.reference, last.message) == ("cls", "recorded", "")
+    assert last.counts["used"] > 100
+    assert last.difference < last.limit == 1e-4
+    assert last.versions["paddle"] == "3.3.1"
+    assert last.versions["torch"]
+    assert {len(digest) for digest in last.sources.values()} == {64}
+
+
+def test_the_report_counts_all_networks_of_a_record(record):
+    ((_, result, read, plans, seconds),) = verify([record])
+    one, two = (result_of(Verified(record, result, read, plans * n, seconds)) for n in (1, 2))
+    assert two.counts["used"] == 2 * one.counts["used"]
+    assert two.counts["dropped"] == {why: 2 * n for why, n in one.counts["dropped"].items()}
+
+
+def test_a_report_that_cannot_be_written_ends_before_any_work(record, capsys):
+    assert main(["verify", str(record.parent), "--report", str(record / "reference.json")]) == 2
+    captured = capsys.readouterr()
+    assert "cannot be made: File exists" in captured.err
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize(

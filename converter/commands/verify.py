@@ -22,6 +22,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_regex, default="", metavar="REGEX",
         help="records whose name matches")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports")
+    parser.add_argument("--report", type=Path, metavar="FOLDER",
+        help="write parity.json, parity.md and parity.html")  # fmt: skip
     return parser
 
 
@@ -38,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from converter.reference.recorded import find_records, verify
+    from converter.reference.results import result_of
+    from converter.report import prepare, write_report
 
     if not options.folder.is_dir():
         raise UsageError(f"{options.folder} is not a folder of records")
@@ -46,9 +50,14 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.folder} has no record that matches {options.only!r}")
     if options.json:
         check_report_path(options.json)
-    passed, reports = 0, {}
+    if options.report:
+        prepare(options.report)
+    passed, reports, rows = 0, {}, []
     bar = tqdm(verify(folders), total=len(folders), disable=not sys.stderr.isatty(), leave=False)
-    for name, result in bar:
+    for verified in bar:
+        name, result = verified.folder.name, verified.result
+        if options.report:
+            rows.append(result_of(verified))
         if isinstance(result, ConverterError):
             first_line = str(result).splitlines()[0]
             line, reports[name] = f"FAILED {first_line}", {"status": "failed", "error": str(result)}
@@ -63,4 +72,6 @@ def run(options: argparse.Namespace) -> int:
     print(f"{passed} passed, {len(folders) - passed} failed")
     if options.json:
         write_json(options.json, reports)
+    if options.report:
+        write_report(options.report, rows, title="Parity with PaddleOCR's networks")
     return 0 if passed == len(folders) else ParityError.exit_code

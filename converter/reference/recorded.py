@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -121,16 +122,22 @@ def prove(record: Record, form: str = "train", limit: float = LIMIT) -> ParityRe
     Raises:
         ConverterError: no config or mapping is known for this network, or it does not fit.
     """
+    return _prove(record, form, limit)[0]
+
+
+def _prove(record: Record, form: str, limit: float) -> tuple[ParityReport, list[Plan]]:
     comparisons: list[Comparison] = []
+    plans: list[Plan] = []
     first = ""
     for prefix, architecture in networks(record.facts["architecture"]):
-        network, _ = build(record, prefix, architecture)
+        network, plan = build(record, prefix, architecture)
+        plans.append(plan)
         if form != "train":
             network = architectures.fuse(network, form)
         found, differs = _compare(record, prefix, network, limit)
         comparisons += found
         first = first or differs
-    return ParityReport("recorded", tuple(comparisons), first)
+    return ParityReport("recorded", tuple(comparisons), first), plans
 
 
 def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple[Model, Plan]:
@@ -253,13 +260,28 @@ def _failed(
     return Comparison(probe, image_shape, tuple(shape), math.inf, largest, limit, (), fault)
 
 
-def verify(folders: list[Path]) -> Iterator[tuple[str, ParityReport | ConverterError]]:
-    """Prove every record and yield its name with the report, or with what stopped it."""
+class Verified(NamedTuple):
+    """What became of one record: the report or what stopped it, and a plan for each network."""
+
+    folder: Path
+    result: ParityReport | ConverterError
+    record: Record | None
+    plans: list[Plan]
+    seconds: float
+
+
+def verify(folders: list[Path]) -> Iterator[Verified]:
+    """Prove every record, and go on after one that fails."""
     for folder in folders:
+        start = time.perf_counter()
+        record, plans = None, list[Plan]()
+        result: ParityReport | ConverterError
         try:
-            yield folder.name, prove(read_record(folder))
+            record = read_record(folder)
+            result, plans = _prove(record, "train", LIMIT)
         except ConverterError as error:
-            yield folder.name, error
+            result = error
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             reason = f"{folder} cannot be followed ({type(error).__name__}: {error})"
-            yield folder.name, SourceError(reason)
+            result = SourceError(reason)
+        yield Verified(folder, result, record, plans, time.perf_counter() - start)
