@@ -219,6 +219,8 @@ def deployed_prefix(networks: Mapping[str, Any], config: Path) -> str:
 
 def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the image that an export takes, (C, H, W); -1 is any size."""
+    if size := (architecture.get("Backbone") or {}).get("img_size"):  # it takes no other
+        return (3, *size)
     for key in ("algorithm", "model_type"):
         if architecture.get(key) in INPUTS:
             return INPUTS[architecture[key]]

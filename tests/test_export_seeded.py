@@ -175,6 +175,8 @@ def test_weights_of_another_network_are_listed(tmp_path):
 
 def test_what_an_export_takes():
     assert export_seeded.input_of({"model_type": "rec", "algorithm": "SVTR_HGNet"}) == (3, 48, -1)
+    square = {"model_type": "rec", "Backbone": {"name": "SVTRNet", "img_size": [48, 320]}}
+    assert export_seeded.input_of(square) == (3, 48, 320)
     assert export_seeded.input_of({"model_type": "cls", "algorithm": "CLS"}) == (3, -1, -1)
     with pytest.raises(ConfigError, match="no input is known for the algorithm 'SDMGR'"):
         export_seeded.input_of({"model_type": "kie", "algorithm": "SDMGR"})
