@@ -242,8 +242,9 @@ def export(network: Any, image: Sequence[int], folder: Path) -> None:
     try:
         paddle.jit.save(static, str(folder / "inference"))
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        hint = "; Paddle 3.0 may (--old-paddle)" if folder.name == "pdmodel" else ""
+        reason = " ".join(line.strip() for line in str(error).splitlines()[-4:]).strip()
+        later = folder.name == "pdmodel" and not paddle.__version__.startswith("3.0.")
+        hint = "; Paddle 3.0 may (--old-paddle)" if later else ""
         raise NoReference(
             f"Paddle {paddle.__version__} cannot export this network as {folder.name}: "
             f"{type(error).__name__}: {reason}{hint}"

@@ -84,7 +84,8 @@ class Network:
     def __init__(self, checkout: str, architecture: dict[str, Any], weights: Arrays) -> None:
         import paddle
 
-        self.network = build_network(checkout, architecture)
+        with paddle.utils.unique_name.guard():  # some heads name parameters, as the next may
+            self.network = build_network(checkout, architecture)
         _, unexpected = self.network.set_state_dict(
             {name: paddle.to_tensor(array) for name, array in weights.items()}
         )
@@ -132,8 +133,7 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
     sys.modules[folder.__name__] = folder
     from ppocr.modeling.architectures.base_model import BaseModel
 
-    with paddle.utils.unique_name.guard():  # some heads name parameters, which another may have
-        network = BaseModel(architecture)
+    network = BaseModel(architecture)
     network.eval()
     return network
 
