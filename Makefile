@@ -44,9 +44,12 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 # Opens the parity report in a headless Chromium or Chrome, which has to be installed.
-test-browser: $(READY)
-	$(PIP) install -q -e ".[browser]"
+test-browser: $(VENV)/.browser
 	$(BIN)/python -m pytest -m browser
+
+$(VENV)/.browser: $(READY)
+	$(PIP) install -q -e ".[browser]"
+	touch $@
 
 style: $(READY)
 	$(BIN)/ruff check .
