@@ -203,6 +203,11 @@ def test_export_errors(checkout, tmp_path, capsys):
     with pytest.raises(SystemExit):
         export_seeded.main([*arguments, str(checkout), "--format", "none"])
     assert "nothing to write" in capsys.readouterr().err
+    broken = checkout / "broken.yml"
+    broken.write_text("Architecture: {model_type: det, algorithm: DB, Head: {name: DBHead}}")
+    done = export(checkout, "broken.yml", tmp_path)
+    assert done.returncode == 6
+    assert "cannot build this network: KeyError: 'out_channels'." in done.stderr.splitlines()[-1]
     done = export(checkout, "missing.yml", tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("export_seeded: cannot read ")

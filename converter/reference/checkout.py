@@ -92,8 +92,18 @@ def architectures_of(
 
 
 def build(checkout: Path, architecture: Mapping[str, Any]) -> Any:
-    """Return the network, in eval mode, that a checkout makes of an architecture."""
-    return build_network(str(checkout), copy.deepcopy(dict(architecture)))
+    """Return the network, in eval mode, that a checkout makes of an architecture.
+
+    Raises:
+        NoReference: it makes none; older and newer checkouts know different networks.
+    """
+    try:
+        return build_network(str(checkout), copy.deepcopy(dict(architecture)))
+    except Exception as error:  # whatever the checkout's source raises
+        raise NoReference(
+            f"{checkout} cannot build this network: {type(error).__name__}: {error}. Give a "
+            "checkout that has it, and the class counts that the YAML leaves out (--classes)."
+        ) from error
 
 
 def first_names(state: Mapping[str, Any]) -> dict[str, Any]:
