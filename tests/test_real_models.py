@@ -36,7 +36,7 @@ def converted(real_models, tmp_path_factory) -> Callable[[str, bool], tuple[Outc
         if (name, fuse) not in done:
             out = folder / f"{name}{'_fused' if fuse else ''}.{'safetensors' if fuse else 'pth'}"
             stages: list[str] = []
-            request = Request(name, real_models / EXPORTS[name], out, fuse=fuse)
+            request = Request(name, real_models / EXPORTS[name], out=out, fuse=fuse)
             done[name, fuse] = run(request, stages.append), stages
         return done[name, fuse]
 
@@ -135,7 +135,7 @@ def test_what_was_written_computes_the_same_on_another_image(converted, paddle, 
 @all_models
 def test_another_run_writes_the_same_bytes(converted, real_models, tmp_path, name):
     outcome, _ = converted(name, False)
-    request = Request(name, real_models / EXPORTS[name], tmp_path / "x.pth", reference="none")
+    request = Request(name, real_models / EXPORTS[name], out=tmp_path / "x.pth", reference="none")
     again = run(request)
     assert again.written.read_bytes() == outcome.written.read_bytes()
     assert again.report is None
