@@ -7,7 +7,8 @@ fused   deploy, with each BatchNorm, and each `lab` right after a `reparam_conv`
         convolution
 
 A class that takes part says so itself: `deployed()` returns what stands in its place in the deploy
-form, and `folds` names its pairs (convolution, affine map after it).
+form, `folds` names its pairs (convolution, affine map after it), and `folded_in_exports` says that
+PaddleOCR's newer code folds all in it when it exports.
 """
 
 from __future__ import annotations
@@ -117,6 +118,13 @@ def fold_(network: nn.Module) -> None:
                 set_convolution(conv, partial(folded, conv, affine))
                 rest = affine.act if isinstance(affine, BatchNormAct) else nn.Identity()
                 setattr(module, affine_name, rest)
+
+
+def fold_as_exported_(network: nn.Module) -> None:
+    """Fold, in place, what PaddleOCR's newer exports of a deployed network have folded."""
+    for module in list(network.modules()):
+        if getattr(module, "folded_in_exports", False):
+            fold_(module)
 
 
 STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": fold_}

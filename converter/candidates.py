@@ -17,7 +17,7 @@ import torch
 
 import architectures
 from architectures import Model
-from architectures.fuse import fold_
+from architectures.fuse import fold_, fold_as_exported_
 from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.catalog import ModelCard
@@ -98,25 +98,26 @@ def match(
 ) -> tuple[Model, bool, Iterator[Alignment]]:
     """Return the network whose layers are the program's, and how they pair.
 
-    What PaddleOCR's export folds has grown over its versions: nothing, the normalisations of the
-    head, or (by other tools) all. The flag tells whether anything is folded.
+    What PaddleOCR's export folds has grown over its versions: nothing, what the network's classes
+    say, or (by other tools) all normalisations. The flag tells whether anything is folded.
 
     Raises:
         AlignmentError: the program is none of these; the error is that of the first.
     """
     graph = program_graph(program)
     mismatch: AlignmentError | None = None
-    for parts in ((), ("head",), ("backbone", "neck", "head")):
-        network = copy.deepcopy(deployed) if parts else deployed
-        for part in parts:
-            fold_(getattr(network, part))
+    for fold in (None, fold_as_exported_, fold_):
+        network = deployed
+        if fold:
+            network = copy.deepcopy(deployed)
+            fold(network)
         alignments = align(graph, _graph_of(card, network))
         try:
             first = next(alignments)
         except AlignmentError as error:
             mismatch = mismatch or error
         else:
-            return network, bool(parts), chain([first], alignments)
+            return network, fold is not None, chain([first], alignments)
     assert mismatch is not None
     raise mismatch
 

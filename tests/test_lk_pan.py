@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from architectures.fuse import fold_as_exported_
 from architectures.heads.det_db_head import PFHeadLocal
 from architectures.necks.intracl import IntraCLBlock
 from architectures.necks.lk_pan import LKPAN, DSConv
@@ -82,6 +83,17 @@ def test_refined_map_counts_half(mode, channels):
 def test_deployed_head_has_no_thresholds():
     head = PFHeadLocal(16).deployed()
     assert {name.partition(".")[0] for name in head.state_dict()} == {"binarize", "cbn_layer"}
+
+
+def test_exports_fold_the_first_map_alone():
+    head = PFHeadLocal(16).eval().deployed()
+    x = torch.randn(1, 16, 4, 4)
+    with torch.no_grad():
+        before = head(x)
+        fold_as_exported_(head)
+        torch.testing.assert_close(head(x), before)
+    norms = [name for name, m in head.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms == ["cbn_layer.last_3.bn"]
 
 
 @pytest.mark.parametrize(

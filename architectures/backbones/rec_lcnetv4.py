@@ -134,6 +134,8 @@ class LCNetV4Block(nn.Module):
 class PPLCNetV4(nn.Module):
     """PPLCNetV4 for detection (`det=True`: four maps) or recognition (one map of height 1)."""
 
+    folded_in_exports = True
+
     def __init__(self, in_channels: int = 3, det: bool = False, model_size: str = "small") -> None:
         super().__init__()
         variants = DET if det else REC

@@ -20,6 +20,7 @@ class Head(nn.Module):
     """One map of probabilities, four times as large as the features."""
 
     folds: ClassVar = (("conv1", "conv_bn1"), ("conv2", "conv_bn2"))
+    folded_in_exports = True
 
     def __init__(self, in_channels: int, kernel_list: Sequence[int]) -> None:
         super().__init__()

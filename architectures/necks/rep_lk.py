@@ -126,6 +126,7 @@ class DilatedReparamConv(nn.Module):
     """A large kernel as a re-parameterisable depthwise and a pointwise layer, and a BatchNorm."""
 
     folds: ClassVar = (("pw", "bn"),)
+    folded_in_exports = True
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
