@@ -21,10 +21,11 @@ FOLDER = Path(__file__).parent.parent / "configs"
 TASKS = ("det", "cls", "rec")
 
 _CONFIG_KEYS = (
-    "task", "architecture", "mapping", "class_counts", "submodels", "input", "proof", "recorded",
-    "models",
+    "task", "architecture", "mapping", "class_counts", "submodels", "paddlex", "input", "proof",
+    "recorded", "models",
 )  # fmt: skip
-_OPTIONAL_KEYS = ("class_counts", "submodels", "models")
+_OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "models")
+_PADDLEX_KEYS = ("mapping", "form", "architecture", "class_counts")
 _INPUT_KEYS = ("channels", "height", "width", "multiple_of", "color", "mean", "std")
 _MODEL_KEYS = (
     "release", "aliases", "classes", "dictionary", "labels", "train", "infer", "refused",
@@ -37,6 +38,20 @@ class Proof:
 
     kind: str
     sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class PaddleX:
+    """How PaddleX's own network of a model, which has other tensor names, becomes ours.
+
+    It is our network in `form`, with the sections of `architecture` in place of the config's;
+    `class_counts` are as in a card, in PaddleX's names.
+    """
+
+    mapping: str
+    form: str
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    class_counts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ class ModelCard:
     aliases: tuple[str, ...] = ()
     classes: int | None = None
     submodel: str | None = None
+    paddlex: PaddleX | None = None
     train: str | None = None
     infer: str | None = None
     dictionary: Dictionary | None = None
@@ -265,6 +281,10 @@ def _read(file: Path) -> dict[str, Any]:
     check_keys(content["proof"], ("kind", "sizes"), f"{where}, proof")
     if len(content["proof"]["sizes"]) < 2:
         raise ConfigError(f"{where}: a proof takes two sizes at least")
+    if "paddlex" in content:
+        check_keys(content["paddlex"], _PADDLEX_KEYS, f"{where}, paddlex")
+        if missing := [key for key in ("mapping", "form") if key not in content["paddlex"]]:
+            raise ConfigError(f"{where}: paddlex lacks {', '.join(missing)}")
     for name, model in content.setdefault("models", {}).items():
         check_keys(model, _MODEL_KEYS, f"{where}, {name}")
         if "release" not in model:
@@ -296,6 +316,7 @@ def _card(
         release=model.get("release", "custom"),
         aliases=tuple(model.get("aliases", ())),
         classes=model.get("classes"),
+        paddlex=PaddleX(**config["paddlex"]) if "paddlex" in config else None,
         train=model.get("train"),
         infer=model.get("infer"),
         dictionary=table,

@@ -122,7 +122,7 @@ class Mapping:
 
 
 _BY_TYPE = ("layouts", "leaves", "aliases", "fill", "tie")
-_KEYS = ("extends", "select", "same_name", "rename", "drop", "concat", "split", *_BY_TYPE)
+_KEYS = ("extends", "select", "same_name", "words", "rename", "drop", "concat", "split", *_BY_TYPE)
 
 
 def load_mapping(name: str, folder: Path = FOLDER) -> Mapping:
@@ -175,10 +175,12 @@ def _names(content: dict[str, Any], key: str) -> list[str]:
 
 def _rules(content: dict[str, Any]) -> list[Rule]:
     rules: list[Rule] = [Rename(Pattern(text), None) for text in _names(content, "same_name")]
+    words = _words(content)
     for text, target in content.get("rename", {}).items():
         body = target if isinstance(target, dict) else {"to": target}
         check_keys(body, ("to", "ops"), f"rename {text}")
-        rules.append(Rename(Pattern(text), _known(text, body["to"]), _steps(body, "ops")))
+        source = Pattern(text, tuple(words[name] for name in words if name in captures_of(text)))
+        rules.append(Rename(source, _known(text, body["to"]), _steps(body, "ops")))
     for text, reason in content.get("drop", {}).items():
         rules.append(_drop(text, reason))
     for target, body in content.get("concat", {}).items():
@@ -194,6 +196,17 @@ def _rules(content: dict[str, Any]) -> list[Rule]:
             _known(text, target)
         rules.append(Split(Pattern(text), tuple(targets), _axis(body)))
     return rules
+
+
+def _words(content: dict[str, Any]) -> dict[str, tuple[str, tuple[tuple[str, str], ...]]]:
+    words = {}
+    for name, table in content.get("words", {}).items():
+        if not isinstance(table, dict):
+            raise ValueError(f"words are given as {{theirs: ours}}, not as {table!r}")
+        if not any(name in captures_of(text) for text in content.get("rename", {})):
+            raise ValueError(f"no rename captures {name!r}, for which there are words")
+        words[name] = (name, tuple((str(theirs), str(ours)) for theirs, ours in table.items()))
+    return words
 
 
 def _steps(body: dict[str, Any], key: str) -> tuple[ops.Operation, ...] | None:

@@ -20,12 +20,15 @@ _CAPTURE = re.compile(r"\{([a-z_]+)\}")
 class Pattern:
     """One pattern, e.g. `head.layers.{n}.norm.*`.
 
+    `words` lists for some captures the segments that match, and what each is called by us.
+
     Raises:
         ValueError: an empty segment, a `**` that is not last, or a `*` or `{x}` that is only part
             of a segment.
     """
 
     text: str
+    words: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
 
     def __post_init__(self) -> None:
         for position, segment in enumerate(self.segments):
@@ -57,6 +60,10 @@ class Pattern:
                     return None
             elif segment not in ("*", part):
                 return None
+        for name, table in self.words:
+            if captures[name] not in dict(table):
+                return None
+            captures[name] = dict(table)[captures[name]]
         if rest:
             captures[REST] = ".".join(parts[len(fixed) :])
         return captures

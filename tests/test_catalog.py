@@ -180,6 +180,8 @@ class TestConfigs:
             ({"models": {"a": {"url": "x"}}}, "mine.yaml, a: unknown key url"),
             ({"models": {"a": {"labels": []}}}, "mine.yaml, a: the row lacks its release"),
             ({"mapping": None, "recorded": None}, "mine.yaml lacks mapping, recorded"),
+            ({"paddlex": {"mapping": "m"}}, "mine.yaml: paddlex lacks form"),
+            ({"paddlex": {"mapping": "m", "form": "deploy", "x": 1}}, "mine.yaml, paddlex"),
             ({"task": "ocr"}, "task is one of det, cls, rec, not 'ocr'"),
             ({"proof": {"kind": "line", "sizes": [[1, 2]]}}, "takes two sizes"),
         ],

@@ -195,6 +195,8 @@ def test_a_drop_needs_a_reason_in_words(tmp_path, rule, reason):
         ("rename: {a: {to: b, ops: transpose}}", "unknown operation 't'"),
         ("rename: {a: {to: 3}}", "mapping toy"),
         ("rename: [a]", "mapping toy"),
+        ("words: {x: [a]}", r"words are given as {theirs: ours}, not as \['a'\]"),
+        ("words: {x: {a: b}}\nrename: {'a.{y}': b}", "no rename captures 'x'"),
         ("concat: {'t.{n}': {from: 'a.{x}', over: {x: [b]}, axis: 0}}", "uses n, not in 'a.b'"),
         ("concat: {t: {from: 'a.{x}', over: {x: [b]}}}", "a rule lacks 'axis'"),
         ("concat: {t: {from: 'a.{x}', over: {x: [b]}, axis: -1}}", "counted from 0, it is not -1"),
@@ -219,6 +221,14 @@ def test_a_drop_needs_a_reason_in_words(tmp_path, rule, reason):
 def test_rules_that_cannot_be_understood(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, text)
+
+
+def test_words_translate_what_a_rename_captures(tmp_path):
+    text = "words: {stage: {0: first, 1: second}}\nrename: {'a.{stage}.{p}': 'b.{stage}.{p}', c: d}"
+    staged, plain = load(tmp_path, text).own
+    assert isinstance(staged, Rename)
+    assert staged.source.match("a.1.bias") == {"stage": "second", "p": "bias"}
+    assert plain == Rename(Pattern("c"), "d")
 
 
 def test_an_unknown_mapping_lists_the_known_ones():

@@ -142,3 +142,17 @@ def test_expand_over_keeps_the_order_that_is_written():
         "2.x",
         "2.y",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "captures"),
+    [
+        ("blocks.0.conv", {"stage": "blocks2", "p": "conv"}),
+        ("blocks.1.bias", {"stage": "blocks3", "p": "bias"}),
+        ("blocks.2.bias", None),
+        ("blocks.blocks2.bias", None),
+    ],
+)
+def test_words_for_a_capture(name, captures):
+    words = (("stage", (("0", "blocks2"), ("1", "blocks3"))),)
+    assert Pattern("blocks.{stage}.{p}", words).match(name) == captures

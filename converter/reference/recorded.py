@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import architectures
-from architectures.model import Model
+from architectures.layers import BatchNormAct
+from architectures.model import FORMS, Model
 from converter import catalog, convert
-from converter.errors import ConverterError, SourceError
+from converter.errors import ConfigError, ConverterError, PlanError, SourceError
 from converter.mapping import load_mapping
 from converter.parity import INNER, LIMIT, Comparison, ParityReport, compare
 from converter.plan import Plan, Signature, resolve, targets_of
@@ -132,9 +133,10 @@ def _prove(record: Record, form: str, limit: float) -> tuple[ParityReport, list[
     for prefix, architecture in networks(record.facts["architecture"]):
         network, plan = build(record, prefix, architecture)
         plans.append(plan)
-        if form != "train":
+        layers = _layers(record, prefix, network, plan)
+        if FORMS.index(form) > FORMS.index(network.form):
             network = architectures.fuse(network, form)
-        found, differs = _compare(record, prefix, network, limit)
+        found, differs = _compare(record, prefix, network, layers, limit)
         comparisons += found
         first = first or differs
     return ParityReport("recorded", tuple(comparisons), first), plans
@@ -142,14 +144,52 @@ def _prove(record: Record, form: str, limit: float) -> tuple[ParityReport, list[
 
 def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple[Model, Plan]:
     """Return one network of a record with its weights, and the plan that put them there."""
-    card = catalog.similar(architecture)
-    network = architectures.build(architecture)
     weights = {name.removeprefix(prefix): a for name, a in record.weights(prefix).items()}
+    if _is_paddlex(architecture):
+        network, mapping = _paddlex_network(architecture["algorithm"], weights)
+    else:
+        mapping = catalog.similar(architecture).mapping
+        network = architectures.build(architecture)
     targets = targets_of(network)
     signatures = {name: Signature(a.shape, str(a.dtype)) for name, a in weights.items()}
-    plan = resolve(load_mapping(card.mapping), signatures, targets)
+    plan = resolve(load_mapping(mapping), signatures, targets)
     network.load_state_dict(convert.apply(plan, weights, targets), strict=True)
     return network.eval(), plan
+
+
+def _is_paddlex(architecture: Mapping[str, Any]) -> bool:
+    """Return whether a network is one of PaddleX's own: those are classes, not compositions."""
+    return "class" in architecture
+
+
+def _paddlex_network(name: str, weights: Mapping[str, np.ndarray]) -> tuple[Model, str]:
+    """Return our network for PaddleX's of a released model, and the mapping between the two."""
+    card = catalog.card(name)
+    if (theirs := card.paddlex) is None:
+        raise ConfigError(f"the config of {name} does not say how PaddleX's network becomes ours")
+    if missing := [tensor for tensor in theirs.class_counts.values() if tensor not in weights]:
+        raise PlanError(f"PaddleX's {name} has no {missing[0]}, which tells the class count")
+    counts = {count: len(weights[tensor]) for count, tensor in theirs.class_counts.items()}
+    architecture = {**catalog.without_class_counts(card.architecture), **theirs.architecture}
+    network = architectures.build(architecture, class_counts=counts, form=theirs.form)
+    return network, theirs.mapping
+
+
+def _layers(record: Record, prefix: str, network: Model, plan: Plan) -> dict[str, str]:
+    """Return our name of each layer in the trace: PaddleX's are those that the plan takes there.
+
+    Where PaddleX has an activation apart that ours has in the BatchNorm, the two are not the same.
+    """
+    traced = [row[0] for row in record.facts["trace"] if row[0].startswith(prefix)]
+    if not _is_paddlex(record.facts["architecture"]):
+        return {name: name.removeprefix(prefix) for name in traced}
+    ours = {
+        source.rpartition(".")[0]: move.target.rpartition(".")[0]
+        for move in plan.moves
+        for source in move.sources
+    }
+    activated = {name for name, m in network.named_modules() if isinstance(m, BatchNormAct)}
+    return {name: ours.get(name, name) for name in traced if ours.get(name) not in activated}
 
 
 def networks(architecture: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -162,25 +202,26 @@ def networks(architecture: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
 
 
 def _compare(
-    record: Record, prefix: str, network: Model, limit: float
+    record: Record, prefix: str, network: Model, names: Mapping[str, str], limit: float
 ) -> tuple[list[Comparison], str]:
+    """Compare outputs and traced layers; `names` gives for each of these our name."""
     (image,) = record.inputs()
-    names = [row[0] for row in record.facts["trace"] if row[0].startswith(prefix)]
-    actual = observe(network, image, [name.removeprefix(prefix) for name in names])
+    actual = observe(network, image, names.values())
     comparisons = []
     for path, shape, _, _, _, largest, stride in record.facts["outputs"]:
         if "/" in path and not path.startswith(prefix.rstrip(".") + "/"):
             continue
         comparisons += _compare_output(record, path, shape, largest, stride, actual[OUTPUT], limit)
     layers, altered = [], folded_into(network)
+    complete = network.form == "train" or _is_paddlex(record.facts["architecture"])
     for row, (name, _, _, shape) in zip(record.arrays["trace"], record.facts["trace"], strict=True):
-        ours = name.removeprefix(prefix)
-        if not name.startswith(prefix) or ours in altered:
+        ours = names.get(name)
+        if ours is None or ours in altered:
             continue
         module = _first_output(actual, ours)
         if module is None:
             # Deployed networks lack the branches that were merged, but never the logits.
-            if network.form == "train" or ours == network.logits_layer:
+            if complete or ours == network.logits_layer:
                 fault = "our network has no such layer"
                 layers.append(_failed(name, image.shape, shape, float(row[2]), limit, fault))
         else:
@@ -188,9 +229,16 @@ def _compare(
             bound = INNER * limit if shape[2:] == [1, 1] else limit
             layers.append(_compare_layer(name, row, shape, module, image.shape, bound))
     faulty = next((layer for layer in layers if layer.fault), None)
-    final = prefix + network.logits_layer
-    logits = [layer for layer in layers if layer.probe == final] or [
-        _failed(final, image.shape, [], 0.0, limit, "the record has no such layer")
+    final = [name for name, ours in names.items() if ours == network.logits_layer]
+    logits = [layer for layer in layers if layer.probe in final] or [
+        _failed(
+            prefix + network.logits_layer,
+            image.shape,
+            [],
+            0.0,
+            limit,
+            "the record has no such layer",
+        )
     ]
     nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
     telling = [faulty] if faulty else nearest
