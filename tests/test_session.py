@@ -291,3 +291,18 @@ def test_a_process_without_paddle_is_not_kept(paddle_is):
             ):
                 session.version  # noqa: B018 - waits for the import
             assert is_gone(session)
+
+
+def test_an_interruption_does_not_wait_for_an_answer(worker_is):
+    worker_is(f"{UP}time.sleep(60)")
+    lent = []
+    with SharedSession() as sessions:
+
+        def interrupted() -> None:
+            with sessions.lend() as session:
+                lent.append(session)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert is_gone(lent[0])

@@ -59,6 +59,12 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="YAML", help="the YAML that PaddleOCR trained it with")
     add("--dict", type=Path, metavar="TXT", dest="dictionary", help="another character table")
     add("--submodel", metavar="NAME", help="another network of a distillation, such as Teacher")
+    add_proof_options(parser)
+
+
+def add_proof_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says what a network is compared with, and how closely."""
+    add = parser.add_argument
     add("--reference", default="auto", choices=("auto", "program", "network", "recorded", "none"),
         help="what to compare with; none marks the result UNVERIFIED (default: auto)")  # fmt: skip
     add("--paddleocr", type=Path, metavar="CHECKOUT", default=os.environ.get("PADDLEOCR") or None,

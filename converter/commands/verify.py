@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(prog="converter verify")
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of records")
-    parser.add_argument("--only", type=_regex, default="", metavar="REGEX",
+    parser.add_argument("--only", type=regex, default="", metavar="REGEX",
         help="records whose name matches")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports")
     parser.add_argument("--report", type=Path, metavar="FOLDER",
@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _regex(text: str) -> str:
+def regex(text: str) -> str:
+    """Read an option that is a regular expression."""
     try:
         re.compile(text)
     except re.error as error:

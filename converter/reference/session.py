@@ -161,8 +161,12 @@ class SharedSession(AbstractContextManager["SharedSession"]):
             self._session = PaddleSession()
         try:
             yield self._session
+        except KeyboardInterrupt:
+            self.close()  # it may be in the midst of an answer
+            raise
         finally:
-            self._settle(self._session)
+            if self._session is not None:
+                self._settle(self._session)
 
     def close(self) -> None:
         """End the process, if there is one."""

@@ -31,7 +31,9 @@ __all__ = [
     "read_program",
 ]
 
-_ARCHIVES = (".tar", ".tar.gz", ".tgz")
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+
+SETTINGS = "inference.yml"  # what PaddleOCR 3 writes beside an export: pre-processing, characters
 
 # The checkpoint to take where a folder holds several; the first pattern that fits one wins.
 _CHECKPOINTS = (
@@ -93,7 +95,7 @@ def open_source(path: Path, program: Path | None = None) -> Source:
         raise SourceError(f"{path} does not exist.{hint}")
     if path.is_dir():
         return _open_folder(path)
-    if path.name.endswith(_ARCHIVES):
+    if path.name.endswith(ARCHIVES):
         from converter.sources import archive
 
         folder = archive.unpack(path)
@@ -102,7 +104,7 @@ def open_source(path: Path, program: Path | None = None) -> Source:
         return source
     if path.suffix == ".pdparams":
         return _open(path, path, None)
-    if path.suffix in (".pdmodel", ".json") or path.name == "__model__":
+    if _is_program(path):
         return _open(path, None, path)
     if path.suffix == ".pdiparams":
         raise SourceError(f"{path} holds weights without names; name its program or its folder.")
@@ -112,6 +114,36 @@ def open_source(path: Path, program: Path | None = None) -> Source:
         f"{path} is no file of Paddle's. Expected a folder, a .pdparams, .pdmodel or .json file, "
         "or a .tar."
     )
+
+
+def kinds_in(path: Path) -> frozenset[str]:
+    """Return which of `checkpoint` and `export` a folder or a file holds, by names alone.
+
+    Of an archive, which was not looked into, nothing is known.
+    """
+    if not path.is_dir():
+        files = [path] if path.suffix == ".pdparams" or _is_program(path) else []
+    else:
+        files = model_files(path) or [
+            file
+            for entry in sorted(path.iterdir())
+            if entry.is_dir()
+            for file in model_files(entry)
+        ]
+    return frozenset("checkpoint" if file.suffix == ".pdparams" else "export" for file in files)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the checkpoints and programs right in `folder`."""
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if (file.suffix == ".pdparams" or _is_program(file)) and _is_model(file)
+    ]
+
+
+def _is_program(file: Path) -> bool:
+    return file.suffix in (".pdmodel", ".json") or file.name == "__model__"
 
 
 def _joined(first: Source, second: Source) -> Source:
@@ -203,7 +235,7 @@ def _open(path: Path, checkpoint_file: Path | None, program_file: Path | None) -
         weights, info = _weights(program_file)
         export = read_export(program_file, weights, info)
         read += [program_file, weights, *([info] if info else [])]
-    beside = (program_file or checkpoint_file or path).with_name("inference.yml")
+    beside = (program_file or checkpoint_file or path).with_name(SETTINGS)
     settings = beside if beside.is_file() else None
     read += [settings] if settings else []
     views = {file.name: files.map_file(file) for file in read}
