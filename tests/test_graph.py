@@ -145,6 +145,15 @@ def test_convolutions():
     assert {index for index, _ in up.sources} == {1, 5}  # the residual sum
 
 
+def test_a_convolution_of_a_sequence_is_one_of_a_map_of_height_one():
+    network = nn.Sequential(nn.Conv1d(4, 6, 5, stride=3, padding=2, dilation=2, groups=2))
+    (layer,) = graph(network, torch.zeros(1, 4, 16)).layers
+    assert (layer.kind, list(roles(layer))) == ("conv", ["weight", "bias"])
+    assert layer.settings == {
+        "strides": (1, 3), "paddings": (0, 2), "dilations": (1, 2), "groups": 2, "width": 6,
+    }  # fmt: skip
+
+
 def test_attention():
     layers = graph(*toy("attention")).layers
     linear = [layer.name for layer in layers if layer.kind == "linear"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from architectures import Model, build, fuse
 from architectures.backbones.rec_lcnetv4 import LCNetV4Block, PPLCNetV4
+from architectures.fuse import fold_as_exported_
 from architectures.layers import SqueezeExcite
 from architectures.necks.lk_pan import LKPAN
 from architectures.necks.rep_lk import DilatedReparamBlock
@@ -62,6 +63,17 @@ def test_deployed_networks_have_neither_branches_nor_training_heads(name):
     merged = [tensor for tensor in left if tensor.endswith("rep_dw.reparam_conv.bias")]
     blocks = [tensor for tensor in state(name) if tensor.endswith("rep_dw.conv1.weight")]
     assert len(merged) == len(blocks) > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exports_fold_all_of_the_backbone_but_the_plain_stem(name):
+    release = card(name)
+    counts = dict.fromkeys(release.class_counts, 7)
+    with torch.device("meta"):
+        network = build(release.architecture, class_counts=counts, form="deploy")
+    fold_as_exported_(network)
+    left = [n for n, m in network.backbone.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    assert left == (["conv1.0.bn", "conv1.2.bn"] if name == "PP-OCRv6_tiny_rec" else [])
 
 
 def test_epsilons_are_those_of_paddleocr(network):

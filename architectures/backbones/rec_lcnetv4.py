@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.rec_pphgnetv2 import StemBlock
+from architectures.backbones import rec_pphgnetv2
 from architectures.fuse import channel_affine, folded, merged_into
 from architectures.layers import ConvBNAct, SqueezeExcite
 
@@ -73,6 +73,12 @@ REC: dict[str, Variant] = {
 KERNEL = 3
 
 
+class StemBlock(rec_pphgnetv2.StemBlock):
+    """PP-HGNetV2's stem, which is folded here when it is exported."""
+
+    folded_in_exports = True
+
+
 class RepDWConv(nn.Module):
     """A BatchNorm over the sum of a kxk depthwise branch, a 1x1 one and the map itself."""
 
@@ -105,6 +111,8 @@ class LCNetV4Block(nn.Module):
     Where the shape stays, the depthwise layer is re-parameterisable and the channels' mix is added.
     """
 
+    folded_in_exports = True
+
     def __init__(self, in_channels: int, out_channels: int, stride: Stride, se: bool) -> None:
         super().__init__()
         self.residual = stride == 1 and in_channels == out_channels
@@ -133,8 +141,6 @@ class LCNetV4Block(nn.Module):
 
 class PPLCNetV4(nn.Module):
     """PPLCNetV4 for detection (`det=True`: four maps) or recognition (one map of height 1)."""
-
-    folded_in_exports = True
 
     def __init__(self, in_channels: int = 3, det: bool = False, model_size: str = "small") -> None:
         super().__init__()
@@ -175,6 +181,7 @@ class PPLCNetV4(nn.Module):
 
 
 def _stem(in_channels: int, variant: Variant) -> nn.Module:
+    """The stem; PaddleOCR's export does not fold the plain one."""
     if not variant.plain_stem:
         return StemBlock(in_channels, variant.inner, variant.stem, text_rec=False)
     return nn.Sequential(

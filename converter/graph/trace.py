@@ -165,6 +165,23 @@ def _conv2d(
     )
 
 
+def _conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[str, Inputs, dict[str, Any]]:
+    """One over a map of height 1, as Paddle writes it."""
+    stride, padding, dilation = (
+        (least, *((value,) if isinstance(value, int) else value))
+        for least, value in ((1, stride), (0, padding), (1, dilation))
+    )
+    return _conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
 def _conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -231,6 +248,7 @@ def _recurrent(mode: str) -> Callable[..., tuple[str, Inputs, dict[str, Any]]]:
 
 
 _LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
+    "conv1d": _conv1d,
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "batch_norm": _batch_norm,
