@@ -16,19 +16,22 @@ from typing import Any
 from converter.dictionary import Dictionary, read_dictionary
 from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
+from converter.export_settings import check_settings
 
 FOLDER = Path(__file__).parent.parent / "configs"
 TASKS = ("det", "cls", "rec")
 
 _CONFIG_KEYS = (
-    "task", "architecture", "mapping", "class_counts", "submodels", "paddlex", "input", "proof",
+    "task", "architecture", "mapping", "class_counts", "submodels", "paddlex", "input", "pipeline",
+    "proof",
     "recorded", "models",
 )  # fmt: skip
-_OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "models")
+_OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "models")
 _PADDLEX_KEYS = ("mapping", "form", "architecture", "class_counts")
 _INPUT_KEYS = ("channels", "height", "width", "multiple_of", "color", "mean", "std")
 _MODEL_KEYS = (
-    "release", "aliases", "classes", "dictionary", "labels", "train", "infer", "refused",
+    "release", "aliases", "classes", "dictionary", "labels", "pipeline", "train", "infer",
+    "refused",
 )  # fmt: skip
 
 
@@ -61,6 +64,7 @@ class ModelCard:
     `class_counts` tells for each class count which tensor of the checkpoint has its length;
     `classes` is the release's own count, for people: the weights decide. `submodel` is the network
     to take out of a distillation checkpoint, where it is not the one that inference uses.
+    `pipeline` holds how images are resized and maps decoded, where that is not PaddleOCR's default.
     """
 
     name: str
@@ -76,6 +80,7 @@ class ModelCard:
     classes: int | None = None
     submodel: str | None = None
     paddlex: PaddleX | None = None
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
     train: str | None = None
     infer: str | None = None
     dictionary: Dictionary | None = None
@@ -167,6 +172,7 @@ def custom_card(
         architecture=architecture,
         mapping=model.mapping,
         input=model.input,
+        pipeline=model.pipeline,
         proof=model.proof,
         recorded=model.recorded,
         class_counts=model.class_counts,
@@ -283,6 +289,7 @@ def _read(file: Path) -> dict[str, Any]:
     if content["task"] not in TASKS:
         raise ConfigError(f"{where}: task is one of {', '.join(TASKS)}, not {content['task']!r}")
     check_keys(content["input"], _INPUT_KEYS, f"{where}, input")
+    check_settings(content.get("pipeline", {}), f"{where}, pipeline")
     check_keys(content["proof"], ("kind", "sizes"), f"{where}, proof")
     if len(content["proof"]["sizes"]) < 2:
         raise ConfigError(f"{where}: a proof takes two sizes at least")
@@ -292,6 +299,7 @@ def _read(file: Path) -> dict[str, Any]:
             raise ConfigError(f"{where}: paddlex lacks {', '.join(missing)}")
     for name, model in content.setdefault("models", {}).items():
         check_keys(model, _MODEL_KEYS, f"{where}, {name}")
+        check_settings(model.get("pipeline", {}), f"{where}, {name}")
         if "release" not in model:
             raise ConfigError(f"{where}, {name}: the row lacks its release")
     return content
@@ -321,6 +329,7 @@ def _card(
         release=model.get("release", "custom"),
         aliases=tuple(model.get("aliases", ())),
         classes=model.get("classes"),
+        pipeline={**config.get("pipeline", {}), **model.get("pipeline", {})},
         paddlex=PaddleX(**config["paddlex"]) if "paddlex" in config else None,
         train=model.get("train"),
         infer=model.get("infer"),

@@ -19,6 +19,7 @@ from converter import catalog
 from converter.catalog import ModelCard
 from converter.dictionary import dictionary_of_export
 from converter.errors import AlignmentError, ConfigError, NoReference, UsageError
+from converter.export_settings import detection_settings
 from converter.output import output_path, write_artefact
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
@@ -272,6 +273,11 @@ class Conversion:
         """Return the versions of all that took part."""
         return versions(self.session.version if self.session else None)
 
+    def pipeline(self) -> dict[str, Any]:
+        """Return how images are resized and maps decoded; the export's own file knows best."""
+        own = self.source.settings if self.card.task == "det" else None
+        return {**self.card.pipeline, **(detection_settings(own) if own else {})}
+
     def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
         """Return the artefact's JSON, all but the entry of the weights file."""
         card, dictionary = self.card, self.card.dictionary
@@ -288,6 +294,7 @@ class Conversion:
             "class_counts": network.class_counts,
             "form": network.form,
             "input": dict(card.input),
+            "pipeline": self.pipeline(),
             "dictionary": dictionary.to_dict() if dictionary else None,
             "labels": list(card.labels),
             "source": {"files": dict(self.source.files)},

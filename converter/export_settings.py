@@ -1,0 +1,56 @@
+"""What the `inference.yml` beside an export says of what comes before and after the network.
+
+PaddleOCR 3 writes it. The names are those of its `DetResizeForTest` and `DBPostProcess`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from converter.documents import read_yaml
+from converter.errors import ConfigError
+
+_RESIZE = {"limit_side_len": int, "limit_type": str, "max_side_limit": int, "resize_long": int}
+_DECODE = {
+    "thresh": float, "box_thresh": float, "unclip_ratio": float, "max_candidates": int,
+    "use_dilation": bool, "score_mode": str, "box_type": str,
+}  # fmt: skip
+# How a detector's images are resized and its maps decoded, and what each value is.
+DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}
+
+
+def detection_settings(settings: Path) -> dict[str, Any]:
+    """Return what the file states of resizing images for a detector and of decoding its maps.
+
+    Raises:
+        ConfigError: the file is no plain YAML, or a value is of another type.
+    """
+    content = read_yaml(settings)
+    steps = _section(content, "PreProcess").get("transform_ops")
+    resize: Any = {}
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, dict) and isinstance(step.get("DetResizeForTest"), dict):
+            resize = step["DetResizeForTest"]
+    decode = _section(content, "PostProcess")
+    stated = {key: resize[key] for key in _RESIZE if resize.get(key) is not None}
+    stated |= {key: decode[key] for key in _DECODE if decode.get(key) is not None}
+    check_settings(stated, str(settings))
+    return stated
+
+
+def check_settings(stated: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for a setting that is unknown or of another type than `DETECTION` says."""
+    for key, value in stated.items():
+        if key not in DETECTION:
+            raise ConfigError(f"{where}: unknown setting {key}; there are {', '.join(DETECTION)}")
+        wanted = DETECTION[key]
+        fits = isinstance(value, (int, float) if wanted is float else wanted)
+        if not fits or (isinstance(value, bool) and wanted is not bool):
+            raise ConfigError(f"{where}: {key} is {value!r}, expected a {wanted.__name__}")
+
+
+def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = content.get(name)
+    return section if isinstance(section, dict) else {}

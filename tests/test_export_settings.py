@@ -1,0 +1,92 @@
+"""How an export says that its images are resized and its maps decoded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from checkpoints import DET, save, weights
+
+from converter import catalog
+from converter.errors import ConfigError
+from converter.export_settings import check_settings, detection_settings
+
+# As PaddleOCR 3 writes it for a detector, what has no meaning here left out.
+FILE = """
+Global: {model_name: PP-OCRv5_mobile_det}
+PreProcess:
+  transform_ops:
+  - DecodeImage: {channel_first: false, img_mode: BGR}
+  - DetLabelEncode: null
+  - DetResizeForTest: {resize_long: 960}
+  - ToCHWImage: null
+PostProcess: {name: DBPostProcess, thresh: 0.3, box_thresh: 0.6, max_candidates: 1000,
+              unclip_ratio: 2}
+"""
+STATED = {
+    "resize_long": 960, "thresh": 0.3, "box_thresh": 0.6, "unclip_ratio": 2, "max_candidates": 1000,
+}  # fmt: skip
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def write(text=FILE):
+        file = tmp_path / "inference.yml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def test_what_a_detector_states(settings):
+    assert detection_settings(settings()) == STATED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "PreProcess: null", "PreProcess: {transform_ops: [DetResizeForTest, null]}",
+     "PostProcess: [1]", "PreProcess: {transform_ops: {DetResizeForTest: {resize_long: 1}}}"],
+)  # fmt: skip
+def test_what_states_nothing(settings, text):
+    assert detection_settings(settings(text)) == {}
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"thresh": "high"}, "thresh is 'high', expected a float"),
+        ({"thresh": True}, "thresh is True, expected a float"),
+        ({"max_candidates": 1.5}, "max_candidates is 1.5, expected a int"),
+        ({"use_dilation": 1}, "use_dilation is 1, expected a bool"),
+        ({"treshold": 0.3}, "unknown setting treshold; there are limit_side_len, "),
+    ],
+)
+def test_what_is_no_setting(stated, message):
+    with pytest.raises(ConfigError, match=message):
+        check_settings(stated, "somewhere")
+
+
+def test_the_artefact_tells(convert, settings, tmp_path):
+    save(tmp_path / "best_accuracy.pdparams", weights(DET))
+    settings()
+    out = tmp_path / "x.pth"
+    assert convert("ch_PP-OCRv2_det", "--paddle-dir", tmp_path, "--out", out).code == 0
+    assert json.loads(out.with_suffix(".json").read_text())["pipeline"] == STATED
+
+
+def test_a_row_of_a_config_overrules_its_file(tmp_path, monkeypatch):
+    shipped = catalog.FOLDER / "det" / "ch_PP-OCRv2_det.yaml"
+    content = yaml.safe_load(shipped.read_text())
+    content["pipeline"] = {"thresh": 0.2, "unclip_ratio": 1.5}
+    content["models"] = {"mine": {"release": "1", "pipeline": {"unclip_ratio": 0.5}}}
+    (tmp_path / "det").mkdir()
+    (tmp_path / "det" / "mine.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
+    for cached in (catalog._configs, catalog._index):
+        cached.cache_clear()
+    try:
+        assert catalog.card("mine").pipeline == {"thresh": 0.2, "unclip_ratio": 0.5}
+    finally:
+        for cached in (catalog._configs, catalog._index):
+            cached.cache_clear()
