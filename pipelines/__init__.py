@@ -1,9 +1,9 @@
 """Reading the text of a page with the converted weights: find lines, cut them out, read them.
 
-    from pipelines import OCR, read_image
+    from pipelines import OCR
 
     ocr = OCR(det="ch_PP-OCRv4_det.pth", rec="ch_PP-OCRv4_rec.pth")
-    for line in ocr(read_image("page.png")):
+    for line in ocr("page.png"):
         print(line.text, line.score)
 
 Every step before and after the networks gives what PaddleOCR's `tools/infer` gives, so any

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pipelines.lines import by_width, stack
+from pipelines.lines import BATCH_SIZE, by_width, stack
 from pipelines.networks import Network
 
 WIDTH = 192
@@ -21,12 +21,16 @@ UPSIDE_DOWN = 1
 class Classifier:
     """A two-class direction network with its pre- and post-processing.
 
-    A line is turned when the network gives "upside down" more than `threshold`.
+    A line is turned when the network gives "upside down" more than `threshold`. `batch` is how many
+    lines it takes at once.
     """
 
-    def __init__(self, network: Network, threshold: float = 0.9) -> None:
+    def __init__(
+        self, network: Network, threshold: float = 0.9, *, batch: int = BATCH_SIZE
+    ) -> None:
         self.network = network
         self.threshold = threshold
+        self.batch = batch
 
     def __call__(self, lines: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Turn those of the `(h, w, 3) uint8` lines that are upside down; the others come as given.
@@ -35,7 +39,7 @@ class Classifier:
             ValueError: the network's output is not `(N, 2)`.
         """
         upright = list(lines)
-        for batch in by_width(lines):
+        for batch in by_width(lines, self.batch):
             scores = self.network(stack([lines[index] for index in batch], WIDTH))
             if scores.shape != (len(batch), 2):
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Pictures of results: boxes on a page, heat maps, several pictures side by side."""
+"""Pictures of results: boxes on a page, the text that was read, heat maps, several side by side."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
+from pipelines.boxes import side_lengths, text_corners
+from pipelines.fonts import Typesetter
+from pipelines.ocr import TextLine
+
 Colour = tuple[int, int, int]
 """Blue, green, red, 0 to 255."""
 
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (40, 40, 40)
+FRAME: Colour = (225, 225, 225)
 MARGIN = 12
 CAPTION_HEIGHT = 34
+LINE_COLOURS: Sequence[Colour] = (
+    (180, 105, 30), (40, 120, 210), (90, 140, 30), (150, 60, 150), (50, 50, 190), (140, 130, 20),
+)  # fmt: skip
+TINT = 0.18  # of a line's colour on its box
+LONGEST_SIDE = 3000  # pixels of a page as it is drawn
 
 
 def draw_boxes(
@@ -24,6 +34,55 @@ def draw_boxes(
     outlines = [np.round(box).astype(np.int32) for box in boxes]
     cv2.polylines(page, outlines, True, colour, thickness, cv2.LINE_AA)
     return page
+
+
+def draw_reading(
+    image: np.ndarray, lines: Sequence[TextLine], typesetter: Typesetter
+) -> np.ndarray:
+    """Draw a page with its boxes and, to the right, what was read in the places of the boxes.
+
+    Args:
+        image: `(H, W, 3) uint8`; larger pages than `LONGEST_SIDE` are drawn smaller.
+        lines: what was read on it.
+        typesetter: sets the text.
+
+    Returns:
+        `(h, w, 3) uint8`.
+    """
+    scale = min(1, LONGEST_SIDE / max(image.shape[:2]))
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    text = np.full_like(image, 255)
+    tinted = image.copy()
+    outlines = [np.round(line.box * scale).astype(np.int32) for line in lines]
+    colours = [LINE_COLOURS[index % len(LINE_COLOURS)] for index in range(len(lines))]
+    for outline, colour in zip(outlines, colours, strict=True):
+        cv2.fillPoly(tinted, [outline], colour, cv2.LINE_AA)
+    page = cv2.addWeighted(tinted, TINT, image, 1 - TINT, 0)
+    thickness = max(1, round(max(image.shape[:2]) / 1000))
+    for line, outline, colour in zip(lines, outlines, colours, strict=True):
+        cv2.polylines(page, [outline], True, colour, thickness, cv2.LINE_AA)
+        _set_text(text, line.text, text_corners(line.box * scale), typesetter)
+        cv2.polylines(text, [outline], True, colour, thickness, cv2.LINE_AA)
+    gap = np.full((image.shape[0], MARGIN, 3), FRAME, np.uint8)
+    return np.hstack([page, gap, text])
+
+
+def _set_text(panel: np.ndarray, text: str, corners: np.ndarray, typesetter: Typesetter) -> None:
+    """Set a line of text, in place, into the quadrilateral whose first side it runs along."""
+    width, height = (max(1, round(float(side))) for side in side_lengths(corners))
+    mask = typesetter.set(text, width, height)
+    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    # Only the surroundings of the line are touched, for pages of many lines.
+    left, top = np.maximum(np.floor(corners.min(0)), 0).astype(int).tolist()
+    right, bottom = np.ceil(corners.max(0)).astype(int).tolist()
+    place = panel[top : bottom + 1, left : right + 1]
+    if not place.size:
+        return
+    shift = cv2.getPerspectiveTransform(frame, (corners - (left, top)).astype(np.float32))
+    ink = cv2.warpPerspective(mask, shift, place.shape[1::-1], flags=cv2.INTER_LINEAR)
+    coverage = ink[..., None] / 255
+    place[:] = np.round(place * (1 - coverage) + np.array(INK) * coverage)
 
 
 def colour_map(heat: np.ndarray) -> np.ndarray:

@@ -15,15 +15,15 @@ HEIGHT = 48
 BATCH_SIZE = 6
 
 
-def by_width(lines: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Indices of the lines in batches of up to six, narrow ones first, to spend little on padding.
+def by_width(lines: Sequence[np.ndarray], size: int = BATCH_SIZE) -> Iterator[np.ndarray]:
+    """Indices of the lines in batches of up to `size`, narrow first, to spend little on padding.
 
     The sort is NumPy's default one, not a stable one: it puts lines of equal ratio into the batches
     that PaddleOCR puts them into, and the widest line of a batch sets the padding of the others.
     """
     order = np.argsort(np.array([aspect_ratio(line) for line in lines]))
-    for start in range(0, len(order), BATCH_SIZE):
-        yield order[start : start + BATCH_SIZE]
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def aspect_ratio(line: np.ndarray) -> float:

@@ -14,8 +14,8 @@ import numpy as np
 from pipelines.classification import Classifier
 from pipelines.cropping import crop, reading_order
 from pipelines.detection import Detector
-from pipelines.images import as_bgr
-from pipelines.lines import HEIGHT
+from pipelines.images import Picture, as_bgr
+from pipelines.lines import BATCH_SIZE, HEIGHT
 from pipelines.networks import Network, as_network
 from pipelines.recognition import Recognizer
 
@@ -42,8 +42,14 @@ class OCR:
     array. The alphabet comes from the recogniser's weights; for a callable give it as `characters`,
     in the order of the classes, without the blank. Lines that score below `min_score` are left out.
 
+    Args:
+        device: what PyTorch calls the device that computes, such as cuda.
+        half: compute in half precision, on a device that can.
+        compile: use `torch.compile`, slow to start, then faster.
+        batch: how many lines are classified or recognised at once.
+
     Raises:
-        ValueError: no alphabet is known.
+        ValueError: no alphabet is known; half precision is asked of a CPU; `batch` is below 1.
     """
 
     def __init__(
@@ -55,8 +61,19 @@ class OCR:
         characters: Sequence[str] | None = None,
         min_score: float = 0.5,
         device: str = "cpu",
+        half: bool = False,
+        compile: bool = False,
+        batch: int = BATCH_SIZE,
     ) -> None:
-        recognizer = as_network(rec, device)
+        if half and device == "cpu":
+            raise ValueError("half precision is for accelerators; give another device than cpu")
+        if batch < 1:
+            raise ValueError(f"batch is {batch}, but at least one line has to be read at once")
+
+        def load(source: Network | str | Path) -> Network:
+            return as_network(source, device, half=half, compile=compile)
+
+        recognizer = load(rec)
         if characters is None:
             characters = getattr(recognizer, "characters", None)
         if characters is None:
@@ -64,17 +81,17 @@ class OCR:
                 "the recogniser's alphabet is not known: its weights name no dictionary, or it is "
                 "a plain callable; give characters="
             )
-        self.detector = Detector(as_network(det, device))
-        self.classifier = None if cls is None else Classifier(as_network(cls, device))
+        self.detector = Detector(load(det))
+        self.classifier = None if cls is None else Classifier(load(cls), batch=batch)
         height = getattr(recognizer, "height", None) or HEIGHT
-        self.recognizer = Recognizer(recognizer, characters, height)
+        self.recognizer = Recognizer(recognizer, characters, height, batch)
         self.min_score = min_score
 
-    def __call__(self, image: np.ndarray) -> list[TextLine]:
+    def __call__(self, image: Picture) -> list[TextLine]:
         """Read an image from top to bottom, left to right.
 
         Args:
-            image: `(H, W, 3) uint8` BGR, grey, or BGRA.
+            image: `(H, W, 3) uint8` BGR, grey, or BGRA; a Pillow image; or the path of a file.
 
         Raises:
             ImageError: not an image.
@@ -91,7 +108,7 @@ class OCR:
             if score >= self.min_score
         ]
 
-    def heat_map(self, image: np.ndarray) -> np.ndarray:
+    def heat_map(self, image: Picture) -> np.ndarray:
         """Probability of text at the network's resolution, `(h, w) float32`; any image as above.
 
         Raises:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.lines import HEIGHT, aspect_ratio, by_width, stack
+from pipelines.lines import BATCH_SIZE, HEIGHT, aspect_ratio, by_width, stack
 from pipelines.networks import Network
 
 MIN_WIDTH = 320
@@ -37,13 +37,21 @@ def ctc_decode(probabilities: np.ndarray, characters: Sequence[str]) -> tuple[st
 class Recognizer:
     """A CTC network with its pre- and post-processing.
 
-    `characters` has no blank; `height` is that of the network's input in pixels.
+    `characters` has no blank; `height` is that of the network's input in pixels, `batch` how many
+    lines it takes at once.
     """
 
-    def __init__(self, network: Network, characters: Sequence[str], height: int = HEIGHT) -> None:
+    def __init__(
+        self,
+        network: Network,
+        characters: Sequence[str],
+        height: int = HEIGHT,
+        batch: int = BATCH_SIZE,
+    ) -> None:
         self.network = network
         self.characters = characters
         self.height = height
+        self.batch = batch
 
     def __call__(self, lines: Sequence[np.ndarray]) -> list[tuple[str, float]]:
         """Text and score, 0 to 1, of each `(h, w, 3) uint8` line.
@@ -52,7 +60,7 @@ class Recognizer:
             ValueError: the network's output is not `(N, T, 1 + number of characters)`.
         """
         results = [("", 0.0)] * len(lines)
-        for batch in by_width(lines):
+        for batch in by_width(lines, self.batch):
             members = [lines[index] for index in batch]
             ratio = max(MIN_WIDTH / self.height, *map(aspect_ratio, members))
             images = stack(members, int(self.height * ratio), self.height)

@@ -2,8 +2,8 @@
 
     python scripts/render_samples.py [--font FILE] [--face NUMBER] [--out DIR]
 
-Needs Pillow, which nothing else does. The default font is that of Debian's package `fonts-noto-cjk`
-(Noto Sans CJK, SIL Open Font License 1.1); face 2 of its collection has simplified Chinese shapes.
+The default font is that of Debian's package `fonts-noto-cjk` (Noto Sans CJK, SIL Open Font License
+1.1); face 2 of its collection has simplified Chinese shapes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,200 @@
+"""What was read of a file, in the formats of the command line; files are written whole or not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipelines.errors import OutputError
+from pipelines.ocr import TextLine
+from pipelines.pages import Failure, Page
+
+JSON_FORMAT = 1
+TSV_COLUMNS = ("page", "line", "left", "top", "width", "height", "score", "text")
+# In a table a text must neither end its cell nor its row.
+TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+FORM_FEED = "\f"
+
+
+class Writer(Protocol):
+    """The result of one file in the making: pages are added in their order."""
+
+    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+        """Add what was read on a page."""
+
+    def fail(self, failure: Failure) -> None:
+        """Note a page that could not be read."""
+
+    def content(self) -> bytes:
+        """Return the file."""
+
+
+class JsonWriter:
+    """`{"format": 1, "source": name, "pages": [...]}`.
+
+    A page has its number `page`, from 1, `width` and `height` in pixels, and `lines` in reading
+    order; or, if it could not be read, `page` and `error`. A line has `text`, `score` from 0 to 1,
+    and `box`, its corners as `[x, y]` in pixels, clockwise from the top left: four, or more around
+    curved text; and `words`, a list of the same, where they were asked for.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._pages: list[dict[str, Any]] = []
+
+    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+        """Add what was read on a page."""
+        height, width = page.image.shape[:2]
+        entry = {"page": page.number, "width": width, "height": height}
+        self._pages.append({**entry, "lines": [_line(line) for line in lines]})
+
+    def fail(self, failure: Failure) -> None:
+        """Note a page that could not be read."""
+        self._pages.append({"page": failure.number, "error": failure.message})
+
+    def content(self) -> bytes:
+        """Return the file."""
+        document = {"format": JSON_FORMAT, "source": str(self._source), "pages": self._pages}
+        return _encoded(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def _line(line: TextLine) -> dict[str, Any]:
+    entry = _place(line)
+    words = getattr(line, "words", ())
+    return {**entry, "words": [_place(word) for word in words]} if words else entry
+
+
+def _place(place: Any) -> dict[str, Any]:
+    box = [[round(x, 2), round(y, 2)] for x, y in place.box.tolist()]
+    return {"text": place.text, "score": round(float(place.score), 5), "box": box}
+
+
+class TxtWriter:
+    """A line of text a line, a form feed between two pages."""
+
+    def __init__(self, source: Path) -> None:  # noqa: ARG002
+        self._pages: list[str] = []
+
+    def add(self, page: Page, lines: Sequence[TextLine]) -> None:  # noqa: ARG002
+        """Add what was read on a page."""
+        # What a text holds of line ends and form feeds would be taken for the file's own.
+        self._pages.append("".join(" ".join(line.text.splitlines()) + "\n" for line in lines))
+
+    def fail(self, failure: Failure) -> None:  # noqa: ARG002
+        """Leave the page empty."""
+        self._pages.append("")
+
+    def content(self) -> bytes:
+        """Return the file."""
+        return _encoded(FORM_FEED.join(self._pages))
+
+
+class TsvWriter:
+    r"""A table with one row a line of text; tabs, line ends and backslashes as `\t \n \r \\`.
+
+    `left`, `top`, `width` and `height` are those of the upright rectangle around the line's box, in
+    whole pixels; `score` is from 0 to 1.
+    """
+
+    def __init__(self, source: Path) -> None:  # noqa: ARG002
+        self._rows = ["\t".join(TSV_COLUMNS)]
+
+    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+        """Add what was read on a page."""
+        for number, line in enumerate(lines, 1):
+            left, top = np.floor(line.box.min(0)).astype(int).tolist()
+            right, bottom = np.ceil(line.box.max(0)).astype(int).tolist()
+            cells = (page.number, number, left, top, right - left, bottom - top)
+            text = line.text.translate(TSV_ESCAPES)
+            self._rows.append("\t".join([*map(str, cells), f"{line.score:.4f}", text]))
+
+    def fail(self, failure: Failure) -> None:
+        """Leave the page out."""
+
+    def content(self) -> bytes:
+        """Return the file."""
+        return _encoded("\n".join(self._rows) + "\n")
+
+
+class PdfWriter:
+    """The pictures of the pages with the text, invisible, on top; see `pipelines.searchable`."""
+
+    def __init__(self, dpi: float) -> None:
+        from pipelines.searchable import SearchablePdf
+
+        self._pdf = SearchablePdf(dpi)
+
+    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+        """Add a page."""
+        self._pdf.add(page.image, lines)
+
+    def fail(self, failure: Failure) -> None:
+        """Leave the page out."""
+
+    def content(self) -> bytes:
+        """Return the file."""
+        return self._pdf.content()
+
+
+FORMATS: dict[str, Callable[[Path, float], Writer]] = {
+    "json": lambda source, _: JsonWriter(source),
+    "txt": lambda source, _: TxtWriter(source),
+    "tsv": lambda source, _: TsvWriter(source),
+    "pdf": lambda _, dpi: PdfWriter(dpi),
+}
+"""Name of a format -> what makes its writer of the source and the pixels per inch of its pages."""
+
+
+def _encoded(text: str) -> bytes:
+    # Names of files may hold bytes that are no characters.
+    return text.encode("utf-8", "replace")
+
+
+def allot_names(sources: Sequence[Path], out: Path, ending: str) -> dict[Path, str]:
+    """Give each source the name, less its ending, under which its results lie in the folder `out`.
+
+    That is its own, `scan` of `scan.png`; where two would be the same, or a result would replace a
+    source, the later one is called `scan.png`, and if that is taken too, `scan.png-2` and so on.
+    Names that differ in upper and lower case only count as the same.
+    """
+    folder = out.resolve()
+    present = {file.name.casefold() for file in sources if file.resolve().parent == folder}
+    taken = set(present)
+    names = {}
+    for source in sources:
+        numbered = (f"{source.name}-{number}" for number in count(2))
+        for name in chain((source.stem, source.name), numbered):
+            result, pictures = f"{name}{ending}".casefold(), picture_name(name, "").casefold()
+            if result not in taken and not any(file.startswith(pictures) for file in present):
+                break
+        taken.add(result)
+        names[source] = name
+    return names
+
+
+def picture_name(name: str, ending: str) -> str:
+    """Return the file name of a page's picture; `ending` begins with the page's number."""
+    return f"{name}.page{ending}"
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file under another name and rename it when it is whole.
+
+    Raises:
+        OutputError: that failed; what was there before is as it was.
+    """
+    partial = file.with_name(f".{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
+        raise
