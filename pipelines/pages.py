@@ -107,7 +107,7 @@ def natural_order(path: Path) -> list[list[tuple[int, str]]]:
     return [
         [(int(part), "") if part.isdecimal() else (-1, part.casefold())
          for part in re.split(r"(\d+)", name)]
-        for name in path.parts
+        for name in (*path.parent.parts, path.stem, path.suffix)
     ]  # fmt: skip
 
 

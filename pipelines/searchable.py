@@ -57,21 +57,25 @@ class SearchablePdf:
 
     def add(self, image: np.ndarray, lines: Sequence[TextLine]) -> None:
         """Add a page: its picture, `(H, W, 3) uint8` BGR, and what was read on it."""
+        from bidi import get_display
         from pypdfium2 import raw
 
         height, width = (length * self._scale for length in image.shape[:2])
         page = self._document.new_page(width, height)
         page.insert_obj(self._picture(image, width, height))
-        lines = [line for line in lines if line.text]
-        if lines:
-            numbers = _numbered(lines)
+        # A PDF holds what stands to the left first, in right-to-left scripts as well.
+        shown = [(line.box, get_display(line.text)) for line in lines]
+        texts = [(box, characters) for box, characters in shown if characters]
+        if texts:
+            different = dict.fromkeys("".join(characters for _, characters in texts))
+            numbers = {character: number for number, character in enumerate(different, 1)}
             font = self._font(numbers)
-            for line in lines:
-                codes = [numbers[character] for character in line.text]
+            for box, characters in texts:
+                codes = [numbers[character] for character in characters]
                 text = raw.FPDFPageObj_CreateTextObj(self._document, font, 1.0)
                 raw.FPDFText_SetCharcodes(text, _array(ctypes.c_uint32, codes), len(codes))
                 raw.FPDFTextObj_SetTextRenderMode(text, raw.FPDF_TEXTRENDERMODE_INVISIBLE)
-                matrix = text_matrix(line.box * self._scale, len(codes), height)
+                matrix = text_matrix(box * self._scale, len(codes), height)
                 raw.FPDFPageObj_SetMatrix(text, raw.FS_MATRIX(*matrix))
                 raw.FPDFPage_InsertObject(page, text)
             raw.FPDFFont_Close(font)
@@ -161,12 +165,6 @@ def font_of_boxes() -> bytes:
     stream = io.BytesIO()
     builder.save(stream)
     return stream.getvalue()
-
-
-def _numbered(lines: Sequence[TextLine]) -> dict[str, int]:
-    """Number the characters of a page from 1."""
-    characters = dict.fromkeys("".join(line.text for line in lines))
-    return {character: number for number, character in enumerate(characters, 1)}
 
 
 def _array(kind: Any, values: Sequence[int]) -> Any:

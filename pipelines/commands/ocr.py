@@ -7,6 +7,7 @@ import math
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ pattern such as 'scans/**/*.png'. What cannot be read is listed at the end; the 
 exit codes: 0 all was read; 2 usage, or the output cannot be written; 3 weights, a page or a file
 could not be read"""
 FAILED = 3
+PDF_MODULES = ("pypdfium2", "fontTools", "bidi")
 PICTURE_QUALITY = 90  # of the JPEG files that --visualize writes
 
 
@@ -99,19 +101,26 @@ def run(options: argparse.Namespace) -> int:
 
     _check(options)
     files, failures = find_files(options.paths)
-    reader = Reader(options, files)
-    bar = tqdm(total=len(files), unit="page", leave=False, disable=not sys.stderr.isatty())
-    with bar:
-        for file, pages in groupby(read_pages(files, options.dpi), key=lambda page: page.source):
-            bar.set_description(file.name)
-            failures += reader.read(file, _counted(pages, bar))
+    missing = ""
+    if files:
+        reader = Reader(options, files)
+        bar = tqdm(total=len(files), unit="page", leave=False, disable=not sys.stderr.isatty())
+        with bar:
+            for file, pages in groupby(read_pages(files, options.dpi), key=_source):
+                bar.set_description(file.name)
+                failures += reader.read(file, _counted(pages, bar))
+        missing = reader.missing_glyphs()
     for failure in failures:
         print(f"{options.prog}: {failure.message}", file=sys.stderr)
     if failures:
         print(f"{options.prog}: {len(failures)} could not be read, as listed", file=sys.stderr)
-    if missing := reader.missing_glyphs():
+    if missing:
         print(f"{options.prog}: {missing}", file=sys.stderr)
     return FAILED if failures else 0
+
+
+def _source(page: Page | Failure) -> Path:
+    return page.source
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -122,6 +131,11 @@ def _check(options: argparse.Namespace) -> None:
             if given:
                 raise UsageError(f"{option} writes files; give the folder for them with --out DIR")
         return
+    missing = [name for name in PDF_MODULES if options.format == "pdf" and not find_spec(name)]
+    if missing:
+        raise UsageError(
+            f"--format pdf needs {', '.join(missing)}; pip install paddleocr-to-torch[pdf]"
+        )
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
