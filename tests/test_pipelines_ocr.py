@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_networks import CRNN
 
 import pipelines
@@ -78,6 +80,40 @@ def test_grey_and_transparent_pages():
     opaque = np.dstack([page, np.full(page.shape[:2], 255, np.uint8)])
     assert [line.text for line in read_bars()(opaque)] == ["green", "red", "blue"]
     assert len(read_bars()(page[..., 1])) == 2  # to the green channel, the green bar is pale
+
+
+def test_paths_and_pillow_images(tmp_path):
+    page = bar_page()
+    cv2.imwrite(str(tmp_path / "page.png"), page)
+    expected = ["green", "red", "blue"]
+    for image in (tmp_path / "page.png", str(tmp_path / "page.png"),
+                  Image.fromarray(page[..., ::-1])):  # fmt: skip
+        assert [line.text for line in read_bars()(image)] == expected
+        assert read_bars().heat_map(image).shape == (384, 608)
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(1, [1, 1, 1]), (2, [2, 1]), (6, [3])])
+def test_lines_are_read_in_batches(batch, sizes):
+    seen = {"rec": [], "cls": []}
+
+    def recogniser(images):
+        seen["rec"].append(len(images))
+        return name_colour(images)
+
+    def classifier(images):
+        seen["cls"].append(len(images))
+        return np.tile(np.array([[1.0, 0.0]], np.float32), (len(images), 1))
+
+    lines = OCR(find_bars, recogniser, classifier, characters=NAMES, batch=batch)(bar_page())
+    assert [line.text for line in lines] == ["green", "red", "blue"]
+    assert seen == {"rec": sizes, "cls": sizes}
+
+
+def test_options_that_do_not_fit():
+    with pytest.raises(ValueError, match="batch is 0"):
+        read_bars(batch=0)
+    with pytest.raises(ValueError, match="half precision is for accelerators"):
+        read_bars(half=True)
 
 
 def test_lines_of_low_score_are_left_out():
@@ -158,6 +194,28 @@ def test_weights_are_a_network(tmp_path):
     assert isinstance(result, np.ndarray)
     np.testing.assert_array_equal(result, expected)
     assert network.characters == NAMES
+
+
+def test_weights_in_half_precision(tmp_path):
+    write_weights(tmp_path / "rec.pth", {})
+    batch = np.random.RandomState(0).standard_normal((2, 3, 32, 64)).astype(np.float32)
+    expected = TorchNetwork(tmp_path / "rec.pth")(batch)
+    result = TorchNetwork(tmp_path / "rec.pth", half=True)(batch)
+    assert result.dtype == np.float32
+    assert 0 < np.abs(result - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_compiled_weights(tmp_path, monkeypatch):
+    compiled = []
+
+    def compile(module, **options):
+        compiled.append(options)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compile)
+    write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
+    OCR(find_bars, tmp_path / "rec.pth", compile=True)
+    assert compiled == [{"dynamic": True}]
 
 
 def test_the_alphabet_comes_with_the_weights(tmp_path):
