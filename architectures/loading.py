@@ -24,10 +24,11 @@ class ArtefactError(ValueError):
     """The files are not a converted network, or they do not belong together."""
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu") -> Model:
+def load(path: str | Path, *, device: str | torch.device = "cpu", edited: bool = False) -> Model:
     """The network, in eval mode, of the weights at `path` (`.pth` or `.safetensors`).
 
-    The file of the same name that ends in `.json` describes them.
+    The file of the same name that ends in `.json` describes them. With `edited`, the weights may be
+    others than those it describes, as after fine-tuning.
 
     ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
     """
@@ -37,7 +38,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Model:
         raise ArtefactError(f"{path}: there is no such file")
     data = path.read_bytes()
     found, expected = hashlib.sha256(data).hexdigest(), card["weights"].get("sha256")
-    if found != expected:
+    if found != expected and not edited:
         raise ArtefactError(
             f"{path} has the sha256 {found}, but {path.with_suffix('.json').name} describes "
             f"{expected}: one of the two was replaced; convert again"

@@ -160,24 +160,27 @@ class _Colours:
         return sides[0] != sides[1]
 
     def fail(self, colours: Mapping[_Node, object]) -> None:
-        lines = []
+        lines: list[str] = []
+        unmatched: list[str] = []
         for side, other in (("program", "network"), ("network", "program")):
+            before = len(unmatched)
             left = Counter(colours[node] for node in self.nodes if node[0] == other)
             for index, layer in enumerate(self.graphs[side].layers):
                 colour = colours[side, index]
                 if left[colour]:
                     left[colour] -= 1
                     continue
-                lines.append(
+                unmatched.append(
                     f"  {side}, layer {index + 1}: {layer}, fed by {self.feeders(side, index)}"
                 )
-                break
+            lines += unmatched[before : before + 1]
         theirs, ours = (len(graph.layers) for graph in self.graphs.values())
         raise AlignmentError(
             f"program and network are different networks ({theirs} layers in the program, {ours} "
             "in the network); the first layer without a counterpart is\n" + "\n".join(lines) + "\n"
             "Check that the files belong to this model (--list), or name the training YAML they "
-            "were made with (--config)."
+            "were made with (--config).",
+            unmatched,
         )
 
     def feeders(self, side: str, index: int) -> str:

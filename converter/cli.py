@@ -13,7 +13,7 @@ from typing import Any
 from converter.errors import ConverterError
 
 # Command -> module in converter/commands; without one of these words a model is converted.
-COMMANDS = {"verify": "verify", "add-dict": "add_dict"}
+COMMANDS = {"verify": "verify", "add-dict": "add_dict", "diagnose": "diagnose"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ Every message says what was found, what was expected and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -74,7 +75,14 @@ class IncompletePlan(PlanError):
 
 
 class AlignmentError(PlanError):
-    """Program and network differ in their data flow; the message names the layers."""
+    """Program and network differ in their data flow; the message names the layers.
+
+    `unmatched` has a line for every layer of either side without a counterpart, in order.
+    """
+
+    def __init__(self, message: str, unmatched: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.unmatched = tuple(unmatched)
 
 
 class ParityError(ConverterError):

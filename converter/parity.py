@@ -21,6 +21,7 @@ from converter.errors import ParityError
 
 if TYPE_CHECKING:
     from architectures import Model
+    from converter.diagnosis.layers import SideBySide
 
 LIMIT = 1e-4
 INNER = 10  # apart from logits the limit is ten times as wide; honest rounding reaches 5e-4 there
@@ -61,6 +62,7 @@ class ParityReport:
     first_difference: str = ""
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    likely_cause: str = ""
 
     @property
     def passed(self) -> bool:
@@ -80,15 +82,13 @@ class ParityReport:
         return {
             "status": "passed" if self.passed else "failed",
             "reference": self.reference,
-            "worst_difference": _finite(self.worst.difference),
+            "worst_difference": finite(self.worst.difference),
             "worst_probe": self.worst.probe,
             "first_difference": self.first_difference or None,
+            "likely_cause": self.likely_cause or None,
             "seconds": round(self.seconds, 3),
             "versions": dict(self.versions),
-            "comparisons": [
-                {key: _finite(value) for key, value in asdict(comparison).items()}
-                for comparison in self.comparisons
-            ],
+            "comparisons": [finite(asdict(comparison)) for comparison in self.comparisons],
         }
 
 
@@ -101,8 +101,8 @@ class Reference(Protocol):
         """Run both sides on `batch`, (N, C, H, W) float32, and compare."""
         ...
 
-    def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
-        """Return the first layer whose output differs, with both sides' numbers, or ""."""
+    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Run both sides on `batch` and return their layers in order."""
         ...
 
 
@@ -113,18 +113,24 @@ def check(
     *,
     limit: float = LIMIT,
     versions: Mapping[str, str] | None = None,
+    locate: bool = True,
 ) -> ParityReport:
-    """Compare `network` with `reference` on every batch and return the report, passed or not."""
+    """Compare `network` with `reference` on every batch and return the report, passed or not.
+
+    With `locate`, the report of a network that fails names the first layer that differs, and why.
+    """
     start = time.perf_counter()
     comparisons: list[Comparison] = []
-    first = ""
+    first = cause = ""
     for batch in batches:
         found = reference.compare(network, batch, limit)
         comparisons += found
-        if not first and any(comparison.fault for comparison in found):
-            first = reference.first_difference(network, batch, limit)
+        if locate and not first and any(comparison.fault for comparison in found):
+            from converter.diagnosis.explain import first_difference
+
+            first, cause = first_difference(reference.layers(network, batch), limit)
     seconds = time.perf_counter() - start
-    return ParityReport(reference.kind, tuple(comparisons), first, seconds, versions or {})
+    return ParityReport(reference.kind, tuple(comparisons), first, seconds, versions or {}, cause)
 
 
 def require(report: ParityReport) -> None:
@@ -134,12 +140,14 @@ def require(report: ParityReport) -> None:
     if not report.comparisons:
         raise ParityError(report.worst.fault, report)
     worst = report.worst
-    where = f"\nthe first layer that differs is {report.first_difference}"
-    raise ParityError(
+    lines = [
         f"Paddle and PyTorch disagree at {worst.probe} for an input of {worst.input_shape}: "
-        f"{worst.fault}{where if report.first_difference else ''}\nNothing was written.",
-        report,
-    )
+        f"{worst.fault}",
+        report.first_difference and f"the first layer that differs is {report.first_difference}",
+        report.likely_cause and f"likely cause: {report.likely_cause}",
+        "Nothing was written. `python -m converter diagnose`, with the same options, shows more.",
+    ]
+    raise ParityError("\n".join(line for line in lines if line), report)
 
 
 def compare(
@@ -250,8 +258,12 @@ def compare_decisions(
     )
 
 
-def _finite(value: Any) -> Any:
-    """Return None for what JSON cannot hold."""
+def finite(value: Any) -> Any:
+    """Return a value with None in place of the numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(finite(item) for item in value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

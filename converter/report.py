@@ -95,7 +95,9 @@ class ModelResult:
             return self.error
         faults = [c["fault"] for c in self.comparisons if c.get("fault")]
         first = (self.parity or {}).get("first_difference")
+        cause = (self.parity or {}).get("likely_cause")
         lines = faults[:1] + ([f"the first layer that differs is {first}"] if first else [])
+        lines += [f"likely cause: {cause}"] if cause else []
         return "\n".join(lines) or "the comparison failed"
 
 

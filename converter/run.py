@@ -9,7 +9,7 @@ process while PyTorch is imported in this one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -26,10 +26,13 @@ from converter.sources import Source, open_source
 from converter.versions import versions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from architectures import Model
     from converter.candidates import Candidate
     from converter.parity import ParityReport, Reference
     from converter.plan import Plan
+    from converter.reference.recorded import Record
 
 STAGES = ("read", "plan", "convert", "prove", "write")
 
@@ -82,22 +85,14 @@ def run(
         ConverterError: whatever stopped it; nothing was written then.
     """
     stage("read")
-    card = _card(request)
+    card = card_of(request)
     out = None if request.plan_only else output_path(request.out, request.format)
-    with ExitStack() as stack:
-        source = open_source(request.paddle_dir, request.program_dir)
-        if request.submodel and source.checkpoint is None:
-            raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
-        card = _with_dictionary(card, request, source)
-        kind = _reference_kind(request, source)
-        session = None
-        if kind in ("program", "network") and not request.plan_only:
-            session = stack.enter_context(sessions())
+    with opened(request, card, sessions) as conversion:
         stage("plan")
         from converter.candidates import candidates  # imports PyTorch, while Paddle starts
 
-        conversion = Conversion(request, card, source, kind, session)
-        choices = candidates(card, source)
+        card = conversion.card
+        choices = candidates(card, conversion.source)
         candidate = next(choices)
         if out is None:
             return Outcome(card, candidate.plan)
@@ -112,7 +107,31 @@ def run(
         return Outcome(card, candidate.plan, out[0], size, report)
 
 
-def _card(request: Request) -> ModelCard:
+@contextmanager
+def opened(
+    request: Request,
+    card: ModelCard,
+    sessions: Callable[[], AbstractContextManager[PaddleSession]] = PaddleSession,
+) -> Iterator[Conversion]:
+    """Read the files that a request names and yield its conversion; Paddle starts if it is needed.
+
+    Raises:
+        ConverterError: the files cannot be read, or the reference that is wanted is not there.
+    """
+    with ExitStack() as stack:
+        source = open_source(request.paddle_dir, request.program_dir)
+        if request.submodel and source.checkpoint is None:
+            raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
+        card = _with_dictionary(card, request, source)
+        kind = _reference_kind(request, source)
+        session = None
+        if kind in ("program", "network") and not request.plan_only:
+            session = stack.enter_context(sessions())
+        yield Conversion(request, card, source, kind, session)
+
+
+def card_of(request: Request) -> ModelCard:
+    """Return the card of the model that a request names."""
     dictionary, submodel = request.dictionary, request.submodel
     if request.config is not None:
         card = catalog.custom_card(request.name, request.config, dictionary, submodel)
@@ -179,7 +198,7 @@ class Conversion:
         tried = 0
         for choice in chain([candidate], others):
             tried += 1
-            if self.check(choice.network, choice).passed:
+            if self.check(choice.network, choice, locate=False).passed:
                 return choice
         raise AlignmentError(
             f"data flow cannot tell these layers apart\n{groups}\n"
@@ -203,24 +222,36 @@ class Conversion:
         parity.require(report)
         return report
 
-    def check(self, network: Model, candidate: Candidate) -> ParityReport:
-        """Compare a network with the reference."""
-        from converter import inputs, parity
+    def check(self, network: Model, candidate: Candidate, *, locate: bool = True) -> ParityReport:
+        """Compare a network with the reference; with `locate`, say where and why it differs."""
+        from converter import parity
 
         if self.reference == "recorded":
             return replace(self.recorded(network.form), versions=self.versions())
-        proof, scale = self.card.proof, self.card.input
-        batches = inputs.batches(proof.kind, proof.sizes, scale["mean"], scale["std"])
         return parity.check(
             self.live_reference(candidate),
             network,
-            batches,
+            self.batches(),
             limit=self.request.tolerance,
             versions=self.versions(),
+            locate=locate,
         )
+
+    def batches(self) -> list[np.ndarray]:
+        """Return the inputs of the proof."""
+        from converter import inputs
+
+        proof, scale = self.card.proof, self.card.input
+        return inputs.batches(proof.kind, proof.sizes, scale["mean"], scale["std"])
 
     def recorded(self, form: str) -> ParityReport:
         """Prove the architecture by the record that comes with the project."""
+        from converter.reference import recorded
+
+        return recorded.prove(self.record(), form, self.request.tolerance)
+
+    def record(self) -> Record:
+        """Return the record of this network that comes with the project."""
         from converter.reference import recorded
 
         card = self.card
@@ -233,7 +264,7 @@ class Conversion:
                 "weights, no PaddleOCR checkout (--paddleocr), and no record of this very "
                 "network. Give one of them, or --reference none for weights marked UNVERIFIED."
             )
-        return recorded.prove(record, form, self.request.tolerance)
+        return record
 
     def live_reference(self, candidate: Candidate) -> Reference:
         """Return the reference that runs in Paddle."""
@@ -259,14 +290,13 @@ class Conversion:
 
         export = self.source.export
         assert export is not None
-        alignment, aligned = candidate.alignment, candidate.network
+        alignment = candidate.alignment
         if alignment is None:  # the names came from a checkpoint beside the program
             deployed = architectures.fuse(candidate.network, "deploy")
-            aligned, _, alignments = match(self.card, export.program, deployed)
-            alignment = next(alignments)
+            alignment = next(match(self.card, export.program, deployed)[2])
         counterparts = {ours.name: theirs for theirs, ours in alignment.pairs}
         return ProgramReference(
-            self.session, export.program, export.weights_file, counterparts, self.card.task, aligned
+            self.session, export.program, export.weights_file, counterparts, self.card.task
         )
 
     def versions(self) -> dict[str, str]:

@@ -264,7 +264,7 @@ def conversion(monkeypatch, right: str | None, session=None) -> tuple[Conversion
     graph = toys.graph(toys.Branches("sum"), IMAGE)
     choices = [Candidate(nn.Identity(), Plan(), found) for found in same(graph, graph)]
 
-    def check(_conversion, _network, candidate):
+    def check(_conversion, _network, candidate, **_):
         pairs = {theirs.name: ours.name for theirs, ours in candidate.alignment.pairs}
         fault = "" if pairs["left.weight"] == right else "differs"
         return ParityReport("program", (Comparison("x", (), (), 0.0, 1.0, 1e-4, (), fault),))

@@ -163,7 +163,8 @@ def test_weights_that_are_not_the_programs(convert, export, classifier, tmp_path
     assert (done.code, done.out) == (5, "")
     assert "Paddle and PyTorch disagree at backbone" in done.err
     assert "the first layer that differs is conv backbone.conv1.conv (conv2d_0.w_0" in done.err
-    assert done.err.endswith("Nothing was written.\n")
+    assert "\nlikely cause: unknown: none of " in done.err
+    assert "\nNothing was written. `python -m converter diagnose`" in done.err
     assert not out.exists()
     content = json.loads(report.read_text())
     assert (content["status"], content["model"]) == ("failed", CLASSIFIER)

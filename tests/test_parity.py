@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from converter.diagnosis.layers import Pair, SideBySide, Whole
 from converter.errors import ParityError
 from converter.parity import (
     DECADES,
@@ -220,9 +221,10 @@ class Fixed:
             Comparison("logits", batch.shape, (1,), gap, 1.0, limit, (0,), fault),
         ]
 
-    def first_difference(self, _network, batch, _limit):
+    def layers(self, network, batch):
         self.asked += 1
-        return f"layer {batch.shape}"
+        pair = Pair("neck", f"layer {batch.shape}", Whole(batch), None)
+        return SideBySide(network, batch, (pair,), batch)
 
 
 BATCHES = [np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3, 8, 16), np.float32)]
@@ -253,13 +255,15 @@ def test_a_report_that_failed():
         require(report)
     assert str(caught.value) == (
         "Paddle and PyTorch disagree at logits for an input of (1, 3, 8, 16): wrong\n"
-        "the first layer that differs is layer (1, 3, 8, 16)\nNothing was written."
+        "the first layer that differs is layer (1, 3, 8, 16): our network has no such layer\n"
+        "Nothing was written. `python -m converter diagnose`, with the same options, shows more."
     )
     assert caught.value.report is report
     content = report.to_dict()
     assert json.dumps(content, allow_nan=False)
     assert (content["status"], content["worst_difference"]) == ("failed", None)
-    assert content["first_difference"] == "layer (1, 3, 8, 16)"
+    told = "layer (1, 3, 8, 16): our network has no such layer"
+    assert content["first_difference"] == told
 
 
 def test_the_first_difference_is_looked_for_once():

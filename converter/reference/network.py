@@ -11,10 +11,11 @@ import numpy as np
 from torch import nn
 
 from architectures import Model
+from converter.diagnosis.layers import SideBySide
 from converter.errors import NoReference
 from converter.parity import INNER, LIMIT, Comparison, compare, compare_decisions
 from converter.reference.checkout import require_checkout
-from converter.reference.observe import OUTPUT, folded_into, observe
+from converter.reference.observe import OUTPUT, layer_names, observe, side_by_side
 from converter.reference.session import PaddleSession
 
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
@@ -93,27 +94,10 @@ class NetworkReference:
         fault = "; ".join(faults[:3])
         return Comparison("epsilons", input_shape, shape, gap, 1.0, LIMIT, (), fault)
 
-    def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
-        """Return the first layer, in the order of our modules, whose output differs."""
-        leaves = [name for name, module in network.named_modules() if not list(module.children())]
-        altered = folded_into(network)
-        names = [name for name in leaves if name not in altered]
-        expected = self.session.run({"x": batch}, names)
-        actual = observe(network, batch, names)
-        for name, ours in actual.items():
-            if name not in expected:
-                continue
-            found = compare(
-                name,
-                expected[name],
-                ours,
-                input_shape=batch.shape,
-                limit=limit,
-                constant_passes=True,
-            )
-            if found.fault:
-                return f"{name}: {found.fault}"
-        return ""
+    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Return the layers that both sides have, in the order in which ours run."""
+        expected = self.session.run({"x": batch}, layer_names(network))
+        return side_by_side(network, batch, expected, self.epsilons)
 
 
 def _with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from architectures import Model
+from converter.diagnosis.layers import Pair, SideBySide, Whole
+from converter.parity import INNER
 
 OUTPUT = "output"
 
@@ -35,15 +37,59 @@ def observe(network: nn.Module, batch: np.ndarray, names: Iterable[str]) -> dict
     return found
 
 
-def folded_into(network: Model) -> set[str]:
-    """Return the layers that give what their normalisation gave, which was folded into them."""
+def folded_into(network: Model) -> dict[str, str]:
+    """Return, for each normalisation that was folded away, the convolution that does its work."""
     if network.form != "fused":
-        return set()
+        return {}
     return {
-        f"{owner}.{convolution}"
+        f"{owner}.{affine}": f"{owner}.{convolution}"
         for owner, module in network.named_modules()
-        for convolution, _ in getattr(module, "folds", ())
+        for convolution, affine in getattr(module, "folds", ())
     }
+
+
+def layer_names(network: Model) -> list[str]:
+    """Return the modules whose outputs tell most: those without others inside, or with tensors."""
+    altered = set(folded_into(network).values())
+    return [
+        name
+        for name, module in network.named_modules()
+        if name and name not in altered and (_is_leaf(module) or _owns_tensors(module))
+    ]
+
+
+def side_by_side(
+    network: Model,
+    batch: np.ndarray,
+    expected: Mapping[str, np.ndarray],
+    epsilons: Mapping[str, float] | None = None,
+) -> SideBySide:
+    """Run `network` and lay its layers beside those of the same names, in the order of ours.
+
+    Args:
+        network: ours.
+        batch: the input, (N, C, H, W) float32.
+        expected: what the reference observed of `layer_names(network)`.
+        epsilons: what it adds to the variance, by the name of the normalisation.
+    """
+    names, epsilons = set(layer_names(network)), epsilons or {}
+    actual = observe(network, batch, names)
+    pairs = []
+    for key, array in actual.items():
+        name = key if key in names else key.removesuffix(".0")  # of several outputs the first
+        if name in names and key in expected:
+            slack = 1.0 if name == network.logits_layer else INNER
+            stated = {"epsilon": epsilons[name]} if name in epsilons else {}
+            pairs.append(Pair(name, name, Whole(expected[key]), array, slack, (), stated))
+    return SideBySide(network, batch, tuple(pairs), actual[OUTPUT])
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    return next(module.children(), None) is None
+
+
+def _owns_tensors(module: nn.Module) -> bool:
+    return next(module.parameters(recurse=False), None) is not None
 
 
 def _note(name: str, found: dict[str, np.ndarray]) -> Callable[..., None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from architectures import Model
+from architectures import Model, fuse
+from architectures.model import FORMS
+from converter.diagnosis.layers import Pair, SideBySide, Whole
 from converter.graph.layers import Layer, LayerGraph, network_graph
 from converter.graph.trace import trace
 from converter.parity import INNER, Comparison, compare, compare_decisions
+from converter.reference.observe import folded_into
 from converter.reference.session import PaddleSession
 from converter.sources.program import Program
 
@@ -27,8 +31,6 @@ class ProgramReference:
         weights: its `.pdiparams`.
         counterparts: for each layer of the network, by its name, the program's layer.
         task: det, rec or cls; tells what is decided from the output.
-        aligned: a network that has all these layers, to look for the first that differs where the
-            one that is compared lacks some, its normalisations being folded.
     """
 
     kind = "program"
@@ -40,10 +42,8 @@ class ProgramReference:
         weights: Path,
         counterparts: Mapping[str, Layer],
         task: str,
-        aligned: Model | None = None,
     ) -> None:
         self.session, self.program, self.weights = session, program, weights
-        self.aligned = aligned
         self.counterparts, self.task = counterparts, task
         self._loaded: tuple[str, ...] = ()
         self._input = ""
@@ -101,33 +101,47 @@ class ProgramReference:
             }
         return sorted(leaving)
 
-    def first_difference(self, network: Model, batch: np.ndarray, limit: float) -> str:
-        """Return the first layer, in the program's order, whose output differs."""
-        traced = trace(network, torch.from_numpy(batch))
-        layers = {layer.name: layer for layer in network_graph(traced).layers}
-        if not self.counterparts.keys() <= layers.keys():
-            if self.aligned is None or self.aligned is network:
-                return ""
-            before = self.first_difference(self.aligned, batch, limit)
-            return before or "none before normalisations were folded: the folding is wrong"
-        pairs = [(layers[name], theirs) for name, theirs in self.counterparts.items()]
-        expected = self.run(batch, [theirs.output for _, theirs in pairs])
-        for (ours, theirs), array in zip(pairs, expected[:-1], strict=True):
-            actual = traced.values[ours.output].numpy()
-            found = compare(
-                "layer",
-                array,
-                actual,
-                input_shape=batch.shape,
-                limit=limit,
-                constant_passes=True,
+    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Return the layers of both sides in the program's order.
+
+        Where the program has no counterpart of a layer, since branches were merged or
+        normalisations folded before it was exported, the same is done to a copy of the network.
+        """
+        for form in FORMS[FORMS.index(network.form) :]:
+            counted = network if form == network.form else fuse(network, form)
+            traced = trace(counted, torch.from_numpy(batch))
+            graph = network_graph(traced)
+            places = self.places(counted)
+            ours = {layer.name: layer for layer in graph.layers}
+            if all(name in ours and _alike(ours[name], theirs) for name, theirs in places.items()):
+                break
+        logits = {graph.layers[index].name for index, _ in graph.results if index >= 0}
+        found = [(ours[name], theirs) for name, theirs in places.items() if name in ours]
+        expected = self.run(batch, [theirs.output for _, theirs in found])
+        pairs = tuple(
+            Pair(
+                _module(layer),
+                f"{layer.kind} {_module(layer)} ({theirs.name} in the program)",
+                Whole(_without_height(array, traced.values[layer.output].shape)),
+                traced.values[layer.output].numpy(),
+                1.0 if layer.name in logits else INNER,
+                tuple(tensor.name for tensor in layer.tensors),
+                theirs.settings,
             )
-            if found.fault:
-                return (
-                    f"{ours.kind} {_module(ours)} ({theirs.name} in the program): "
-                    f"{_numbers(array)} in Paddle, {_numbers(actual)} in PyTorch"
-                )
-        return ""
+            for (layer, theirs), array in zip(found, expected[:-1], strict=True)
+        )
+        return SideBySide(counted, batch, pairs, traced.values[traced.outputs[0]].numpy())
+
+    def places(self, network: Model) -> dict[str, Layer]:
+        """Return, for each layer of ours by its name, the program's that gives the same."""
+        folds = folded_into(network)
+        places: dict[str, Layer] = {}
+        for name, theirs in self.counterparts.items():
+            owner = name.rpartition(".")[0]
+            place = f"{folds[owner]}.weight" if owner in folds else name
+            places.pop(place, None)  # a convolution gives what the last that was folded into it did
+            places[place] = theirs
+        return places
 
     def run(self, batch: np.ndarray, values: Sequence[str]) -> list[np.ndarray]:
         """Run the program in Paddle and return the named values, then its own output."""
@@ -177,5 +191,12 @@ def _module(layer: Layer) -> str:
     return layer.name.rpartition(".")[0]
 
 
-def _numbers(array: np.ndarray) -> str:
-    return f"mean {array.mean():.6g}, std {array.std():.6g}, max {np.abs(array).max():.6g}"
+def _alike(ours: Layer, theirs: Layer) -> bool:
+    """Return whether two layers of one kind have the same tensors: a folded one has a bias more."""
+    return ours.kind != theirs.kind or len(ours.tensors) == len(theirs.tensors)
+
+
+def _without_height(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Return a map of height 1, (N, C, 1, W), as the sequence (N, C, W) that ours may be."""
+    alike = array.ndim == len(shape) + 1 and array.size == math.prod(shape)
+    return array.reshape(shape) if alike else array

@@ -15,7 +15,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ import architectures
 from architectures.layers import BatchNormAct
 from architectures.model import FORMS, Model
 from converter import catalog, convert
+from converter.diagnosis.explain import first_difference
+from converter.diagnosis.layers import Pair, Sampled, SideBySide, failed
 from converter.errors import ConfigError, ConverterError, PlanError, SourceError
 from converter.mapping import load_mapping
 from converter.parity import INNER, LIMIT, Comparison, ParityReport, compare
@@ -129,17 +131,26 @@ def prove(record: Record, form: str = "train", limit: float = LIMIT) -> ParityRe
 def _prove(record: Record, form: str, limit: float) -> tuple[ParityReport, list[Plan]]:
     comparisons: list[Comparison] = []
     plans: list[Plan] = []
-    first = ""
+    first = cause = ""
+    for reference, network, plan in subjects(record, form):
+        plans.append(plan)
+        sides = reference.layers(network, reference.image)
+        comparisons += reference.compare_all(sides, limit)
+        if not first:
+            first, cause = first_difference(sides, limit)
+    return ParityReport("recorded", tuple(comparisons), first, likely_cause=cause), plans
+
+
+def subjects(
+    record: Record, form: str = "train"
+) -> Iterator[tuple[RecordedReference, Model, Plan]]:
+    """Yield each network of a record in that form, what it is compared with, and its plan."""
     for prefix, architecture in networks(record.facts["architecture"]):
         network, plan = build(record, prefix, architecture)
-        plans.append(plan)
-        layers = _layers(record, prefix, network, plan)
+        names = _layers(record, prefix, network, plan)
         if FORMS.index(form) > FORMS.index(network.form):
             network = architectures.fuse(network, form)
-        found, differs = _compare(record, prefix, network, layers, limit)
-        comparisons += found
-        first = first or differs
-    return ParityReport("recorded", tuple(comparisons), first), plans
+        yield RecordedReference(record, prefix, names), network, plan
 
 
 def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple[Model, Plan]:
@@ -201,49 +212,64 @@ def networks(architecture: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
         yield "", architecture
 
 
-def _compare(
-    record: Record, prefix: str, network: Model, names: Mapping[str, str], limit: float
-) -> tuple[list[Comparison], str]:
-    """Compare outputs and traced layers; `names` gives for each of these our name."""
-    (image,) = record.inputs()
-    actual = observe(network, image, names.values())
-    comparisons = []
-    for path, shape, _, _, _, largest, stride in record.facts["outputs"]:
-        if "/" in path and not path.startswith(prefix.rstrip(".") + "/"):
-            continue
-        comparisons += _compare_output(record, path, shape, largest, stride, actual[OUTPUT], limit)
-    layers, altered = [], folded_into(network)
-    complete = network.form == "train" or _is_paddlex(record.facts["architecture"])
-    for row, (name, _, _, shape) in zip(record.arrays["trace"], record.facts["trace"], strict=True):
-        ours = names.get(name)
-        if ours is None or ours in altered:
-            continue
-        module = _first_output(actual, ours)
-        if module is None:
+class RecordedReference:
+    """Compares one network of a record with what Paddle computed for it.
+
+    Args:
+        record: the record.
+        prefix: what the network's names begin with there, where it holds several.
+        names: our name of each layer in the trace that is compared.
+    """
+
+    kind = "recorded"
+
+    def __init__(self, record: Record, prefix: str, names: Mapping[str, str]) -> None:
+        self.record, self.prefix, self.names = record, prefix, names
+        (self.image,) = record.inputs()
+
+    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Compare the outputs, the logits, and the first layer at fault, else the nearest to it."""
+        return self.compare_all(self.layers(network, batch), limit)
+
+    def compare_all(self, sides: SideBySide, limit: float) -> list[Comparison]:
+        """Do what `compare` does, for a network that was run already."""
+        comparisons = []
+        for path, shape, _, _, _, largest, stride in self.record.facts["outputs"]:
+            if "/" not in path or path.startswith(self.prefix.rstrip(".") + "/"):
+                comparisons += _compare_output(
+                    self.record, path, shape, largest, stride, sides.output, limit
+                )
+        layers = sides.comparisons(limit)
+        final = sides.network.logits_layer
+        logits = [
+            layer for layer, pair in zip(layers, sides.pairs, strict=True) if pair.name == final
+        ] or [
+            failed(self.prefix + final, self.image.shape, [], 0.0, limit,
+                   "the record has no such layer")
+        ]  # fmt: skip
+        faulty = [layer for layer in layers if layer.fault][:1]
+        nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
+        return [*comparisons, *dict.fromkeys([*logits, *(faulty or nearest)])]
+
+    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Return the layers of both sides in the order in which Paddle ran them."""
+        facts, rows = self.record.facts, self.record.arrays["trace"]
+        actual = observe(network, batch, self.names.values())
+        altered = set(folded_into(network).values())
+        complete = network.form == "train" or _is_paddlex(facts["architecture"])
+        pairs = []
+        for row, (name, _, _, shape) in zip(rows, facts["trace"], strict=True):
+            ours = self.names.get(name)
+            if ours is None or ours in altered:
+                continue
+            module = _first_output(actual, ours)
             # Deployed networks lack the branches that were merged, but never the logits.
-            if complete or ours == network.logits_layer:
-                fault = "our network has no such layer"
-                layers.append(_failed(name, image.shape, shape, float(row[2]), limit, fault))
-        else:
-            # What is computed of a map's means is small where they cancel out; its rounding is not.
-            bound = INNER * limit if shape[2:] == [1, 1] else limit
-            layers.append(_compare_layer(name, row, shape, module, image.shape, bound))
-    faulty = next((layer for layer in layers if layer.fault), None)
-    final = [name for name, ours in names.items() if ours == network.logits_layer]
-    logits = [layer for layer in layers if layer.probe in final] or [
-        _failed(
-            prefix + network.logits_layer,
-            image.shape,
-            [],
-            0.0,
-            limit,
-            "the record has no such layer",
-        )
-    ]
-    nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
-    telling = [faulty] if faulty else nearest
-    compared = [*comparisons, *dict.fromkeys([*logits, *telling])]
-    return compared, f"{faulty.probe}: {faulty.fault}" if faulty else ""
+            if module is not None or complete or ours == network.logits_layer:
+                # What is computed of a map's means is small where they cancel out; its rounding is
+                # not.
+                slack = INNER if module is not None and shape[2:] == [1, 1] else 1.0
+                pairs.append(Pair(ours, name, Sampled(tuple(shape), row), module, slack))
+        return SideBySide(network, batch, tuple(pairs), actual[OUTPUT])
 
 
 def _first_output(actual: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
@@ -263,7 +289,7 @@ def _compare_output(
     image_shape = tuple(record.facts["inputs"][0][1])
     if list(actual.shape) != shape:
         fault = f"Paddle gives {tuple(shape)}, PyTorch {actual.shape}"
-        return [_failed(path, image_shape, shape, largest, limit, fault)]
+        return [failed(path, image_shape, shape, largest, limit, fault)]
     sample = actual.ravel()[::stride]
     # The sample may miss the largest value, by which the difference is measured.
     found = [compare(path, record.arrays[path], sample, input_shape=image_shape, limit=limit,
@@ -276,36 +302,6 @@ def _compare_output(
         found.append(Comparison(f"{path}, classes", image_shape, ours.shape, gap, 1.0, limit, (),
                                 fault))  # fmt: skip
     return found
-
-
-def _compare_layer(
-    name: str,
-    row: np.ndarray,
-    shape: list[int],
-    actual: np.ndarray,
-    image_shape: tuple[int, ...],
-    limit: float,
-) -> Comparison:
-    """Compare one row of the trace: mean, std, largest value, then eight values."""
-    largest = float(row[2])
-    if list(actual.shape) != shape:
-        fault = f"Paddle gives {tuple(shape)}, PyTorch {actual.shape}"
-        return _failed(name, image_shape, shape, largest, limit, fault)
-    places = np.linspace(0, actual.size - 1, 8).astype(int)
-    ours = np.array([actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]])
-    found = compare(name, row, ours, input_shape=image_shape, limit=limit, largest=largest)
-    return replace(found, histogram=())  # statistics are no elements
-
-
-def _failed(
-    probe: str,
-    image_shape: tuple[int, ...],
-    shape: list[int],
-    largest: float,
-    limit: float,
-    fault: str,
-) -> Comparison:
-    return Comparison(probe, image_shape, tuple(shape), math.inf, largest, limit, (), fault)
 
 
 class Verified(NamedTuple):
