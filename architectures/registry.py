@@ -53,6 +53,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained use_ssld"),
         Row("det rec",  "PPHGNetV2_B4",    "backbones.rec_pphgnetv2:PPHGNetV2_B4",
             training="pretrained use_ssld"),
+        Row("cls",      "PPLCNet",         "backbones.det_pp_lcnet:PPLCNet",
+            training="pretrained use_ssld"),
         Row("rec",      "SVTRNet",         "backbones.rec_svtrnet:SVTRNet",
             training="pretrained drop_rate attn_drop_rate drop_path_rate"),
         Row("det rec",  "PPLCNetV4",       "backbones.rec_lcnetv4:PPLCNetV4",

@@ -28,7 +28,9 @@ _CONFIG_KEYS = (
 )  # fmt: skip
 _OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "models")
 _PADDLEX_KEYS = ("mapping", "form", "architecture", "class_counts")
-_INPUT_KEYS = ("channels", "height", "width", "multiple_of", "color", "mean", "std")
+_INPUT_KEYS = (
+    "channels", "height", "width", "resize_short", "multiple_of", "color", "mean", "std",
+)  # fmt: skip
 _MODEL_KEYS = (
     "release", "aliases", "classes", "dictionary", "labels", "pipeline", "train", "infer",
     "refused",

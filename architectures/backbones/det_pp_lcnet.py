@@ -1,0 +1,122 @@
+"""PP-LCNet, the network that tells which way a page or a text line is turned.
+
+PP-LCNet, https://arxiv.org/abs/2109.15099; PaddleClas:
+`ppcls/arch/backbone/legendary_models/pp_lcnet.py`; PaddleOCR has the same blocks in
+`ppocr/modeling/backbones/det_pp_lcnet.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from architectures.layers import ConvBNAct, SqueezeExcite, make_divisible
+
+Stride = int | tuple[int, int]
+
+
+class Row(NamedTuple):
+    """One block; channels before scaling."""
+
+    kernel: int
+    in_channels: int
+    out_channels: int
+    se: bool = False
+
+
+# fmt: off
+STAGES: dict[str, tuple[Row, ...]] = {
+    #       kernel in   out  se
+    "blocks2": (
+        Row(3,     16,  32),
+    ),
+    "blocks3": (
+        Row(3,     32,  64),
+        Row(3,     64,  64),
+    ),
+    "blocks4": (
+        Row(3,     64,  128),
+        Row(3,     128, 128),
+    ),
+    "blocks5": (
+        Row(3,     128, 256),
+        Row(5,     256, 256),
+        Row(5,     256, 256),
+        Row(5,     256, 256),
+        Row(5,     256, 256),
+        Row(5,     256, 256),
+    ),
+    "blocks6": (
+        Row(5,     256, 512, True),
+        Row(5,     512, 512, True),
+    ),
+}
+# fmt: on
+STEM = 16
+
+
+def scaled(channels: int, scale: float) -> int:
+    """A channel count of the table at the network's scale."""
+    return make_divisible(channels * scale, 8)
+
+
+class DepthwiseSeparable(nn.Module):
+    """A depthwise layer, channel weights in some blocks, a pointwise layer."""
+
+    def __init__(self, row: Row, stride: Stride, scale: float) -> None:
+        super().__init__()
+        channels = scaled(row.in_channels, scale)
+        self.dw_conv = ConvBNAct(
+            channels, channels, row.kernel, stride, groups=channels, act="hardswish"
+        )
+        self.se = SqueezeExcite(channels, slope=1 / 6) if row.se else nn.Identity()
+        self.pw_conv = ConvBNAct(channels, scaled(row.out_channels, scale), 1, act="hardswish")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
+        return self.pw_conv(self.se(self.dw_conv(x)))
+
+
+class PPLCNet(nn.Module):
+    """PP-LCNet up to its last linear layer, which is the head; the options are PaddleClas'.
+
+    `stride_list` has the stride of the stem and those of the stages `blocks3` to `blocks6`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        scale: float = 1.0,
+        stride_list: Sequence[int | Sequence[int]] = (2, 2, 2, 2, 2),
+        class_expand: int = 1280,
+        dropout_prob: float = 0.2,
+    ) -> None:
+        super().__init__()
+        if len(stride_list) != 5:
+            raise ValueError(f"PPLCNet takes five strides, not {list(stride_list)}")
+        stem, *strides = (s if isinstance(s, int) else (s[0], s[1]) for s in stride_list)
+        self.dropout_prob = dropout_prob
+        self.out_channels = class_expand
+        self.conv1 = ConvBNAct(in_channels, scaled(STEM, scale), 3, stem, act="hardswish")
+        self.blocks2, self.blocks3, self.blocks4, self.blocks5, self.blocks6 = (
+            nn.Sequential(
+                *(
+                    DepthwiseSeparable(row, stride if index == 0 else 1, scale)
+                    for index, row in enumerate(rows)
+                )
+            )
+            for rows, stride in zip(STAGES.values(), (1, *strides), strict=True)
+        )
+        last = scaled(STAGES["blocks6"][-1].out_channels, scale)
+        self.last_conv = nn.Conv2d(last, class_expand, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, 3, H, W)` to `(N, class_expand, 1, 1)`."""
+        x = self.blocks4(self.blocks3(self.blocks2(self.conv1(x))))
+        x = self.blocks6(self.blocks5(x))
+        x = F.hardswish(self.last_conv(F.adaptive_avg_pool2d(x, 1)))
+        # Training drops values without enlarging the others, so inference makes all smaller.
+        return x * (1 - self.dropout_prob)
