@@ -222,7 +222,11 @@ def without_class_counts(architecture: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Return whether two architectures are one network, class counts and training aside."""
+    """Return whether two architectures are one network, class counts and training aside.
+
+    PaddleX's own networks, which are classes, are those of the models that they are named after.
+    """
+    a, b = (card(x["algorithm"]).architecture if "class" in x else x for x in (a, b))
 
     def essence(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -236,7 +240,7 @@ def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 _CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
 _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
-    "SARHead", "return_all_feats", "freeze_params",
+    "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos",
 }  # fmt: skip
 
 

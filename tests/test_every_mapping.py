@@ -32,6 +32,10 @@ STUDENT2, TEACHER = "second student of the mutual distillation", "teacher of the
 NRTR, BEFORE = "NRTR guide, run only in training", "feeds the NRTR guide"
 # Of the lists: tensors used, second names, filled, dropped.
 EXPECTED = {
+    "PP-LCNet_x0_25_textline_ori": (146, 0, 27, {}),
+    "PP-LCNet_x1_0_doc_ori":     (146, 0,  27,  {}),
+    "PP-LCNet_x1_0_table_cls":   (146, 0,  27,  {}),
+    "PP-LCNet_x1_0_textline_ori": (146, 0, 27,  {}),
     "ch_PP-OCRv2_det":           (269, 0,  51,  {STUDENT2: 269, TEACHER: 149}),
     "ch_PP-OCRv4_det":           (905, 0,  150, {STUDENT2: 905, TEACHER: 316}),
     "ch_PP-OCRv4_rec":           (884, 0,  151, {NRTR: 83, BEFORE: 1}),

@@ -63,6 +63,14 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (48, 64),
     ),
+    "pplcnet": (
+        {
+            "model_type": "cls",
+            "Backbone": {"name": "PPLCNet", "scale": 0.25, "class_expand": 16},
+            "Head": {"name": "ClsHead", "class_dim": 2},
+        },
+        (64, 64),
+    ),
     "det v2": (
         {
             "model_type": "det",
