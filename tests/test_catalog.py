@@ -134,7 +134,7 @@ class TestShipped:
             ("ch_PP-OCRv4_dett", "ch_PP-OCRv4_det"),
             ("ch_PPOCRv4_rec", "ch_PP-OCRv4_rec"),
             ("en_number_mobile_rec", "en_number_mobile_v2.0_rec"),
-            ("zzz", "PP-OCRv4_mobile_det"),
+            ("zzz", catalog.names()[0]),
             ("", "--list"),
         ],
     )

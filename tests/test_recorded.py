@@ -81,7 +81,8 @@ def test_every_record_passes_in_every_form(name, form):
 
 def test_there_is_a_record_of_every_network():
     of_paddlex = {name for name in NAMES if name.startswith("paddlex__")}
-    assert set(NAMES) - of_paddlex == {config["recorded"] for config in catalog._configs()}
+    named = {config["recorded"] for config in catalog._configs()}
+    assert set(NAMES) - of_paddlex <= named <= set(NAMES)
     mappings = {
         config["paddlex"]["mapping"] for config in catalog._configs() if "paddlex" in config
     }
