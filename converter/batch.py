@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from converter import catalog
-from converter.errors import ConverterError, ParityError
+from converter.errors import ConverterError, ParityError, PlanError
 from converter.freshness import ROOT, fingerprint, source_files, up_to_date
 from converter.output import discard_partial
 from converter.reference.session import SharedSession
@@ -32,6 +32,10 @@ from converter.report import ModelResult
 from converter.run import Request, run
 
 CRASHED = 1  # the exit code of what is no ConverterError: a killed worker, a fault of this program
+_APART = (
+    "\nNames came from a checkpoint, the proof from an export elsewhere: if the two are not of one "
+    "training, convert either alone (--map NAME=PATH)."
+)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENCE = 10  # seconds in which a worker that was told to end should
 
@@ -96,7 +100,8 @@ def convert_one(request: Request, sessions: SharedSession, *, force: bool = Fals
             described = json.loads(request.out.with_suffix(".json").read_text(encoding="utf-8"))
     except ConverterError as error:
         report = error.report.to_dict() if isinstance(error, ParityError) else None
-        result = failed(request.name, str(error), error.exit_code, report)
+        apart = request.program_dir and isinstance(error, (ParityError, PlanError))
+        result = failed(request.name, f"{error}{_APART if apart else ''}", error.exit_code, report)
     except Exception as error:  # one model's misfortune is not that of the others
         result = failed(request.name, _fault(error), CRASHED)
     else:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from converter.catalog import ModelCard
 from converter.errors import OutputError, SourceError, UsageError
-from converter.output import write_text
+from converter.output import make_folder, write_text
 from converter.sources import files
 
 if TYPE_CHECKING:
@@ -54,12 +54,7 @@ class Downloads:
             ) from error
         pooch.get_logger().setLevel("WARNING")
         self.folder = folder or Path(pooch.os_cache("paddleocr-to-torch"))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"the cache {self.folder} cannot be made a folder: {error.strerror}"
-            ) from error
+        make_folder(self.folder, f"the cache {self.folder}")
 
     def fetch(self, name: str, url: str) -> Path:
         """Return the file that a URL leads to, from the cache or from the network.

@@ -61,6 +61,15 @@ def check_report_path(report: Path, out: Path | None = None) -> None:
         )
 
 
+def make_folder(folder: Path, called: str) -> Path:
+    """Make a folder for results, unless it is there; OutputError, which names it `called`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{called} cannot be made: {error.strerror}") from error
+    return folder
+
+
 def write_artefact(
     out: Path, format: str, state: Mapping[str, torch.Tensor], card: Mapping[str, Any]
 ) -> int:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from converter import __version__
-from converter.errors import OutputError, SourceError
-from converter.output import check_report_path, write_json, write_text
+from converter.errors import SourceError
+from converter.output import check_report_path, make_folder, write_json, write_text
 from converter.parity import DECADES
 
 FORMAT = 1
@@ -130,12 +130,7 @@ def write_report(folder: Path, results: Sequence[ModelResult], *, title: str) ->
 
 def prepare(folder: Path) -> None:
     """Make the folder of a report, so that an impossible one ends before any work is done."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder {folder} of the report cannot be made: {error.strerror}"
-        ) from error
+    make_folder(folder, f"the folder {folder} of the report")
     for name in FILES:
         check_report_path(folder / name)
 

@@ -28,7 +28,8 @@ from converter.commands.convert import add_proof_options
 from converter.commands.verify import regex
 from converter.discovery import Discovery, Found, discover
 from converter.download import WHICH, Downloads, wanted
-from converter.errors import ConverterError, OutputError, UsageError
+from converter.errors import ConverterError, UsageError
+from converter.output import make_folder
 from converter.report import ModelResult, prepare, scientific, write_report
 from converter.run import Request
 
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     """Find, convert and report; return the exit code."""
     if options.paddle_root is None and not (options.download or options.map):
         raise UsageError("--paddle-root is missing: the folder of downloads (or give --download)")
-    prepare(make_folder(options.out) / "report")
+    prepare(make_folder(options.out, f"--out {options.out}") / "report")
     found = discover(options.paddle_root, options.map, options.only)
     models = list(found.models)
     results = [
@@ -190,15 +191,6 @@ def left(found: Discovery) -> list[str]:
     refused = [f"  {name}: {reason}" for name, reason in found.refused.items()]
     unknown = [f"  {path}: {advice}" for path, advice in found.unknown.items()]
     return ["", "Not converted:", *refused, *unknown] if refused or unknown else []
-
-
-def make_folder(out: Path) -> Path:
-    """Make the folder for the results; OutputError where that fails."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--out {out} cannot be made a folder: {error.strerror}") from error
-    return out
 
 
 def _named(text: str) -> tuple[str, Path]:

