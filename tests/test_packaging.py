@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from paddleocr_source import VERSIONS
 
 from converter import catalog
 from converter.errors import ConverterError
@@ -61,6 +62,9 @@ def test_the_makefile_installs_what_the_extras_say(setup: configparser.ConfigPar
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (models,) = re.findall(r"^DEMO_MODELS := (.+)$", makefile, re.MULTILINE)
     assert models == setup["options.extras_require"]["demo"].strip()
+    (judges,) = re.findall(r"^JUDGES := (.+)$", makefile, re.MULTILINE)
+    assert judges.split() == setup["options.extras_require"]["judges"].split()
+    assert judges.split() == [f"{name}=={version}" for name, version in VERSIONS.items()]
 
 
 def test_the_readme_names_models_that_exist() -> None:
