@@ -142,21 +142,18 @@ def test_two_hundred_pages_take_the_memory_of_two(tmp_path, kind):
         for number in range(1, 200):
             os.link(first, tmp_path / f"{number}.png")
     files, _ = find_files([tmp_path])
+    next(read_pages(files, dpi=side))  # what is imported for it stays
     pages, size = 0, side * side * 3
     tracemalloc.start()
     try:
         for page in read_pages(files, dpi=side):
             assert page.image.shape == (side, side, 3)
             pages += 1
-            if pages == 5:
-                tracemalloc.reset_peak()
-                before = tracemalloc.get_traced_memory()[0]
-        after, peak = tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert pages == 200
-    assert after - before < size  # that of the last page at most
-    assert peak - before < 4 * size
+    assert peak < 6 * size
 
 
 # PDF.
