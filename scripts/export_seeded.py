@@ -236,11 +236,9 @@ def export(network: Any, image: Sequence[int], folder: Path) -> None:
 
     spec = paddle.static.InputSpec([None, *image], "float32", name="x")
     static = paddle.jit.to_static(network, input_spec=[spec])
-    # Parameters are told apart by Paddle's names, and what is merged makes new ones.
-    with paddle.utils.unique_name.guard("merged_"):
-        for layer in static.sublayers():
-            if hasattr(layer, "rep") and not getattr(layer, "is_repped", False):
-                layer.rep()
+    for layer in static.sublayers():
+        if hasattr(layer, "rep") and not getattr(layer, "is_repped", False):
+            layer.rep()
     try:
         paddle.jit.save(static, str(folder / "inference"))
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
