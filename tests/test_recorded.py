@@ -300,6 +300,12 @@ def test_verify(capsys, tmp_path):
     )
 
 
+def test_a_network_that_cannot_take_the_input(tmp_path):
+    record = Path(shutil.copytree(RECORDS / LITE, tmp_path / LITE))
+    change(record, inputs=[["image", [2, 3, 64, 160], "float32", "uniform(-1,1)"]])
+    assert "AssertionError: the feature map must have height 1" in refusal(record)
+
+
 def test_verify_goes_on_after_a_failure(record, capsys, tmp_path):
     broken = shutil.copytree(record, record.parent / "broken")
     (broken / "outputs.npz").write_bytes(b"")

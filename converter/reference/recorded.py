@@ -45,6 +45,10 @@ _KEYS = {"rule", "salt", "architecture", "parameters", "inputs", "outputs", "tra
 _DAMAGE = (
     OSError, ValueError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
+# What facts that do not hold together raise, and a network that is fed what it cannot take.
+_UNFIT = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -325,7 +329,7 @@ def verify(folders: list[Path]) -> Iterator[Verified]:
             result, plans = _prove(record, "train", LIMIT)
         except ConverterError as error:
             result = error
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except _UNFIT as error:
             reason = f"{folder} cannot be followed ({type(error).__name__}: {error})"
             result = SourceError(reason)
         yield Verified(folder, result, record, plans, time.perf_counter() - start)
