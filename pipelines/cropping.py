@@ -6,6 +6,8 @@ tools/infer/predict_system.py (`sorted_boxes`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -15,15 +17,15 @@ TALL = 1.5
 """From this ratio of height to width on, a crop is taken for a line that runs up or down."""
 
 
-def reading_order(boxes: np.ndarray) -> np.ndarray:
-    """Sort boxes `(N, 4, 2)` from top to bottom, and from left to right along a line."""
+def reading_order(boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Sort boxes `(4, 2)` from top to bottom, and from left to right along a line."""
     ordered: list[np.ndarray] = []
     for box in sorted(boxes, key=lambda box: (box[0, 1], box[0, 0])):
         place = len(ordered)
         while place and _before_on_line(box[0], ordered[place - 1][0]):
             place -= 1
         ordered.insert(place, box)
-    return np.array(ordered, np.float32).reshape(-1, 4, 2)
+    return ordered
 
 
 def _before_on_line(corner: np.ndarray, other: np.ndarray) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ Network = Callable[[np.ndarray], np.ndarray]
 class TorchNetwork:
     """Converted weights as a `Network`, without gradients.
 
-    `characters` is a recogniser's alphabet without the blank; None for other networks. `height` is
-    that of the images it takes, in pixels; None where it takes any.
+    `card` is what the `.json` says. `characters` is a recogniser's alphabet without the blank; None
+    for other networks. `height` is that of the images it takes, in pixels; None where it takes any.
 
     Args:
         weights: `X.pth` or `X.safetensors`, with `X.json` beside it.
@@ -40,10 +41,10 @@ class TorchNetwork:
         self._dtype = torch.float16 if half else torch.float32
         self._module.to(self._dtype)
         self._run = torch.compile(self._module, dynamic=True) if compile else self._module
-        card = self._module.card or {}
-        dictionary = card.get("dictionary") or {}
+        self.card: Mapping[str, Any] = self._module.card or {}
+        dictionary = self.card.get("dictionary") or {}
         self.characters: Sequence[str] | None = dictionary.get("characters")
-        self.height: int | None = card.get("input", {}).get("height")
+        self.height: int | None = self.card.get("input", {}).get("height")
 
     @torch.inference_mode()
     def __call__(self, batch: np.ndarray) -> np.ndarray:

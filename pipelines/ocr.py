@@ -5,9 +5,10 @@ The order of steps is that of PaddleOCR 2.x, tools/infer/predict_system.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,9 +48,12 @@ class OCR:
         half: compute in half precision, on a device that can.
         compile: use `torch.compile`, slow to start, then faster.
         batch: how many lines are classified or recognised at once.
+        det_settings: what takes the place of what the detector's weights say, by the names of
+            `DetSettings`, such as {"limit_side_len": 1280}.
 
     Raises:
         ValueError: no alphabet is known; half precision is asked of a CPU; `batch` is below 1.
+        SettingsError: a setting is unknown or has no meaning.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class OCR:
         half: bool = False,
         compile: bool = False,
         batch: int = BATCH_SIZE,
+        det_settings: Mapping[str, Any] | None = None,
     ) -> None:
         if half and device == "cpu":
             raise ValueError("half precision is for accelerators; give another device than cpu")
@@ -81,7 +86,7 @@ class OCR:
                 "the recogniser's alphabet is not known: its weights name no dictionary, or it is "
                 "a plain callable; give characters="
             )
-        self.detector = Detector(load(det))
+        self.detector = Detector(load(det), **(det_settings or {}))
         self.classifier = None if cls is None else Classifier(load(cls), batch=batch)
         height = getattr(recognizer, "height", None) or HEIGHT
         self.recognizer = Recognizer(recognizer, characters, height, batch)

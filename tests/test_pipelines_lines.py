@@ -86,7 +86,7 @@ def test_ten_pixels_apart_are_two_lines():
 
 
 def test_no_boxes_have_an_order_too():
-    assert reading_order(np.zeros((0, 4, 2), np.float32)).shape == (0, 4, 2)
+    assert reading_order([]) == []
 
 
 # Batches

@@ -1,0 +1,157 @@
+"""From a map of probabilities to the outlines of text lines.
+
+Liao et al., "Real-time Scene Text Detection with Differentiable Binarization" (2019). Numbers
+follow PaddleOCR 2.x: ppocr/postprocess/db_postprocess.py (`DBPostProcess`) and what
+tools/infer/predict_det.py does with its boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pyclipper
+from shapely.geometry import Polygon
+
+MIN_SIDE = 3
+"""A region less than so many pixels of the map high or wide is noise."""
+MIN_SIDE_OF_PAGE = 4
+"""A box with a shorter side, in pixels of the image, is left out."""
+TOLERANCE = 0.002
+"""How far an outline may be simplified, as a share of its length."""
+
+_DILATION = np.ones((2, 2), np.uint8)
+
+
+@dataclass(frozen=True)
+class DBDecoder:
+    """Turns the probability map of a DB network into boxes; `DetSettings` explains the attributes.
+
+    Regions grow because the network is trained on shrunken text.
+    """
+
+    thresh: float = 0.3
+    box_thresh: float = 0.6
+    unclip_ratio: float = 1.5
+    max_candidates: int = 1000
+    use_dilation: bool = False
+    score_mode: str = "fast"
+    box_type: str = "quad"
+
+    def __call__(self, heat: np.ndarray, height: int, width: int) -> list[np.ndarray]:
+        """Find the boxes of one map and scale them to the image.
+
+        Args:
+            heat: `(h, w) float32`, probability of text.
+            height, width: the image's size in pixels.
+
+        Returns:
+            For each box `(4, 2) float32`, whole pixels as x, y, clockwise from the top left; or for
+            each polygon `(N, 2) float32`, its corners in order.
+
+        Raises:
+            ValueError: the map holds values that are no finite numbers.
+        """
+        if not np.isfinite(heat).all():
+            raise ValueError(
+                "the detector returned values that are not finite numbers; in half precision they "
+                "may have overflowed, else the weights are damaged"
+            )
+        text = (heat > self.thresh).view(np.uint8)
+        mask = cv2.dilate(text, _DILATION) if self.use_dilation else text
+        contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
+        outline = self._polygon if self.box_type == "poly" else self._quad
+        map_size = np.array(heat.shape[::-1], np.float32)
+        # PaddleOCR divides in float32 but, under NumPy 2, multiplies in float64; halves show it.
+        size = np.array([width, height], np.float64)
+        boxes = []
+        for contour in contours[: self.max_candidates]:
+            box = outline(heat, contour)
+            if box is None:
+                continue
+            box = np.clip(np.round(box / map_size * size), 0, size).astype(np.float32)
+            if self.box_type == "quad":
+                box = _clockwise(box)
+            box = np.minimum(box, (size - 1).astype(np.float32))
+            if self.box_type == "poly" or _shorter_side(box) >= MIN_SIDE_OF_PAGE:
+                boxes.append(box)
+        return boxes
+
+    def _quad(self, heat: np.ndarray, contour: np.ndarray) -> np.ndarray | None:
+        """The grown rectangle around a region, `(4, 2) float32` on the map; None if it is noise."""
+        core, side = rectangle(contour)
+        if side < MIN_SIDE:
+            return None
+        measured = core if self.score_mode == "fast" else contour[:, 0]
+        if _mean_inside(heat, measured) < self.box_thresh:
+            return None
+        grown = self._grown(core)
+        if grown is None:
+            return None
+        box, side = rectangle(grown)
+        return box if side >= MIN_SIDE + 2 else None
+
+    def _polygon(self, heat: np.ndarray, contour: np.ndarray) -> np.ndarray | None:
+        """The grown outline of a region, `(N, 2) int32` on the map; None if it is noise."""
+        tolerance = TOLERANCE * cv2.arcLength(contour, True)
+        core = cv2.approxPolyDP(contour, tolerance, True)[:, 0]
+        if len(core) < 4 or _mean_inside(heat, core) < self.box_thresh:
+            return None
+        grown = self._grown(core)
+        if grown is None or min(cv2.minAreaRect(grown)[1]) < MIN_SIDE + 2:
+            return None
+        return grown
+
+    def _grown(self, outline: np.ndarray) -> np.ndarray | None:
+        """Move an outline `(N, 2)` outwards, `(M, 2) int32`; None if it comes apart or to nothing.
+
+        Corners become round, and coordinates that are not whole lose their fraction first.
+        """
+        shape = Polygon(outline)
+        grower = pyclipper.PyclipperOffset()
+        grower.AddPath(outline, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
+        grown = grower.Execute(shape.area * self.unclip_ratio / shape.length)
+        return np.array(grown[0], np.int32) if len(grown) == 1 else None
+
+
+def rectangle(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """The smallest rectangle around points, `(4, 2) float32` clockwise, and its shorter side."""
+    found = cv2.minAreaRect(points)
+    corners = cv2.boxPoints(found)
+    corners = corners[np.argsort(corners[:, 0], kind="stable")]
+    top_left, bottom_left = _upper_first(corners[1], corners[0])
+    top_right, bottom_right = _upper_first(corners[3], corners[2])
+    return np.array([top_left, top_right, bottom_right, bottom_left]), min(found[1])
+
+
+def _upper_first(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (b, a) if a[1] > b[1] else (a, b)
+
+
+def _mean_inside(heat: np.ndarray, outline: np.ndarray) -> float:
+    """Mean of the map over an outline `(N, 2)`; the part outside of the map does not count."""
+    most = np.array(heat.shape[::-1]) - 1
+    left, top = np.clip(np.floor(outline.min(0)).astype(np.int32), 0, most)
+    right, bottom = np.clip(np.ceil(outline.max(0)).astype(np.int32), 0, most)
+    inside = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
+    shifted = (outline - np.array([left, top], np.float32)).astype(np.int32)
+    cv2.fillPoly(inside, [shifted], 1)
+    return cv2.mean(heat[top : bottom + 1, left : right + 1], inside)[0]
+
+
+def _clockwise(box: np.ndarray) -> np.ndarray:
+    """Order four corners by x + y and y - x: top left, top right, bottom right, bottom left.
+
+    Not always the order of `rectangle`: for steep boxes the two may start at different corners.
+    PaddleOCR applies both, and this one decides which side of a tilted line counts as its top.
+    """
+    total = box.sum(1)
+    first, third = int(total.argmin()), int(total.argmax())
+    others = np.delete(box, [first, third], axis=0)
+    slope = others[:, 1] - others[:, 0]
+    return np.array([box[first], others[slope.argmin()], box[third], others[slope.argmax()]])
+
+
+def _shorter_side(box: np.ndarray) -> float:
+    return float(np.linalg.norm(box[0] - box[[1, 3]], axis=1).min())

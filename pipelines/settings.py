@@ -1,0 +1,167 @@
+"""What a pipeline has to know of a network: what the weights' `.json` says, else PaddleOCR's way.
+
+Names and meanings are those of PaddleOCR: `DetResizeForTest` and `DBPostProcess`. What no file says
+is as in PaddleOCR 2.x, tools/infer/utility.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.networks import Network
+
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value is one, and what it should be."""
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, or has a value without a meaning."""
+
+
+def stated(network: Network, names: Iterable[str]) -> dict[str, Any]:
+    """Return what the sections `input` and `pipeline` of a network's `.json` say under these names.
+
+    A network without such a file, as a plain callable is, says nothing.
+    """
+    card = getattr(network, "card", None) or {}
+    said = {**(card.get("input") or {}), **(card.get("pipeline") or {})}
+    return {
+        name: tuple(said[name]) if isinstance(said[name], list) else said[name]
+        for name in names
+        if said.get(name) is not None
+    }
+
+
+def check(settings: object, checks: Mapping[str, Check]) -> None:
+    """Raise SettingsError for the first of the settings' values that fails its check."""
+    for name, (fits, expected) in checks.items():
+        value = getattr(settings, name)
+        if not fits(value):
+            raise SettingsError(f"the setting {name} is {value!r}, expected {expected}")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+
+
+def is_count(value: object) -> bool:
+    """Whether it is a whole number above 0."""
+    return is_number(value) and int(value) == value > 0  # type: ignore[call-overload, operator]
+
+
+def numbers(count: int, fits: Callable[[Any], bool] = is_number) -> Callable[[Any], bool]:
+    """Return a check for so many numbers in a row."""
+    return lambda value: (
+        isinstance(value, (tuple, list)) and len(value) == count and all(map(fits, value))
+    )
+
+
+_COUNT: Check = (is_count, "a whole number above 0")
+_PROBABILITY: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
+_FLAG: Check = (lambda value: isinstance(value, bool), "true or false")
+
+
+def one_of(*choices: str) -> Check:
+    """Return the check for one of these words."""
+    return (lambda value: value in choices, f"one of {', '.join(choices)}")
+
+
+# How an image is resized, in the order in which `DetResizeForTest` looks for it.
+_RULES = ("image_shape", "limit_side_len", "resize_long")
+
+_DETECTION: Mapping[str, Check] = {
+    "image_shape": (
+        lambda value: value is None or numbers(2, is_count)(value),
+        "height and width, whole numbers above 0",
+    ),
+    "keep_ratio": _FLAG,
+    "resize_long": (lambda value: value is None or is_count(value), "a whole number above 0"),
+    "limit_side_len": _COUNT,
+    "limit_type": one_of("max", "min", "resize_long"),
+    "max_side_limit": _COUNT,
+    "multiple_of": _COUNT,
+    "color": one_of("BGR", "RGB"),
+    "mean": (numbers(3), "three numbers"),
+    "std": (numbers(3, lambda value: is_number(value) and value > 0), "three numbers above 0"),
+    "thresh": _PROBABILITY,
+    "box_thresh": _PROBABILITY,
+    "unclip_ratio": (lambda value: is_number(value) and value >= 0, "a number of at least 0"),
+    "max_candidates": _COUNT,
+    "use_dilation": _FLAG,
+    "score_mode": one_of("fast", "slow"),
+    "box_type": one_of("quad", "poly"),
+}
+
+
+@dataclass(frozen=True)
+class DetSettings:
+    """How a detector's images are prepared and its maps decoded.
+
+    Attributes:
+        limit_side_len, limit_type: "max" shrinks images whose longer side is above the limit, "min"
+            enlarges those whose shorter side is below it, "resize_long" brings the longer side to
+            it. Sides then become multiples of `multiple_of`.
+        max_side_limit: what no side may exceed after that; PaddleOCR 3's value, while PaddleOCR 2
+            has no limit and runs out of memory.
+        resize_long: if given, the longer side becomes this, both sides multiples of 128, whatever
+            `limit_side_len` says.
+        image_shape: if given, height and width of every image, whatever else is said; with
+            `keep_ratio` the width follows from the height.
+        mean, std: of the values from 0 to 1, in the order of the network's channels, `color`.
+        thresh: probability above which a pixel is text.
+        box_thresh: mean probability that a region needs, within its box if `score_mode` is "fast",
+            within its outline if "slow". Polygons are always measured by their outline.
+        unclip_ratio: regions grow by this times area / perimeter, as training shrank them.
+        max_candidates: how many regions are looked at.
+        use_dilation: whether regions are widened by a pixel first.
+        box_type: "quad" for four corners, "poly" for curved lines.
+
+    Raises:
+        SettingsError: a value without a meaning.
+    """
+
+    limit_side_len: int = 960
+    limit_type: str = "max"
+    max_side_limit: int = 4000
+    resize_long: int | None = None
+    image_shape: tuple[int, int] | None = None
+    keep_ratio: bool = False
+    multiple_of: int = 32
+    color: str = "BGR"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    thresh: float = 0.3
+    box_thresh: float = 0.6
+    unclip_ratio: float = 1.5
+    max_candidates: int = 1000
+    use_dilation: bool = False
+    score_mode: str = "fast"
+    box_type: str = "quad"
+
+    def __post_init__(self) -> None:
+        check(self, _DETECTION)
+
+    @classmethod
+    def of(cls, network: Network, **changes: Any) -> DetSettings:
+        """Return what a network's `.json` says, with changes; None changes nothing.
+
+        Raises:
+            SettingsError: a value without a meaning, a change of what is no setting.
+        """
+        if unknown := [name for name in changes if name not in _DETECTION]:
+            raise SettingsError(
+                f"there is no setting {unknown[0]} of a detector; there are {', '.join(_DETECTION)}"
+            )
+        said = stated(network, _DETECTION)
+        if "limit_side_len" in said:
+            said.setdefault("limit_type", "min")  # what `DetResizeForTest` takes it for
+        settings: dict[str, Any] = {}
+        for layer in (said, {name: value for name, value in changes.items() if value is not None}):
+            rules = [rule for rule in _RULES if rule in layer]
+            for rule in _RULES if rules else ():
+                settings.pop(rule, None)
+            settings |= {name: layer[name] for name in layer if name not in rules[1:]}
+        return cls(**settings)
