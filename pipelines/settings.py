@@ -59,14 +59,14 @@ def numbers(count: int, fits: Callable[[Any], bool] = is_number) -> Callable[[An
     )
 
 
-_COUNT: Check = (is_count, "a whole number above 0")
-_PROBABILITY: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
-_FLAG: Check = (lambda value: isinstance(value, bool), "true or false")
-
-
 def one_of(*choices: str) -> Check:
     """Return the check for one of these words."""
     return (lambda value: value in choices, f"one of {', '.join(choices)}")
+
+
+_COUNT: Check = (is_count, "a whole number above 0")
+_PROBABILITY: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
+_FLAG: Check = (lambda value: isinstance(value, bool), "true or false")
 
 
 # How an image is resized, in the order in which `DetResizeForTest` looks for it.

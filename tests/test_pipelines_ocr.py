@@ -340,3 +340,10 @@ def test_the_demonstration_names_a_missing_package(demo, tmp_path, monkeypatch, 
     monkeypatch.setattr(demo, "PACKAGE", "no_such_package")
     assert demo.main(["--out", str(tmp_path)]) == 3
     assert "pip install" in capsys.readouterr().err
+
+
+def test_settings_of_the_detector_can_be_overruled():
+    assert read_bars(det_settings={"box_thresh": 1.0, "thresh": 0.9})(bar_page()) != []
+    assert read_bars(det_settings={"limit_side_len": 32})(bar_page()) == []
+    with pytest.raises(ValueError, match="no setting width of a detector"):
+        read_bars(det_settings={"width": 3})
