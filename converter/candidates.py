@@ -63,15 +63,10 @@ def from_names(card: ModelCard, tensors: Mapping[str, np.ndarray]) -> Candidate:
     if card.submodel:
         mapping = mapping.of_submodel(card.submodel)
     prefixes = (mapping.select.prefix, "") if mapping.select else ("",)
-    counts = {}
-    for count, name in card.class_counts.items():
-        found = next((tensors[p + name] for p in prefixes if p + name in tensors), None)
-        if found is None:
-            raise PlanError(
-                f"the checkpoint has no {name}, whose length is the number of classes; it has "
-                f"{', '.join(list(tensors)[-3:])}, ...; are these the weights of {card.name}?"
-            )
-        counts[count] = found.shape[0]
+    counts = {
+        count: _length(card, name, prefixes, tensors) for count, name in card.class_counts.items()
+    }
+    _check_counts(card, counts)
     network = _build(card, counts, "train")
     targets = targets_of(network)
     signatures = {name: signature_of(array) for name, array in tensors.items()}
@@ -80,9 +75,29 @@ def from_names(card: ModelCard, tensors: Mapping[str, np.ndarray]) -> Candidate:
     return Candidate(network, plan)
 
 
+def _length(
+    card: ModelCard, name: str, prefixes: tuple[str, ...], tensors: Mapping[str, np.ndarray]
+) -> int:
+    """Return the number of classes: the length of the tensor that the config names.
+
+    A head with other options than the config's has its scores in another layer; the network knows.
+    """
+    scores = _build(card, dict.fromkeys(card.class_counts, 1), "train").logits_layer
+    for place in (name, f"{scores}.bias"):
+        for prefix in prefixes:
+            if prefix + place in tensors:
+                return int(tensors[prefix + place].shape[0])
+    raise PlanError(
+        f"the checkpoint has no {name}, whose length is the number of classes; it has "
+        f"{', '.join(list(tensors)[-3:])}, ...; are these the weights of {card.name}?"
+    )
+
+
 def from_program(card: ModelCard, export: Export) -> Iterator[Candidate]:
     """Yield the networks of an export, in the deploy form."""
-    deployed = _build(card, _scored_classes(card, export.program), "deploy")
+    counts = _scored_classes(card, export.program)
+    _check_counts(card, counts)
+    deployed = _build(card, counts, "deploy")
     network, folded, alignments = match(card, export.program, deployed)
     targets = targets_of(network)
     fills = fills_of(load_mapping(card.mapping), targets)
@@ -136,14 +151,17 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
     return dict.fromkeys(card.class_counts, int(last[0].settings["width"]))
 
 
-def _build(card: ModelCard, counts: Mapping[str, int], form: str) -> Model:
-    """Return the network, without values: the files bring those."""
+def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:
     if card.dictionary is not None and "ctc" in counts:
         card.dictionary.fitted(counts["ctc"])
     if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
         raise ConfigError(
             f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"
         )
+
+
+def _build(card: ModelCard, counts: Mapping[str, int], form: str) -> Model:
+    """Return the network, without values: the files bring those."""
     architecture = catalog.without_class_counts(card.architecture)
     try:
         with torch.device("meta"):

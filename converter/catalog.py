@@ -7,7 +7,7 @@ A user's own model comes with the YAML that PaddleOCR trained it with (`custom_c
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -185,13 +185,17 @@ def custom_card(
 
 
 def similar(architecture: Mapping[str, Any]) -> ModelCard:
-    """Return a nameless card of this very network, else of one put together from the same parts.
+    """Return a nameless card of this very network, else of the one that is most like it.
+
+    Networks of one kind have the same type, transform and head; what else they are made of may
+    differ, since a mapping that does not fit is found out by name.
 
     Raises:
-        ConfigError: there is none; the message names the parts that are known.
+        ConfigError: there is none of its kind; the message names those that are known.
     """
     wanted = parts(architecture)
-    alike = [config for config in _configs() if parts(config["architecture"]) == wanted]
+    kind = _kind(wanted)
+    alike = [config for config in _configs() if _kind(parts(config["architecture"])) == kind]
     if not alike:
         known = sorted({parts(config["architecture"]) for config in _configs()})
         listed = "\n".join(f"  {' + '.join(filter(None, row))}" for row in known)
@@ -199,8 +203,31 @@ def similar(architecture: Mapping[str, Any]) -> ModelCard:
             f"no mapping is known for a network of {' + '.join(filter(None, wanted))}; "
             f"there are\n{listed}"
         )
-    same = [config for config in alike if same_network(config["architecture"], architecture)]
-    return _card("", [*same, *alike][0], {})
+
+    def likeness(config: Mapping[str, Any]) -> tuple[bool, int, int]:
+        other = config["architecture"]
+        shared = sum(a == b for a, b in zip(parts(other), wanted, strict=True))
+        options = len(set(_options(other)) & set(_options(architecture)))
+        return same_network(other, architecture), shared, options
+
+    return _card("", max(alike, key=likeness), {})
+
+
+def _kind(parts: tuple[str, ...]) -> tuple[str, ...]:
+    model_type, transform, _, _, head, _ = parts
+    return model_type, transform, head
+
+
+def _options(value: Any, path: str = "") -> Iterator[str]:
+    """Yield every option of an architecture with its place and its value, as text."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _options(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from _options(item, path)
+    else:
+        yield f"{path}={value!r}"
 
 
 def parts(architecture: Mapping[str, Any]) -> tuple[str, ...]:

@@ -271,15 +271,27 @@ class TestCustom:
         [
             {"model_type": "det"},
             {"Transform": {"name": "TPS"}},
-            {"Backbone": {"name": "MobileNetV1"}},
-            {"Neck": {"name": "SequenceEncoder", "encoder_type": "reshape"}},
-            {"Neck": None},
             {"Head": {"name": "AttentionHead"}},
         ],
     )
-    def test_every_part_counts(self, tmp_path, change):
+    def test_the_kind_must_be_known(self, tmp_path, change):
         with pytest.raises(ConfigError, match="no mapping is known for a network of"):
             catalog.custom_card("mine", training(tmp_path, {**CRNN, **change}))
+
+    @pytest.mark.parametrize(
+        ("change", "recorded"),
+        [
+            ({}, "rec__multi_language__rec_en_number_lite_train"),
+            ({"Backbone": {"name": "ResNet", "layers": 18}},
+             "rec__ch_ppocr_v2.0__rec_chinese_common_train_v2.0"),
+            ({"Head": {"name": "CTCHead", "mid_channels": 48}, "Backbone": {"name": "x"}},
+             "rec__ch_PP-OCRv2__ch_PP-OCRv2_rec"),
+        ],
+    )  # fmt: skip
+    def test_of_a_kind_the_most_similar_counts(self, tmp_path, change, recorded):
+        """The Neck of each is that of CRNN; the head tells where two backbones are as foreign."""
+        card = catalog.custom_card("mine", training(tmp_path, {**CRNN, **change}))
+        assert card.recorded == recorded
 
     @pytest.mark.parametrize("architecture", [None, "DB", ["DB"]])
     def test_no_architecture(self, tmp_path, architecture):

@@ -10,10 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from checkpoints import fine_tuned
+from checkpoints import CRNN, fine_tuned, save, weights
 
 import architectures
 from converter import catalog
+from converter.reference.recorded import seeded_weight
 
 ROOT = Path(__file__).parent.parent
 CLASSIFIER = "ch_ppocr_mobile_v2.0_cls"
@@ -112,6 +113,26 @@ def test_a_dictionary_of_ones_own(convert, tmp_path):
     card = json.loads(out.with_suffix(".json").read_text())
     assert card["dictionary"]["characters"] == [*"123456", " "]
     assert card["dictionary"]["file"] == "other.txt"
+
+
+def test_a_head_whose_classes_are_in_another_layer_than_the_releases(convert, tmp_path):
+    folder, out = fine_tuned(tmp_path), tmp_path / "own.pth"
+    tensors = weights(CRNN)
+    for name in ("head.fc.weight", "head.fc.bias"):
+        del tensors[name]
+    shapes = {"head.fc1": (96, 24), "head.fc2": (24, 8)}
+    for layer, shape in shapes.items():
+        tensors[f"{layer}.weight"] = seeded_weight(0, layer, shape)
+        tensors[f"{layer}.bias"] = seeded_weight(0, layer, shape[1:])
+    save(folder / "best_accuracy.pdparams", tensors)
+    text = (folder / "train.yml").read_text()
+    (folder / "train.yml").write_text(
+        text.replace("name: CTCHead", "name: CTCHead\n    mid_channels: 24")
+    )
+    arguments = ("--config", folder / "train.yml", "--paddle-dir", folder, "--out", out)
+    done = convert("my_own", *arguments, "--reference", "none")
+    assert (done.code, done.err) == (0, "")
+    assert architectures.load(out).class_counts == {"ctc": 8}
 
 
 def test_plan(convert, export, classifier, paddle_is, tmp_path):

@@ -93,7 +93,7 @@ def test_a_dictionary_that_does_not_fit(refused, tmp_path):
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"Backbone": {"name": "ViT"}}, "no mapping is known for a network of rec + ViT + "),
+        ({"Backbone": {"name": "ViT"}}, "my_own cannot be built: unknown Backbone 'ViT'"),
         ({"Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden": 48}},
          "my_own cannot be built: SequenceEncoder does not take hidden; "),
         ({"Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden_size": "48"}},

@@ -216,7 +216,7 @@ def test_an_unknown_rule_of_inputs(record):
 def test_an_unknown_network(record):
     architecture = json.loads((record / "reference.json").read_text())["architecture"]
     change(record, architecture=architecture | {"Backbone": {"name": "ViT"}})
-    assert "no mapping is known for a network of cls + ViT + ClsHead" in str(outcome(record))
+    assert "unknown Backbone 'ViT'" in str(outcome(record))
 
 
 def test_a_missing_weight(record):
