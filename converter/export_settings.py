@@ -12,7 +12,10 @@ from typing import Any
 from converter.documents import read_yaml
 from converter.errors import ConfigError
 
-_RESIZE = {"limit_side_len": int, "limit_type": str, "max_side_limit": int, "resize_long": int}
+_RESIZE = {
+    "limit_side_len": int, "limit_type": str, "max_side_limit": int, "resize_long": int,
+    "image_shape": list, "keep_ratio": bool,
+}  # fmt: skip
 _DECODE = {
     "thresh": float, "box_thresh": float, "unclip_ratio": float, "max_candidates": int,
     "use_dilation": bool, "score_mode": str, "box_type": str,
