@@ -102,3 +102,21 @@ def test_settings_of_the_released_detectors_have_a_meaning(card):
     said = network(card.pipeline, **card.input)
     settings = DetSettings.of(said)
     assert {**card.pipeline, "color": "BGR"}.items() <= vars(settings).items()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ch_PP-OCRv4_det", {}),
+        ("PP-OCRv5_mobile_det", {"limit_side_len": 64, "limit_type": "min"}),
+        ("PP-OCRv4_server_seal_det",
+         {"limit_side_len": 736, "limit_type": "min", "thresh": 0.2, "unclip_ratio": 0.5,
+          "box_type": "poly"}),
+        ("PP-OCRv6_tiny_det",
+         {"limit_side_len": 64, "limit_type": "min", "thresh": 0.2, "box_thresh": 0.4,
+          "unclip_ratio": 1.4, "max_candidates": 3000}),
+    ],
+)  # fmt: skip
+def test_settings_of_some_released_detectors(name, expected):
+    card = catalog.card(name)
+    assert DetSettings.of(network(card.pipeline, **card.input)) == DetSettings(**expected)
