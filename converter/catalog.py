@@ -322,7 +322,7 @@ def _read(file: Path) -> dict[str, Any]:
     if content["task"] not in TASKS:
         raise ConfigError(f"{where}: task is one of {', '.join(TASKS)}, not {content['task']!r}")
     check_keys(content["input"], _INPUT_KEYS, f"{where}, input")
-    check_settings(content.get("pipeline", {}), f"{where}, pipeline")
+    check_settings(content.get("pipeline", {}), f"{where}, pipeline", content["task"])
     check_keys(content["proof"], ("kind", "sizes"), f"{where}, proof")
     if len(content["proof"]["sizes"]) < 2:
         raise ConfigError(f"{where}: a proof takes two sizes at least")
@@ -332,7 +332,7 @@ def _read(file: Path) -> dict[str, Any]:
             raise ConfigError(f"{where}: paddlex lacks {', '.join(missing)}")
     for name, model in content.setdefault("models", {}).items():
         check_keys(model, _MODEL_KEYS, f"{where}, {name}")
-        check_settings(model.get("pipeline", {}), f"{where}, {name}")
+        check_settings(model.get("pipeline", {}), f"{where}, {name}", content["task"])
         if "release" not in model:
             raise ConfigError(f"{where}, {name}: the row lacks its release")
     return content

@@ -1,6 +1,7 @@
 """What the `inference.yml` beside an export says of what comes before and after the network.
 
-PaddleOCR 3 writes it. The names are those of its `DetResizeForTest` and `DBPostProcess`.
+PaddleOCR 3 writes it. The names are those of its options, of `DetResizeForTest` and of
+`DBPostProcess`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,20 @@ _DECODE = {
 }  # fmt: skip
 # How a detector's images are resized and its maps decoded, and what each value is.
 DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}
+# How a classifier's images are resized and from which probability on its answer counts.
+CLASSIFICATION: Mapping[str, type] = {"keep_ratio": bool, "resize_short": int, "cls_thresh": float}
+RECOGNITION: Mapping[str, type] = {"max_width": int}
+SETTINGS = {"det": DETECTION, "cls": CLASSIFICATION, "rec": RECOGNITION}
+
+
+def settings_of_export(settings: Path, task: str) -> dict[str, Any]:
+    """Return what the file states of what comes before and after a network for this task.
+
+    Raises:
+        ConfigError: the file is no plain YAML, or a value is of another type.
+    """
+    readers = {"det": detection_settings, "cls": classification_settings}
+    return readers[task](settings) if task in readers else {}
 
 
 def detection_settings(settings: Path) -> dict[str, Any]:
@@ -31,27 +46,53 @@ def detection_settings(settings: Path) -> dict[str, Any]:
         ConfigError: the file is no plain YAML, or a value is of another type.
     """
     content = read_yaml(settings)
-    steps = _section(content, "PreProcess").get("transform_ops")
-    resize: Any = {}
-    for step in steps if isinstance(steps, list) else ():
-        if isinstance(step, dict) and isinstance(step.get("DetResizeForTest"), dict):
-            resize = step["DetResizeForTest"]
+    resize = _step(content, "DetResizeForTest")
     decode = _section(content, "PostProcess")
     stated = {key: resize[key] for key in _RESIZE if resize.get(key) is not None}
     stated |= {key: decode[key] for key in _DECODE if decode.get(key) is not None}
-    check_settings(stated, str(settings))
+    check_settings(stated, str(settings), "det")
     return stated
 
 
-def check_settings(stated: Mapping[str, Any], where: str) -> None:
-    """Raise ConfigError for a setting that is unknown or of another type than `DETECTION` says."""
+def classification_settings(settings: Path) -> dict[str, Any]:
+    """Return what the file states of resizing images for a classifier and of its answers.
+
+    Raises:
+        ConfigError: the file is no plain YAML, or a value is of another type.
+    """
+    content = read_yaml(settings)
+    resize = _step(content, "ResizeImage")
+    stated: dict[str, Any] = {}
+    if resize.get("resize_short") is not None:
+        stated["resize_short"] = resize["resize_short"]
+    elif resize.get("size") is not None:
+        stated["keep_ratio"] = False
+    if "Topk" in _section(content, "PostProcess"):
+        stated["cls_thresh"] = 0.0  # the best class is taken, however unsure it is
+    check_settings(stated, str(settings), "cls")
+    return stated
+
+
+def check_settings(stated: Mapping[str, Any], where: str, task: str) -> None:
+    """Raise ConfigError for a setting that is unknown or of another type than `SETTINGS` says."""
+    known = SETTINGS[task]
     for key, value in stated.items():
-        if key not in DETECTION:
-            raise ConfigError(f"{where}: unknown setting {key}; there are {', '.join(DETECTION)}")
-        wanted = DETECTION[key]
+        if key not in known:
+            raise ConfigError(f"{where}: unknown setting {key}; there are {', '.join(known)}")
+        wanted = known[key]
         fits = isinstance(value, (int, float) if wanted is float else wanted)
         if not fits or (isinstance(value, bool) and wanted is not bool):
             raise ConfigError(f"{where}: {key} is {value!r}, expected a {wanted.__name__}")
+
+
+def _step(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The options of a step of the pre-processing; empty where there is none."""
+    steps = _section(content, "PreProcess").get("transform_ops")
+    found: Mapping[str, Any] = {}
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, dict) and isinstance(step.get(name), dict):
+            found = step[name]
+    return found
 
 
 def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from converter import catalog
 from converter.catalog import ModelCard
 from converter.dictionary import dictionary_of_export
 from converter.errors import AlignmentError, ConfigError, NoReference, UsageError
-from converter.export_settings import detection_settings
+from converter.export_settings import settings_of_export
 from converter.output import output_path, write_artefact
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
@@ -304,9 +304,9 @@ class Conversion:
         return versions(self.session.version if self.session else None)
 
     def pipeline(self) -> dict[str, Any]:
-        """Return how images are resized and maps decoded; the export's own file knows best."""
-        own = self.source.settings if self.card.task == "det" else None
-        return {**self.card.pipeline, **(detection_settings(own) if own else {})}
+        """Return how images are resized and answers decoded; the export's own file knows best."""
+        own = self.source.settings
+        return {**self.card.pipeline, **(settings_of_export(own, self.card.task) if own else {})}
 
     def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
         """Return the artefact's JSON, all but the entry of the weights file."""

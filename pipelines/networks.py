@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,40 @@ import numpy as np
 import torch
 
 import architectures
+from architectures.fuse import fuse_
 
 Network = Callable[[np.ndarray], np.ndarray]
-"""Takes `(N, 3, H, W) float32`, normalised; returns the network's only output as an array."""
+"""Takes `(N, 3, H, W) float32`, normalised; returns the network's only output as an array.
+
+Where it has an attribute `card`, that is the JSON beside converted weights, which says what the
+network takes and gives.
+"""
+
+
+class DeviceError(ValueError):
+    """A device that is not there, or that cannot do what is asked."""
 
 
 class TorchNetwork:
-    """Converted weights as a `Network`, without gradients.
+    """Converted weights as a `Network`, without gradients, in the form that runs fastest.
 
-    `card` is what the `.json` says. `characters` is a recogniser's alphabet without the blank; None
-    for other networks. `height` is that of the images it takes, in pixels; None where it takes any.
+    Whatever form the weights have, branches are merged and normalisation is folded into the
+    convolutions, and pixels are kept with their channels side by side. What comes out is the same
+    but for rounding.
+
+    Attributes:
+        card: the JSON beside the weights.
+        module: what runs, on `device` and in `dtype`; `compiled` or not.
 
     Args:
         weights: `X.pth` or `X.safetensors`, with `X.json` beside it.
-        device: what PyTorch calls the device, such as cuda.
-        half: compute in half precision.
-        compile: use `torch.compile`, slow at first and for each new size, then faster.
+        device: cpu, cuda, cuda:N or mps.
+        half: compute in half precision, on another device than a CPU.
+        compile: use `torch.compile`: the first call takes long, the others are faster. A batch of
+            one and very small images are compiled for themselves, but not each height and width.
+
+    Raises:
+        DeviceError: there is no such device, or it computes no halves.
     """
 
     def __init__(
@@ -36,21 +54,51 @@ class TorchNetwork:
         half: bool = False,
         compile: bool = False,
     ) -> None:
-        self._module = architectures.load(weights, device=device)
-        self._device = torch.device(device)
-        self._dtype = torch.float16 if half else torch.float32
-        self._module.to(self._dtype)
-        self._run = torch.compile(self._module, dynamic=True) if compile else self._module
-        self.card: Mapping[str, Any] = self._module.card or {}
-        dictionary = self.card.get("dictionary") or {}
-        self.characters: Sequence[str] | None = dictionary.get("characters")
-        self.height: int | None = self.card.get("input", {}).get("height")
+        self.device = find_device(device, half=half)
+        self.dtype = torch.float16 if half else torch.float32
+        model = architectures.load(weights)
+        self.card: Mapping[str, Any] = model.card or {}
+        fuse_(model, "fused")
+        model.to(self.device, self.dtype)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.compiled = compile
+        self.module = torch.compile(model, dynamic=True) if compile else model
 
     @torch.inference_mode()
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """`(N, 3, H, W) float32` to the network's output, float32."""
-        output = self._run(torch.from_numpy(batch).to(self._device, self._dtype))
-        return output.float().cpu().numpy()
+        images = torch.from_numpy(batch)
+        images = images.to(self.device, self.dtype, memory_format=torch.channels_last)
+        if self.compiled:  # else a first image that is square is compiled for squares alone
+            torch._dynamo.maybe_mark_dynamic(images, (2, 3))
+        output: np.ndarray = self.module(images).float().cpu().numpy()
+        return output
+
+
+def find_device(name: str, *, half: bool = False) -> torch.device:
+    """Return a device that is there; DeviceError if it is not, or computes no halves."""
+    try:
+        device = torch.device(name)
+        there = {
+            "cpu": True,
+            "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+            "mps": torch.backends.mps.is_available(),
+        }.get(device.type, False)
+    except RuntimeError:
+        there = False
+    if not there:
+        raise DeviceError(
+            f"the device {name} is not there: this PyTorch ({torch.__version__}) finds "
+            f"{', '.join(_devices())}"
+        )
+    if half and device.type == "cpu":
+        raise DeviceError("half precision is for accelerators; give another device than cpu")
+    return device
+
+
+def _devices() -> list[str]:
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def as_network(

@@ -6,7 +6,8 @@ is as in PaddleOCR 2.x, tools/infer/utility.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,19 +150,167 @@ class DetSettings:
         """Return what a network's `.json` says, with changes; None changes nothing.
 
         Raises:
-            SettingsError: a value without a meaning, a change of what is no setting.
+            SettingsError: it is no detector, a value without a meaning, a change of what is no
+                setting.
         """
-        if unknown := [name for name in changes if name not in _DETECTION]:
-            raise SettingsError(
-                f"there is no setting {unknown[0]} of a detector; there are {', '.join(_DETECTION)}"
-            )
+        _card(network, "det", "a detector")
+        given = _given(changes, _DETECTION, "a detector")
         said = stated(network, _DETECTION)
         if "limit_side_len" in said:
             said.setdefault("limit_type", "min")  # what `DetResizeForTest` takes it for
         settings: dict[str, Any] = {}
-        for layer in (said, {name: value for name, value in changes.items() if value is not None}):
+        for layer in (said, given):
             rules = [rule for rule in _RULES if rule in layer]
             for rule in _RULES if rules else ():
                 settings.pop(rule, None)
             settings |= {name: layer[name] for name in layer if name not in rules[1:]}
         return cls(**settings)
+
+
+_PIXELS: Mapping[str, Check] = {key: _DETECTION[key] for key in ("color", "mean", "std")}
+_RECOGNITION: Mapping[str, Check] = {
+    "height": _COUNT,
+    "max_width": _COUNT,
+    "right_to_left": _FLAG,
+    **_PIXELS,
+}
+
+
+@dataclass(frozen=True)
+class RecSettings:
+    """What a recogniser takes, and what its classes mean.
+
+    Attributes:
+        characters: what the classes after CTC's blank stand for.
+        height: of its input, in pixels.
+        max_width: of its input; what would be wider is squeezed. PaddleOCR 3's value, while
+            PaddleOCR 2 has no limit and runs out of memory.
+        right_to_left: characters come in the order in which they stand, and are read from the
+            right, as those of PaddleOCR's Arabic recognisers.
+        mean, std: of the values from 0 to 1, in the order of the network's channels, `color`.
+
+    Raises:
+        SettingsError: a value without a meaning.
+    """
+
+    characters: Sequence[str]
+    height: int = 48
+    max_width: int = 3200
+    right_to_left: bool = False
+    color: str = "BGR"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        check(self, _RECOGNITION)
+
+    @classmethod
+    def of(
+        cls, network: Network, characters: Sequence[str] | None = None, **changes: Any
+    ) -> RecSettings:
+        """Return what a network's `.json` says, with changes; None changes nothing.
+
+        Raises:
+            SettingsError: there are no characters, it is no recogniser, or a value has no meaning.
+        """
+        card = _card(network, "rec", "a recogniser")
+        dictionary = card.get("dictionary") or {}
+        characters = dictionary.get("characters") if characters is None else characters
+        if not characters:
+            weights = (card.get("weights") or {}).get("file") or "X.pth"
+            raise SettingsError(
+                "the recogniser has no dictionary, so what its classes stand for is not known; "
+                f"`python -m converter add-dict {weights} DICT.txt` adds one to its weights, "
+                "or give characters="
+            )
+        # PaddleOCR goes by the name of the dictionary, PaddleX by that of the model.
+        names = (str(card.get("name")), str(dictionary.get("file")))
+        said = {"right_to_left": any("arabic" in name for name in names)}
+        said |= stated(network, _RECOGNITION)
+        return cls(characters, **said | _given(changes, _RECOGNITION, "a recogniser"))
+
+
+_CLASSIFICATION: Mapping[str, Check] = {
+    "height": _COUNT,
+    "width": _COUNT,
+    "keep_ratio": _FLAG,
+    "resize_short": (lambda value: value is None or is_count(value), "a whole number above 0"),
+    "cls_thresh": _PROBABILITY,
+    **_PIXELS,
+}
+
+
+@dataclass(frozen=True)
+class ClsSettings:
+    """How a classifier of orientation sees an image, and what its classes mean.
+
+    Attributes:
+        angles: for each class, by how many degrees its images have to be turned counter-clockwise;
+            the labels of the `.json`, as "180" or "180_degree".
+        height, width: of its input, in pixels.
+        keep_ratio: whether an image keeps its ratio, with zeros at the right, or is stretched.
+        resize_short: if given, the shorter side becomes this, and the middle of the image is cut
+            out, whatever `keep_ratio` says.
+        cls_thresh: an image is turned where the best class is more probable than this.
+        mean, std: of the values from 0 to 1, in the order of the network's channels, `color`.
+
+    Raises:
+        SettingsError: a value without a meaning.
+    """
+
+    angles: tuple[int, ...] = (0, 180)
+    height: int = 48
+    width: int = 192
+    keep_ratio: bool = True
+    resize_short: int | None = None
+    cls_thresh: float = 0.9
+    color: str = "BGR"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        check(self, _CLASSIFICATION)
+        if self.resize_short is not None and self.resize_short < max(self.height, self.width):
+            raise SettingsError(
+                f"the setting resize_short is {self.resize_short}, but {self.width} x "
+                f"{self.height} pixels have to be cut out of the image"
+            )
+
+    @classmethod
+    def of(cls, network: Network, **changes: Any) -> ClsSettings:
+        """Return what a network's `.json` says, with changes; None changes nothing.
+
+        Raises:
+            SettingsError: it is no classifier of orientation, or a value has no meaning.
+        """
+        card = _card(network, "cls", "a classifier")
+        said = stated(network, _CLASSIFICATION)
+        labels = card.get("labels") or [str(angle) for angle in cls.angles]
+        classes = (card.get("class_counts") or {}).get("cls", len(labels))
+        matches = [re.fullmatch(r"(0|90|180|270)(_degree)?", str(label)) for label in labels]
+        angles = tuple(int(match[1]) for match in matches if match)
+        if not len(set(angles)) == len(labels) == classes:
+            raise SettingsError(
+                f"the classifier has {classes} classes with the labels {', '.join(labels)}; "
+                'to turn images it needs a label for each class out of "0", "90", "180" and "270", '
+                "in the .json beside its weights"
+            )
+        return cls(angles, **said | _given(changes, _CLASSIFICATION, "a classifier"))
+
+
+def _given(changes: Mapping[str, Any], checks: Mapping[str, Check], kind: str) -> dict[str, Any]:
+    """Those changes that change something; SettingsError for one of what is no setting."""
+    if unknown := [name for name in changes if name not in checks]:
+        raise SettingsError(
+            f"there is no setting {unknown[0]} of {kind}; there are {', '.join(checks)}"
+        )
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def _card(network: Network, task: str, kind: str) -> Mapping[str, Any]:
+    """The network's `.json`, if it has one; SettingsError where that is of another kind."""
+    card: Mapping[str, Any] = getattr(network, "card", None) or {}
+    if card.get("task", task) != task:
+        weights = (card.get("weights") or {}).get("file") or card.get("name")
+        raise SettingsError(f"{weights} is not {kind}, its task is {card['task']}")
+    return card

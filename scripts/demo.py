@@ -119,7 +119,7 @@ def compare(page: np.ndarray, folders: dict[str, Path], out: Path) -> int:
         print("demo: Paddle was imported to read with PyTorch", file=sys.stderr)
         return DIFFERENT
     print("\nRead with the PyTorch weights alone (Paddle is not loaded in this process).")
-    paddle_reading = read_with_paddle(page, folders, with_torch.recognizer.characters)
+    paddle_reading = read_with_paddle(page, folders, with_torch.recognizer.settings.characters)
     print("Read with Paddle, running the exported programs.\n")
     print("\n".join(table(paddle_reading.lines, torch_reading.lines)))
     for path in draw(page, paddle_reading, torch_reading, out):

@@ -10,7 +10,7 @@ from checkpoints import DET, save, weights
 
 from converter import catalog
 from converter.errors import ConfigError
-from converter.export_settings import check_settings, detection_settings
+from converter.export_settings import check_settings, detection_settings, settings_of_export
 
 # As PaddleOCR 3 writes it for a detector, what has no meaning here left out.
 FILE = """
@@ -64,7 +64,43 @@ def test_what_states_nothing(settings, text):
 )
 def test_what_is_no_setting(stated, message):
     with pytest.raises(ConfigError, match=message):
-        check_settings(stated, "somewhere")
+        check_settings(stated, "somewhere", "det")
+
+
+# As PaddleX writes them for its classifiers.
+CLASSIFIER = """
+PreProcess:
+  transform_ops:
+  - ResizeImage: {%s}
+  - NormalizeImage: {channel_num: 3, order: ""}
+  - ToCHWImage: null
+PostProcess: {%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("resize", "decode", "expected"),
+    [
+        ("size: [160, 80]", "Topk: {topk: 1}", {"keep_ratio": False, "cls_thresh": 0.0}),
+        ("resize_short: 256", "Topk: {topk: 1}", {"resize_short": 256, "cls_thresh": 0.0}),
+        ("", "", {}),
+    ],
+)
+def test_what_a_classifier_states(settings, resize, decode, expected):
+    assert settings_of_export(settings(CLASSIFIER % (resize, decode)), "cls") == expected
+
+
+def test_what_a_recogniser_states(settings):
+    assert settings_of_export(settings(), "rec") == {}
+
+
+def test_each_task_has_its_settings(settings):
+    with pytest.raises(ConfigError, match="unknown setting thresh; there are keep_ratio"):
+        check_settings({"thresh": 0.3}, "somewhere", "cls")
+    with pytest.raises(ConfigError, match="unknown setting thresh; there are max_width"):
+        check_settings({"thresh": 0.3}, "somewhere", "rec")
+    with pytest.raises(ConfigError, match="resize_short is 'long', expected a int"):
+        settings_of_export(settings(CLASSIFIER % ("resize_short: long", "")), "cls")
 
 
 def test_the_artefact_tells(convert, settings, tmp_path):

@@ -158,11 +158,13 @@ def test_the_folder_of_the_inputs_may_be_the_one_of_the_results(read, folder):
 
 
 def test_options_reach_the_pipeline(read, folder):
-    read(folder, "--cls", "cls.pth", "--half", "--compile", "--batch", "3", "--min-score", "0.25")
+    read(folder, "--cls", "cls.pth", "--doc", "doc.pth", "--half", "--compile", "--batch", "3",
+         "--min-score", "0.25", "--words")  # fmt: skip
     (networks, options), = FakeOCR.made  # fmt: skip
-    assert networks == (Path("det.pth"), Path("rec.pth"), Path("cls.pth"))
+    assert networks == (Path("det.pth"), Path("rec.pth"), Path("cls.pth"), Path("doc.pth"))
     assert options == {
         "min_score": 0.25, "device": "cpu", "half": True, "compile": True, "batch": 3,
+        "word_boxes": True,
     }  # fmt: skip
 
 
@@ -231,9 +233,6 @@ def test_results_that_cannot_be_written(read, folder, tmp_path):
         (["--dpi", "inf"], "should be greater than 0"),
         (["--min-score", "1.5"], "should be from 0 to 1"),
         (["--min-score", "nan"], "should be from 0 to 1"),
-        (["--device", "cuda:99"], "--device cuda:99: this PyTorch"),
-        (["--device", "meta"], "--device meta: this PyTorch"),
-        (["--device", "nonsense"], "--device nonsense: this PyTorch"),
         (["--out", "OUT", "--visualize", "--font", "none.ttf"], "cannot be used as a font"),
     ],
 )
@@ -243,6 +242,13 @@ def test_usage(read, folder, tmp_path, arguments, reason):
     assert done.code == 2
     assert reason in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "nonsense"])
+def test_devices(run, folder, device):
+    done = run("ocr", folder, "--det", "x.pth", "--rec", "y.pth", "--device", device)
+    assert done.code == 2
+    assert f"the device {device} is not there: this PyTorch" in done.err
 
 
 def test_the_pdf_extra_is_missing(read, folder, tmp_path, monkeypatch):

@@ -16,8 +16,7 @@ from small_networks import CRNN
 
 import pipelines
 from architectures import build
-from pipelines import OCR, TextLine, read_image
-from pipelines.networks import TorchNetwork
+from pipelines import OCR, TextLine, cropping, read_image
 
 SAMPLES = Path(pipelines.__path__[0]) / "samples"
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,8 +111,8 @@ def test_lines_are_read_in_batches(batch, sizes):
 def test_options_that_do_not_fit():
     with pytest.raises(ValueError, match="batch is 0"):
         read_bars(batch=0)
-    with pytest.raises(ValueError, match="half precision is for accelerators"):
-        read_bars(half=True)
+    with pytest.raises(ValueError, match="there is no setting width of a recogniser"):
+        read_bars(rec_settings={"width": 3})
 
 
 def test_lines_of_low_score_are_left_out():
@@ -142,6 +141,68 @@ def test_upside_down_lines_are_turned_before_they_are_read():
     upright, turned = (line[:, :, : np.flatnonzero(line.any((0, 1))).max() + 1] for line in seen)
     np.testing.assert_allclose(turned, upright[:, ::-1, ::-1], atol=0.02)
     assert np.abs(turned - upright).max() > 0.5
+
+
+def turning(angle):
+    """A classifier of pages that gives every image this angle."""
+
+    def network(batch):
+        assert batch.shape == (1, 3, 224, 224)
+        return np.eye(4, dtype=np.float32)[[angle // 90]]
+
+    network.card = {"labels": ["0", "90", "180", "270"], "input": {"height": 224, "width": 224},
+                    "pipeline": {"resize_short": 256}}  # fmt: skip
+    return network
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_a_turned_page_is_read_upright(angle):
+    page = bar_page()
+    given = np.ascontiguousarray(np.rot90(page, -(angle // 90)))
+    lines = read_bars(doc=turning(angle), word_boxes=True)(given)
+    assert [line.text for line in lines] == ["green", "red", "blue"]
+    for line in lines:
+        assert line.box.dtype == np.float32
+        # What lies within the box is the colour that was read, its dark end where the text ends.
+        straight = cropping.crop(given, line.box)
+        height, width = straight.shape[:2]
+        start, end = straight[height // 2, width // 4], straight[height // 2, width * 5 // 6]
+        assert NAMES[int(start.argmax())] == line.text
+        assert 2 * int(end.max()) == int(start.max())
+        # The network has its one character in the first of its columns.
+        (word,) = line.words
+        np.testing.assert_array_equal(word.box[[0, 3]], line.box[[0, 3]])
+        assert np.linalg.norm(word.box[1] - word.box[0]) < 20
+
+
+def test_words_and_scores_of_characters():
+    (line,) = read_bars(word_boxes=True)(bar_page()[150:])
+    assert line.character_scores == (pytest.approx(0.8),)
+    (word,) = line.words
+    assert (word.text, word.score) == ("blue", pytest.approx(0.8))
+    assert word.box.shape == (4, 2)
+    assert read_bars()(bar_page())[0].words == ()
+
+
+def test_words_of_a_line_upside_down():
+    def always_down(batch):
+        return np.tile(np.array([[0.0, 1.0]], np.float32), (len(batch), 1))
+
+    page = bar_page()[150:]
+    (upright,) = read_bars(word_boxes=True)(page)
+    (turned,) = read_bars(cls=always_down, word_boxes=True)(page)
+    middle = (upright.words[0].box + turned.words[0].box).mean(0) / 2
+    np.testing.assert_allclose(middle, upright.box.mean(0), atol=0.01)
+    assert turned.words[0].box[0, 0] > upright.words[0].box[0, 0]
+
+
+def test_classifiers_in_each_others_place():
+    with pytest.raises(ValueError, match=r"cls= turns lines .* 0, 180 degrees; .* meant for doc="):
+        read_bars(cls=turning(0))
+    with pytest.raises(
+        ValueError, match=r"doc= turns pages .* 0, 90, 180, 270 degrees; .* tells 0, 180"
+    ):
+        read_bars(doc=find_bars)
 
 
 def test_heat_map():
@@ -176,7 +237,7 @@ def write_weights(path, dictionary):
         "architecture": model.architecture,
         "class_counts": model.class_counts,
         "form": model.form,
-        "weights": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "weights": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
         "input": {"height": 32},
         **dictionary,
     }
@@ -184,59 +245,24 @@ def write_weights(path, dictionary):
     return model
 
 
-def test_weights_are_a_network(tmp_path):
-    model = write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
-    network = TorchNetwork(tmp_path / "rec.pth")
-    batch = np.random.RandomState(0).standard_normal((2, 3, 32, 64)).astype(np.float32)
-    with torch.no_grad():
-        expected = model(torch.from_numpy(batch)).numpy()
-    result = network(batch)
-    assert isinstance(result, np.ndarray)
-    np.testing.assert_array_equal(result, expected)
-    assert network.characters == NAMES
-
-
-def test_weights_in_half_precision(tmp_path):
-    write_weights(tmp_path / "rec.pth", {})
-    batch = np.random.RandomState(0).standard_normal((2, 3, 32, 64)).astype(np.float32)
-    expected = TorchNetwork(tmp_path / "rec.pth")(batch)
-    result = TorchNetwork(tmp_path / "rec.pth", half=True)(batch)
-    assert result.dtype == np.float32
-    assert 0 < np.abs(result - expected).max() < 0.02 * np.abs(expected).max()
-
-
-def test_compiled_weights(tmp_path, monkeypatch):
-    compiled = []
-
-    def compile(module, **options):
-        compiled.append(options)
-        return module
-
-    monkeypatch.setattr(torch, "compile", compile)
-    write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
-    OCR(find_bars, tmp_path / "rec.pth", compile=True)
-    assert compiled == [{"dynamic": True}]
-
-
 def test_the_alphabet_comes_with_the_weights(tmp_path):
     write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
-    assert OCR(find_bars, str(tmp_path / "rec.pth")).recognizer.characters == NAMES
+    assert OCR(find_bars, str(tmp_path / "rec.pth")).recognizer.settings.characters == NAMES
     given = OCR(find_bars, tmp_path / "rec.pth", characters="xyz")
-    assert given.recognizer.characters == "xyz"
+    assert given.recognizer.settings.characters == "xyz"
 
 
 def test_lines_have_the_height_that_the_weights_ask_for(tmp_path):
     write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
     ocr = OCR(find_bars, tmp_path / "rec.pth", min_score=0)
-    assert TorchNetwork(tmp_path / "rec.pth").height == ocr.recognizer.height == 32
+    assert ocr.recognizer.settings.height == 32
     assert len(ocr(bar_page())) > 0  # at another height this network fails
-    assert OCR(find_bars, name_colour, characters=NAMES).recognizer.height == 48
 
 
 @pytest.mark.parametrize("dictionary", [{}, {"dictionary": None}, {"dictionary": {}}])
 def test_weights_without_an_alphabet(tmp_path, dictionary):
     write_weights(tmp_path / "rec.pth", dictionary)
-    with pytest.raises(ValueError, match="weights name no dictionary"):
+    with pytest.raises(ValueError, match=r"`python -m converter add-dict rec.pth DICT.txt` adds"):
         OCR(find_bars, tmp_path / "rec.pth")
 
 

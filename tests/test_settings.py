@@ -1,4 +1,4 @@
-"""What the weights' file says of a detector, and what is taken where it says nothing."""
+"""What the weights' file says of a network, and what is taken where it says nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from converter import catalog
 from converter.export_settings import DETECTION
 from pipelines.detection import Detector
-from pipelines.settings import DetSettings, SettingsError
+from pipelines.settings import ClsSettings, DetSettings, RecSettings, SettingsError
 
 
 def network(said, **inputs):
@@ -120,3 +120,129 @@ def test_settings_of_the_released_detectors_have_a_meaning(card):
 def test_settings_of_some_released_detectors(name, expected):
     card = catalog.card(name)
     assert DetSettings.of(network(card.pipeline, **card.input)) == DetSettings(**expected)
+
+
+# Recognisers and classifiers
+
+IMAGENET = {"color": "RGB", "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def described(**card):
+    described = network({})
+    described.card = card
+    return described
+
+
+def test_a_recogniser():
+    card = {"dictionary": {"file": "d.txt", "characters": ["a", "b"]}, "task": "rec",
+            "input": {"height": 32, "mean": [0, 0, 0]}, "pipeline": {"max_width": 640}}  # fmt: skip
+    said = RecSettings(["a", "b"], height=32, max_width=640, mean=(0, 0, 0))
+    assert RecSettings.of(described(**card)) == said
+    assert RecSettings.of(described(**card), "xyz", height=48, max_width=None) == RecSettings(
+        "xyz", height=48, max_width=640, mean=(0, 0, 0)
+    )
+    assert RecSettings.of(lambda batch: batch, "xyz") == RecSettings("xyz")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "expected"),
+    [
+        ("arabic_PP-OCRv3_mobile_rec", "inference.yml", True),
+        ("custom", "arabic_dict.txt", True),
+        ("ch_PP-OCRv4_rec", "ppocr_keys_v1.txt", False),
+    ],
+)
+def test_arabic_is_read_from_the_right(name, file, expected):
+    card = {"name": name, "dictionary": {"file": file, "characters": ["a"]}}
+    assert RecSettings.of(described(**card)).right_to_left is expected
+
+
+def test_a_recogniser_without_characters():
+    with pytest.raises(SettingsError, match=r"`python -m converter add-dict X.pth DICT.txt`"):
+        RecSettings.of(lambda batch: batch)
+    with pytest.raises(SettingsError, match=r"`python -m converter add-dict r.pth DICT.txt`"):
+        RecSettings.of(described(weights={"file": "r.pth"}, dictionary=None))
+
+
+def test_a_classifier():
+    card = {"task": "cls", "labels": ["0_degree", "180_degree"], "class_counts": {"cls": 2},
+            "input": {"height": 80, "width": 160, "color": "RGB"},
+            "pipeline": {"keep_ratio": False, "cls_thresh": 0}}  # fmt: skip
+    assert ClsSettings.of(described(**card)) == ClsSettings(
+        height=80, width=160, color="RGB", keep_ratio=False, cls_thresh=0
+    )
+    assert ClsSettings.of(described(**card), cls_thresh=0.5).cls_thresh == 0.5
+    assert ClsSettings.of(lambda batch: batch) == ClsSettings()
+    assert ClsSettings.of(described(labels=["270", "0"])).angles == (270, 0)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"labels": ["cat", "dog"]}, "has 2 classes with the labels cat, dog; to turn images"),
+        ({"labels": ["0", "0"]}, "has 2 classes with the labels 0, 0;"),
+        ({"labels": ["0", "45"]}, "has 2 classes with the labels 0, 45;"),
+        ({"labels": [], "class_counts": {"cls": 4}}, "has 4 classes with the labels 0, 180;"),
+        ({"input": {"height": 0}}, "the setting height is 0, expected a whole number above 0"),
+        ({"pipeline": {"keep_ratio": 1}}, "the setting keep_ratio is 1, expected true or false"),
+        ({"pipeline": {"cls_thresh": 2}}, "the setting cls_thresh is 2, expected a number from 0"),
+        ({"pipeline": {"resize_short": 100}}, "resize_short is 100, but 192 x 48 pixels have to"),
+    ],
+)
+def test_classifiers_that_make_no_sense(card, message):
+    with pytest.raises(SettingsError, match=message):
+        ClsSettings.of(described(**card))
+
+
+def test_networks_for_something_else():
+    weights = {"weights": {"file": "n.pth"}}
+    with pytest.raises(SettingsError, match=r"n.pth is not a recogniser, its task is det"):
+        RecSettings.of(described(task="det", **weights), "abc")
+    with pytest.raises(SettingsError, match=r"n.pth is not a classifier, its task is rec"):
+        ClsSettings.of(described(task="rec", **weights))
+    with pytest.raises(SettingsError, match=r"n.pth is not a detector, its task is rec"):
+        DetSettings.of(described(task="rec", **weights))
+
+
+def test_unknown_changes():
+    with pytest.raises(SettingsError, match="no setting width of a recogniser; there are height"):
+        RecSettings.of(lambda batch: batch, "abc", width=3)
+    with pytest.raises(SettingsError, match="no setting thresh of a classifier; there are height"):
+        ClsSettings.of(lambda batch: batch, thresh=3)
+
+
+# What tells lines from pages of tables is no classifier of orientation.
+OTHERS = [card for card in catalog.cards()
+          if card.task in ("rec", "cls") and not card.name.endswith("table_cls")]  # fmt: skip
+
+
+@pytest.mark.parametrize("card", OTHERS,
+                         ids=lambda card: card.name)  # fmt: skip
+def test_settings_of_the_other_released_networks_have_a_meaning(card):
+    said = network(card.pipeline, **card.input)
+    if card.task == "rec":
+        settings = RecSettings.of(said, "abc")
+    else:
+        said.card["labels"] = card.labels
+        settings = ClsSettings.of(said)
+    assert settings.height == card.input["height"]
+    assert settings.color == card.input["color"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ch_ppocr_mobile_v2.0_cls", {}),
+        ("PP-LCNet_x1_0_textline_ori",
+         {"height": 80, "width": 160, "keep_ratio": False, "cls_thresh": 0, **IMAGENET}),
+        ("PP-LCNet_x0_25_textline_ori",
+         {"height": 80, "width": 160, "keep_ratio": False, "cls_thresh": 0, **IMAGENET}),
+        ("PP-LCNet_x1_0_doc_ori",
+         {"height": 224, "width": 224, "resize_short": 256, "cls_thresh": 0,
+          "angles": (0, 90, 180, 270), **IMAGENET}),
+    ],
+)  # fmt: skip
+def test_settings_of_the_released_classifiers(name, expected):
+    card = catalog.card(name)
+    said = described(labels=card.labels, input=card.input, pipeline=card.pipeline)
+    assert ClsSettings.of(said) == ClsSettings(**expected)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
 
 from architectures.loading import ArtefactError
 from pipelines.drawing import draw_reading
@@ -54,10 +53,12 @@ def parser() -> argparse.ArgumentParser:
     add("--det", type=Path, required=True, metavar="X.pth", help="the detector of lines")
     add("--rec", type=Path, required=True, metavar="Y.pth", help="the recogniser")
     add("--cls", type=Path, metavar="Z.pth", help="the classifier of upside-down lines")
+    add("--doc", type=Path, metavar="W.pth", help="the classifier of turned pages")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:N or mps")
     add("--half", action="store_true", help="half precision, on cuda and mps")
     add("--compile", action="store_true", help="torch.compile: slow to start, then faster")
     add("--batch", type=_positive(int), metavar="N", help="lines read at once (default: 6)")
+    add("--words", action="store_true", help="find the words of each line too, for json")
     add("--out", type=Path, metavar="DIR",
         help="folder for a file per input; without it the text is printed")  # fmt: skip
     add("--format", choices=FORMATS, default="txt", help="default: txt; pdf is searchable")
@@ -248,35 +249,21 @@ def _load(options: argparse.Namespace) -> OCR:
             as.
         SourceError: weights are missing or unreadable.
     """
-    _check_device(options.device)
     chosen = {} if options.batch is None else {"batch": options.batch}
     try:
         return OCR(
             options.det,
             options.rec,
             options.cls,
+            options.doc,
             min_score=options.min_score,
             device=options.device,
             half=options.half,
             compile=options.compile,
+            word_boxes=options.words,
             **chosen,
         )
     except (ArtefactError, OSError) as error:
         raise SourceError(str(error)) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _check_device(name: str) -> None:
-    """UsageError where PyTorch has no such device."""
-    try:
-        device = torch.device(name)
-        there = {
-            "cpu": True,
-            "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-            "mps": torch.backends.mps.is_available(),
-        }.get(device.type, False)
-    except RuntimeError:
-        there = False
-    if not there:
-        raise UsageError(f"--device {name}: this PyTorch ({torch.__version__}) finds none here")
