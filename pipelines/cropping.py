@@ -37,13 +37,13 @@ def crop(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
     Args:
         image: `(H, W, 3) uint8`.
-        box: `(4, 2) float32`, clockwise from the top left, each side at least a pixel long.
+        box: `(4, 2) float32`, clockwise from the top left.
 
     Returns:
-        `(h, w, 3) uint8`, as large as the longer of two opposite sides.
+        `(h, w, 3) uint8`, as large as the longer of two opposite sides, but at least a pixel.
     """
     top, right, bottom, left = np.linalg.norm(box - np.roll(box, -1, axis=0), axis=1)
-    width, height = int(max(top, bottom)), int(max(left, right))
+    width, height = max(int(max(top, bottom)), 1), max(int(max(left, right)), 1)
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     line = cv2.warpPerspective(
         image,

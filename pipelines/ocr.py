@@ -15,6 +15,7 @@ import numpy as np
 
 from pipelines.classification import Classifier, turned, turned_back
 from pipelines.cropping import crop, reading_order
+from pipelines.curved import crop_polygon, from_the_top
 from pipelines.detection import Detector
 from pipelines.images import Picture, as_bgr
 from pipelines.lines import BATCH_SIZE
@@ -30,7 +31,8 @@ class TextLine:
 
     Attributes:
         box: `(4, 2) float32`, corners in pixels of the image as x, y, clockwise from the top left;
-            on a page that was turned to be read, from the top left of the upright page.
+            on a page that was turned to be read, from the top left of the upright page. A detector
+            of curved lines gives polygons, `(N, 2) float32`.
         text: what it says.
         score: mean probability of its characters, 0 to 1.
         character_scores: the probability of each entry of the dictionary that makes up the text.
@@ -129,8 +131,12 @@ class OCR:
         return [_turned_back(line, angle, image) for line in lines] if angle else lines
 
     def _read(self, image: np.ndarray) -> list[TextLine]:
-        boxes = reading_order(self.detector(image))
-        crops = [crop(image, box) for box in boxes]
+        if self.detector.settings.box_type == "poly":
+            boxes = from_the_top(self.detector(image))
+            crops = [crop_polygon(image, box) for box in boxes]
+        else:
+            boxes = reading_order(self.detector(image))
+            crops = [crop(image, box) for box in boxes]
         angles = self.classifier(crops) if self.classifier else [0] * len(crops)
         readings = self.recognizer(list(map(turned, crops, angles)))
         return [

@@ -58,7 +58,7 @@ class _StandIn(ModuleType):
         return _StandIn(name)
 
     def __call__(self, *arguments: Any, **_: Any) -> Any:
-        return arguments[0] if arguments and isinstance(arguments[0], type) else self
+        return arguments[0] if arguments and callable(arguments[0]) else self
 
     def __instancecheck__(self, _: object) -> bool:
         return False

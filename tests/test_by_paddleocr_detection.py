@@ -15,7 +15,8 @@ from heat_maps import heat_map
 from paddleocr_source import STAND_INS, load
 
 from pipelines.cropping import crop, reading_order
-from pipelines.db import DBDecoder
+from pipelines.curved import crop_polygon, from_the_top
+from pipelines.db import DBDecoder, rectangle
 from pipelines.detection import Detector
 from pipelines.resizing import network_size
 from pipelines.settings import DetSettings
@@ -223,6 +224,65 @@ def test_crops():
     for box in boxes:
         expected = utility.get_rotate_crop_image(image, box.copy())
         assert np.array_equal(crop(image, box), expected)
+        expected = utility.get_minarea_rect_crop(image, box)
+        assert np.array_equal(crop(image, rectangle(box.astype(np.int32))[0]), expected)
+
+
+def polygons():
+    """Polygons of generated maps, and slanting quadrilaterals whose corners are cut off."""
+    decode = DBDecoder(box_type="poly", box_thresh=0.3, unclip_ratio=0.5)
+    for seed in range(30):
+        yield from decode(heat_map(seed), 640, 960)
+    random = np.random.default_rng(0)
+    for number in range(300):
+        angles = np.radians(random.uniform(0, 360) + np.array([0, random.uniform(5, 50)]))
+        # In the second half just so thin that the short sides are the ends of the line.
+        ratio = random.uniform(0.5, 1) if number < 150 else random.uniform(0.43, 0.49)
+        long, short = np.stack([np.cos(angles), np.sin(angles)], axis=1) * random.uniform(80, 200)
+        short *= ratio
+        corners = np.stack([0 * long, long, long + short, short]) + np.array([400, 300])
+        cut = 0.04 * (np.roll(corners, -1, axis=0) - corners)
+        around = np.stack([corners - np.roll(cut, 1, axis=0), corners + cut], axis=1)
+        yield np.round(around).reshape(-1, 2).astype(np.float32)
+
+
+def test_crops_of_polygons_by_paddlex():
+    """Save lines that stand, where PaddleX's crop stands too, and specks, where it is huge."""
+    common = "inference/pipelines/components/common"
+    outlines = []
+
+    class Rectifier(load("paddlex", f"{common}/seal_det_warp.py").AutoRectifier):
+        def run(self, image, points, mode):
+            outlines.append(np.reshape(points, (-1, 2)).astype(int))
+            return super().run(image, points, mode=mode)
+
+    module = load("paddlex", f"{common}/crop_image_regions.py")
+    module.AutoRectifier = Rectifier
+    theirs = module.CropByPolys("poly")
+    image = page(640, 960)
+    straight = curved = 0
+    for polygon in polygons():
+        outlines.clear()
+        (expected,) = theirs(image, [polygon])
+        width, height = np.ptp(outlines[0], axis=0) if outlines else (1, 1)
+        if height > 1.5 * width or cv2.contourArea(polygon) < 500:
+            continue
+        assert np.array_equal(crop_polygon(image, polygon), expected)
+        straight += not outlines
+        curved += bool(outlines)
+    assert straight > 50
+    assert curved > 150
+
+
+def test_order_of_polygons_by_paddlex():
+    sort = load("paddlex", "inference/pipelines/components/common/sort_boxes.py").SortPolyBoxes()
+    random = np.random.default_rng(0)
+    for count in (0, 1, 2, 17, 60):
+        polygons = [
+            random.integers(0, 30, (random.integers(4, 9), 2)).astype(np.float32)
+            for _ in range(count)
+        ]
+        same(from_the_top(polygons), sort(polygons))
 
 
 def test_reading_order():

@@ -373,3 +373,9 @@ def test_settings_of_the_detector_can_be_overruled():
     assert read_bars(det_settings={"limit_side_len": 32})(bar_page()) == []
     with pytest.raises(ValueError, match="no setting width of a detector"):
         read_bars(det_settings={"width": 3})
+
+
+def test_a_detector_of_curved_lines():
+    lines = read_bars(det_settings={"box_type": "poly"})(bar_page())
+    assert [line.text for line in lines] == ["red", "green", "blue"]  # by their highest corners
+    assert min(len(line.box) for line in lines) > 4
