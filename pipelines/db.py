@@ -62,21 +62,18 @@ class DBDecoder:
         mask = cv2.dilate(text, _DILATION) if self.use_dilation else text
         contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
         outline = self._polygon if self.box_type == "poly" else self._quad
-        map_size = np.array(heat.shape[::-1], np.float32)
+        outlines = [outline(heat, contour) for contour in contours[: self.max_candidates]]
+        found = [box for box in outlines if box is not None]
         # PaddleOCR divides in float32 but, under NumPy 2, multiplies in float64; halves show it.
+        map_size = np.array(heat.shape[::-1], np.float32)
         size = np.array([width, height], np.float64)
-        boxes = []
-        for contour in contours[: self.max_candidates]:
-            box = outline(heat, contour)
-            if box is None:
-                continue
-            box = np.clip(np.round(box / map_size * size), 0, size).astype(np.float32)
-            if self.box_type == "quad":
-                box = _clockwise(box)
-            box = np.minimum(box, (size - 1).astype(np.float32))
-            if self.box_type == "poly" or _shorter_side(box) >= MIN_SIDE_OF_PAGE:
-                boxes.append(box)
-        return boxes
+        if self.box_type == "poly":
+            scaled = [_scaled(polygon, map_size, size) for polygon in found]
+            return [np.minimum(polygon, size - 1).astype(np.float32) for polygon in scaled]
+        boxes = _clockwise(_scaled(np.array(found, np.float32).reshape(-1, 4, 2), map_size, size))
+        boxes = np.minimum(boxes, size - 1).astype(np.float32)
+        sides = np.linalg.norm(boxes[:, :1] - boxes[:, [1, 3]], axis=2)
+        return list(boxes[(sides >= MIN_SIDE_OF_PAGE).all(1)])
 
     def _quad(self, heat: np.ndarray, contour: np.ndarray) -> np.ndarray | None:
         """The grown rectangle around a region, `(4, 2) float32` on the map; None if it is noise."""
@@ -140,18 +137,22 @@ def _mean_inside(heat: np.ndarray, outline: np.ndarray) -> float:
     return cv2.mean(heat[top : bottom + 1, left : right + 1], inside)[0]
 
 
-def _clockwise(box: np.ndarray) -> np.ndarray:
-    """Order four corners by x + y and y - x: top left, top right, bottom right, bottom left.
+def _scaled(points: np.ndarray, map_size: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """From points of the map, `(..., 2)`, to whole pixels of the image."""
+    return np.clip(np.round(points / map_size * size), 0, size)
+
+
+def _clockwise(boxes: np.ndarray) -> np.ndarray:
+    """Order corners `(N, 4, 2)` by x + y and y - x: top left, top right, bottom right, bottom left.
 
     Not always the order of `rectangle`: for steep boxes the two may start at different corners.
     PaddleOCR applies both, and this one decides which side of a tilted line counts as its top.
     """
-    total = box.sum(1)
-    first, third = int(total.argmin()), int(total.argmax())
-    others = np.delete(box, [first, third], axis=0)
-    slope = others[:, 1] - others[:, 0]
-    return np.array([box[first], others[slope.argmin()], box[third], others[slope.argmax()]])
-
-
-def _shorter_side(box: np.ndarray) -> float:
-    return float(np.linalg.norm(box[0] - box[[1, 3]], axis=1).min())
+    every = np.arange(len(boxes))
+    total, slope = boxes.sum(2), boxes[..., 1] - boxes[..., 0]
+    first, third = total.argmin(1), total.argmax(1)
+    taken = np.zeros(slope.shape, bool)
+    taken[every, first] = taken[every, third] = True
+    second = np.where(taken, np.inf, slope).argmin(1)
+    fourth = np.where(taken, -np.inf, slope).argmax(1)
+    return np.stack([boxes[every, place] for place in (first, second, third, fourth)], axis=1)
