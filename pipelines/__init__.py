@@ -13,5 +13,6 @@ difference between two readings comes from the networks.
 from pipelines.images import ImageError, read_image
 from pipelines.networks import Network
 from pipelines.ocr import OCR, TextLine
+from pipelines.words import Word
 
-__all__ = ["OCR", "ImageError", "Network", "TextLine", "read_image"]
+__all__ = ["OCR", "ImageError", "Network", "TextLine", "Word", "read_image"]

@@ -49,20 +49,17 @@ def find_words(reading: Reading, box: np.ndarray, *, upside_down: bool = False) 
         upside_down: the line was turned by 180 degrees before it was read.
     """
     corners = text_corners(box)
-    turned = _turns(corners, box) + (2 if upside_down else 0)
-    corners = np.roll(corners, -2, axis=0) if upside_down else corners
+    # A word's box begins at the same corner as the line's, wherever the text begins.
+    ahead = 1 if len(box) == 4 and not np.array_equal(corners, box) else 0
+    if upside_down:
+        corners, ahead = np.roll(corners, -2, axis=0), ahead + 2
     length = float(np.abs(corners[1] - corners[0]).max())
     words = []
     for group, start, end in _extents(reading, length):
-        place = np.roll(_between(corners, start / length, end / length), turned, axis=0)
+        place = np.roll(_between(corners, start / length, end / length), ahead, axis=0)
         score = float(np.mean([character.score for character in group]))
         words.append(Word(place, "".join(character.text for character in group), score))
     return tuple(words)
-
-
-def _turns(corners: np.ndarray, box: np.ndarray) -> int:
-    """By how many corners those of the text are ahead of the box's own."""
-    return 0 if len(box) != 4 or (corners[0] == box[0]).all() else 1
 
 
 def _extents(reading: Reading, length: float) -> Iterator[tuple[Sequence[Character], float, float]]:
