@@ -59,6 +59,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained drop_rate attn_drop_rate drop_path_rate"),
         Row("det rec",  "PPLCNetV4",       "backbones.rec_lcnetv4:PPLCNetV4",
             training="lr_mult_list"),
+        Row("det",      "RepSVTR_det",     "backbones.rec_repvit:RepSVTR_det"),
     ),
     "Neck": (
         Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),

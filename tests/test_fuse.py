@@ -156,6 +156,15 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (64, 96),
     ),
+    "det repsvtr": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "RepSVTR_det"},
+            "Neck": {"name": "RSEFPN", "out_channels": 16},
+            "Head": DB,
+        },
+        (64, 96),
+    ),
     "rec v6 tiny": (_rec_v6({"name": "reshape"}, {"mid_channels": 8, "use_guide": True}), (48, 64)),
     "rec v6 small": (_rec_v6({**SVTR_V6, "depth": 2}, {}), (48, 64)),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
