@@ -55,9 +55,12 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         self._wait_until_up()
         return self._version
 
-    def load_program(self, program: Path, weights: Path) -> list[str]:
-        """Load an exported program and return the names of its inputs."""
-        request = {"do": "program", "program": str(program), "weights": str(weights)}
+    def load_program(self, program: Path, weights: Path, name: str = "") -> list[str]:
+        """Load an exported program and return the names of its inputs.
+
+        It takes the place of what was loaded under the same name.
+        """
+        request = {"do": "program", "program": str(program), "weights": str(weights), "name": name}
         return self._ask(request, {})[0]["inputs"]
 
     def load_network(
@@ -68,10 +71,10 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         return self._ask(request, weights)[0]["epsilons"]
 
     def run(
-        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = ()
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = (), name: str = ""
     ) -> dict[str, np.ndarray]:
-        """Run what was loaded and return its outputs: a program's by their place, "0" first."""
-        return self._ask({"do": "run", "wanted": list(wanted)}, inputs)[1]
+        """Run what was loaded under a name; return its outputs: a program's by place, "0" first."""
+        return self._ask({"do": "run", "wanted": list(wanted), "name": name}, inputs)[1]
 
     def release(self) -> int:
         """Let go of what was loaded; return the bytes of memory that the process then holds."""

@@ -51,7 +51,10 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 
 
 class Program:
-    """An exported inference program, run by Paddle's own predictor without any optimisation."""
+    """An exported inference program, run by Paddle's own predictor without any optimisation.
+
+    `described` is what is said of it when it is loaded; so for `Network`.
+    """
 
     def __init__(self, program: str, weights: str) -> None:
         from paddle import inference
@@ -62,7 +65,7 @@ class Program:
         config.switch_ir_optim(False)  # fused operations would hide what is compared
         config.disable_glog_info()
         self.predictor = inference.create_predictor(config)
-        self.names: list[str] = self.predictor.get_input_names()
+        self.described = {"inputs": self.predictor.get_input_names()}
 
     def run(self, inputs: Arrays, _wanted: list[str]) -> Arrays:
         """Return every output, named by its place."""
@@ -92,11 +95,12 @@ class Network:
         if unexpected:
             raise ValueError(f"PaddleOCR's network has no {', '.join(unexpected[:5])}")
         self.layers = dict(self.network.named_sublayers())
-        self.epsilons = {
+        epsilons = {
             name: float(layer._epsilon)
             for name, layer in self.layers.items()
             if hasattr(layer, "_epsilon")
         }
+        self.described = {"epsilons": epsilons}
 
     def run(self, inputs: Arrays, wanted: list[str]) -> Arrays:
         """Return the outputs of the wanted layers and, under `output`, of the network."""
@@ -164,7 +168,7 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever Paddle prints must not get among the answers
     sys.path.pop(0)  # this file's folder
-    subject: Program | Network | None = None
+    subjects: dict[str, Program | Network] = {}
     try:
         import paddle
     except ImportError as error:
@@ -177,20 +181,22 @@ def main() -> None:
         except EOFError:
             return
         try:
-            if request["do"] != "run":
-                subject = None  # before another is made
-                gc.collect()
+            name = request.get("name", "")
+            if request["do"] == "run":
+                send(answers, {}, subjects[name].run(arrays, request["wanted"]))
+                continue
+            gone = list(subjects) if request["do"] == "release" else [name]
+            for each in gone:
+                subjects.pop(each, None)
+            gc.collect()  # before another is made
             if request["do"] == "release":
                 send(answers, {"memory": memory()}, {})
-            elif request["do"] == "program":
-                subject = Program(request["program"], request["weights"])
-                send(answers, {"inputs": subject.names}, {})
-            elif request["do"] == "network":
-                subject = Network(request["checkout"], request["architecture"], arrays)
-                send(answers, {"epsilons": subject.epsilons}, {})
+                continue
+            if request["do"] == "program":
+                subjects[name] = Program(request["program"], request["weights"])
             else:
-                assert subject is not None
-                send(answers, {}, subject.run(arrays, request["wanted"]))
+                subjects[name] = Network(request["checkout"], request["architecture"], arrays)
+            send(answers, subjects[name].described, {})
         except Exception as error:  # whatever Paddle raises is the answer
             send(answers, {"error": f"{type(error).__name__}: {error}", "stage": "run"}, {})
 
