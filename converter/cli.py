@@ -13,7 +13,8 @@ from typing import Any
 from converter.errors import ConverterError
 
 # Command -> module in converter/commands; without one of these words a model is converted.
-COMMANDS = {"verify": "verify", "add-dict": "add_dict", "diagnose": "diagnose"}
+COMMANDS = {"verify": "verify", "add-dict": "add_dict", "diagnose": "diagnose",
+            "prove": "prove"}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,7 +41,7 @@
       shown += !model.hidden;
     }
     tools.querySelector("[role=status]").textContent =
-      shown === models.length ? "" : `${shown} of ${models.length} models`;
+      shown === models.length ? "" : `${shown} of ${models.length} ${table.dataset.rows}`;
   }
 
   heads.forEach((head, column) => head.firstChild.addEventListener("click", () => sort(column)));

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -128,10 +128,10 @@ def write_report(folder: Path, results: Sequence[ModelResult], *, title: str) ->
     write_text(folder / FILES[2], page(ordered, title, created))
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, files: Sequence[str] = FILES) -> None:
     """Make the folder of a report, so that an impossible one ends before any work is done."""
     make_folder(folder, f"the folder {folder} of the report")
-    for name in FILES:
+    for name in files:
         check_report_path(folder / name)
 
 
@@ -155,10 +155,10 @@ def read_report(file: Path) -> list[ModelResult]:
     return [_result(model, f"{file}, model {number}") for number, model in enumerate(models, 1)]
 
 
-def totals(results: Sequence[ModelResult]) -> dict[str, int]:
-    """Return how many there are of each status."""
+def totals(results: Sequence[Any], statuses: Sequence[str] = STATUSES) -> dict[str, int]:
+    """Return how many results there are of each status."""
     counted = Counter(result.status for result in results)
-    return {status: counted[status] for status in STATUSES}
+    return {status: counted[status] for status in statuses}
 
 
 def markdown(results: Sequence[ModelResult], title: str) -> str:
@@ -166,16 +166,31 @@ def markdown(results: Sequence[ModelResult], title: str) -> str:
     counted = totals(results)
     heads = ["Status", "Model", "Task", "Reference", "Worst difference", "Limit", "At", "Used",
              "Dropped", "Filled", "Time"]  # fmt: skip
-    if failed := counted["failed"]:
+    if counted["failed"]:
         heads.append("Message")
-    rows = [[_cell(value) for value in _row(result)[: len(heads)]] for result in results]
+    return table(title, "models", counted, heads, map(_row, results))
+
+
+def table(
+    title: str,
+    things: str,
+    counted: Mapping[str, int],
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+) -> str:
+    """Return a Markdown page: title, how many `things` there are of each status, and a table.
+
+    Cells beyond the heads are left out.
+    """
+    cells = [[cell(value) for value in row[: len(heads)]] for row in rows]
     said = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
     lines = [
-        f"# {_cell(title)}",
+        f"# {cell(title)}",
         "",
-        f"**{said or 'No models'}**" + (f" of {len(results)} models" if failed else ""),
+        f"**{said or f'No {things}'}**"
+        + (f" of {len(cells)} {things}" if counted["failed"] else ""),
         "",
-        *(f"| {' | '.join(cells)} |" for cells in [heads, ["---"] * len(heads), *rows]),
+        *(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *cells]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -208,17 +223,18 @@ def _row(result: ModelResult) -> list[str]:
         (result.parity or {}).get("worst_probe") or "–",
         *(map(str, numbers) if counts else "–––"),
         f"{result.seconds:.1f} s" if result.fresh else "up to date",
-        _shortened(result.message),
+        shortened(result.message),
     ]
 
 
-def _shortened(message: str) -> str:
+def shortened(message: str, file: str = FILES[0]) -> str:
+    """Return the beginning of a message, and where all of it is."""
     lines = message.splitlines()
     kept = "\n".join(lines[:_MESSAGE_LINES])[:_MESSAGE_LENGTH]
-    return kept if kept == "\n".join(lines) else f"{kept}\n… (all of it in {FILES[0]})"
+    return kept if kept == "\n".join(lines) else f"{kept}\n… (all of it in {file})"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Return text as Markdown that shows it as it is and stays in one cell."""
     lines = [re.sub(r"([\\`*_{}\[\]<>#|~&$!])", r"\\\1", line) for line in text.splitlines()]
     return "<br>".join(lines).strip()

@@ -61,10 +61,30 @@ COLUMNS = (
 
 def page(results: Sequence[ModelResult], title: str, created: datetime) -> str:
     """Return the page; the rows stand in the order of `results`."""
-    from converter.report import STATUSES, scientific, totals
+    from converter.report import STATUSES, totals
+
+    passed = [r.difference for r in results if r.status == "passed" and r.difference is not None]
+    return render(
+        FOLDER / "report.html",
+        things="models",
+        title=title,
+        created=created,
+        columns=COLUMNS,
+        statuses=STATUSES,
+        totals=totals(results),
+        worst=max(passed, default=None),
+        seconds=duration(sum(result.seconds for result in results if result.fresh)),
+        versions=_common([result.versions for result in results]),
+        rows=[_row(result, STATUSES.index(result.status)) for result in results],
+    )
+
+
+def render(template: Path, **content: Any) -> str:
+    """Return a page of `template`, which extends `report_frame.html`, with all values escaped."""
+    from converter.report import scientific
 
     environment = Environment(
-        loader=FileSystemLoader(FOLDER, encoding="utf-8"),
+        loader=FileSystemLoader([template.parent, FOLDER], encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -72,23 +92,14 @@ def page(results: Sequence[ModelResult], title: str, created: datetime) -> str:
     )
     environment.filters |= {"scientific": scientific, "shape": _shape}
     style, script = ((FOLDER / f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    passed = [r.difference for r in results if r.status == "passed" and r.difference is not None]
-    return environment.get_template("report.html").render(
-        title=title,
-        created=created,
+    return environment.get_template(template.name).render(
         converter=__version__,
         style=style,
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        columns=COLUMNS,
-        statuses=STATUSES,
-        totals=totals(results),
-        worst=max(passed, default=None),
-        seconds=_duration(sum(result.seconds for result in results if result.fresh)),
-        versions=_common([result.versions for result in results]),
         infinity=math.inf,
-        rows=[_row(result, STATUSES.index(result.status)) for result in results],
+        **content,
     )
 
 
@@ -112,7 +123,7 @@ def _row(result: ModelResult, rank: int) -> dict[str, Any]:
         "histogram": histogram,
         "counts": {"used": used, "dropped": gone, "filled": filled},
         "reasons": (counts or {}).get("dropped", {}),
-        "time": _duration(result.seconds),
+        "time": duration(result.seconds),
         "versions": ", ".join(
             f"{name} {result.versions[name]}"
             for name in ("paddle", "torch")
@@ -122,19 +133,19 @@ def _row(result: ModelResult, rank: int) -> dict[str, Any]:
         "probes": [(c, _histogram(c.get("histogram", ()), c["limit"])) for c in result.comparisons],
         "sort": {
             "status": str(rank),
-            "difference": _key(result.difference),
-            "limit": _key(result.limit),
-            "histogram": _key(histogram["rank"] if histogram else None),
-            "inputs": _key(max(map(math.prod, inputs), default=None)),
-            "used": _key(used),
-            "dropped": _key(gone),
-            "filled": _key(filled),
-            "seconds": _key(result.seconds),
+            "difference": sort_key(result.difference),
+            "limit": sort_key(result.limit),
+            "histogram": sort_key(histogram["rank"] if histogram else None),
+            "inputs": sort_key(max(map(math.prod, inputs), default=None)),
+            "used": sort_key(used),
+            "dropped": sort_key(gone),
+            "filled": sort_key(filled),
+            "seconds": sort_key(result.seconds),
         },
     }
 
 
-def _key(value: float | None) -> str:
+def sort_key(value: float | None) -> str:
     """Return a number for the page's script; nothing where there is none, which comes last."""
     return "" if value is None else repr(value).replace("inf", "Infinity")
 
@@ -182,7 +193,8 @@ def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "scalar"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time for a person."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

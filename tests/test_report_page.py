@@ -13,7 +13,7 @@ from many_results import proof, result, stopped
 
 from converter.parity import DECADES
 from converter.report import write_report
-from converter.report_page import BAR, BINS, COLUMNS, _duration, _histogram
+from converter.report_page import BAR, BINS, COLUMNS, _histogram, duration
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}"
 
@@ -131,8 +131,8 @@ def test_what_was_not_converted_again_takes_no_time(page):
     ("seconds", "text"), [(0.04, "0.0 s"), (99.94, "99.9 s"), (100, "1 min 40 s"),
                           (4080.4, "1 h 08 min")],
 )  # fmt: skip
-def test_durations(seconds, text):
-    assert _duration(seconds) == text
+def testdurations(seconds, text):
+    assert duration(seconds) == text
 
 
 # The histogram.
