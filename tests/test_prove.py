@@ -139,8 +139,8 @@ def opened(models):
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
     """A few lines, blurred so that the recogniser is not all too sure."""
-    page = read_image(Path(pipelines.__path__[0]) / "samples" / "page.png")[190:300, :460]
-    return cv2.GaussianBlur(page, None, 4.5)
+    page = read_image(Path(pipelines.__path__[0]) / "samples" / "page.png")[190:300, 440:760]
+    return cv2.GaussianBlur(page, None, 4)
 
 
 def proved(sides: Sides, image: np.ndarray) -> PageResult:
@@ -193,10 +193,8 @@ def test_two_layers_swapped_in_the_detector(opened, image, models):
 
 
 def test_a_bias_dropped_in_the_recogniser(opened, image, models):
-    sure = opened.paddle(image)
-    seen = "".join(each.text for each in sure)
-    characters = opened.torch.recognizer.network.card["dictionary"]["characters"]
-    place = 1 + characters.index(max(set(seen), key=seen.count))
+    characters = opened.torch.recognizer.settings.characters
+    place = 1 + characters.index(":")  # two of which the network is not sure
 
     def drop(state):
         state["head.ctc_head.fc.bias"][place] = 0
@@ -212,7 +210,7 @@ def test_a_wrong_threshold_on_one_side(opened, image):
     assert result.status == "failed"
     assert "no pixel" in result.edge  # of the same map, at the same threshold
     assert "the maps differ by at most" in result.edge
-    smaller = with_torch(opened, det_settings={"limit_side_len": 320, "limit_type": "max"})
+    smaller = with_torch(opened, det_settings={"limit_side_len": 160})
     assert "the maps are of different size" in proved(smaller, image).edge
 
 
@@ -354,7 +352,7 @@ def test_weights_and_programs_of_other_kinds(models, tmp_path):
     with pytest.raises(converter.errors.SourceError, match="holds no exported program"), \
             open_sides(weights, exports | {"det": checkpoint(tmp_path)}):  # fmt: skip
         pass
-    with pytest.raises(converter.errors.UsageError, match="alphabet"), \
+    with pytest.raises(converter.errors.UsageError, match="not a recogniser"), \
             open_sides({"det": weights["det"], "rec": weights["det"]}, exports):  # fmt: skip
         pass
     with pytest.raises(converter.errors.SourceError, match=r"none\.json is missing"), \
