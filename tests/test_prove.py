@@ -24,11 +24,10 @@ import pytest
 import torch
 
 import architectures
-import converter
 import pipelines
 from converter.cli import main
 from converter.commands import prove as command
-from converter.errors import NoReference
+from converter.errors import NoReference, SourceError, UsageError
 from converter.readings import pages, report, sides
 from converter.readings.compare import Limits, compare, corner_distance
 from converter.readings.pages import PageResult, prove_pages
@@ -347,23 +346,16 @@ def test_options_that_do_not_fit(convert, options, code, said):
     assert said in done.err
 
 
-def test_weights_and_programs_of_other_kinds(models, tmp_path):
+def test_weights_and_programs_of_other_kinds(models, tmp_path, classifier):
     weights, exports = models["weights"], models["exports"]
-    with pytest.raises(converter.errors.SourceError, match="holds no exported program"), \
-            open_sides(weights, exports | {"det": checkpoint(tmp_path)}):  # fmt: skip
-        pass
-    with pytest.raises(converter.errors.UsageError, match="not a recogniser"), \
-            open_sides({"det": weights["det"], "rec": weights["det"]}, exports):  # fmt: skip
-        pass
-    with pytest.raises(converter.errors.SourceError, match=r"none\.json is missing"), \
-            open_sides(weights | {"rec": tmp_path / "none.pth"}, exports):  # fmt: skip
-        pass
-
-
-def checkpoint(folder: Path) -> Path:
-    from checkpoints import CLS, save, weights
-
-    return save(folder / "best_accuracy.pdparams", weights(CLS))
+    wrong = [
+        (weights, exports | {"det": classifier}, SourceError, "holds no exported program"),
+        (weights | {"rec": weights["det"]}, exports, UsageError, "not a recogniser"),
+        (weights | {"rec": tmp_path / "no.pth"}, exports, SourceError, "no.json is missing"),
+    ]
+    for given, programs, error, said in wrong:
+        with pytest.raises(error, match=said), open_sides(given, programs):
+            pass
 
 
 def test_the_converter_does_without_the_pipelines():
