@@ -1,4 +1,4 @@
-"""The developers' scripts: the benchmark, the recorder of references, drafts of mappings."""
+"""The developers' scripts: the recorder of references, drafts of mappings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 import yaml
 
 from converter import catalog
-from converter.errors import ConfigError, SourceError, UsageError
+from converter.errors import ConfigError, SourceError
 from converter.mapping import FOLDER, load_mapping
 from converter.pattern import Pattern
 from converter.plan import Signature, Target, resolve, targets_of
@@ -33,96 +33,8 @@ def script(name):
     return module
 
 
-benchmark = script("benchmark")
 draft_mapping = script("draft_mapping")
 record_reference = script("record_reference")
-
-
-# benchmark.py
-
-
-def a_round(torch=1.0, paddle=1.0, convert=2.0, alone=1.1, peak=300):
-    return {
-        "import torch": benchmark.Sample(torch, 200 * benchmark.MB),
-        "import paddle": benchmark.Sample(paddle, 500 * benchmark.MB),
-        "convert": benchmark.Sample(convert, peak * benchmark.MB),
-        "convert, no reference": benchmark.Sample(alone, 250 * benchmark.MB),
-    }
-
-
-@pytest.mark.parametrize(
-    ("rounds", "code"),
-    [
-        ([a_round()], 0),
-        ([a_round(convert=4.0)], 0),
-        ([a_round(convert=4.1)], 1),
-        ([a_round(alone=1.29)], 0),
-        ([a_round(alone=1.31)], 1),
-        ([a_round(peak=430)], 0),
-        ([a_round(peak=431)], 1),
-        ([a_round(), a_round(convert=9.0), a_round()], 0),  # one busy moment
-        ([a_round(), a_round(convert=9.0), a_round(convert=9.0)], 1),
-        ([a_round(torch=9.0, paddle=9.0, convert=30.0, alone=10.0)], 0),  # all slow alike
-    ],
-)
-def test_limits_of_a_conversion(rounds, code, capsys):
-    assert benchmark.report(rounds, benchmark.convert_limits(10 * benchmark.MB)) == code
-    assert ("MISSED" in capsys.readouterr().out) == bool(code)
-
-
-def test_the_table_has_medians_and_the_spread(capsys):
-    rounds = [a_round(convert=2.0), a_round(convert=2.5), a_round(convert=6.0)]
-    benchmark.report(rounds, benchmark.convert_limits(10 * benchmark.MB))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["convert", "2.50", "s", "2.00", "s", "6.00", "s", "300", "MB"] in lines
-    assert next(line for line in lines if line[:2] == ["convert", "/"])[-5:] == [
-        "1.25", "1.00", "3.00", "2.00", "ok",
-    ]  # fmt: skip
-
-
-def test_a_process_is_measured_without_its_children():
-    large = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'b\"x\" * 200_000_000'])"
-    small, parent = (
-        benchmark.measure(benchmark.Command("any", code)) for code in ("import subprocess", large)
-    )
-    assert 0 < small.peak < 100 * benchmark.MB
-    assert parent.peak < small.peak + 50 * benchmark.MB
-    assert 0 < small.seconds < 20
-    held = benchmark.measure(benchmark.Command("any", "b'x' * 200_000_000"))
-    assert held.peak > small.peak + 150 * benchmark.MB
-
-
-def test_a_command_that_fails_is_an_error():
-    command = benchmark.Command("any", "import sys; sys.exit(sys.argv[1])", ("no such model",))
-    with pytest.raises(UsageError, match="`any` ended with code 1: no such model"):
-        benchmark.measure(command)
-
-
-def test_commands_take_turns_after_a_round_that_does_not_count(monkeypatch):
-    order = []
-
-    def measure(command):
-        order.append(command.name)
-        return benchmark.Sample(len(order), 0)
-
-    monkeypatch.setattr(benchmark, "measure", measure)
-    commands = [benchmark.Command(name, "") for name in "ab"]
-    rounds = benchmark.take_turns(commands, 2)
-    assert order == ["a", "b"] * 3
-    assert [[samples[name].seconds for name in "ab"] for samples in rounds] == [[3, 4], [5, 6]]
-
-
-def test_benchmark_errors(tmp_path, capsys):
-    assert benchmark.main(["convert", "--model", "any"]) == 2
-    assert "--paddle-dir is missing" in capsys.readouterr().err
-    for arguments in ([], ["convert", "--rounds", "0"]):
-        with pytest.raises(SystemExit):
-            benchmark.main(arguments)
-    (tmp_path / "a").write_bytes(b"123")
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "c").write_bytes(b"4567")
-    assert benchmark.size_of(tmp_path) == 7
-    assert benchmark.size_of(tmp_path / "a") == 3
 
 
 # draft_mapping.py
