@@ -6,11 +6,12 @@ PaddleOCR: `ppocr/modeling/architectures/base_model.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 FORMS = ("train", "deploy", "fused")
+DB_TEXT_MAP = ("output", 0.3)  # DBPostProcess's `thresh`
 
 
 class Model(nn.Module):
@@ -37,18 +38,32 @@ class Model(nn.Module):
         self.form = "train"
         self.card: dict[str, Any] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         """`x: (N, 3, H, W) float32, normalised` to what PaddleOCR's inference returns.
 
-        Detection: probabilities of text `(N, 1, H, W)`, sides multiples of 32. Recognition: class
-        probabilities `(N, T, C)`, class 0 is CTC's blank. Classification: `(N, C)`.
+        Detection by DB: probabilities of text `(N, 1, H, W)`, sides multiples of 32. Recognition:
+        class probabilities `(N, T, C)`, class 0 is CTC's blank. Classification: `(N, C)`.
+
+        Networks with several results give a dict under PaddleOCR's names (EAST: `f_score` and
+        `f_geo`); the docstring of the head says what each is. PaddleOCR's exports, whose results
+        have no names, list them in the order of these.
         """
         return self.head(self.neck(self.backbone(self.transform(x))))
 
     @property
-    def logits_layer(self) -> str:
-        """Name of the layer whose output, before one sigmoid or softmax, is the result.
+    def logits_layers(self) -> tuple[str, ...]:
+        """Names of the layers whose outputs, before one sigmoid or softmax, are the results.
 
         Of a result that is the mean of two maps (PFHeadLocal), the layer of the later one.
         """
-        return f"head.{self.head.logits_layer}"
+        layers = cast("tuple[str, ...]", self.head.logits_layers)
+        return tuple(f"head.{layer}" for layer in layers)
+
+    @property
+    def text_map(self) -> tuple[str, float]:
+        """Of a detector: the result that says where text is, and from which value on.
+
+        Its first channel does; a result that is the only one is called `output`. Heads that do not
+        say otherwise are as DB's.
+        """
+        return cast("tuple[str, float]", getattr(self.head, "text_map", DB_TEXT_MAP))

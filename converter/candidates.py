@@ -82,8 +82,8 @@ def _length(
 
     A head with other options than the config's has its scores in another layer; the network knows.
     """
-    scores = _build(card, dict.fromkeys(card.class_counts, 1), "train").logits_layer
-    for place in (name, f"{scores}.bias"):
+    scores = _build(card, dict.fromkeys(card.class_counts, 1), "train").logits_layers
+    for place in (name, *(f"{layer}.bias" for layer in scores)):
         for prefix in prefixes:
             if prefix + place in tensors:
                 return int(tensors[prefix + place].shape[0])

@@ -217,6 +217,48 @@ def _by_decade(gap: np.ndarray, largest: float) -> tuple[int, ...]:
     return tuple(a - b for a, b in pairwise([gap.size, *above, 0]))
 
 
+def compare_results(
+    network: Model,
+    task: str,
+    expected: Mapping[str, np.ndarray],
+    actual: Mapping[str, np.ndarray],
+    *,
+    input_shape: tuple[int, ...],
+    limit: float = LIMIT,
+) -> list[Comparison]:
+    """Compare each result of a network, `output` or `output.NAME`, and what is decided from them.
+
+    Args:
+        network: ours; tells which of a detector's results says where text is.
+        task: det, rec or cls.
+        expected: Paddle's results.
+        actual: ours.
+        input_shape: for the report.
+        limit: that of logits; results may differ by `INNER` times as much.
+    """
+    if list(expected) != list(actual):
+        theirs, ours = (", ".join(results) or "nothing" for results in (expected, actual))
+        fault = f"Paddle gives {theirs}, PyTorch {ours}"
+        return [Comparison("results", input_shape, (), math.inf, 0.0, limit, (), fault)]
+    comparisons = [
+        compare(name, array, actual[name], input_shape=input_shape, limit=INNER * limit)
+        for name, array in expected.items()
+    ]
+    decisive, threshold = next(iter(expected)), 0.0
+    if task == "det":
+        name, threshold = network.text_map
+        decisive = name if name in expected else f"output.{name}"
+    decided = compare_decisions(
+        task,
+        expected[decisive],
+        actual[decisive],
+        input_shape=input_shape,
+        limit=limit,
+        threshold=threshold,
+    )
+    return [*comparisons, decided]
+
+
 def compare_decisions(
     task: str,
     expected: np.ndarray,
@@ -224,6 +266,7 @@ def compare_decisions(
     *,
     input_shape: tuple[int, ...],
     limit: float = LIMIT,
+    threshold: float = 0.0,
 ) -> Comparison:
     """Compare what is decided from the outputs: text for rec, classes for cls, boxes for det.
 
@@ -232,18 +275,21 @@ def compare_decisions(
 
     Args:
         task: det, rec or cls.
-        expected: Paddle's final output; (N, 1, H, W) probabilities for det, (N, T, C) for rec,
-            (N, C) for cls.
+        expected: Paddle's final output; (N, C, H, W) for det, text by the first channel, (N, T, C)
+            for rec, (N, C) for cls.
         actual: ours.
         input_shape: for the report.
         limit: the rounding that is allowed, of the largest value.
+        threshold: above which there is text, for det.
     """
     fault = ""
     if expected.shape != actual.shape:
         fault = f"Paddle gives {expected.shape}, PyTorch {actual.shape}"
     else:
-        decide = _decide_boxes if task == "det" else _decide_classes
-        theirs, ours = decide(expected, actual, limit)
+        if task == "det":
+            theirs, ours = _decide_boxes(expected, actual, limit, threshold)
+        else:
+            theirs, ours = _decide_classes(expected, actual, limit)
         if theirs != ours:
             fault = f"Paddle decides {_first_unlike(theirs, ours)}"
     return Comparison(
@@ -268,7 +314,6 @@ def finite(value: Any) -> Any:
 
 
 _DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes"}
-_DET_THRESHOLD = 0.3  # DBPostProcess's `thresh`
 
 
 def _decide_classes(
@@ -281,19 +326,21 @@ def _decide_classes(
 
 
 def _decide_boxes(
-    expected: np.ndarray, actual: np.ndarray, limit: float
+    expected: np.ndarray, actual: np.ndarray, limit: float, threshold: float
 ) -> tuple[list[Any], list[Any]]:
     """Return the upright boxes (x, y, width, height) of all regions above the threshold."""
-    on_edge = np.abs(expected - _DET_THRESHOLD) <= INNER * limit
-    return _boxes(expected), _boxes(np.where(on_edge, expected, actual))
+    rounding = INNER * limit * max(1.0, float(np.abs(expected).max()))
+    on_edge = np.abs(expected - threshold) <= rounding
+    settled = np.where(on_edge, expected, actual)
+    return _boxes(expected, threshold), _boxes(settled, threshold)
 
 
-def _boxes(maps: np.ndarray) -> list[Any]:
+def _boxes(maps: np.ndarray, threshold: float) -> list[Any]:
     import cv2
 
     found = []
     for image in maps[:, 0]:
-        mask = (image > _DET_THRESHOLD).astype(np.uint8)
+        mask = (image > threshold).astype(np.uint8)
         contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
         found.append(sorted(tuple(cv2.boundingRect(contour)) for contour in contours))
     return found

@@ -23,7 +23,7 @@ TANH_GELU = partial(F.gelu, approximate="tanh")
 
 
 class Toy(nn.Module):
-    form, logits_layer = "train", "last"
+    form, logits_layers = "train", ("last",)
 
 
 class Picture(Toy):
@@ -118,7 +118,7 @@ def sampled(sides: SideBySide) -> SideBySide:
         Pair(p.name, p.title, Sampled(p.expected.shape, row(p.expected.array)), p.actual, p.slack)
         for p in sides.pairs
     ]
-    return SideBySide(sides.network, sides.batch, tuple(pairs), sides.output)
+    return SideBySide(sides.network, sides.batch, tuple(pairs), sides.outputs)
 
 
 def first(diagnosis: Diagnosis) -> str:

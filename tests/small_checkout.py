@@ -66,7 +66,7 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    logits_layer = "fc"
+    logits_layers = ("fc",)
 
     def __init__(self) -> None:
         super().__init__()

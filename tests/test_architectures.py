@@ -114,9 +114,10 @@ def changed(architecture: dict[str, Any], path: str, value: Any) -> dict[str, An
 
 
 def logits(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What the layer named by `logits_layer` gives, and the network's result."""
+    """What the layer named by `logits_layers` gives, and the network's result."""
     seen: list[Tensor] = []
-    layer = model.get_submodule(model.logits_layer)
+    (name,) = model.logits_layers
+    layer = model.get_submodule(name)
     handle = layer.register_forward_hook(lambda _module, _input, output: seen.append(output))
     with torch.no_grad():
         result = model(x)
@@ -276,7 +277,7 @@ class TestOptions:
 
     def test_two_linear_layers(self):
         model = build(changed(CRNN, "Head.mid_channels", 8))
-        assert model.logits_layer == "head.fc2"
+        assert model.logits_layers == ("head.fc2",)
         before, result = logits(model, torch.zeros(1, 3, 32, 32))
         torch.testing.assert_close(result, before.softmax(2))
 

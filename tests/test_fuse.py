@@ -202,14 +202,19 @@ def calibrated(model: Model, x: Tensor) -> Model:
 
 
 def outputs(model: Model, x: Tensor) -> list[Tensor]:
-    """Logits and result."""
+    """Logits and results."""
     seen: list[Tensor] = []
-    layer = model.get_submodule(model.logits_layer)
-    handle = layer.register_forward_hook(lambda _module, _input, output: seen.append(output))
+    handles = [
+        model.get_submodule(name).register_forward_hook(
+            lambda _module, _input, output: seen.append(output)
+        )
+        for name in model.logits_layers
+    ]
     with torch.no_grad():
-        seen.append(model(x))
-    handle.remove()
-    return seen
+        result = model(x)
+    for handle in handles:
+        handle.remove()
+    return [*seen, *(result.values() if isinstance(result, dict) else [result])]
 
 
 def difference(expected: list[Tensor], found: list[Tensor]) -> float:

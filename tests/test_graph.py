@@ -197,5 +197,5 @@ def test_a_trace_leaves_the_module_as_it_was(example):
     traced = trace(network, inputs)
     with torch.inference_mode():
         expected = network(inputs)
-    assert torch.equal(traced.values[traced.outputs[0]], expected)
+    assert torch.equal(traced.values[traced.outputs["output"]], expected)
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())

@@ -222,7 +222,7 @@ def test_a_layer_under_another_name_is_seen_in_the_record(monkeypatch):
 def test_logits_that_the_record_does_not_have(monkeypatch):
     def other_logits(network: Model) -> Model:
         copied = copy.deepcopy(network)
-        copied.head.logits_layer = "projection"
+        copied.head.logits_layers = ("projection",)
         return copied
 
     report = prove(monkeypatch, CLS, other_logits)

@@ -86,7 +86,7 @@ def test_a_normalisation_that_paddle_does_not_have(reference, network):
 
 
 def test_logits_that_paddle_does_not_have(reference, network):
-    network.head.logits_layer = "projection"
+    network.head.logits_layers = ("projection",)
     with pytest.raises(NoReference, match=r"no layer head\.projection"):
         parity.check(reference, network, BATCHES)
 

@@ -74,7 +74,7 @@ def test_every_record_passes_in_every_form(name, form):
     assert report.passed, report.worst
     assert report.reference == "recorded"
     assert report.first_difference == ""
-    assert report.worst.difference < 1e-4
+    assert report.worst.difference < report.worst.limit / 2
     probes = [comparison.probe for comparison in report.comparisons]
     assert len(probes) == len(set(probes)) >= 2
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class ClsHead(nn.Module):
     """The mean over the map, one linear layer, and the softmax over the classes."""
 
-    logits_layer = "fc"
+    logits_layers = ("fc",)
 
     def __init__(self, in_channels: int, class_dim: int) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ class DBHead(nn.Module):
     for each of three maps of the neck.
     """
 
-    logits_layer = "binarize.conv3"
+    logits_layers = ("binarize.conv3",)
 
     def __init__(
         self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2), aux_in_channels: int = 0
@@ -93,7 +93,7 @@ class PFHeadLocal(DBHead):
     The second is computed from the first, so its logits tell of both.
     """
 
-    logits_layer = "cbn_layer.last_1"
+    logits_layers = ("cbn_layer.last_1",)
     REDUCTIONS: ClassVar = {"large": 4, "small": 8}
 
     def __init__(

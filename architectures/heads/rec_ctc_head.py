@@ -44,10 +44,10 @@ class CTCHead(nn.Module):
         self.mid_channels = mid_channels
         self.guide_layer = GuideLayer(in_channels) if use_guide else None
         if mid_channels is None:
-            self.logits_layer = "fc"
+            self.logits_layers = ("fc",)
             self.fc = nn.Linear(in_channels, out_channels)
         else:
-            self.logits_layer = "fc2"
+            self.logits_layers = ("fc2",)
             self.fc1 = nn.Linear(in_channels, mid_channels)
             self.fc2 = nn.Linear(mid_channels, out_channels)
 

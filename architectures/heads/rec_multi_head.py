@@ -7,7 +7,7 @@ PaddleOCR: `ppocr/modeling/heads/rec_multi_head.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,7 +47,8 @@ class MultiHead(nn.Module):
         head = {**head, "name": "CTCHead", "out_channels": out_channels_list["CTCLabelDecode"]}
         self.ctc_encoder = make("Neck", "rec", neck, in_channels)
         self.ctc_head = make("Head", "rec", head, self.ctc_encoder.out_channels)
-        self.logits_layer = f"ctc_head.{self.ctc_head.logits_layer}"
+        layers = cast("tuple[str, ...]", self.ctc_head.logits_layers)
+        self.logits_layers = tuple(f"ctc_head.{layer}" for layer in layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, 1, W)`, or `(N, 3 * 2 * W, in_channels)`, to `(N, W, classes)`."""

@@ -157,13 +157,13 @@ class SideBySide:
             or normalisations not yet folded, a copy that has the layers of the reference.
         batch: the input, (N, C, H, W) float32.
         pairs: the layers, in order.
-        output: what `network` gives.
+        outputs: what `network` gives: `output`, or each result as `output.NAME`.
     """
 
     network: Model
     batch: np.ndarray
     pairs: tuple[Pair, ...]
-    output: np.ndarray
+    outputs: Mapping[str, np.ndarray]
 
     def comparisons(self, limit: float, *, slack: bool = True) -> list[Comparison]:
         """Compare every layer, in order."""

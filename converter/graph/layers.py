@@ -80,7 +80,7 @@ def layer_graph(
     operations: Sequence[Operation],
     parameters: Mapping[str, tuple[int, ...]],
     inputs: Iterable[str],
-    outputs: Iterable[str],
+    outputs: Sequence[str],
 ) -> LayerGraph:
     """Reduce operations to layers.
 
@@ -100,7 +100,11 @@ def layer_graph(
     walk.uses.update(outputs)
     for operation in operations:
         walk.step(operation)
-    results = frozenset(edge for value in outputs for edge in walk.origin.get(value, ()))
+    results = frozenset(
+        (layer, (*marks, f"output:{place}") if len(outputs) > 1 else marks)
+        for place, value in enumerate(outputs)
+        for layer, marks in walk.origin.get(value, ())
+    )
     read = {tensor.name for layer in walk.layers for tensor in layer.tensors}
     unread = tuple(name for name in parameters if name not in read)
     return LayerGraph(tuple(walk.layers), results, unread)
@@ -115,7 +119,8 @@ def program_graph(program: Program) -> LayerGraph:
 
 def network_graph(traced: Trace) -> LayerGraph:
     """Return the layers of a traced network."""
-    return layer_graph(traced.operations, traced.parameters, traced.inputs, traced.outputs)
+    outputs = tuple(traced.outputs.values())
+    return layer_graph(traced.operations, traced.parameters, traced.inputs, outputs)
 
 
 class _Walk:

@@ -17,15 +17,20 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from converter.sources.program import Operation
 
+OUTPUT = "output"
+
 
 @dataclass(frozen=True)
 class Trace:
-    """The operations of one forward pass, and the tensors that the module owns."""
+    """The operations of one forward pass, and the tensors that the module owns.
+
+    `outputs` holds, by the name that `named_tensors` gives each result, the value that it is.
+    """
 
     operations: tuple[Operation, ...]
     parameters: Mapping[str, tuple[int, ...]]
     inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    outputs: Mapping[str, str]
     values: Mapping[str, Tensor]
 
 
@@ -39,7 +44,7 @@ def trace(network: nn.Module, *inputs: Tensor, keep: Collection[str] | None = No
     recorder = _Recorder(network, inputs, keep)
     with torch.inference_mode(), recorder:
         result = network(*inputs)
-    outputs = tuple(recorder.name(tensor) for tensor in _tensors(result))
+    outputs = {name: recorder.name(tensor) for name, tensor in named_tensors(OUTPUT, result)}
     return Trace(
         tuple(recorder.operations),
         {name: tuple(tensor.shape) for name, tensor in recorder.owned.items()},
@@ -47,6 +52,21 @@ def trace(network: nn.Module, *inputs: Tensor, keep: Collection[str] | None = No
         outputs,
         recorder.values,
     )
+
+
+def named_tensors(name: str, result: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield what a module returned: one tensor under `name`, several as `NAME.0` or `NAME.KEY`.
+
+    Those with keys come in the order of these, which is that of an exported program's results.
+    """
+    if isinstance(result, Tensor):
+        yield name, result
+    elif isinstance(result, (list, tuple)):
+        for place, item in enumerate(result):
+            yield from named_tensors(f"{name}.{place}", item)
+    elif isinstance(result, dict):
+        for key in sorted(result):
+            yield from named_tensors(f"{name}.{key}", result[key])
 
 
 class _Recorder(TorchFunctionMode):

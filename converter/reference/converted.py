@@ -6,8 +6,8 @@ import numpy as np
 
 from architectures import Model
 from converter.diagnosis.layers import SideBySide
-from converter.parity import Comparison, compare, compare_decisions
-from converter.reference.observe import OUTPUT, layer_names, observe, side_by_side
+from converter.parity import Comparison, compare, compare_results
+from converter.reference.observe import layer_names, observe, results_of, side_by_side
 
 
 class ConvertedReference:
@@ -24,19 +24,24 @@ class ConvertedReference:
         self.proved, self.task = proved, task
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare the logits, the output, and what it decides."""
-        logits, shape = network.logits_layer, batch.shape
-        expected, actual = (observe(n, batch, [logits]) for n in (self.proved, network))
-        return [
+        """Compare the logits, the results, and what is decided from them."""
+        final, shape = network.logits_layers, batch.shape
+        expected, actual = (observe(n, batch, final) for n in (self.proved, network))
+        logits = [
             compare(
-                f"logits ({logits})",
-                expected[logits],
-                actual[logits],
-                input_shape=shape,
-                limit=limit,
-            ),
-            compare_decisions(self.task, expected[OUTPUT], actual[OUTPUT], input_shape=shape),
+                f"logits ({name})", expected[name], actual[name], input_shape=shape, limit=limit
+            )
+            for name in final
         ]
+        results = compare_results(
+            network,
+            self.task,
+            results_of(expected),
+            results_of(actual),
+            input_shape=shape,
+            limit=limit,
+        )
+        return [*logits, *results]
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Return the layers of both in the order in which they run."""

@@ -13,9 +13,9 @@ from torch import nn
 from architectures import Model
 from converter.diagnosis.layers import SideBySide
 from converter.errors import NoReference
-from converter.parity import INNER, LIMIT, Comparison, compare, compare_decisions
+from converter.parity import INNER, LIMIT, Comparison, compare, compare_results
 from converter.reference.checkout import require_checkout
-from converter.reference.observe import OUTPUT, layer_names, observe, side_by_side
+from converter.reference.observe import layer_names, observe, results_of, side_by_side
 from converter.reference.session import PaddleSession
 
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
@@ -56,28 +56,32 @@ class NetworkReference:
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare backbone, neck, logits, output, what it decides, and every epsilon."""
-        logits = network.logits_layer
-        names = ["backbone", "neck", logits]
+        logits = network.logits_layers
+        names = ["backbone", "neck", *logits]
         expected = self.session.run({"x": batch}, names)
         actual = observe(network, batch, names)
-        if logits not in expected:
-            raise NoReference(f"PaddleOCR's network has no layer {logits}, which gives our logits")
-        labels = {logits: f"logits ({logits})"}
+        if missing := [name for name in logits if name not in expected]:
+            raise NoReference(
+                f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"
+            )
+        theirs, ours = results_of(expected), results_of(actual)
+        theirs = {name: theirs[name] for name in sorted(theirs)}  # as ours are
         comparisons = [
             compare(
-                labels.get(name, name),
+                f"logits ({name})" if name in logits else name,
                 array,
                 actual[name],
                 input_shape=batch.shape,
-                limit=limit if name == logits else INNER * limit,
+                limit=limit if name in logits else INNER * limit,
             )
             for name, array in expected.items()
-            if name in actual
+            if name in actual and name not in theirs
         ]
-        theirs, ours = expected[OUTPUT], actual[OUTPUT]
         return [
             *comparisons,
-            compare_decisions(self.task, theirs, ours, input_shape=batch.shape),
+            *compare_results(
+                network, self.task, theirs, ours, input_shape=batch.shape, limit=limit
+            ),
             self.compare_epsilons(self.unfused or network, batch.shape),
         ]
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from architectures import Model
 from converter.diagnosis.layers import Pair, SideBySide, Whole
+from converter.graph.trace import OUTPUT, named_tensors
 from converter.parity import INNER
-
-OUTPUT = "output"
 
 
 def observe(network: nn.Module, batch: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Run `network` on `batch` and return the first outputs of the named modules.
 
     A module that returns several tensors gives `NAME.0`, `NAME.1`, ...; names that the network does
-    not have are left out. The result of the whole network stands under `output`.
+    not have are left out. The result of the whole network stands under `output`; several, under
+    names that begin so (`results_of`).
     """
     found: dict[str, np.ndarray] = {}
     modules = dict(network.named_modules())
@@ -33,8 +33,13 @@ def observe(network: nn.Module, batch: np.ndarray, names: Iterable[str]) -> dict
     finally:
         for hook in hooks:
             hook.remove()
-    _flatten(OUTPUT, result, found)
+    _note_first(OUTPUT, result, found)
     return found
+
+
+def results_of(observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the results of the whole network: `output`, or several as `output.NAME`."""
+    return {name: array for name, array in observed.items() if name.partition(".")[0] == OUTPUT}
 
 
 def folded_into(network: Model) -> dict[str, str]:
@@ -78,10 +83,10 @@ def side_by_side(
     for key, array in actual.items():
         name = key if key in names else key.removesuffix(".0")  # of several outputs the first
         if name in names and key in expected:
-            slack = 1.0 if name == network.logits_layer else INNER
+            slack = 1.0 if name in network.logits_layers else INNER
             stated = {"epsilon": epsilons[name]} if name in epsilons else {}
             pairs.append(Pair(name, name, Whole(expected[key]), array, slack, (), stated))
-    return SideBySide(network, batch, tuple(pairs), actual[OUTPUT])
+    return SideBySide(network, batch, tuple(pairs), results_of(actual))
 
 
 def _is_leaf(module: nn.Module) -> bool:
@@ -94,14 +99,11 @@ def _owns_tensors(module: nn.Module) -> bool:
 
 def _note(name: str, found: dict[str, np.ndarray]) -> Callable[..., None]:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        _flatten(name, output, found)
+        _note_first(name, output, found)
 
     return hook
 
 
-def _flatten(name: str, output: Any, found: dict[str, np.ndarray]) -> None:
-    if isinstance(output, Tensor):
-        found.setdefault(name, output.numpy())
-    elif isinstance(output, (list, tuple)):
-        for place, item in enumerate(output):
-            _flatten(f"{name}.{place}", item, found)
+def _note_first(name: str, output: Any, found: dict[str, np.ndarray]) -> None:
+    for place, tensor in named_tensors(name, output):
+        found.setdefault(place, tensor.numpy())

@@ -16,7 +16,7 @@ from architectures.model import FORMS
 from converter.diagnosis.layers import Pair, SideBySide, Whole
 from converter.graph.layers import Layer, LayerGraph, network_graph
 from converter.graph.trace import trace
-from converter.parity import INNER, Comparison, compare, compare_decisions
+from converter.parity import INNER, Comparison, compare, compare_results
 from converter.reference.observe import folded_into
 from converter.reference.session import PaddleSession
 from converter.sources.program import Program
@@ -49,22 +49,21 @@ class ProgramReference:
         self._input = ""
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare what leaves backbone and neck, the logits, the output, and what it decides."""
+        """Compare what leaves backbone and neck, the logits, the results, and what they decide."""
         image = torch.from_numpy(batch)
         recorded = trace(network, image[:1], keep=())
         graph = network_graph(recorded)
         probes = self.probes(graph)
-        (result,) = recorded.outputs
-        kept = {result, *(graph.layers[index].output for index in probes)}
+        kept = {*recorded.outputs.values(), *(graph.layers[index].output for index in probes)}
         values = trace(network, image, keep=kept).values
         expected = self.run(
             batch, [self.counterparts[graph.layers[index].name].output for index in probes]
         )
-        results = {index for index, _ in graph.results}
+        last = {index for index, _ in graph.results}
         comparisons = []
-        for index, array in zip(probes, expected[:-1], strict=True):
+        for index, array in zip(probes, expected, strict=False):
             layer = graph.layers[index]
-            final = index in results
+            final = index in last
             label = f"{'logits' if final else _part(layer)} ({_module(layer)})"
             ours = values[layer.output].numpy()
             comparisons.append(
@@ -76,14 +75,12 @@ class ProgramReference:
                     limit=limit if final else INNER * limit,
                 )
             )
-        ours = values[result].numpy()
-        comparisons.append(
-            compare("output", expected[-1], ours, input_shape=batch.shape, limit=INNER * limit)
+        # A program's results have no names; there are as many as ours, else data flow had told.
+        results = {name: values[value].numpy() for name, value in recorded.outputs.items()}
+        theirs = dict(zip(results, expected[len(probes) :], strict=True))
+        return comparisons + compare_results(
+            network, self.task, theirs, results, input_shape=batch.shape, limit=limit
         )
-        comparisons.append(
-            compare_decisions(self.task, expected[-1], ours, input_shape=batch.shape)
-        )
-        return comparisons
 
     def probes(self, graph: LayerGraph) -> list[int]:
         """Return the places of the layers whose output leaves the backbone, the neck or the head.
@@ -128,9 +125,10 @@ class ProgramReference:
                 tuple(tensor.name for tensor in layer.tensors),
                 theirs.settings,
             )
-            for (layer, theirs), array in zip(found, expected[:-1], strict=True)
+            for (layer, theirs), array in zip(found, expected, strict=False)
         )
-        return SideBySide(counted, batch, pairs, traced.values[traced.outputs[0]].numpy())
+        results = {name: traced.values[value].numpy() for name, value in traced.outputs.items()}
+        return SideBySide(counted, batch, pairs, results)
 
     def places(self, network: Model) -> dict[str, Layer]:
         """Return, for each layer of ours by its name, the program's that gives the same."""
@@ -144,7 +142,7 @@ class ProgramReference:
         return places
 
     def run(self, batch: np.ndarray, values: Sequence[str]) -> list[np.ndarray]:
-        """Run the program in Paddle and return the named values, then its own output."""
+        """Run the program in Paddle and return the named values, then its own results."""
         if self._loaded != (wanted := (*values, *self.program.outputs)):
             suffix = ".pdmodel" if self.program.format == "pdmodel" else ".json"
             with tempfile.TemporaryDirectory() as folder:

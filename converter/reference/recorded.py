@@ -28,11 +28,12 @@ from converter import catalog, convert
 from converter.diagnosis.explain import first_difference
 from converter.diagnosis.layers import Pair, Sampled, SideBySide, failed
 from converter.errors import ConfigError, ConverterError, PlanError, SourceError
+from converter.graph.trace import OUTPUT
 from converter.mapping import load_mapping
 from converter.parity import INNER, LIMIT, Comparison, ParityReport, compare
 from converter.plan import Plan, Signature, resolve, targets_of
 from converter.reference import seeded
-from converter.reference.observe import OUTPUT, folded_into, observe
+from converter.reference.observe import folded_into, observe, results_of
 from converter.reference.seeded import RULE, seeded_weight
 
 SHIPPED = (
@@ -139,8 +140,9 @@ def _prove(record: Record, form: str, limit: float) -> tuple[ParityReport, list[
     for reference, network, plan in subjects(record, form):
         plans.append(plan)
         sides = reference.layers(network, reference.image)
-        comparisons += reference.compare_all(sides, limit)
-        if not first:
+        found = reference.compare_all(sides, limit)
+        comparisons += found
+        if not first and any(comparison.fault for comparison in found):
             first, cause = first_difference(sides, limit)
     return ParityReport("recorded", tuple(comparisons), first, likely_cause=cause), plans
 
@@ -238,22 +240,39 @@ class RecordedReference:
     def compare_all(self, sides: SideBySide, limit: float) -> list[Comparison]:
         """Do what `compare` does, for a network that was run already."""
         comparisons = []
-        for path, shape, _, _, _, largest, stride in self.record.facts["outputs"]:
-            if "/" not in path or path.startswith(self.prefix.rstrip(".") + "/"):
-                comparisons += _compare_output(
-                    self.record, path, shape, largest, stride, sides.output, limit
-                )
+        rows = self.results()
+        for name, row in rows.items():
+            comparisons += _compare_output(self.record, row, sides.outputs.get(name), limit)
         layers = sides.comparisons(limit)
-        final = sides.network.logits_layer
+        found = {pair.name: layer for layer, pair in zip(layers, sides.pairs, strict=True)}
         logits = [
-            layer for layer, pair in zip(layers, sides.pairs, strict=True) if pair.name == final
-        ] or [
-            failed(self.prefix + final, self.image.shape, [], 0.0, limit,
-                   "the record has no such layer")
+            found.get(name) or failed(self.prefix + name, self.image.shape, [], 0.0, limit,
+                                      "the record has no such layer")
+            for name in sides.network.logits_layers
+        ]  # fmt: skip
+        unproved = [
+            failed(self.prefix + name, self.image.shape, array.shape, 0.0, limit,
+                   "the record has no such result")
+            for name, array in sides.outputs.items() if name not in rows
         ]  # fmt: skip
         faulty = [layer for layer in layers if layer.fault][:1]
         nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
-        return [*comparisons, *dict.fromkeys([*logits, *(faulty or nearest)])]
+        return [*comparisons, *dict.fromkeys([*logits, *unproved, *(faulty or nearest)])]
+
+    def results(self) -> dict[str, list[Any]]:
+        """Return the row of each recorded result of this network, by our name of it.
+
+        A result that is the only one may have any name in the record.
+        """
+        place = self.prefix.rstrip(".") + "/"
+        rows = {
+            row[0].removeprefix(place): row
+            for row in self.record.facts["outputs"]
+            if "/" not in row[0] or row[0].startswith(place)
+        }
+        if len(rows) == 1:
+            return dict(zip([OUTPUT], rows.values(), strict=True))
+        return {f"{OUTPUT}.{name}": row for name, row in rows.items()}
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Return the layers of both sides in the order in which Paddle ran them."""
@@ -268,12 +287,12 @@ class RecordedReference:
                 continue
             module = _first_output(actual, ours)
             # Deployed networks lack the branches that were merged, but never the logits.
-            if module is not None or complete or ours == network.logits_layer:
+            if module is not None or complete or ours in network.logits_layers:
                 # What is computed of a map's means is small where they cancel out; its rounding is
                 # not.
                 slack = INNER if module is not None and shape[2:] == [1, 1] else 1.0
                 pairs.append(Pair(ours, name, Sampled(tuple(shape), row), module, slack))
-        return SideBySide(network, batch, tuple(pairs), actual[OUTPUT])
+        return SideBySide(network, batch, tuple(pairs), results_of(actual))
 
 
 def _first_output(actual: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
@@ -282,17 +301,13 @@ def _first_output(actual: Mapping[str, np.ndarray], name: str) -> np.ndarray | N
 
 
 def _compare_output(
-    record: Record,
-    path: str,
-    shape: list[int],
-    largest: float,
-    stride: int,
-    actual: np.ndarray,
-    limit: float,
+    record: Record, row: list[Any], actual: np.ndarray | None, limit: float
 ) -> list[Comparison]:
+    path, shape, _, _, _, largest, stride = row
     image_shape = tuple(record.facts["inputs"][0][1])
-    if list(actual.shape) != shape:
-        fault = f"Paddle gives {tuple(shape)}, PyTorch {actual.shape}"
+    if actual is None or list(actual.shape) != shape:
+        ours = "no such result" if actual is None else actual.shape
+        fault = f"Paddle gives {tuple(shape)}, PyTorch {ours}"
         return [failed(path, image_shape, shape, largest, limit, fault)]
     sample = actual.ravel()[::stride]
     # The sample may miss the largest value, by which the difference is measured.
