@@ -2,8 +2,8 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipelines.ocr import TextLine
 from pipelines.pages import Failure, Page
 from pipelines.results import FORMATS, allot_names, picture_name, write_whole
 from pipelines.searchable import SearchablePdf, to_unicode
+from pipelines.words import Word
 
 CHINESE = "每位读者 12 本"
 # An accent, a character beyond the first 65536, Korean, Thai, a mark of its own.
@@ -119,8 +120,8 @@ def test_json():
 
 
 def test_words_in_json():
-    word = SimpleNamespace(text="one", score=0.5, box=rectangle(10, 20, 30, 12))
-    line = SimpleNamespace(**vars(text_line("one two")), words=[word])
+    word = Word(rectangle(10, 20, 30, 12), "one", 0.5)
+    line = replace(text_line("one two"), words=(word,))
     (entry,) = json.loads(written("json", [line]))["pages"][0]["lines"]
     box = [[10, 20], [40, 20], [40, 32], [10, 32]]
     assert entry["words"] == [{"text": "one", "score": 0.5, "box": box}]
