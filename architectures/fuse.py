@@ -17,6 +17,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -113,7 +114,7 @@ def fold_(network: nn.Module) -> None:
     """Fold, in place, what is left to fold in a network of the deploy form, or in a part of one."""
     for module in list(network.modules()):
         for conv_name, affine_name in getattr(module, "folds", ()):
-            conv, affine = getattr(module, conv_name), getattr(module, affine_name)
+            conv, affine = attrgetter(conv_name)(module), getattr(module, affine_name)
             if isinstance(affine, (*BATCH_NORMS, LearnableAffine)):
                 set_convolution(conv, partial(folded, conv, affine))
                 rest = affine.act if isinstance(affine, BatchNormAct) else nn.Identity()

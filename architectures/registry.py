@@ -47,6 +47,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained"),
         Row("det",      "ResNet_vd",       "backbones.det_resnet_vd:ResNet_vd",
             training="pretrained in_channels disable_se"),
+        Row("det",      "ResNet",          "backbones.det_resnet:ResNet",
+            training="pretrained"),
         Row("rec",      "ResNet",          "backbones.rec_resnet_vd:ResNet",
             training="pretrained"),
         Row("det rec",  "PPHGNet_small",   "backbones.rec_hgnet:PPHGNet_small",

@@ -167,6 +167,15 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     ),
     "rec v6 tiny": (_rec_v6({"name": "reshape"}, {"mid_channels": 8, "use_guide": True}), (48, 64)),
     "rec v6 small": (_rec_v6({**SVTR_V6, "depth": 2}, {}), (48, 64)),
+    "det ++": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "ResNet", "layers": 18},
+            "Neck": {"name": "DBFPN", "out_channels": 16, "use_asf": True},
+            "Head": DB,
+        },
+        (64, 64),
+    ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }
 
@@ -370,7 +379,7 @@ class TestTheCheckCanFail:
         fused = fuse(model)
         expected = outputs(model, x)
         pairs = [
-            getattr(module, conv)
+            module.get_submodule(conv)
             for module in fused.modules()
             for conv, _ in getattr(module, "folds", ())
         ]

@@ -32,10 +32,43 @@ def join(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
     return torch.cat([upsample(p5, 8), upsample(p4, 4), upsample(p3, 2), p2], 1)
 
 
-class DBFPN(nn.Module):
-    """The pyramid of plain convolutions, without bias and without normalisation."""
+class ASFBlock(nn.Module):
+    """Adaptive scale fusion: weighs the joined maps against each other, pixel by pixel.
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int) -> None:
+    Real-Time Scene Text Detection with Differentiable Binarization and Adaptive Scale Fusion
+    (DB++), https://arxiv.org/abs/2202.10304.
+    """
+
+    def __init__(self, channels: int, maps: int = 4) -> None:
+        super().__init__()
+        inner = channels // maps
+        self.conv = nn.Conv2d(channels, inner, 3, padding=1)
+        self.spatial_scale = nn.Sequential(
+            nn.Conv2d(1, 1, 3, padding=1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(1, 1, 1, bias=False),
+            nn.Sigmoid(),
+        )
+        self.channel_scale = nn.Sequential(nn.Conv2d(inner, maps, 1, bias=False), nn.Sigmoid())
+
+    def forward(self, joined: Tensor) -> Tensor:
+        """`(N, channels, H, W)`, the maps side by side, to the same shape."""
+        x = self.conv(joined)
+        shares = self.channel_scale(self.spatial_scale(x.mean(1, keepdim=True)) + x)
+        n, maps, height, width = shares.shape
+        weighed = shares[:, :, None] * joined.reshape(n, maps, -1, height, width)
+        return weighed.reshape(joined.shape)
+
+
+class DBFPN(nn.Module):
+    """The pyramid of plain convolutions, without bias and without normalisation.
+
+    With `use_asf`, that of DB++, its four maps are weighed against each other.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], out_channels: int, use_asf: bool = False
+    ) -> None:
         super().__init__()
         self.out_channels = out_channels
         self.in2_conv, self.in3_conv, self.in4_conv, self.in5_conv = (
@@ -44,13 +77,15 @@ class DBFPN(nn.Module):
         self.p2_conv, self.p3_conv, self.p4_conv, self.p5_conv = (
             nn.Conv2d(out_channels, out_channels // 4, 3, padding=1, bias=False) for _ in range(4)
         )
+        self.asf = ASFBlock(out_channels) if use_asf else nn.Identity()
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         c2, c3, c4, c5 = features
         in5 = self.in5_conv(c5)
         out2, out3, out4 = add_down(self.in2_conv(c2), self.in3_conv(c3), self.in4_conv(c4), in5)
-        return join(self.p2_conv(out2), self.p3_conv(out3), self.p4_conv(out4), self.p5_conv(in5))
+        maps = self.p2_conv(out2), self.p3_conv(out3), self.p4_conv(out4), self.p5_conv(in5)
+        return self.asf(join(*maps))
 
 
 class RSELayer(nn.Module):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from architectures import Model
+from converter.noise import Noise
 from converter.parity import Comparison, compare
 
 
@@ -80,10 +81,14 @@ class Whole:
 
 @dataclass(frozen=True)
 class Sampled:
-    """What a record holds of an output: its statistics and eight values, evenly spread."""
+    """What a record holds of an output: its statistics and eight values, evenly spread.
+
+    `noise` is how far rounding alone takes it. Where that is beyond the limit, it is spared.
+    """
 
     shape: tuple[int, ...]
     row: np.ndarray
+    noise: Noise | None = None
 
     @property
     def statistics(self) -> Statistics:
@@ -102,6 +107,8 @@ class Sampled:
         ours = np.array(
             [actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]]
         )
+        if self.noise is not None and self.noise.values > limit * largest:
+            ours = self.noise.spared(self.row, ours)
         found = compare(name, self.row, ours, input_shape=input_shape, limit=limit, largest=largest)
         return replace(found, shape=self.shape, histogram=())  # statistics are no elements
 
@@ -158,12 +165,14 @@ class SideBySide:
         batch: the input, (N, C, H, W) float32.
         pairs: the layers, in order.
         outputs: what `network` gives: `output`, or each result as `output.NAME`.
+        noises: how far rounding alone takes what was observed, by name, where that is known.
     """
 
     network: Model
     batch: np.ndarray
     pairs: tuple[Pair, ...]
     outputs: Mapping[str, np.ndarray]
+    noises: Mapping[str, Noise] = field(default_factory=dict)
 
     def comparisons(self, limit: float, *, slack: bool = True) -> list[Comparison]:
         """Compare every layer, in order."""

@@ -1,0 +1,74 @@
+"""How far rounding alone takes the layers of a network.
+
+Where a network looks at places that it computes itself, rounding grows from layer to layer: the
+results of seeded weights may then have nothing in common on two machines. A record states by how
+much its outputs change when the image moves by `JITTER`. Where that is more than what a comparison
+allows, the same is measured on our network, layer by layer, and a difference of that size is no
+fault. Up to the layer where rounding begins to grow nothing changes: there it is far below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+JITTER = 1e-6
+STATED = "change_under_1e-6_jitter"
+_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far noise takes the values of one output, and how far its mean and standard deviation.
+
+    Noise has no direction, so the latter move much less: they tell when the values no longer can.
+    """
+
+    values: float
+    moments: float
+
+    def spared(self, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+        """Return `actual`, each number as much nearer to `expected` as noise may have taken it.
+
+        The first two numbers are mean and standard deviation, the others values.
+        """
+        room = np.full(expected.shape, self.values)
+        room[:2] = self.moments
+        gap = actual - expected.astype(np.float64)
+        return expected + np.sign(gap) * np.maximum(np.abs(gap) - room, 0.0)
+
+
+def is_noisy(facts: Mapping[str, Any], limit: float) -> bool:
+    """Return whether a record states that some output changes by more than `limit`."""
+    return any(change > limit for change in facts.get(STATED, {}).values())
+
+
+def measure(
+    run: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    batch: np.ndarray,
+    actual: Mapping[str, np.ndarray],
+) -> dict[str, Noise]:
+    """Return the noise of each output of `run`, which gives `actual` for `batch`."""
+    generator = np.random.default_rng(0)
+    changes: dict[str, list[tuple[float, float, float]]] = {name: [] for name in actual}
+    for _ in range(_RUNS):
+        moved = batch + generator.uniform(-JITTER, JITTER, batch.shape)
+        for name, array in run(moved.astype(batch.dtype)).items():
+            changes[name].append(_change(actual[name], array))
+    return {name: _noise(*np.max(found, 0)) for name, found in changes.items()}
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+    """Return the largest change, its root mean square, and the change of mean or deviation."""
+    gap = after.astype(np.float64) - before
+    moments = max(abs(after.mean() - before.mean()), abs(after.std() - before.std()))
+    return float(np.abs(gap).max()), float((gap**2).mean() ** 0.5), float(moments)
+
+
+def _noise(largest: float, rms: float, moments: float) -> Noise:
+    # Neither moment can change by more than `rms`. Of a map of many independent values they change
+    # by a tenth of that or less, of few by more, which is why what was seen counts, twice over.
+    return Noise(largest, min(rms, max(rms / 4, 2 * moments)))
