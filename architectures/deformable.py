@@ -19,6 +19,7 @@ from typing import ClassVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 from architectures.layers import BatchNormAct
 
@@ -41,7 +42,12 @@ def deform_conv2d(
     `mask: (N, G * K * L, P, Q)` or None for ones, to `(N, D, P, Q)`. The channels of `x` move in
     G groups, `deformable_groups` in Paddle.
     """
-    return implementation()(x, offset, weight, bias, stride, padding, dilation, mask)
+    arguments = (x, offset, weight, bias, stride, padding, dilation, mask)
+    # As PyTorch's own functions do: who watches the calls (torch.overrides) sees this as one.
+    if has_torch_function((x, offset, weight)):
+        result: Tensor = handle_torch_function(deform_conv2d, (x, offset, weight), *arguments)
+        return result
+    return implementation()(*arguments)
 
 
 @cache

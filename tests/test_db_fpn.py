@@ -18,7 +18,7 @@ def test_asf_weighs_each_map_by_a_share_of_its_own():
         spatial = 1 / (1 + (-second(first(mean).clamp(min=0))).exp())
         shares = 1 / (1 + (-block.channel_scale[0](x + spatial)).exp())
         expected = torch.cat([maps[:, i] * shares[:, i : i + 1] for i in range(4)], 1)
-        torch.testing.assert_close(block(maps.flatten(1, 2)), expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(block(maps.unbind(1)), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_only_with_asf_there_is_one():

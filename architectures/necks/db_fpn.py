@@ -27,13 +27,18 @@ def add_down(in2: Tensor, in3: Tensor, in4: Tensor, in5: Tensor) -> tuple[Tensor
     return in2 + upsample(out3, 2), out3, out4
 
 
-def join(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
+def enlarge(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> list[Tensor]:
     """All four maps at the size of the finest, the coarsest first."""
-    return torch.cat([upsample(p5, 8), upsample(p4, 4), upsample(p3, 2), p2], 1)
+    return [upsample(p5, 8), upsample(p4, 4), upsample(p3, 2), p2]
+
+
+def join(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
+    """All four maps in one, at the size of the finest, the coarsest first."""
+    return torch.cat(enlarge(p2, p3, p4, p5), 1)
 
 
 class ASFBlock(nn.Module):
-    """Adaptive scale fusion: weighs the joined maps against each other, pixel by pixel.
+    """Adaptive scale fusion: joins maps, each weighed by a share of its own at every pixel.
 
     Real-Time Scene Text Detection with Differentiable Binarization and Adaptive Scale Fusion
     (DB++), https://arxiv.org/abs/2202.10304.
@@ -51,13 +56,12 @@ class ASFBlock(nn.Module):
         )
         self.channel_scale = nn.Sequential(nn.Conv2d(inner, maps, 1, bias=False), nn.Sigmoid())
 
-    def forward(self, joined: Tensor) -> Tensor:
-        """`(N, channels, H, W)`, the maps side by side, to the same shape."""
-        x = self.conv(joined)
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps of one size to `(N, channels, H, W)`."""
+        x = self.conv(torch.cat(list(maps), 1))
         shares = self.channel_scale(self.spatial_scale(x.mean(1, keepdim=True)) + x)
-        n, maps, height, width = shares.shape
-        weighed = shares[:, :, None] * joined.reshape(n, maps, -1, height, width)
-        return weighed.reshape(joined.shape)
+        weighed = [one * share for one, share in zip(maps, shares.split(1, 1), strict=True)]
+        return torch.cat(weighed, 1)
 
 
 class DBFPN(nn.Module):
@@ -77,7 +81,7 @@ class DBFPN(nn.Module):
         self.p2_conv, self.p3_conv, self.p4_conv, self.p5_conv = (
             nn.Conv2d(out_channels, out_channels // 4, 3, padding=1, bias=False) for _ in range(4)
         )
-        self.asf = ASFBlock(out_channels) if use_asf else nn.Identity()
+        self.asf = ASFBlock(out_channels) if use_asf else None
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
@@ -85,7 +89,7 @@ class DBFPN(nn.Module):
         in5 = self.in5_conv(c5)
         out2, out3, out4 = add_down(self.in2_conv(c2), self.in3_conv(c3), self.in4_conv(c4), in5)
         maps = self.p2_conv(out2), self.p3_conv(out3), self.p4_conv(out4), self.p5_conv(in5)
-        return self.asf(join(*maps))
+        return join(*maps) if self.asf is None else self.asf(enlarge(*maps))
 
 
 class RSELayer(nn.Module):

@@ -69,9 +69,10 @@ _CONVOLUTIONS = {
     "depthwise_conv2d": "conv",
     "conv2d_transpose": "conv_transpose",
     "depthwise_conv2d_transpose": "conv_transpose",
+    "deformable_conv": "deformable_conv",
 }
 _NORMS = {"batch_norm", "layer_norm"}
-_ORDERED = {"concat", "stack", "matmul", "subtract", "divide"}
+_ORDERED = {"concat", "stack", "matmul", "subtract", "divide", "deformable_conv"}
 _SAME_VALUES = {"reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign"}
 _NO_FLOW = {"shape", "full", "full_like", "full_int_array", "feed", "data", "fetch"}
 
@@ -201,9 +202,9 @@ class _Walk:
         ]
         if kind in _CONVOLUTIONS:
             kind = _CONVOLUTIONS[kind]
-            settings = {
-                key: attributes[key] for key in ("strides", "paddings", "dilations", "groups")
-            }
+            keys = ["strides", "paddings", "dilations", "groups"]
+            keys += ["deformable_groups"] if kind == "deformable_conv" else []
+            settings = {key: attributes[key] for key in keys}
             weight = self.parameters[owned["weight"][0]]
             transposed = kind == "conv_transpose"
             settings["width"] = weight[1] * settings["groups"] if transposed else weight[0]

@@ -216,6 +216,23 @@ def _conv_transpose2d(
     return "conv2d_transpose", inputs, settings
 
 
+def _deform_conv2d(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    mask: Tensor | None,
+) -> tuple[str, Inputs, dict[str, Any]]:
+    groups = input.shape[1] // weight.shape[1]
+    _, _, settings = _conv2d(input, weight, None, stride, padding, dilation, groups)
+    settings["deformable_groups"] = offset.shape[1] // (2 * weight.shape[2] * weight.shape[3])
+    inputs = _given(x=input, offset=offset, weight=weight, mask=mask, bias=bias)
+    return "deformable_conv", inputs, settings
+
+
 def _batch_norm(
     input: Tensor,
     running_mean: Tensor,
@@ -271,6 +288,7 @@ _LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
     "conv1d": _conv1d,
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
+    "deform_conv2d": _deform_conv2d,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "linear": _linear,
