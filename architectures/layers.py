@@ -126,6 +126,47 @@ class ConvBatchNorm(nn.Module):
         return self._batch_norm(self._conv(x))
 
 
+class ConvBNLayer(nn.Module):
+    """`ConvBatchNorm` under the names that it has in EAST, SAST and PGNet."""
+
+    folds: ClassVar = (("conv", "bn"),)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        act: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
+        )
+        self.bn = BatchNormAct(out_channels, act) if act else nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
+        return self.bn(self.conv(x))
+
+
+class DeConvBNLayer(nn.Module):
+    """A transposed convolution that doubles the size, and its BatchNorm, as `ConvBNLayer`."""
+
+    folds: ClassVar = (("deconv", "bn"),)
+
+    def __init__(self, in_channels: int, out_channels: int, act: str | None = None) -> None:
+        super().__init__()
+        self.deconv = nn.ConvTranspose2d(
+            in_channels, out_channels, 4, stride=2, padding=1, bias=False
+        )
+        self.bn = BatchNormAct(out_channels, act) if act else nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, 2 * H, 2 * W)`."""
+        return self.bn(self.deconv(x))
+
+
 class SqueezeExcite(nn.Module):
     """Weighs each channel by a hard sigmoid of two 1x1 convolutions over the channel means.
 

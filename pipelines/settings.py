@@ -150,10 +150,10 @@ class DetSettings:
         """Return what a network's `.json` says, with changes; None changes nothing.
 
         Raises:
-            SettingsError: it is no detector, a value without a meaning, a change of what is no
-                setting.
+            SettingsError: it is no detector, or one that is not decoded as DB is, a value without a
+                meaning, a change of what is no setting.
         """
-        _card(network, "det", "a detector")
+        _require_db(_card(network, "det", "a detector"))
         given = _given(changes, _DETECTION, "a detector")
         said = stated(network, _DETECTION)
         if "limit_side_len" in said:
@@ -165,6 +165,19 @@ class DetSettings:
                 settings.pop(rule, None)
             settings |= {name: layer[name] for name in layer if name not in rules[1:]}
         return cls(**settings)
+
+
+DB_HEADS = ("DBHead", "PFHeadLocal")
+
+
+def _require_db(card: Mapping[str, Any]) -> None:
+    """Raise SettingsError where the weights' `.json` names another head than DB's."""
+    head = ((card.get("architecture") or {}).get("Head") or {}).get("name", DB_HEADS[0])
+    if head not in DB_HEADS:
+        raise SettingsError(
+            f"the weights are of a detector that ends in {head}; text is found with those of "
+            f"{' and '.join(DB_HEADS)} only. Run the network itself: architectures.load(PATH)"
+        )
 
 
 _PIXELS: Mapping[str, Check] = {key: _DETECTION[key] for key in ("color", "mean", "std")}

@@ -165,6 +165,24 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (64, 96),
     ),
+    "east": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+            "Neck": {"name": "EASTFPN", "model_name": "small"},
+            "Head": {"name": "EASTHead", "model_name": "small"},
+        },
+        (64, 96),
+    ),
+    "pse": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+            "Neck": {"name": "FPN", "out_channels": 8},
+            "Head": {"name": "PSEHead", "hidden_dim": 8},
+        },
+        (64, 96),
+    ),
     "rec v6 tiny": (_rec_v6({"name": "reshape"}, {"mid_channels": 8, "use_guide": True}), (48, 64)),
     "rec v6 small": (_rec_v6({**SVTR_V6, "depth": 2}, {}), (48, 64)),
     "det ++": (

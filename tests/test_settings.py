@@ -96,6 +96,13 @@ def test_every_setting_of_a_config_is_known_here():
     assert set(DETECTION) <= set(DetSettings.__dataclass_fields__)
 
 
+def test_a_detector_of_another_algorithm():
+    east = network({})
+    east.card |= {"task": "det", "architecture": {"Head": {"name": "EASTHead"}}}
+    with pytest.raises(SettingsError, match="a detector that ends in EASTHead; text is found with"):
+        Detector(east)
+
+
 @pytest.mark.parametrize("card", [card for card in catalog.cards() if card.task == "det"],
                          ids=lambda card: card.name)  # fmt: skip
 def test_settings_of_the_released_detectors_have_a_meaning(card):

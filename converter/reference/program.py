@@ -143,7 +143,9 @@ class ProgramReference:
 
     def run(self, batch: np.ndarray, values: Sequence[str]) -> list[np.ndarray]:
         """Run the program in Paddle and return the named values, then its own results."""
-        if self._loaded != (wanted := (*values, *self.program.outputs)):
+        asked = (*values, *self.program.outputs)
+        # Logits may be the result; Paddle cannot return one value of a PIR program twice.
+        if self._loaded != (wanted := tuple(dict.fromkeys(asked))):
             suffix = ".pdmodel" if self.program.format == "pdmodel" else ".json"
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / f"probed{suffix}"
@@ -151,7 +153,8 @@ class ProgramReference:
                 (self._input,) = self.session.load_program(file, self.weights)
             self._loaded = wanted
         outputs = self.session.run({self._input: batch})
-        return [outputs[str(place)] for place in range(len(outputs))]
+        found = {value: outputs[str(place)] for place, value in enumerate(wanted)}
+        return [found[value] for value in asked]
 
 
 class PaddleProgram(AbstractContextManager["PaddleProgram"]):

@@ -1,0 +1,149 @@
+"""EAST and PSENet: what the recorded networks do not show, and results that are several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from architectures import build
+from architectures.heads.det_east_head import EASTHead
+from architectures.heads.det_pse_head import PSEHead
+from architectures.necks.east_fpn import EASTFPN
+from architectures.necks.fpn import FPN
+from converter.graph.layers import network_graph
+from converter.graph.trace import trace
+from converter.parity import compare_results
+from converter.reference.recorded import Record, prove, read_record
+
+CHANNELS = (4, 6, 8, 10)
+EAST = {
+    "model_type": "det",
+    "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+    "Neck": {"name": "EASTFPN", "model_name": "small"},
+    "Head": {"name": "EASTHead", "model_name": "small"},
+}
+SHAPE = (1, 3, 64, 96)
+
+
+@pytest.fixture(scope="module")
+def east():
+    torch.manual_seed(0)
+    return build(EAST)
+
+
+def test_east_gives_two_maps_in_the_order_of_their_names(east):
+    with torch.no_grad():
+        results = east(torch.randn(SHAPE))
+    assert [(name, tuple(r.shape)) for name, r in results.items()] == [
+        ("f_geo", (1, 8, 16, 24)),
+        ("f_score", (1, 1, 16, 24)),
+    ]
+
+
+def test_corners_are_at_most_800_pixels_away():
+    head = EASTHead(4, "small").eval()
+    nn.init.constant_(head.geo_conv.bn.bias, 100.0)
+    assert head(torch.zeros(1, 4, 2, 2))["f_geo"].unique().tolist() == [800.0]
+    nn.init.constant_(head.geo_conv.bn.bias, 0.0)
+    nn.init.zeros_(head.geo_conv.conv.weight)
+    assert head(torch.zeros(1, 4, 2, 2))["f_geo"].unique().tolist() == [0.0]
+
+
+@pytest.mark.parametrize("part", [EASTFPN, EASTHead])
+def test_an_unknown_size_of_east(part):
+    channels = CHANNELS if part is EASTFPN else 4
+    with pytest.raises(ValueError, match="no model_name 'huge'; known: large, small"):
+        part(channels, "huge")
+
+
+def test_norms_have_paddles_eps():
+    parts = (EASTFPN(CHANNELS, "small"), EASTHead(4, "large"), FPN(CHANNELS, 4), PSEHead(4, 4))
+    norms = [m for part in parts for m in part.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 7 + 4 + 7 + 1
+    assert {norm.eps for norm in norms} == {1e-5}
+
+
+def test_the_pyramid_of_pse_has_the_finest_map_first():
+    neck = FPN(CHANNELS, 2).eval()
+    for place, layer in enumerate((neck.smooth3_, neck.smooth2_, neck.smooth1_, neck.toplayer_)):
+        nn.init.zeros_(layer.conv.weight)
+        nn.init.constant_(layer.bn.bias, place + 1.0)
+    sides = (16, 8, 4, 2)
+    maps = tuple(torch.randn(1, c, side, side) for c, side in zip(CHANNELS, sides, strict=True))
+    with torch.no_grad():
+        joined = neck(maps)
+    expected = torch.arange(1.0, 5.0).repeat_interleave(2)
+    torch.testing.assert_close(joined.mean((0, 2, 3)), expected)
+
+
+# Several results.
+
+
+def test_a_trace_tells_the_results_apart(east):
+    traced = trace(east, torch.zeros(SHAPE))
+    assert list(traced.outputs) == ["output.f_geo", "output.f_score"]
+    graph = network_graph(traced)
+    ends = {graph.layers[index].name: marks for index, marks in graph.results}
+    assert ends == {
+        "head.geo_conv.bn.weight": ("output:0",),
+        "head.score_conv.bn.weight": ("output:1",),
+    }
+
+
+def results(score: float = 0.9, **others: np.ndarray) -> dict[str, np.ndarray]:
+    maps = np.linspace(0, 0.7, 64, dtype=np.float32).reshape(1, 1, 8, 8).copy()
+    maps[0, 0, 2:4, 2:4] = score
+    geo = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)
+    return {"output.f_geo": geo, "output.f_score": maps, **others}
+
+
+def faults(network, actual: dict[str, np.ndarray]) -> dict[str, str]:
+    found = compare_results(network, "det", results(), actual, input_shape=SHAPE)
+    return {comparison.probe: comparison.fault for comparison in found if comparison.fault}
+
+
+def test_each_result_is_compared_with_its_own(east):
+    assert faults(east, results()) == {}
+    other = results()["output.f_geo"] + 1
+    assert list(faults(east, results(**{"output.f_geo": other}))) == ["output.f_geo"]
+
+
+def test_boxes_are_those_of_the_score_by_its_own_threshold(east):
+    lower = faults(east, results(score=0.79))
+    assert list(lower) == ["output.f_score", "decisions (boxes)"]
+    assert "Paddle decides [(2, 2, 2, 2)]" in lower["decisions (boxes)"]
+
+
+def test_results_of_other_names(east):
+    told = faults(east, {"output": results()["output.f_score"]})
+    assert told == {"results": "Paddle gives output.f_geo, output.f_score, PyTorch output"}
+
+
+@pytest.fixture(scope="module")
+def record() -> Record:
+    return read_record(Path(__file__).parent / "recorded" / "det__det_mv3_east")
+
+
+def with_results(record: Record, rows: list[list[object]]) -> Record:
+    arrays = dict(record.arrays)
+    return Record(record.name, {**record.facts, "outputs": rows}, arrays)
+
+
+def test_a_record_that_lacks_a_result(record):
+    kept = with_results(
+        record, [*record.facts["outputs"][:1], ["f_x", [1, 1], "float32", 0, 0, 0, 1]]
+    )
+    told = {c.probe: c.fault for c in prove(kept).comparisons if c.fault}
+    assert told["output.f_geo"] == "the record has no such result"
+    assert "PyTorch no such result" in told["f_x"]
+
+
+def test_results_that_are_exchanged(record):
+    score, geo = record.facts["outputs"]
+    swapped = with_results(record, [["f_score", *geo[1:]], ["f_geo", *score[1:]]])
+    told = [c.probe for c in prove(swapped).comparisons if c.fault]
+    assert told == ["f_score", "f_geo"]
