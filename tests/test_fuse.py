@@ -194,6 +194,24 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (64, 64),
     ),
+    "fce": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "ResNet_vd", "layers": 18, "out_indices": [1, 2, 3]},
+            "Neck": {"name": "FCEFPN", "out_channels": 8, "extra_stage": 0},
+            "Head": {"name": "FCEHead", "fourier_degree": 2},
+        },
+        (64, 64),
+    ),
+    "ct": (
+        {
+            "model_type": "det",
+            "Backbone": {"name": "ResNet_vd", "layers": 18},
+            "Neck": {"name": "CTFPN"},
+            "Head": {"name": "CT_Head", "hidden_dim": 8, "num_classes": 3},
+        },
+        (64, 64),
+    ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }
 
