@@ -44,21 +44,26 @@ class Alignment:
         Raises:
             AlignmentError: a tensor of the network that no layer of the program fills.
         """
-        moves = []
+        moves: dict[str, Move] = {}
         for ours, theirs in ((network, program) for program, network in self.pairs):
             given = {tensor.role: tensor for tensor in theirs.tensors}
             for tensor in ours.tensors:
                 source = given[tensor.role]
                 steps = (ops.Transpose(),) if source.transposed != tensor.transposed else ()
-                moves.append(Move(tensor.name, (source.name,), steps))
-        filled = {move.target for move in moves} | set(fills)
+                move = Move(tensor.name, (source.name,), steps)
+                if moves.setdefault(tensor.name, move) != move:
+                    raise AlignmentError(
+                        f"the network uses {tensor.name} twice, the program {source.name} and "
+                        f"{moves[tensor.name].sources[0]} in its place; these may differ"
+                    )
+        filled = set(moves) | set(fills)
         if missing := [name for name in targets if name not in filled]:
             raise AlignmentError(
                 f"the network has {len(missing)} tensors that its forward pass does not use, so "
                 f"the program cannot fill them: {', '.join(missing[:5])}"
             )
         return Plan(
-            moves=tuple(moves),
+            moves=tuple(moves.values()),
             drops=dict.fromkeys(self.unread, "no operation of the program reads it"),
             fills={name: value for name, value in fills.items() if name in targets},
         )

@@ -294,7 +294,7 @@ class Conversion:
         if alignment is None:  # the names came from a checkpoint beside the program
             deployed = architectures.fuse(candidate.network, "deploy")
             alignment = next(match(self.card, export.program, deployed)[2])
-        counterparts = {ours.name: theirs for theirs, ours in alignment.pairs}
+        counterparts = {ours.key: theirs for theirs, ours in alignment.pairs}
         return ProgramReference(
             self.session, export.program, export.weights_file, counterparts, self.card.task
         )

@@ -18,6 +18,7 @@ from converter.graph.trace import Trace
 from converter.sources.program import Operation, Program
 
 INPUT = -1
+Key = tuple[str, int]
 Edge = tuple[int, tuple[str, ...]]  # the layer it comes from (or INPUT), marks on the way
 
 
@@ -36,7 +37,7 @@ class Layer:
     """An operation that owns tensors.
 
     `sources` are the layers that its input comes from; `output` is the value that it gives, its
-    bias included.
+    bias included. `call` counts the layers before it that own the same tensors.
     """
 
     kind: str
@@ -44,11 +45,17 @@ class Layer:
     sources: frozenset[Edge]
     output: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    call: int = 0
 
     @property
     def name(self) -> str:
         """The name of the first tensor, for messages."""
         return self.tensors[0].name
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other layers of its graph."""
+        return self.name, self.call
 
     def __str__(self) -> str:
         shapes = ", ".join(f"{tensor.role} {tensor.shape}" for tensor in self.tensors)
@@ -131,6 +138,7 @@ class _Walk:
         self.origin: dict[str, frozenset[Edge]] = {}
         self.held = {name: name for name in parameters}  # value -> the tensor that it is
         self.uses: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
 
     def step(self, operation: Operation) -> None:
         if operation.kind in _NO_FLOW:
@@ -222,7 +230,9 @@ class _Walk:
         elif kind in ("add", "multiply"):
             tensors = [replace(tensor, role="operand") for tensor in tensors]
         tensors.sort(key=lambda tensor: (tensor.role not in ("weight", "scale"), tensor.role))
-        layer = Layer(kind, tuple(tensors), flow, operation.outputs[0], settings)
+        call = self.calls[tensors[0].name]
+        self.calls[tensors[0].name] += 1
+        layer = Layer(kind, tuple(tensors), flow, operation.outputs[0], settings, call)
         self.layers.append(layer)
         self.give(operation, frozenset({(len(self.layers) - 1, ())}))
 

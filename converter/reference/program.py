@@ -14,7 +14,7 @@ import torch
 from architectures import Model, fuse
 from architectures.model import FORMS
 from converter.diagnosis.layers import Pair, SideBySide, Whole
-from converter.graph.layers import Layer, LayerGraph, network_graph
+from converter.graph.layers import Key, Layer, LayerGraph, network_graph
 from converter.graph.trace import trace
 from converter.parity import INNER, Comparison, compare, compare_results
 from converter.reference.observe import folded_into
@@ -29,7 +29,7 @@ class ProgramReference:
         session: the Paddle process.
         program: the exported program.
         weights: its `.pdiparams`.
-        counterparts: for each layer of the network, by its name, the program's layer.
+        counterparts: for each layer of the network, by its key, the program's layer.
         task: det, rec or cls; tells what is decided from the output.
     """
 
@@ -40,7 +40,7 @@ class ProgramReference:
         session: PaddleSession,
         program: Program,
         weights: Path,
-        counterparts: Mapping[str, Layer],
+        counterparts: Mapping[Key, Layer],
         task: str,
     ) -> None:
         self.session, self.program, self.weights = session, program, weights
@@ -57,7 +57,7 @@ class ProgramReference:
         kept = {*recorded.outputs.values(), *(graph.layers[index].output for index in probes)}
         values = trace(network, image, keep=kept).values
         expected = self.run(
-            batch, [self.counterparts[graph.layers[index].name].output for index in probes]
+            batch, [self.counterparts[graph.layers[index].key].output for index in probes]
         )
         last = {index for index, _ in graph.results}
         comparisons = []
@@ -89,7 +89,7 @@ class ProgramReference:
         gives; the logits, which nothing follows, still are.
         """
         leaving = {index for index, _ in graph.results}
-        if {layer.name for layer in graph.layers} == set(self.counterparts):
+        if {layer.key for layer in graph.layers} == set(self.counterparts):
             leaving |= {
                 source
                 for layer in graph.layers
@@ -109,11 +109,11 @@ class ProgramReference:
             traced = trace(counted, torch.from_numpy(batch))
             graph = network_graph(traced)
             places = self.places(counted)
-            ours = {layer.name: layer for layer in graph.layers}
-            if all(name in ours and _alike(ours[name], theirs) for name, theirs in places.items()):
+            ours = {layer.key: layer for layer in graph.layers}
+            if all(key in ours and _alike(ours[key], theirs) for key, theirs in places.items()):
                 break
-        logits = {graph.layers[index].name for index, _ in graph.results if index >= 0}
-        found = [(ours[name], theirs) for name, theirs in places.items() if name in ours]
+        logits = {graph.layers[index].key for index, _ in graph.results if index >= 0}
+        found = [(ours[key], theirs) for key, theirs in places.items() if key in ours]
         expected = self.run(batch, [theirs.output for _, theirs in found])
         pairs = tuple(
             Pair(
@@ -121,7 +121,7 @@ class ProgramReference:
                 f"{layer.kind} {_module(layer)} ({theirs.name} in the program)",
                 Whole(_without_height(array, traced.values[layer.output].shape)),
                 traced.values[layer.output].numpy(),
-                1.0 if layer.name in logits else INNER,
+                1.0 if layer.key in logits else INNER,
                 tuple(tensor.name for tensor in layer.tensors),
                 theirs.settings,
             )
@@ -130,13 +130,13 @@ class ProgramReference:
         results = {name: traced.values[value].numpy() for name, value in traced.outputs.items()}
         return SideBySide(counted, batch, pairs, results)
 
-    def places(self, network: Model) -> dict[str, Layer]:
-        """Return, for each layer of ours by its name, the program's that gives the same."""
+    def places(self, network: Model) -> dict[Key, Layer]:
+        """Return, for each layer of ours by its key, the program's that gives the same."""
         folds = folded_into(network)
-        places: dict[str, Layer] = {}
-        for name, theirs in self.counterparts.items():
+        places: dict[Key, Layer] = {}
+        for (name, call), theirs in self.counterparts.items():
             owner = name.rpartition(".")[0]
-            place = f"{folds[owner]}.weight" if owner in folds else name
+            place = (f"{folds[owner]}.weight" if owner in folds else name, call)
             places.pop(place, None)  # a convolution gives what the last that was folded into it did
             places[place] = theirs
         return places
