@@ -326,3 +326,30 @@ def test_another_models_program(real_models):
     assert "different networks" in message
     assert "--config" in message
     assert "backbone.conv.conv.weight" in message
+
+
+class Twice(nn.Module):
+    """One convolution after another, which is the same one again or not."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 1)
+        self.second = self.first if shared else nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x))
+
+
+def test_a_layer_that_runs_twice_is_told_apart_and_filled_once():
+    graph = toys.graph(Twice(shared=True), IMAGE)
+    assert [layer.key for layer in graph.layers] == [("first.weight", 0), ("first.weight", 1)]
+    (alignment,) = same(graph, graph)
+    plan = alignment.plan({}, {})
+    assert sorted(move.target for move in plan.moves) == ["first.bias", "first.weight"]
+
+
+def test_two_layers_do_not_fill_one():
+    theirs, ours = (toys.graph(Twice(shared), IMAGE) for shared in (False, True))
+    (alignment,) = same(theirs, ours)
+    with pytest.raises(AlignmentError, match=r"uses first.weight twice, the program second.weight"):
+        alignment.plan({}, {})

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from toys import Attention, Branches, Convolutions, graph, toy
 
+from architectures.deformable import DeformableConvBatchNorm
 from converter.errors import AlignmentError
 from converter.graph.layers import INPUT, LayerGraph, layer_graph
 from converter.graph.trace import trace
@@ -199,3 +200,16 @@ def test_a_trace_leaves_the_module_as_it_was(example):
         expected = network(inputs)
     assert torch.equal(traced.values[traced.outputs["output"]], expected)
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
+def test_a_deformable_convolution_is_one_layer_of_three_operands():
+    layer = DeformableConvBatchNorm(4, 6, 3, 2, 2, "relu").eval()
+    layers = graph(layer, torch.zeros(1, 4, 8, 8)).layers
+    assert [found.kind for found in layers] == ["conv", "deformable_conv", "batch_norm"]
+    convolution = layers[1]
+    assert [tensor.name for tensor in convolution.tensors] == ["_conv.conv_dcn.weight"]
+    # The image, the offsets and the mask, the last two from one layer.
+    marks = {(INPUT, "deformable_conv:0"), (0, "deformable_conv:1"), (0, "deformable_conv:3")}
+    assert {(source, mark) for source, (mark,) in convolution.sources} == marks
+    assert convolution.settings["deformable_groups"] == 2
+    assert convolution.settings["strides"] == (2, 2)
