@@ -283,6 +283,7 @@ class Conversion:
                 {name.removeprefix(plan.prefix): tensors[name] for name in used},
                 self.card.task,
                 candidate.network,
+                self.noisy(),
             )
         import architectures
         from converter.candidates import match
@@ -295,9 +296,19 @@ class Conversion:
             deployed = architectures.fuse(candidate.network, "deploy")
             alignment = next(match(self.card, export.program, deployed)[2])
         counterparts = {ours.key: theirs for theirs, ours in alignment.pairs}
+        program, weights = export.program, export.weights_file
         return ProgramReference(
-            self.session, export.program, export.weights_file, counterparts, self.card.task
+            self.session, program, weights, counterparts, self.card.task, self.noisy()
         )
+
+    def noisy(self) -> bool:
+        """Return whether the record of this architecture states that rounding alone moves it."""
+        from converter.noise import is_noisy
+        from converter.parity import LIMIT
+        from converter.reference.recorded import shipped_record
+
+        record = shipped_record(self.card.recorded)
+        return record is not None and is_noisy(record.facts, LIMIT)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of all that took part."""

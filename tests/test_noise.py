@@ -73,3 +73,20 @@ def test_moments_of_few_values_are_spared_what_was_seen():
     found = noise.measure(run, batch, run(batch))
     assert found["one"].moments == found["one"].values > 0  # one value is its own mean
     assert found["all"].moments < found["all"].values / 4
+
+
+def test_whole_arrays_are_spared_their_noise_and_no_more():
+    batch = ARRAY
+
+    def run(image: np.ndarray) -> dict[str, np.ndarray]:
+        return {"calm": image, "wild": 1e4 * image}
+
+    actual = run(batch)
+    near = {"calm": actual["calm"] + 2e-6, "wild": actual["wild"] + 5e-3}
+    found = noise.spared(run, batch, actual, near, 1e-7)
+    np.testing.assert_array_equal(found["wild"], near["wild"])
+    far = noise.spared(run, batch, actual, {"wild": actual["wild"] + 1.0}, 1e-7)
+    assert np.abs(far["wild"] - actual["wild"]).max() < 0.02
+    # Within the limit nothing is spared, and what is not known stays.
+    kept = noise.spared(run, batch, actual, {"wild": near["wild"]}, 1.0)
+    assert all(kept[name] is actual[name] for name in actual)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from architectures import Model
+from converter import noise
 from converter.diagnosis.layers import SideBySide
 from converter.errors import NoReference
 from converter.parity import INNER, LIMIT, Comparison, compare, compare_results
@@ -32,6 +34,7 @@ class NetworkReference:
             is not given (heads that only training runs) keeps random values there.
         task: det, rec or cls; tells what is decided from the output.
         unfused: the network that has its normalisations, where the one that is compared does not.
+        noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
 
     Raises:
         NoReference: the folder is no checkout, or the network cannot be built or run there.
@@ -47,8 +50,10 @@ class NetworkReference:
         weights: Mapping[str, np.ndarray],
         task: str,
         unfused: Model | None = None,
+        noisy: bool = False,
     ) -> None:
         require_checkout(checkout)
+        self.noisy = noisy
         self.session, self.task, self.unfused = session, task, unfused
         self.epsilons = session.load_network(
             checkout.resolve(), _with_guides(architecture), weights
@@ -59,7 +64,10 @@ class NetworkReference:
         logits = network.logits_layers
         names = ["backbone", "neck", *logits]
         expected = self.session.run({"x": batch}, names)
-        actual = observe(network, batch, names)
+        run = partial(observe, network, names=names)
+        actual = run(batch)
+        if self.noisy:
+            actual = noise.spared(run, batch, actual, expected, limit)
         if missing := [name for name in logits if name not in expected]:
             raise NoReference(
                 f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"

@@ -13,6 +13,7 @@ import torch
 
 from architectures import Model, fuse
 from architectures.model import FORMS
+from converter import noise
 from converter.diagnosis.layers import Pair, SideBySide, Whole
 from converter.graph.layers import Key, Layer, LayerGraph, network_graph
 from converter.graph.trace import trace
@@ -31,6 +32,7 @@ class ProgramReference:
         weights: its `.pdiparams`.
         counterparts: for each layer of the network, by its key, the program's layer.
         task: det, rec or cls; tells what is decided from the output.
+        noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
     """
 
     kind = "program"
@@ -42,8 +44,10 @@ class ProgramReference:
         weights: Path,
         counterparts: Mapping[Key, Layer],
         task: str,
+        noisy: bool = False,
     ) -> None:
         self.session, self.program, self.weights = session, program, weights
+        self.noisy = noisy
         self.counterparts, self.task = counterparts, task
         self._loaded: tuple[str, ...] = ()
         self._input = ""
@@ -55,17 +59,27 @@ class ProgramReference:
         graph = network_graph(recorded)
         probes = self.probes(graph)
         kept = {*recorded.outputs.values(), *(graph.layers[index].output for index in probes)}
-        values = trace(network, image, keep=kept).values
+
+        def run(images: np.ndarray) -> dict[str, np.ndarray]:
+            found = trace(network, torch.from_numpy(images), keep=kept).values
+            return {name: value.numpy() for name, value in found.items()}
+
+        values = run(batch)
         expected = self.run(
             batch, [self.counterparts[graph.layers[index].key].output for index in probes]
         )
+        if self.noisy:
+            names = [*(graph.layers[index].output for index in probes), *recorded.outputs.values()]
+            values = noise.spared(
+                run, batch, values, dict(zip(names, expected, strict=True)), limit
+            )
         last = {index for index, _ in graph.results}
         comparisons = []
         for index, array in zip(probes, expected, strict=False):
             layer = graph.layers[index]
             final = index in last
             label = f"{'logits' if final else _part(layer)} ({_module(layer)})"
-            ours = values[layer.output].numpy()
+            ours = values[layer.output]
             comparisons.append(
                 compare(
                     label,
@@ -76,7 +90,7 @@ class ProgramReference:
                 )
             )
         # A program's results have no names; there are as many as ours, else data flow had told.
-        results = {name: values[value].numpy() for name, value in recorded.outputs.items()}
+        results = {name: values[value] for name, value in recorded.outputs.items()}
         theirs = dict(zip(results, expected[len(probes) :], strict=True))
         return comparisons + compare_results(
             network, self.task, theirs, results, input_shape=batch.shape, limit=limit
