@@ -61,6 +61,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained drop_rate attn_drop_rate drop_path_rate"),
         Row("det rec",  "PPLCNetV4",       "backbones.rec_lcnetv4:PPLCNetV4",
             training="lr_mult_list"),
+        Row("det",      "ResNet_SAST",     "backbones.det_resnet_vd_sast:ResNet_SAST"),
         Row("det",      "RepSVTR_det",     "backbones.rec_repvit:RepSVTR_det"),
     ),
     "Neck": (
@@ -74,6 +75,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("det",      "FCEFPN",          "necks.fce_fpn:FCEFPN",
             training="spatial_scales use_c5 relu_before_extra_convs norm_decay freeze_norm"),
         Row("det",      "CTFPN",           "necks.ct_fpn:CTFPN"),
+        Row("det",      "SASTFPN",         "necks.sast_fpn:SASTFPN"),
         Row("rec",      "SequenceEncoder", "necks.rnn:SequenceEncoder",
             training="use_guide drop_rate attn_drop_rate drop_path"),
     ),
@@ -87,6 +89,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("det",      "FCEHead",         "heads.det_fce_head:FCEHead"),
         Row("det",      "CT_Head",         "heads.det_ct_head:CT_Head",
             training="in_channels loss_kernel loss_loc"),
+        Row("det",      "SASTHead",        "heads.det_sast_head:SASTHead"),
         Row("rec",      "CTCHead",         "heads.rec_ctc_head:CTCHead",
             training="fc_decay return_feats", counts={"ctc": "out_channels"}),
         Row("rec",      "MultiHead",       "heads.rec_multi_head:MultiHead",

@@ -1,4 +1,4 @@
-"""EAST and PSENet: what the recorded networks do not show, and results that are several."""
+"""EAST, PSENet and SAST: what the recorded networks do not show, and results that are several."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import torch
 from torch import nn
 
 from architectures import build
+from architectures.backbones.det_resnet_vd_sast import ResNet_SAST
+from architectures.fuse import fold_
 from architectures.heads.det_east_head import EASTHead
 from architectures.heads.det_pse_head import PSEHead
+from architectures.heads.det_sast_head import SASTHead
 from architectures.necks.east_fpn import EASTFPN
 from architectures.necks.fpn import FPN
+from architectures.necks.sast_fpn import SASTFPN, attend
 from converter.graph.layers import network_graph
 from converter.graph.trace import trace
 from converter.parity import compare_results
@@ -61,9 +65,10 @@ def test_an_unknown_size_of_east(part):
 
 
 def test_norms_have_paddles_eps():
-    parts = (EASTFPN(CHANNELS, "small"), EASTHead(4, "large"), FPN(CHANNELS, 4), PSEHead(4, 4))
+    parts = (EASTFPN(CHANNELS, "small"), EASTHead(4, "large"), FPN(CHANNELS, 4), PSEHead(4, 4),
+             SASTFPN([3, *CHANNELS, 4, 4]), SASTHead(4))  # fmt: skip
     norms = [m for part in parts for m in part.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert len(norms) == 7 + 4 + 7 + 1
+    assert len(norms) == 7 + 4 + 7 + 1 + (14 + 8 + 8) + 16
     assert {norm.eps for norm in norms} == {1e-5}
 
 
@@ -78,6 +83,61 @@ def test_the_pyramid_of_pse_has_the_finest_map_first():
         joined = neck(maps)
     expected = torch.arange(1.0, 5.0).repeat_interleave(2)
     torch.testing.assert_close(joined.mean((0, 2, 3)), expected)
+
+
+def test_sast_starts_from_the_image_and_ends_at_a_64th_of_it():
+    with torch.device("meta"):
+        backbone = ResNet_SAST()
+        maps = backbone(torch.zeros(1, 3, 64, 128))
+        neck = SASTFPN(backbone.out_channels)
+        assert neck(maps).shape == (1, 128, 16, 32)
+    assert (
+        backbone.out_channels == [m.shape[1] for m in maps] == [3, 64, 256, 512, 1024, 2048, 2048]
+    )
+    assert [m.shape[3] for m in maps] == [128, 64, 32, 16, 8, 4, 2]
+
+
+def test_sast_has_a_fifth_stage_with_50_layers_only():
+    with pytest.raises(
+        ValueError, match="ResNet_SAST has no fifth stage with 34 layers; known: 50"
+    ):
+        ResNet_SAST(layers=34)
+
+
+def test_attention_stays_within_its_row():
+    theta, phi, g = (torch.randn(2, 4, 3, 5) for _ in range(3))
+    mixed = attend(theta, phi, g)
+    weights = torch.softmax(theta[1, :, 2].T @ phi[1, :, 2] / 2, -1)
+    torch.testing.assert_close(mixed[1, :, 2], g[1, :, 2] @ weights.T)
+
+
+def test_folding_changes_nothing_in_sast():
+    """Of the parts: the whole, with weights by chance, multiplies rounding a thousandfold."""
+    torch.manual_seed(0)
+    channels = (3, 4, 6, 8, 10, 12, 14)
+    maps = [torch.randn(2, c, 64 >> i, 128 >> i).double() for i, c in enumerate(channels)]
+    network = nn.Sequential(SASTFPN(channels, with_cab=True), SASTHead(128)).double().eval()
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.uniform_(part.get_buffer("running_mean"), -0.5, 0.5)
+            nn.init.uniform_(part.get_buffer("running_var"), 0.3, 2.0)
+    with torch.no_grad():
+        expected = network(maps)
+        fold_(network)
+        found = network(maps)
+    assert not [m for m in network.modules() if type(m) is nn.BatchNorm2d]
+    for name, result in expected.items():
+        assert result.std() > 1e-3
+        torch.testing.assert_close(found[name], result)
+
+
+def test_an_unused_attention_is_not_deployed():
+    with torch.device("meta"):
+        necks = [SASTFPN([3, 4, 4, 4, 4, 4, 4], with_cab) for with_cab in (True, False)]
+    assert all("cross_attention.g_conv.bn.bias" in neck.state_dict() for neck in necks)
+    kept = [hasattr(neck.deployed(), "cross_attention") for neck in necks]
+    assert kept == [True, False]
 
 
 # Several results.

@@ -25,7 +25,12 @@ from converter.errors import ConfigError, NoReference, UsageError
 from converter.reference import seeded
 from converter.reference.worker import build_network
 
-SHAPES = {"det": (1, 3, 160, 224), "cls": (2, 3, 48, 192), "rec": (2, 3, 48, 160)}
+SHAPES = {
+    "SAST": (1, 3, 128, 256),  # it halves the image six times
+    "det": (1, 3, 160, 224),
+    "cls": (2, 3, 48, 192),
+    "rec": (2, 3, 48, 160),
+}
 
 
 def require_checkout(folder: Path) -> None:
@@ -53,11 +58,16 @@ def class_count(text: str) -> tuple[str, int]:
 
 
 def default_shape(architecture: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of the image for the model type; UsageError where none is known."""
+    """Return the shape of the image for the algorithm or the model type.
+
+    Raises:
+        UsageError: none is known.
+    """
+    for kind in (architecture.get("algorithm"), architecture.get("model_type")):
+        if kind in SHAPES:
+            return SHAPES[kind]
     kind = architecture.get("model_type")
-    if kind not in SHAPES:
-        raise UsageError(f"no input is known for the model_type {kind!r}; give --input")
-    return SHAPES[kind]
+    raise UsageError(f"no input is known for the model_type {kind!r}; give --input")
 
 
 def architectures_of(
