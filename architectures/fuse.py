@@ -128,4 +128,15 @@ def fold_as_exported_(network: nn.Module) -> None:
             fold_(module)
 
 
+def overwrite_(network: nn.Module) -> None:
+    """Let layers write over what they are given, where nothing else in the network needs it.
+
+    For inference alone: what hooks and gradients keep of a layer would be what the next one gives.
+    A new map of several megabytes costs more than the arithmetic of an activation.
+    """
+    for module in network.modules():
+        if hasattr(module, "inplace"):  # PyTorch's name for it, in its activations too
+            module.inplace = True  # type: ignore[assignment]
+
+
 STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": fold_}

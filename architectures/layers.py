@@ -40,6 +40,8 @@ def make_divisible(value: float, divisor: int) -> int:
 class LearnableAffine(nn.Module):
     """`scale * x + bias` with one scale and one bias for the whole map (LAB in PaddleOCR)."""
 
+    inplace = False
+
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
@@ -47,6 +49,8 @@ class LearnableAffine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` and the result have one shape, any."""
+        if self.inplace:
+            return x.mul_(self.scale).add_(self.bias)
         return self.scale * x + self.bias
 
 
@@ -182,5 +186,9 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to the same shape."""
+        return x * self.gate(x)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` to what each channel is multiplied by, `(N, C, 1, 1)`."""
         gate = self.conv2(F.relu(self.conv1(F.adaptive_avg_pool2d(x, 1))))
-        return x * (self.slope * gate + 0.5).clamp(0.0, 1.0)
+        return (self.slope * gate + 0.5).clamp(0.0, 1.0)

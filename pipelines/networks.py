@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import architectures
-from architectures.fuse import fuse_
+from architectures.fuse import fuse_, overwrite_
 
 Network = Callable[[np.ndarray], np.ndarray]
 """Takes `(N, 3, H, W) float32`, normalised; returns the network's only output as an array.
@@ -59,6 +59,7 @@ class TorchNetwork:
         model = architectures.load(weights)
         self.card: Mapping[str, Any] = model.card or {}
         fuse_(model, "fused")
+        overwrite_(model)
         model.to(self.device, self.dtype)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.compiled = compile

@@ -70,6 +70,7 @@ def test_what_can_be_folded_is_folded(weights):
     assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()) > 10
     network = TorchNetwork(path)
     assert network.module.form == "fused"
+    assert all(part.inplace for part in network.module.modules() if hasattr(part, "inplace"))
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.module.modules())
     convolutions = [m for m in network.module.modules() if isinstance(m, torch.nn.Conv2d)]
     assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in convolutions)

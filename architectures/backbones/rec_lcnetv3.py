@@ -70,13 +70,15 @@ def scaled(channels: int, scale: float) -> int:
 class Act(nn.Module):
     """Hard swish, then one learnable scale and bias."""
 
+    inplace = False
+
     def __init__(self) -> None:
         super().__init__()
         self.lab = LearnableAffine()
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` and the result have one shape."""
-        return self.lab(F.hardswish(x))
+        return self.lab(F.hardswish(x, inplace=self.inplace))
 
 
 class DeployedRepLayer(nn.Module):

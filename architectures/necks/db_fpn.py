@@ -20,11 +20,14 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="nearest")
 
 
-def add_down(in2: Tensor, in3: Tensor, in4: Tensor, in5: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def add_down(
+    in2: Tensor, in3: Tensor, in4: Tensor, in5: Tensor, inplace: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """The three finer maps, each with the sum of the coarser ones added."""
-    out4 = in4 + upsample(in5, 2)
-    out3 = in3 + upsample(out4, 2)
-    return in2 + upsample(out3, 2), out3, out4
+    add = Tensor.add_ if inplace else torch.add
+    out4 = add(in4, upsample(in5, 2))
+    out3 = add(in3, upsample(out4, 2))
+    return add(in2, upsample(out3, 2)), out3, out4
 
 
 def enlarge(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> list[Tensor]:
@@ -70,6 +73,8 @@ class DBFPN(nn.Module):
     With `use_asf`, that of DB++, its four maps are weighed against each other.
     """
 
+    inplace = False
+
     def __init__(
         self, in_channels: Sequence[int], out_channels: int, use_asf: bool = False
     ) -> None:
@@ -87,13 +92,17 @@ class DBFPN(nn.Module):
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         c2, c3, c4, c5 = features
         in5 = self.in5_conv(c5)
-        out2, out3, out4 = add_down(self.in2_conv(c2), self.in3_conv(c3), self.in4_conv(c4), in5)
+        out2, out3, out4 = add_down(
+            self.in2_conv(c2), self.in3_conv(c3), self.in4_conv(c4), in5, self.inplace
+        )
         maps = self.p2_conv(out2), self.p3_conv(out3), self.p4_conv(out4), self.p5_conv(in5)
         return join(*maps) if self.asf is None else self.asf(enlarge(*maps))
 
 
 class RSELayer(nn.Module):
     """A convolution followed by channel weights, `shortcut` adding the unweighted map again."""
+
+    inplace = False
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, shortcut: bool
@@ -108,11 +117,17 @@ class RSELayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
         x = self.in_conv(x)
-        return x + self.se_block(x) if self.shortcut else self.se_block(x)
+        if not self.shortcut:
+            return self.se_block(x)
+        if self.inplace:
+            return x.addcmul_(x, self.se_block.gate(x))
+        return x + self.se_block(x)
 
 
 class RSEFPN(nn.Module):
     """The pyramid whose convolutions weigh their channels."""
+
+    inplace = False
 
     def __init__(
         self, in_channels: Sequence[int], out_channels: int, shortcut: bool = True
@@ -129,5 +144,5 @@ class RSEFPN(nn.Module):
     def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         in2, in3, in4, in5 = (conv(c) for conv, c in zip(self.ins_conv, features, strict=True))
-        maps = (*add_down(in2, in3, in4, in5), in5)
+        maps = (*add_down(in2, in3, in4, in5, self.inplace), in5)
         return join(*(conv(m) for conv, m in zip(self.inp_conv, maps, strict=True)))
