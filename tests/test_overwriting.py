@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from test_fuse import NETWORKS, difference, outputs, randomised
+from small_networks import NETWORKS
+from test_fuse import difference, outputs, randomised
 
 from architectures import build, fuse
 from architectures.fuse import overwrite_
