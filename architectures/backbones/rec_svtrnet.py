@@ -6,6 +6,7 @@ SVTR, https://arxiv.org/abs/2205.00159; PaddleOCR: `ppocr/modeling/backbones/rec
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -47,7 +48,7 @@ class PatchEmbed(nn.Module):
         super().__init__()
         widths = [embed_dim // 2**i for i in reversed(range(sub_num))]
         self.proj = nn.Sequential(
-            *(ConvNormGelu(*pair) for pair in zip([in_channels, *widths], widths, strict=False))
+            *(ConvNormGelu(*pair) for pair in pairwise([in_channels, *widths]))
         )
 
     def forward(self, x: Tensor) -> Tensor:
