@@ -38,17 +38,43 @@ class Model(nn.Module):
         self.form = "train"
         self.card: dict[str, Any] | None = None
 
-    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, x: Tensor, **given: Tensor) -> Tensor | dict[str, Tensor]:
         """`x: (N, 3, H, W) float32, normalised` to what PaddleOCR's inference returns.
+
+        What a network `takes` beside the image is given by name: SAR's `valid_ratio (N,) float32`,
+        how much of each line's width is not padding. TypeError where one is missing or unknown.
 
         Detection by DB: probabilities of text `(N, 1, H, W)`, sides multiples of 32. Recognition:
         class probabilities `(N, T, C)`, class 0 is CTC's blank. Classification: `(N, C)`.
 
         Networks with several results give a dict under PaddleOCR's names (EAST: `f_score` and
         `f_geo`); the docstring of the head says what each is. PaddleOCR's exports, whose results
-        have no names, list them in the order of these.
+        have no names, list them in the order of these. Where PaddleOCR returns a tuple, the head's
+        `results` name its items, in the tuple's order.
         """
-        return self.head(self.neck(self.backbone(self.transform(x))))
+        self._check_given(given)
+        for part in (self.transform, self.backbone, self.neck, self.head):
+            x = part(x, **{name: given[name] for name in _taken_by(part)})
+        result: Tensor | dict[str, Tensor] = x
+        if not isinstance(result, dict):
+            return result
+        order = cast("tuple[str, ...]", getattr(self.head, "results", ()))
+        return {name: result[name] for name in order or sorted(result)}
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Names, PaddleOCR's, of what the network is given beside the image, in its parts' order.
+
+        A part states its own as `takes` and gets them as keyword arguments.
+        """
+        parts = (self.transform, self.backbone, self.neck, self.head)
+        return tuple(dict.fromkeys(name for part in parts for name in _taken_by(part)))
+
+    def _check_given(self, given: Mapping[str, Tensor]) -> None:
+        if set(given) == set(self.takes):
+            return
+        taken, found = (", ".join(names) or "nothing" for names in (self.takes, given))
+        raise TypeError(f"beside the image this network takes {taken}, not {found}")
 
     @property
     def logits_layers(self) -> tuple[str, ...]:
@@ -67,3 +93,17 @@ class Model(nn.Module):
         say otherwise are as DB's.
         """
         return cast("tuple[str, float]", getattr(self.head, "text_map", DB_TEXT_MAP))
+
+    @property
+    def text_scores(self) -> str:
+        """Of a recogniser: the result that tells the text, by scores `(N, T, C)` or as integers.
+
+        A result that is the only one is called `output`; of several, a head that does not say which
+        means the first that it names.
+        """
+        first = (*getattr(self.head, "results", ()), "output")[0]
+        return cast("str", getattr(self.head, "text_scores", first))
+
+
+def _taken_by(part: nn.Module) -> tuple[str, ...]:
+    return cast("tuple[str, ...]", getattr(part, "takes", ()))

@@ -22,6 +22,7 @@ from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.catalog import ModelCard
 from converter.errors import AlignmentError, ConfigError, PlanError
+from converter.feeding import given_to
 from converter.graph.layers import LayerGraph, network_graph, program_graph
 from converter.graph.trace import trace
 from converter.mapping import load_mapping
@@ -181,4 +182,5 @@ def _graph_of(card: ModelCard, network: Model) -> LayerGraph:
         zeros = {name: torch.zeros(of.shape, dtype=of.dtype) for name, of in state.items()}
         network.load_state_dict(zeros, assign=True)
     size = (card.input.get("height", 64), card.input.get("width", 64))
-    return network_graph(trace(network, torch.zeros(1, card.input["channels"], *size)))
+    image = torch.zeros(1, card.input["channels"], *size)
+    return network_graph(trace(network, image, given=given_to(network, image)))

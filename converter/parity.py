@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1e-4
 INNER = 10  # apart from logits the limit is ten times as wide; honest rounding reaches 5e-4 there
+INTEGERS = "iub"  # kinds of NumPy's that are compared exactly
 DECADES = tuple(10.0**exponent for exponent in range(-9, 0))
 
 
@@ -207,6 +208,29 @@ def compare(
     return outcome(difference, where)
 
 
+def compare_integers(
+    probe: str, expected: np.ndarray, actual: np.ndarray, *, input_shape: tuple[int, ...]
+) -> Comparison:
+    """Compare integers, which are the same or at fault: characters, counts, lengths.
+
+    They may all be one number, as the text of weights without meaning often is.
+    """
+    fault, where = "", tuple[int, ...]()
+    if expected.shape != actual.shape:
+        fault = f"Paddle gives {expected.shape}, PyTorch {actual.shape}"
+    elif actual.dtype.kind not in INTEGERS:
+        fault = f"Paddle gives integers ({expected.dtype}), PyTorch {actual.dtype}"
+    elif (unlike := np.argwhere(expected != actual)).size:
+        where = tuple(map(int, unlike[0]))
+        fault = (
+            f"{len(unlike)} of {expected.size} integers differ, the first at {where}: Paddle gives "
+            f"{expected[where]}, PyTorch {actual[where]}"
+        )
+    largest = float(np.abs(expected.astype(np.float64)).max(initial=0.0))
+    difference, shape = math.inf if fault else 0.0, tuple(expected.shape)
+    return Comparison(probe, input_shape, shape, difference, largest, LIMIT, where, fault)
+
+
 def _largest(array: np.ndarray) -> float:
     return float(np.abs(array).max(initial=0.0)) if np.isfinite(array).all() else np.inf
 
@@ -241,13 +265,13 @@ def compare_results(
         fault = f"Paddle gives {theirs}, PyTorch {ours}"
         return [Comparison("results", input_shape, (), math.inf, 0.0, limit, (), fault)]
     comparisons = [
-        compare(name, array, actual[name], input_shape=input_shape, limit=INNER * limit)
+        compare_integers(name, array, actual[name], input_shape=input_shape)
+        if array.dtype.kind in INTEGERS
+        else compare(name, array, actual[name], input_shape=input_shape, limit=INNER * limit)
         for name, array in expected.items()
     ]
-    decisive, threshold = next(iter(expected)), 0.0
-    if task == "det":
-        name, threshold = network.text_map
-        decisive = name if name in expected else f"output.{name}"
+    name, threshold = network.text_map if task == "det" else (network.text_scores, 0.0)
+    decisive = name if name in expected else f"output.{name}"
     decided = compare_decisions(
         task,
         expected[decisive],
@@ -276,7 +300,7 @@ def compare_decisions(
     Args:
         task: det, rec or cls.
         expected: Paddle's final output; (N, C, H, W) for det, text by the first channel, (N, T, C)
-            for rec, (N, C) for cls.
+            for rec or its integers, (N, C) for cls.
         actual: ours.
         input_shape: for the report.
         limit: the rounding that is allowed, of the largest value.
@@ -319,6 +343,8 @@ _DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes"}
 def _decide_classes(
     expected: np.ndarray, actual: np.ndarray, limit: float
 ) -> tuple[list[Any], list[Any]]:
+    if expected.dtype.kind in INTEGERS:  # decided inside the network
+        return expected.tolist(), actual.tolist()
     theirs, ours = expected.argmax(-1), actual.argmax(-1)
     second, first = np.moveaxis(np.partition(expected, -2)[..., -2:], -1, 0)
     on_edge = first - second <= limit * expected.max()

@@ -139,7 +139,7 @@ def test_the_salt_and_the_exponent():
 )
 def test_seeded_inputs(rule, first, last):
     facts = {"salt": 0, "inputs": [["image", [1, 3, 8, 16], "float32", rule]]}
-    (image,) = Record("x", facts, {}).inputs()
+    image = Record("x", facts, {}).inputs()["image"]
     assert (image.shape, image.dtype) == ((1, 3, 8, 16), np.float32)
     np.testing.assert_allclose(image.ravel()[[0, -1]], [first, last], rtol=1e-5)
 
@@ -147,7 +147,7 @@ def test_seeded_inputs(rule, first, last):
 def test_stored_inputs():
     stored = np.arange(4, dtype=np.int32)
     facts = {"salt": 0, "inputs": [["ids", [2, 2], "int64", "stored: tokens"]]}
-    (ids,) = Record("x", facts, {"input:ids": stored}).inputs()
+    ids = Record("x", facts, {"input:ids": stored}).inputs()["ids"]
     assert ids.dtype == np.int64
     np.testing.assert_array_equal(ids, [[0, 1], [2, 3]])
 

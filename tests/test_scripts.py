@@ -220,7 +220,9 @@ def test_a_record_reproduces_the_network(checkout, tmp_path):
     np.testing.assert_array_equal(arrays["constant:table"], np.arange(8))
 
     w = {name: torch.from_numpy(array) for name, array in weights.items()}
-    first = F.conv2d(torch.from_numpy(found.inputs()[0]), w["backbone.weight"], w["backbone.bias"])
+    first = F.conv2d(
+        torch.from_numpy(found.inputs()["image"]), w["backbone.weight"], w["backbone.bias"]
+    )
     x = F.batch_norm(first, w["norm._mean"], w["norm._variance"], w["norm.weight"], w["norm.bias"])
     second = F.conv2d(x, w["neck.weight"], w["neck.bias"])
     x = F.conv2d(second, w["neck.weight"], w["neck.bias"]).mean((2, 3)) + torch.arange(8)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from architectures import Model
+from converter.feeding import Run, infer
 from converter.noise import Noise
 from converter.parity import Comparison, compare
 
@@ -166,6 +167,7 @@ class SideBySide:
         pairs: the layers, in order.
         outputs: what `network` gives: `output`, or each result as `output.NAME`.
         noises: how far rounding alone takes what was observed, by name, where that is known.
+        run: how `network` was run.
     """
 
     network: Model
@@ -173,6 +175,7 @@ class SideBySide:
     pairs: tuple[Pair, ...]
     outputs: Mapping[str, np.ndarray]
     noises: Mapping[str, Noise] = field(default_factory=dict)
+    run: Run = infer
 
     def comparisons(self, limit: float, *, slack: bool = True) -> list[Comparison]:
         """Compare every layer, in order."""

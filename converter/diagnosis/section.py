@@ -97,7 +97,7 @@ def section(sides: SideBySide, pair: Pair) -> Section | None:
     module = dict(network.named_modules()).get(pair.name)
     hook = nullcontext() if pair.tensors or module is None else _Watch(module)
     with torch.inference_mode(), hook as watched, recorder:
-        network(torch.from_numpy(sides.batch))
+        sides.run(network, torch.from_numpy(sides.batch))
     owned = dict(network.named_parameters()) | dict(network.named_buffers())
     names = {id(tensor): name for name, tensor in owned.items()}
     if watched is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -34,21 +35,27 @@ class Trace:
     values: Mapping[str, Tensor]
 
 
-def trace(network: nn.Module, *inputs: Tensor, keep: Collection[str] | None = None) -> Trace:
-    """Run `network` on `inputs` and return what it did.
+def trace(
+    network: nn.Module,
+    *inputs: Tensor,
+    given: Mapping[str, Tensor] = MappingProxyType({}),
+    keep: Collection[str] | None = None,
+) -> Trace:
+    """Run `network` on `inputs`, and on others that are `given` by name; return what it did.
 
     `values` holds the intermediate tensors by the names that the operations use, so a layer's
     output can be looked up afterwards: those named in `keep`, or all. The names do not depend on
     the inputs.
     """
-    recorder = _Recorder(network, inputs, keep)
+    fed = (*inputs, *given.values())
+    recorder = _Recorder(network, fed, keep)
     with torch.inference_mode(), recorder:
-        result = network(*inputs)
+        result = network(*inputs, **given)
     outputs = {name: recorder.name(tensor) for name, tensor in named_tensors(OUTPUT, result)}
     return Trace(
         tuple(recorder.operations),
         {name: tuple(tensor.shape) for name, tensor in recorder.owned.items()},
-        tuple(recorder.name(tensor) for tensor in inputs),
+        tuple(recorder.name(tensor) for tensor in fed),
         outputs,
         recorder.values,
     )
@@ -57,7 +64,8 @@ def trace(network: nn.Module, *inputs: Tensor, keep: Collection[str] | None = No
 def named_tensors(name: str, result: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield what a module returned: one tensor under `name`, several as `NAME.0` or `NAME.KEY`.
 
-    Those with keys come in the order of these, which is that of an exported program's results.
+    Those with keys come in the order in which they stand there: a network's, as `Model` says, in
+    that of an exported program's results.
     """
     if isinstance(result, Tensor):
         yield name, result
@@ -65,8 +73,8 @@ def named_tensors(name: str, result: Any) -> Iterator[tuple[str, Tensor]]:
         for place, item in enumerate(result):
             yield from named_tensors(f"{name}.{place}", item)
     elif isinstance(result, dict):
-        for key in sorted(result):
-            yield from named_tensors(f"{name}.{key}", result[key])
+        for key, item in result.items():
+            yield from named_tensors(f"{name}.{key}", item)
 
 
 class _Recorder(TorchFunctionMode):

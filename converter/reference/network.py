@@ -17,7 +17,13 @@ from converter.diagnosis.layers import SideBySide
 from converter.errors import NoReference
 from converter.parity import INNER, LIMIT, Comparison, compare, compare_results
 from converter.reference.checkout import require_checkout
-from converter.reference.observe import layer_names, observe, results_of, side_by_side
+from converter.reference.observe import (
+    by_our_names,
+    layer_names,
+    observe,
+    results_of,
+    side_by_side,
+)  # fmt: skip
 from converter.reference.session import PaddleSession
 
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
@@ -73,7 +79,7 @@ class NetworkReference:
                 f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"
             )
         theirs, ours = results_of(expected), results_of(actual)
-        theirs = {name: theirs[name] for name in sorted(theirs)}  # as ours are
+        theirs = by_our_names(theirs, ours)
         comparisons = [
             compare(
                 f"logits ({name})" if name in logits else name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,12 +11,17 @@ from torch import nn
 
 from architectures import Model
 from converter.diagnosis.layers import Pair, SideBySide, Whole
+from converter.feeding import Run, infer
 from converter.graph.trace import OUTPUT, named_tensors
 from converter.parity import INNER
 
+T = TypeVar("T")
 
-def observe(network: nn.Module, batch: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Run `network` on `batch` and return the first outputs of the named modules.
+
+def observe(
+    network: Model, batch: np.ndarray, names: Iterable[str], run: Run = infer
+) -> dict[str, np.ndarray]:
+    """Run `network` on `batch`, by `run`, and return the first outputs of the named modules.
 
     A module that returns several tensors gives `NAME.0`, `NAME.1`, ...; names that the network does
     not have are left out. The result of the whole network stands under `output`; several, under
@@ -29,7 +34,7 @@ def observe(network: nn.Module, batch: np.ndarray, names: Iterable[str]) -> dict
     ]
     try:
         with torch.inference_mode():
-            result = network(torch.from_numpy(batch))
+            result = run(network, torch.from_numpy(batch))
     finally:
         for hook in hooks:
             hook.remove()
@@ -40,6 +45,18 @@ def observe(network: nn.Module, batch: np.ndarray, names: Iterable[str]) -> dict
 def results_of(observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the results of the whole network: `output`, or several as `output.NAME`."""
     return {name: array for name, array in observed.items() if name.partition(".")[0] == OUTPUT}
+
+
+def by_our_names(theirs: Mapping[str, T], ours: Iterable[str]) -> dict[str, T]:
+    """Return several results of Paddle's by our names; those of a tuple are told by their places.
+
+    They come in the order of ours, those that we lack after them.
+    """
+    names = list(ours)
+    if all(name.rpartition(".")[2].isdecimal() for name in theirs) and len(theirs) == len(names):
+        return dict(zip(names, theirs.values(), strict=True))
+    known = [name for name in names if name in theirs]
+    return {name: theirs[name] for name in dict.fromkeys((*known, *theirs))}
 
 
 def folded_into(network: Model) -> dict[str, str]:

@@ -9,12 +9,11 @@ that architecture.
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,11 +30,12 @@ from converter.diagnosis.layers import Pair, Sampled, SideBySide, failed
 from converter.errors import ConfigError, ConverterError, PlanError, SourceError
 from converter.graph.trace import OUTPUT
 from converter.mapping import load_mapping
-from converter.noise import Noise
-from converter.parity import INNER, LIMIT, Comparison, ParityReport, compare
+from converter.parity import INNER, LIMIT, Comparison, ParityReport
 from converter.plan import Plan, Signature, resolve, targets_of
 from converter.reference import seeded
-from converter.reference.observe import folded_into, observe, results_of
+from converter.reference.observe import by_our_names, folded_into, observe, results_of
+from converter.reference.outputs import compare_output
+from converter.reference.probes import run_of
 from converter.reference.seeded import RULE, seeded_weight
 
 T = TypeVar("T")
@@ -74,9 +74,9 @@ class Record:
         }
         return made | {second: made[of] for second, of in self.facts["aliases"] if of in made}
 
-    def inputs(self) -> list[np.ndarray]:
-        """Return the inputs in the order in which the network takes them."""
-        return [self._input(*row) for row in self.facts["inputs"]]
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Return the inputs by name, in the order in which Paddle's network takes them."""
+        return {row[0]: self._input(*row) for row in self.facts["inputs"]}
 
     def _input(self, name: str, shape: list[int], dtype: str, rule: str) -> np.ndarray:
         salt = self.facts["salt"]
@@ -236,7 +236,8 @@ class RecordedReference:
 
     def __init__(self, record: Record, prefix: str, names: Mapping[str, str]) -> None:
         self.record, self.prefix, self.names = record, prefix, names
-        (self.image,) = record.inputs()
+        (_, self.image), *given = record.inputs().items()
+        self.given = dict(given)
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare the outputs, the logits, and the first layer at fault, else the nearest to it."""
@@ -245,10 +246,10 @@ class RecordedReference:
     def compare_all(self, sides: SideBySide, limit: float) -> list[Comparison]:
         """Do what `compare` does, for a network that was run already."""
         comparisons = []
-        rows = self.results()
+        rows = self.results(sides.outputs)
         for name, row in rows.items():
             ours, grown = sides.outputs.get(name), sides.noises.get(name)
-            comparisons += _compare_output(self.record, row, ours, grown, limit)
+            comparisons += compare_output(self.record, row, ours, grown, limit)
         layers = sides.comparisons(limit)
         found = {pair.name: layer for layer, pair in zip(layers, sides.pairs, strict=True)}
         logits = [
@@ -265,10 +266,10 @@ class RecordedReference:
         nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
         return [*comparisons, *dict.fromkeys([*logits, *unproved, *(faulty or nearest)])]
 
-    def results(self) -> dict[str, list[Any]]:
+    def results(self, ours: Iterable[str]) -> dict[str, list[Any]]:
         """Return the row of each recorded result of this network, by our name of it.
 
-        A result that is the only one may have any name in the record.
+        A result that is the only one may have any name in the record; those of a tuple have none.
         """
         place = self.prefix.rstrip(".") + "/"
         rows = {
@@ -278,14 +279,15 @@ class RecordedReference:
         }
         if len(rows) == 1:
             return dict(zip([OUTPUT], rows.values(), strict=True))
-        return {f"{OUTPUT}.{name}": row for name, row in rows.items()}
+        return by_our_names({f"{OUTPUT}.{name}": row for name, row in rows.items()}, ours)
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Return the layers of both sides in the order in which Paddle ran them."""
         facts, rows = self.record.facts, self.record.arrays["trace"]
-        run = partial(observe, network, names=self.names.values())
-        actual = run(batch)
-        noises = noise.measure(run, batch, actual) if noise.is_noisy(facts, LIMIT) else {}
+        run = run_of(network, self.given)
+        watched = partial(observe, network, names=self.names.values(), run=run)
+        actual = watched(batch)
+        noises = noise.measure(watched, batch, actual) if noise.is_noisy(facts, LIMIT) else {}
         altered = set(folded_into(network).values())
         complete = network.form == "train" or _is_paddlex(facts["architecture"])
         pairs = []
@@ -301,39 +303,12 @@ class RecordedReference:
                 slack = INNER if module is not None and shape[2:] == [1, 1] else 1.0
                 expected = Sampled(tuple(shape), row, _first_output(noises, ours))
                 pairs.append(Pair(ours, name, expected, module, slack))
-        return SideBySide(network, batch, tuple(pairs), results_of(actual), noises)
+        return SideBySide(network, batch, tuple(pairs), results_of(actual), noises, run)
 
 
 def _first_output(actual: Mapping[str, T], name: str) -> T | None:
     """Return what is known of a layer's output; of several outputs (an LSTM's) the first."""
     return actual.get(name, actual.get(f"{name}.0"))
-
-
-def _compare_output(
-    record: Record, row: list[Any], actual: np.ndarray | None, grown: Noise | None, limit: float
-) -> list[Comparison]:
-    path, shape, _, mean, std, largest, stride = row
-    image_shape = tuple(record.facts["inputs"][0][1])
-    if actual is None or list(actual.shape) != shape:
-        ours = "no such result" if actual is None else actual.shape
-        fault = f"Paddle gives {tuple(shape)}, PyTorch {ours}"
-        return [failed(path, image_shape, shape, largest, limit, fault)]
-    expected, sample = record.arrays[path], actual.ravel()[::stride]
-    if grown is not None and grown.values > limit * largest:
-        # Values that noise has moved say little, their mean and standard deviation still do.
-        expected = np.array([mean, std, *expected])
-        sample = grown.spared(expected, np.array([actual.mean(), actual.std(), *sample]))
-    # The sample may miss the largest value, by which the difference is measured.
-    found = [compare(path, expected, sample, input_shape=image_shape, limit=limit,
-                     largest=largest)]  # fmt: skip
-    if f"{path}@argmax" in record.arrays:
-        theirs, ours = record.arrays[f"{path}@argmax"], actual.argmax(-1)
-        same = np.array_equal(theirs.ravel(), ours.ravel())
-        fault = "" if same else f"{int((theirs.ravel() != ours.ravel()).sum())} classes differ"
-        gap = 0.0 if same else math.inf
-        found.append(Comparison(f"{path}, classes", image_shape, ours.shape, gap, 1.0, limit, (),
-                                fault))  # fmt: skip
-    return found
 
 
 class Verified(NamedTuple):

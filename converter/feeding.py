@@ -1,0 +1,113 @@
+"""What networks are fed beside the image, and what PaddleOCR's own networks are fed in all.
+
+PaddleOCR computes these from the image or from its options before the network runs; some of them,
+positions and masks that shapes alone decide, our networks compute inside. At the proof lines fill
+the whole image, so that ratios and masks are ones.
+
+Also imported where Paddle runs, so nothing here may import PyTorch before it is asked to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from architectures import Model
+
+# What PaddleOCR's network takes beside the image, in its order, by the name of its head.
+FED: Mapping[str, tuple[str, ...]] = {
+    "CANHead": ("image_mask", "label"),
+    "RobustScannerHead": ("valid_ratio", "word_positions"),
+    "SARHead": ("valid_ratio",),
+    "SRNHead": (
+        "encoder_word_pos", "gsrm_word_pos", "gsrm_slf_attn_bias1", "gsrm_slf_attn_bias2",
+    ),
+}  # fmt: skip
+# Those that are handed over in one list with the image, and not as `data`.
+TOGETHER = ("CANHead",)
+
+Maker = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
+Run = Callable[["Model", "Tensor"], Any]
+
+
+def _valid_ratio(image: np.ndarray, _: Mapping[str, Any]) -> np.ndarray:
+    return np.ones(len(image), np.float32)
+
+
+def _image_mask(image: np.ndarray, _: Mapping[str, Any]) -> np.ndarray:
+    return np.ones_like(image[:, :1])
+
+
+def _label(image: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
+    """Only its length tells something: how many characters are decoded."""
+    return np.ones((len(image), head.get("max_text_length", 36)), np.int64)
+
+
+def _positions(image: np.ndarray, count: int) -> np.ndarray:
+    return np.tile(np.arange(count, dtype=np.int64), (len(image), 1))
+
+
+def _word_positions(image: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
+    return _positions(image, head.get("max_text_length", 40))
+
+
+def _encoder_word_pos(image: np.ndarray, _: Mapping[str, Any]) -> np.ndarray:
+    return _positions(image, image.shape[2] * image.shape[3] // 64)[..., None]
+
+
+def _gsrm_word_pos(image: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
+    return _positions(image, head.get("max_text_length", 25))[..., None]
+
+
+def _hidden(image: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
+    """Hide what comes after each character."""
+    length, heads = head.get("max_text_length", 25), head.get("num_heads", 8)
+    above = np.triu(np.ones((length, length), np.float32), 1) * np.float32(-1e9)
+    return np.tile(above, (len(image), heads, 1, 1))
+
+
+def _hidden_before(image: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
+    return np.ascontiguousarray(_hidden(image, head).swapaxes(2, 3))
+
+
+_MAKERS: Mapping[str, Maker] = {
+    "encoder_word_pos": _encoder_word_pos,
+    "gsrm_slf_attn_bias1": _hidden,
+    "gsrm_slf_attn_bias2": _hidden_before,
+    "gsrm_word_pos": _gsrm_word_pos,
+    "image_mask": _image_mask,
+    "label": _label,
+    "valid_ratio": _valid_ratio,
+    "word_positions": _word_positions,
+}
+
+
+def made(name: str, image: np.ndarray, architecture: Mapping[str, Any]) -> np.ndarray:
+    """Return a further input for lines that fill the image, (N, C, H, W) float32."""
+    return _MAKERS[name](image, architecture["Head"])
+
+
+def fed_to_paddle(image: np.ndarray, architecture: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return what PaddleOCR's network takes, in its order, the image first, as `x`."""
+    names = FED.get(architecture["Head"]["name"], ())
+    return {"x": image, **{name: made(name, image, architecture) for name in names}}
+
+
+def given_to(network: Model, image: Tensor) -> dict[str, Tensor]:
+    """Return what our network takes beside the image, by name."""
+    import torch
+
+    taken: tuple[str, ...] = getattr(network, "takes", ())  # other modules are run as well
+    return {
+        name: torch.from_numpy(made(name, image.numpy(), network.architecture)) for name in taken
+    }
+
+
+def infer(network: Model, image: Tensor) -> Any:
+    """Run a network as inference does."""
+    return network(image, **given_to(network, image))

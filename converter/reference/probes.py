@@ -1,0 +1,57 @@
+"""What a record's results are: what the network returns, or what several calls of its parts do.
+
+Of some networks a record holds more than inference returns, or something else: the logits of a
+decoder that is told what it had decoded so far, a graph network on a graph of its own. Then a probe
+says by which calls our network computes each result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from architectures import Model
+from converter.errors import SourceError
+from converter.feeding import Run
+
+Given = Mapping[str, Tensor]
+
+
+class Probe(NamedTuple):
+    """How the results of a record are computed that holds inputs which inference has not.
+
+    `needs` names those; `call` makes, of the network, the image and the record's further inputs,
+    the results by the record's names.
+    """
+
+    needs: tuple[str, ...]
+    call: Callable[[Model, Tensor, Given], Mapping[str, Tensor]]
+
+
+# By the name of the head.
+PROBES: Mapping[str, Probe] = {}
+
+
+def run_of(network: Model, inputs: Mapping[str, np.ndarray]) -> Run:
+    """Return how our network computes a record's results from the image.
+
+    Args:
+        network: ours, as it will be run.
+        inputs: the record's, beside the image. Those that the network computes itself are ignored.
+
+    Raises:
+        SourceError: the network takes more than the record holds.
+    """
+    given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    probe = PROBES.get(network.architecture["Head"]["name"])
+    if probe is not None and set(probe.needs) <= set(given):
+        call = probe.call
+        return lambda network, image: call(network, image, given)
+    if missing := [name for name in network.takes if name not in given]:
+        raise SourceError(f"the network takes {missing[0]}, which the record does not hold")
+    taken = {name: given[name] for name in network.takes}
+    return lambda network, image: network(image, **taken)
