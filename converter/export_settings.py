@@ -15,7 +15,7 @@ from converter.errors import ConfigError
 
 _RESIZE = {
     "limit_side_len": int, "limit_type": str, "max_side_limit": int, "resize_long": int,
-    "image_shape": list, "keep_ratio": bool,
+    "short_size": int, "image_shape": list, "keep_ratio": bool,
 }  # fmt: skip
 _DECODE = {
     "thresh": float, "box_thresh": float, "unclip_ratio": float, "max_candidates": int,

@@ -14,7 +14,10 @@ from typing import Any
 from pipelines.errors import CommandError
 
 # Command -> module in pipelines/commands and what it does.
-COMMANDS = {"ocr": ("ocr", "read the text of images and PDFs")}
+COMMANDS = {
+    "ocr": ("ocr", "read the text of images and PDFs"),
+    "detect": ("detect", "find the lines of text in images and PDFs"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,17 +7,20 @@ tools/infer/predict_det.py does with its boxes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pyclipper
 from shapely.geometry import Polygon
 
+from pipelines.checks import BOX_TYPE, COUNT, FLAG, PROBABILITY, QUANTITY, Check, check, one_of
+from pipelines.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
+
 MIN_SIDE = 3
 """A region less than so many pixels of the map high or wide is noise."""
-MIN_SIDE_OF_PAGE = 4
-"""A box with a shorter side, in pixels of the image, is left out."""
 TOLERANCE = 0.002
 """How far an outline may be simplified, as a share of its length."""
 
@@ -26,10 +29,32 @@ _DILATION = np.ones((2, 2), np.uint8)
 
 @dataclass(frozen=True)
 class DBDecoder:
-    """Turns the probability map of a DB network into boxes; `DetSettings` explains the attributes.
+    """Turns the probability map of a DB network into boxes.
 
     Regions grow because the network is trained on shrunken text.
+
+    Attributes:
+        thresh: probability above which a pixel is text.
+        box_thresh: mean probability that a region needs, within its box if `score_mode` is "fast",
+            within its outline if "slow". Polygons are always measured by their outline.
+        unclip_ratio: regions grow by this times area / perimeter, as training shrank them.
+        max_candidates: how many regions are looked at.
+        use_dilation: whether regions are widened by a pixel first.
+        box_type: "quad" for four corners, "poly" for curved lines.
+
+    Raises:
+        SettingsError: a value without a meaning.
     """
+
+    checks: ClassVar[Mapping[str, Check]] = {
+        "thresh": PROBABILITY,
+        "box_thresh": PROBABILITY,
+        "unclip_ratio": QUANTITY,
+        "max_candidates": COUNT,
+        "use_dilation": FLAG,
+        "score_mode": one_of("fast", "slow"),
+        "box_type": BOX_TYPE,
+    }
 
     thresh: float = 0.3
     box_thresh: float = 0.6
@@ -39,25 +64,24 @@ class DBDecoder:
     score_mode: str = "fast"
     box_type: str = "quad"
 
-    def __call__(self, heat: np.ndarray, height: int, width: int) -> list[np.ndarray]:
-        """Find the boxes of one map and scale them to the image.
+    def __post_init__(self) -> None:
+        check(self, self.checks)
+
+    def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
+        """Return the shape of its map."""
+        return {"maps": (1, 1, height, width)}
+
+    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+        """Find the text lines of one image, as `Decoder` says."""
+        return self.outlines(results["maps"][0, 0], *sizes.image)
+
+    def outlines(self, heat: np.ndarray, height: int, width: int) -> list[np.ndarray]:
+        """Find the boxes or polygons of one map and scale them to the image.
 
         Args:
             heat: `(h, w) float32`, probability of text.
             height, width: the image's size in pixels.
-
-        Returns:
-            For each box `(4, 2) float32`, whole pixels as x, y, clockwise from the top left; or for
-            each polygon `(N, 2) float32`, its corners in order.
-
-        Raises:
-            ValueError: the map holds values that are no finite numbers.
         """
-        if not np.isfinite(heat).all():
-            raise ValueError(
-                "the detector returned values that are not finite numbers; in half precision they "
-                "may have overflowed, else the weights are damaged"
-            )
         text = (heat > self.thresh).view(np.uint8)
         mask = cv2.dilate(text, _DILATION) if self.use_dilation else text
         contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
@@ -68,12 +92,10 @@ class DBDecoder:
         map_size = np.array(heat.shape[::-1], np.float32)
         size = np.array([width, height], np.float64)
         if self.box_type == "poly":
-            scaled = [_scaled(polygon, map_size, size) for polygon in found]
-            return [np.minimum(polygon, size - 1).astype(np.float32) for polygon in scaled]
-        boxes = _clockwise(_scaled(np.array(found, np.float32).reshape(-1, 4, 2), map_size, size))
-        boxes = np.minimum(boxes, size - 1).astype(np.float32)
-        sides = np.linalg.norm(boxes[:, :1] - boxes[:, [1, 3]], axis=2)
-        return list(boxes[(sides >= MIN_SIDE_OF_PAGE).all(1)])
+            polygons = [_scaled(polygon, map_size, size) for polygon in found]
+            return finished_polygons(polygons, (height, width))
+        boxes = _scaled(np.array(found, np.float32).reshape(-1, 4, 2), map_size, size)
+        return finished_quads(boxes, (height, width))
 
     def _quad(self, heat: np.ndarray, contour: np.ndarray) -> np.ndarray | None:
         """The grown rectangle around a region, `(4, 2) float32` on the map; None if it is noise."""
@@ -140,19 +162,3 @@ def _mean_inside(heat: np.ndarray, outline: np.ndarray) -> float:
 def _scaled(points: np.ndarray, map_size: np.ndarray, size: np.ndarray) -> np.ndarray:
     """From points of the map, `(..., 2)`, to whole pixels of the image."""
     return np.clip(np.round(points / map_size * size), 0, size)
-
-
-def _clockwise(boxes: np.ndarray) -> np.ndarray:
-    """Order corners `(N, 4, 2)` by x + y and y - x: top left, top right, bottom right, bottom left.
-
-    Not always the order of `rectangle`: for steep boxes the two may start at different corners.
-    PaddleOCR applies both, and this one decides which side of a tilted line counts as its top.
-    """
-    every = np.arange(len(boxes))
-    total, slope = boxes.sum(2), boxes[..., 1] - boxes[..., 0]
-    first, third = total.argmin(1), total.argmax(1)
-    taken = np.zeros(slope.shape, bool)
-    taken[every, first] = taken[every, third] = True
-    second = np.where(taken, np.inf, slope).argmin(1)
-    fourth = np.where(taken, -np.inf, slope).argmax(1)
-    return np.stack([boxes[every, place] for place in (first, second, third, fourth)], axis=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
 from pipelines.boxes import side_lengths, text_corners
 from pipelines.fonts import Typesetter
-from pipelines.ocr import TextLine
 
 Colour = tuple[int, int, int]
 """Blue, green, red, 0 to 255."""
@@ -36,36 +36,65 @@ def draw_boxes(
     return page
 
 
-def draw_reading(
-    image: np.ndarray, lines: Sequence[TextLine], typesetter: Typesetter
-) -> np.ndarray:
+def draw_places(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """Draw a page with boxes and polygons, `(N, 2)` in pixels, tinted and outlined.
+
+    Args:
+        image: `(H, W, 3) uint8`; larger pages than `LONGEST_SIDE` are drawn smaller.
+        boxes: where the lines are.
+
+    Returns:
+        `(h, w, 3) uint8`.
+    """
+    scale = _scale(image)
+    page = image
+    if scale < 1:
+        page = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tinted = page.copy()
+    outlines = _coloured([box * scale for box in boxes])
+    for outline, colour in outlines:
+        cv2.fillPoly(tinted, [outline], colour, cv2.LINE_AA)
+    page = cv2.addWeighted(tinted, TINT, page, 1 - TINT, 0)
+    for outline, colour in outlines:
+        cv2.polylines(page, [outline], True, colour, _thickness(page), cv2.LINE_AA)
+    return page
+
+
+def draw_reading(image: np.ndarray, lines: Sequence[Any], typesetter: Typesetter) -> np.ndarray:
     """Draw a page with its boxes and, to the right, what was read in the places of the boxes.
 
     Args:
         image: `(H, W, 3) uint8`; larger pages than `LONGEST_SIDE` are drawn smaller.
-        lines: what was read on it.
+        lines: what was read on it, each with `box` and `text`.
         typesetter: sets the text.
 
     Returns:
         `(h, w, 3) uint8`.
     """
-    scale = min(1, LONGEST_SIDE / max(image.shape[:2]))
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    text = np.full_like(image, 255)
-    tinted = image.copy()
-    outlines = [np.round(line.box * scale).astype(np.int32) for line in lines]
-    colours = [LINE_COLOURS[index % len(LINE_COLOURS)] for index in range(len(lines))]
-    for outline, colour in zip(outlines, colours, strict=True):
-        cv2.fillPoly(tinted, [outline], colour, cv2.LINE_AA)
-    page = cv2.addWeighted(tinted, TINT, image, 1 - TINT, 0)
-    thickness = max(1, round(max(image.shape[:2]) / 1000))
-    for line, outline, colour in zip(lines, outlines, colours, strict=True):
-        cv2.polylines(page, [outline], True, colour, thickness, cv2.LINE_AA)
-        _set_text(text, line.text, text_corners(line.box * scale), typesetter)
-        cv2.polylines(text, [outline], True, colour, thickness, cv2.LINE_AA)
-    gap = np.full((image.shape[0], MARGIN, 3), FRAME, np.uint8)
+    page = draw_places(image, [line.box for line in lines])
+    text = np.full_like(page, 255)
+    boxes = [line.box * _scale(image) for line in lines]
+    for line, box, (outline, colour) in zip(lines, boxes, _coloured(boxes), strict=True):
+        _set_text(text, line.text, text_corners(box), typesetter)
+        cv2.polylines(text, [outline], True, colour, _thickness(page), cv2.LINE_AA)
+    gap = np.full((page.shape[0], MARGIN, 3), FRAME, np.uint8)
     return np.hstack([page, gap, text])
+
+
+def _scale(image: np.ndarray) -> float:
+    """By how much a page is drawn smaller."""
+    return min(1, LONGEST_SIDE / max(image.shape[:2]))
+
+
+def _coloured(boxes: Sequence[np.ndarray]) -> list[tuple[np.ndarray, Colour]]:
+    return [
+        (np.round(box).astype(np.int32), LINE_COLOURS[index % len(LINE_COLOURS)])
+        for index, box in enumerate(boxes)
+    ]
+
+
+def _thickness(page: np.ndarray) -> int:
+    return max(1, round(max(page.shape[:2]) / 1000))
 
 
 def _set_text(panel: np.ndarray, text: str, corners: np.ndarray, typesetter: Typesetter) -> None:

@@ -1,4 +1,4 @@
-"""What the pipelines call a network: an array in, an array out, whichever framework computes it."""
+"""What the pipelines call a network: an array in, arrays out, whichever framework computes them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 import architectures
 from architectures.fuse import fuse_, overwrite_
 
-Network = Callable[[np.ndarray], np.ndarray]
-"""Takes `(N, 3, H, W) float32`, normalised; returns the network's only output as an array.
+Network = Callable[[np.ndarray], Any]
+"""Takes `(N, 3, H, W) float32`, normalised; returns the network's only result as an array, or
+several in a dict of arrays by PaddleOCR's names.
 
 Where it has an attribute `card`, that is the JSON beside converted weights, which says what the
 network takes and gives.
@@ -66,14 +67,20 @@ class TorchNetwork:
         self.module = torch.compile(model, dynamic=True) if compile else model
 
     @torch.inference_mode()
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """`(N, 3, H, W) float32` to the network's output, float32."""
+    def __call__(self, batch: np.ndarray) -> Any:
+        """`(N, 3, H, W) float32` to the network's result or results, float32 or whole numbers."""
         images = torch.from_numpy(batch)
         images = images.to(self.device, self.dtype, memory_format=torch.channels_last)
         if self.compiled:  # else a first image that is square is compiled for squares alone
             torch._dynamo.maybe_mark_dynamic(images, (2, 3))
-        output: np.ndarray = self.module(images).float().cpu().numpy()
-        return output
+        return _arrays(self.module(images))
+
+
+def _arrays(results: Any) -> Any:
+    """A tensor as an array, or a dict of such; halves become float32."""
+    if isinstance(results, Mapping):
+        return {name: _arrays(result) for name, result in results.items()}
+    return (results.float() if results.is_floating_point() else results).cpu().numpy()
 
 
 def find_device(name: str, *, half: bool = False) -> torch.device:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.checks import SettingsError
 from pipelines.classification import Classifier, turned, turned_back
 from pipelines.cropping import crop, reading_order
 from pipelines.curved import crop_polygon, from_the_top
@@ -21,7 +22,6 @@ from pipelines.images import Picture, as_bgr
 from pipelines.lines import BATCH_SIZE
 from pipelines.networks import Network, as_network
 from pipelines.recognition import Recognizer
-from pipelines.settings import SettingsError
 from pipelines.words import Word, find_words
 
 
@@ -50,8 +50,9 @@ class OCR:
     """Reads pages with a detector and a recogniser and, if given, classifiers of orientation.
 
     Each network is a path to converted weights or any callable from `(N, 3, H, W) float32` to an
-    array. What they take and give is in the JSON beside the weights, or in an attribute `card` of a
-    callable; a callable without one is taken for a network of PP-OCRv4.
+    array or, of several results, a dict of arrays. What they take and give is in the JSON beside
+    the weights, or in an attribute `card` of a callable; a callable without one is taken for a
+    network of PP-OCRv4.
 
     Args:
         det: finds lines.
@@ -70,8 +71,8 @@ class OCR:
         batch: how many lines are classified or recognised at once. Lines of a batch are padded to
             the same width, so another number may change a reading a little.
         det_settings, rec_settings, cls_settings: what takes the place of what the weights say, by
-            the names of `DetSettings`, `RecSettings` and `ClsSettings`, such as
-            {"limit_side_len": 1280}.
+            the names of `DetSettings` and the detector's decoder, of `RecSettings` and of
+            `ClsSettings`, such as {"limit_side_len": 1280}.
 
     Raises:
         ValueError: no alphabet is known; a network of another kind; a device that is not there, or
@@ -131,7 +132,7 @@ class OCR:
         return [_turned_back(line, angle, image) for line in lines] if angle else lines
 
     def _read(self, image: np.ndarray) -> list[TextLine]:
-        if self.detector.settings.box_type == "poly":
+        if self.detector.decoder.box_type == "poly":
             boxes = from_the_top(self.detector(image))
             crops = [crop_polygon(image, box) for box in boxes]
         else:

@@ -1,8 +1,8 @@
 """The size at which a detector sees an image.
 
-Rules and their rounding are those of `DetResizeForTest`: PaddleOCR 2.x,
-ppocr/data/imaug/operators.py, and, for `max_side_limit`, PaddleX 3.x,
-inference/models/text_detection/processors.py.
+Rules and their rounding are those of PaddleOCR 2.x: `DetResizeForTest` in
+ppocr/data/imaug/operators.py and `ScaleAlignedShort` in ct_process.py beside it; and, for
+`max_side_limit`, of PaddleX 3.x, inference/models/text_detection/processors.py.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ LONG_STRIDE = 128
 """With `resize_long` the sides are multiples of this."""
 
 
-def resize(image: np.ndarray, settings: DetSettings) -> np.ndarray:
-    """Bring an `(H, W, 3) uint8` image to the network's size; a tiny one is padded with black."""
+def pad(image: np.ndarray, settings: DetSettings) -> np.ndarray:
+    """Pad a tiny `(H, W, 3) uint8` image with black; `short_size` stretches it as it is."""
     height, width = image.shape[:2]
-    if height + width < 2 * LEAST:
-        below, right = max(LEAST - height, 0), max(LEAST - width, 0)
-        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        height, width = image.shape[:2]
+    if settings.short_size or height + width >= 2 * LEAST:
+        return image
+    below, right = max(LEAST - height, 0), max(LEAST - width, 0)
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
+
+
+def resize(image: np.ndarray, settings: DetSettings) -> np.ndarray:
+    """Bring an `(H, W, 3) uint8` image to the network's size."""
+    height, width = image.shape[:2]
     size = network_size(height, width, settings)
     return image if size == (height, width) else cv2.resize(image, size[::-1])
 
@@ -41,7 +46,9 @@ def network_size(height: int, width: int, settings: DetSettings) -> tuple[int, i
         return new_height, new_width
     if settings.resize_long:
         scale = settings.resize_long / max(height, width)
-        return _strides_up(int(height * scale)), _strides_up(int(width * scale))
+        return _up(int(height * scale), LONG_STRIDE), _up(int(width * scale), LONG_STRIDE)
+    if settings.short_size:
+        return _short_side(height, width, settings.short_size, settings)
     scale = _scale(height, width, settings)
     height, width = int(height * scale), int(width * scale)
     longer = max(height, width)
@@ -49,6 +56,13 @@ def network_size(height: int, width: int, settings: DetSettings) -> tuple[int, i
         scale = settings.max_side_limit / longer
         height, width = int(height * scale), int(width * scale)
     return _strides(height, settings.multiple_of), _strides(width, settings.multiple_of)
+
+
+def _short_side(height: int, width: int, short: int, settings: DetSettings) -> tuple[int, int]:
+    shorter, longer = sorted((height, width))
+    scale = min(short / shorter, settings.max_side_limit / longer)
+    height, width = int(height * scale + 0.5), int(width * scale + 0.5)
+    return _up(height, settings.multiple_of), _up(width, settings.multiple_of)
 
 
 def _scale(height: int, width: int, settings: DetSettings) -> float:
@@ -65,6 +79,6 @@ def _strides(length: int, stride: int) -> int:
     return max(round(length / stride) * stride, stride)
 
 
-def _strides_up(length: int) -> int:
+def _up(length: int, stride: int) -> int:
     # A side of no pixel, of an image like a thread, stops PaddleOCR.
-    return max(math.ceil(length / LONG_STRIDE), 1) * LONG_STRIDE
+    return max(math.ceil(length / stride), 1) * stride

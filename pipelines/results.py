@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,20 +13,34 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipelines.errors import OutputError
-from pipelines.ocr import TextLine
 from pipelines.pages import Failure, Page
 
 JSON_FORMAT = 1
-TSV_COLUMNS = ("page", "line", "left", "top", "width", "height", "score", "text")
+TSV_COLUMNS = ("page", "line", "left", "top", "width", "height")
 # In a table a text must neither end its cell nor its row.
 TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 FORM_FEED = "\f"
 
 
+class Found(Protocol):
+    """Something on a page; texts and what else it has are written if the format has room."""
+
+    @property
+    def box(self) -> np.ndarray:
+        """Corners in pixels as x, y, clockwise from the top left, `(N, 2) float32`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A line of text that was found and not read."""
+
+    box: np.ndarray
+
+
 class Writer(Protocol):
     """The result of one file in the making: pages are added in their order."""
 
-    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+    def add(self, page: Page, lines: Sequence[Any]) -> None:
         """Add what was read on a page."""
 
     def fail(self, failure: Failure) -> None:
@@ -39,16 +54,16 @@ class JsonWriter:
     """`{"format": 1, "source": name, "pages": [...]}`.
 
     A page has its number `page`, from 1, `width` and `height` in pixels, and `lines` in reading
-    order; or, if it could not be read, `page` and `error`. A line has `text`, `score` from 0 to 1,
-    and `box`, its corners as `[x, y]` in pixels, clockwise from the top left: four, or more around
-    curved text; and `words`, a list of the same, where they were asked for.
+    order; or, if it could not be read, `page` and `error`. A line has, if it was read, `text` and
+    `score` from 0 to 1, and `box`, its corners as `[x, y]` in pixels, clockwise from the top left:
+    four, or more around curved text; and `words`, a list of the same, where they were asked for.
     """
 
     def __init__(self, source: Path) -> None:
         self._source = source
         self._pages: list[dict[str, Any]] = []
 
-    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+    def add(self, page: Page, lines: Sequence[Any]) -> None:
         """Add what was read on a page."""
         height, width = page.image.shape[:2]
         entry = {"page": page.number, "width": width, "height": height}
@@ -64,7 +79,7 @@ class JsonWriter:
         return _encoded(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
-def _line(line: TextLine) -> dict[str, Any]:
+def _line(line: Any) -> dict[str, Any]:
     entry = _place(line)
     words = getattr(line, "words", ())
     return {**entry, "words": [_place(word) for word in words]} if words else entry
@@ -72,19 +87,20 @@ def _line(line: TextLine) -> dict[str, Any]:
 
 def _place(place: Any) -> dict[str, Any]:
     box = [[round(x, 2), round(y, 2)] for x, y in place.box.tolist()]
-    return {"text": place.text, "score": round(float(place.score), 5), "box": box}
+    text = {"text": place.text} if hasattr(place, "text") else {}
+    score = {"score": round(float(place.score), 5)} if hasattr(place, "score") else {}
+    return {**text, **score, "box": box}
 
 
 class TxtWriter:
-    """A line of text a line, a form feed between two pages."""
+    """A line of text a line, or `x,y,x,y,...` of its corners; a form feed between two pages."""
 
     def __init__(self, source: Path) -> None:  # noqa: ARG002
         self._pages: list[str] = []
 
-    def add(self, page: Page, lines: Sequence[TextLine]) -> None:  # noqa: ARG002
+    def add(self, page: Page, lines: Sequence[Any]) -> None:  # noqa: ARG002
         """Add what was read on a page."""
-        # What a text holds of line ends and form feeds would be taken for the file's own.
-        self._pages.append("".join(" ".join(line.text.splitlines()) + "\n" for line in lines))
+        self._pages.append("".join(_in_a_line(line) + "\n" for line in lines))
 
     def fail(self, failure: Failure) -> None:  # noqa: ARG002
         """Leave the page empty."""
@@ -95,24 +111,32 @@ class TxtWriter:
         return _encoded(FORM_FEED.join(self._pages))
 
 
+def _in_a_line(line: Any) -> str:
+    if not hasattr(line, "text"):
+        return ",".join(f"{value:g}" for value in line.box.ravel().tolist())
+    # What a text holds of line ends and form feeds would be taken for the file's own.
+    return " ".join(line.text.splitlines())
+
+
 class TsvWriter:
     r"""A table with one row a line of text; tabs, line ends and backslashes as `\t \n \r \\`.
 
     `left`, `top`, `width` and `height` are those of the upright rectangle around the line's box, in
-    whole pixels; `score` is from 0 to 1.
+    whole pixels; `score` is from 0 to 1. The last columns, `values`, are those that lines have.
     """
 
-    def __init__(self, source: Path) -> None:  # noqa: ARG002
-        self._rows = ["\t".join(TSV_COLUMNS)]
+    def __init__(self, source: Path, values: Sequence[str] = ()) -> None:  # noqa: ARG002
+        self._rows = ["\t".join([*TSV_COLUMNS, *values])]
+        self._values = values
 
-    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+    def add(self, page: Page, lines: Sequence[Any]) -> None:
         """Add what was read on a page."""
         for number, line in enumerate(lines, 1):
             left, top = np.floor(line.box.min(0)).astype(int).tolist()
             right, bottom = np.ceil(line.box.max(0)).astype(int).tolist()
             cells = (page.number, number, left, top, right - left, bottom - top)
-            text = line.text.translate(TSV_ESCAPES)
-            self._rows.append("\t".join([*map(str, cells), f"{line.score:.4f}", text]))
+            values = [_cell(getattr(line, name)) for name in self._values]
+            self._rows.append("\t".join([*map(str, cells), *values]))
 
     def fail(self, failure: Failure) -> None:
         """Leave the page out."""
@@ -120,6 +144,10 @@ class TsvWriter:
     def content(self) -> bytes:
         """Return the file."""
         return _encoded("\n".join(self._rows) + "\n")
+
+
+def _cell(value: Any) -> str:
+    return value.translate(TSV_ESCAPES) if isinstance(value, str) else f"{value:.4f}"
 
 
 class PdfWriter:
@@ -130,7 +158,7 @@ class PdfWriter:
 
         self._pdf = SearchablePdf(dpi)
 
-    def add(self, page: Page, lines: Sequence[TextLine]) -> None:
+    def add(self, page: Page, lines: Sequence[Any]) -> None:
         """Add a page."""
         self._pdf.add(page.image, lines)
 
@@ -142,13 +170,21 @@ class PdfWriter:
         return self._pdf.content()
 
 
-FORMATS: dict[str, Callable[[Path, float], Writer]] = {
+WriterMaker = Callable[[Path, float], Writer]
+"""Makes a writer of the source and the pixels per inch of its pages."""
+
+PLACE_FORMATS: dict[str, WriterMaker] = {
     "json": lambda source, _: JsonWriter(source),
     "txt": lambda source, _: TxtWriter(source),
     "tsv": lambda source, _: TsvWriter(source),
+}
+"""Formats of lines that were found."""
+TEXT_FORMATS: dict[str, WriterMaker] = {
+    **PLACE_FORMATS,
+    "tsv": lambda source, _: TsvWriter(source, ("score", "text")),
     "pdf": lambda _, dpi: PdfWriter(dpi),
 }
-"""Name of a format -> what makes its writer of the source and the pixels per inch of its pages."""
+"""Formats of lines that were read."""
 
 
 def _encoded(text: str) -> bytes:

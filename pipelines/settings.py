@@ -1,105 +1,58 @@
 """What a pipeline has to know of a network: what the weights' `.json` says, else PaddleOCR's way.
 
-Names and meanings are those of PaddleOCR: `DetResizeForTest` and `DBPostProcess`. What no file says
-is as in PaddleOCR 2.x, tools/infer/utility.py.
+Names and meanings are those of PaddleOCR. What no file says is as in PaddleOCR 2.x,
+tools/infer/utility.py. What tells how a detector's maps are decoded stands with the decoders.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.checks import (
+    COUNT,
+    FLAG,
+    PIXELS,
+    PROBABILITY,
+    Check,
+    SettingsError,
+    card_of,
+    check,
+    given,
+    is_count,
+    numbers,
+    one_of,
+    stated,
+)
 from pipelines.networks import Network
 
-Check = tuple[Callable[[Any], bool], str]
-"""Whether a value is one, and what it should be."""
+_COUNT_OR_NONE: Check = (lambda value: value is None or is_count(value), COUNT[1])
 
+# How an image is resized, in the order in which they are looked for.
+_RULES = ("image_shape", "limit_side_len", "resize_long", "short_size")
 
-class SettingsError(ValueError):
-    """A setting is unknown, or has a value without a meaning."""
-
-
-def stated(network: Network, names: Iterable[str]) -> dict[str, Any]:
-    """Return what the sections `input` and `pipeline` of a network's `.json` say under these names.
-
-    A network without such a file, as a plain callable is, says nothing.
-    """
-    card = getattr(network, "card", None) or {}
-    said = {**(card.get("input") or {}), **(card.get("pipeline") or {})}
-    return {
-        name: tuple(said[name]) if isinstance(said[name], list) else said[name]
-        for name in names
-        if said.get(name) is not None
-    }
-
-
-def check(settings: object, checks: Mapping[str, Check]) -> None:
-    """Raise SettingsError for the first of the settings' values that fails its check."""
-    for name, (fits, expected) in checks.items():
-        value = getattr(settings, name)
-        if not fits(value):
-            raise SettingsError(f"the setting {name} is {value!r}, expected {expected}")
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
-
-
-def is_count(value: object) -> bool:
-    """Whether it is a whole number above 0."""
-    return is_number(value) and int(value) == value > 0  # type: ignore[call-overload, operator]
-
-
-def numbers(count: int, fits: Callable[[Any], bool] = is_number) -> Callable[[Any], bool]:
-    """Return a check for so many numbers in a row."""
-    return lambda value: (
-        isinstance(value, (tuple, list)) and len(value) == count and all(map(fits, value))
-    )
-
-
-def one_of(*choices: str) -> Check:
-    """Return the check for one of these words."""
-    return (lambda value: value in choices, f"one of {', '.join(choices)}")
-
-
-_COUNT: Check = (is_count, "a whole number above 0")
-_PROBABILITY: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
-_FLAG: Check = (lambda value: isinstance(value, bool), "true or false")
-
-
-# How an image is resized, in the order in which `DetResizeForTest` looks for it.
-_RULES = ("image_shape", "limit_side_len", "resize_long")
-
-_DETECTION: Mapping[str, Check] = {
+DETECTION: Mapping[str, Check] = {
     "image_shape": (
         lambda value: value is None or numbers(2, is_count)(value),
         "height and width, whole numbers above 0",
     ),
-    "keep_ratio": _FLAG,
-    "resize_long": (lambda value: value is None or is_count(value), "a whole number above 0"),
-    "limit_side_len": _COUNT,
+    "keep_ratio": FLAG,
+    "resize_long": _COUNT_OR_NONE,
+    "short_size": _COUNT_OR_NONE,
+    "limit_side_len": COUNT,
     "limit_type": one_of("max", "min", "resize_long"),
-    "max_side_limit": _COUNT,
-    "multiple_of": _COUNT,
-    "color": one_of("BGR", "RGB"),
-    "mean": (numbers(3), "three numbers"),
-    "std": (numbers(3, lambda value: is_number(value) and value > 0), "three numbers above 0"),
-    "thresh": _PROBABILITY,
-    "box_thresh": _PROBABILITY,
-    "unclip_ratio": (lambda value: is_number(value) and value >= 0, "a number of at least 0"),
-    "max_candidates": _COUNT,
-    "use_dilation": _FLAG,
-    "score_mode": one_of("fast", "slow"),
-    "box_type": one_of("quad", "poly"),
+    "max_side_limit": COUNT,
+    "multiple_of": COUNT,
+    **PIXELS,
 }
+"""What tells how a detector's images are prepared, and what each value is."""
 
 
 @dataclass(frozen=True)
 class DetSettings:
-    """How a detector's images are prepared and its maps decoded.
+    """How a detector's images are prepared; how its results are decoded, its decoder knows.
 
     Attributes:
         limit_side_len, limit_type: "max" shrinks images whose longer side is above the limit, "min"
@@ -109,16 +62,11 @@ class DetSettings:
             has no limit and runs out of memory.
         resize_long: if given, the longer side becomes this, both sides multiples of 128, whatever
             `limit_side_len` says.
+        short_size: if given, the shorter side becomes this, both sides multiples of `multiple_of`
+            not below that, whatever `limit_side_len` says.
         image_shape: if given, height and width of every image, whatever else is said; with
             `keep_ratio` the width follows from the height.
         mean, std: of the values from 0 to 1, in the order of the network's channels, `color`.
-        thresh: probability above which a pixel is text.
-        box_thresh: mean probability that a region needs, within its box if `score_mode` is "fast",
-            within its outline if "slow". Polygons are always measured by their outline.
-        unclip_ratio: regions grow by this times area / perimeter, as training shrank them.
-        max_candidates: how many regions are looked at.
-        use_dilation: whether regions are widened by a pixel first.
-        box_type: "quad" for four corners, "poly" for curved lines.
 
     Raises:
         SettingsError: a value without a meaning.
@@ -128,38 +76,32 @@ class DetSettings:
     limit_type: str = "max"
     max_side_limit: int = 4000
     resize_long: int | None = None
+    short_size: int | None = None
     image_shape: tuple[int, int] | None = None
     keep_ratio: bool = False
     multiple_of: int = 32
     color: str = "BGR"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    thresh: float = 0.3
-    box_thresh: float = 0.6
-    unclip_ratio: float = 1.5
-    max_candidates: int = 1000
-    use_dilation: bool = False
-    score_mode: str = "fast"
-    box_type: str = "quad"
 
     def __post_init__(self) -> None:
-        check(self, _DETECTION)
+        check(self, DETECTION)
 
     @classmethod
     def of(cls, network: Network, **changes: Any) -> DetSettings:
         """Return what a network's `.json` says, with changes; None changes nothing.
 
         Raises:
-            SettingsError: it is no detector, or one that is not decoded as DB is, a value without a
-                meaning, a change of what is no setting.
+            SettingsError: it is no detector, a value without a meaning, a change of what is no
+                setting.
         """
-        _require_db(_card(network, "det", "a detector"))
-        given = _given(changes, _DETECTION, "a detector")
-        said = stated(network, _DETECTION)
+        card_of(network, "det", "a detector")
+        changed = given(changes, DETECTION, "a detector")
+        said = stated(network, DETECTION)
         if "limit_side_len" in said:
             said.setdefault("limit_type", "min")  # what `DetResizeForTest` takes it for
         settings: dict[str, Any] = {}
-        for layer in (said, given):
+        for layer in (said, changed):
             rules = [rule for rule in _RULES if rule in layer]
             for rule in _RULES if rules else ():
                 settings.pop(rule, None)
@@ -167,25 +109,11 @@ class DetSettings:
         return cls(**settings)
 
 
-DB_HEADS = ("DBHead", "PFHeadLocal")
-
-
-def _require_db(card: Mapping[str, Any]) -> None:
-    """Raise SettingsError where the weights' `.json` names another head than DB's."""
-    head = ((card.get("architecture") or {}).get("Head") or {}).get("name", DB_HEADS[0])
-    if head not in DB_HEADS:
-        raise SettingsError(
-            f"the weights are of a detector that ends in {head}; text is found with those of "
-            f"{' and '.join(DB_HEADS)} only. Run the network itself: architectures.load(PATH)"
-        )
-
-
-_PIXELS: Mapping[str, Check] = {key: _DETECTION[key] for key in ("color", "mean", "std")}
 _RECOGNITION: Mapping[str, Check] = {
-    "height": _COUNT,
-    "max_width": _COUNT,
-    "right_to_left": _FLAG,
-    **_PIXELS,
+    "height": COUNT,
+    "max_width": COUNT,
+    "right_to_left": FLAG,
+    **PIXELS,
 }
 
 
@@ -226,7 +154,7 @@ class RecSettings:
         Raises:
             SettingsError: there are no characters, it is no recogniser, or a value has no meaning.
         """
-        card = _card(network, "rec", "a recogniser")
+        card = card_of(network, "rec", "a recogniser")
         dictionary = card.get("dictionary") or {}
         characters = dictionary.get("characters") if characters is None else characters
         if not characters:
@@ -240,16 +168,16 @@ class RecSettings:
         names = (str(card.get("name")), str(dictionary.get("file")))
         said = {"right_to_left": any("arabic" in name for name in names)}
         said |= stated(network, _RECOGNITION)
-        return cls(characters, **said | _given(changes, _RECOGNITION, "a recogniser"))
+        return cls(characters, **said | given(changes, _RECOGNITION, "a recogniser"))
 
 
 _CLASSIFICATION: Mapping[str, Check] = {
-    "height": _COUNT,
-    "width": _COUNT,
-    "keep_ratio": _FLAG,
-    "resize_short": (lambda value: value is None or is_count(value), "a whole number above 0"),
-    "cls_thresh": _PROBABILITY,
-    **_PIXELS,
+    "height": COUNT,
+    "width": COUNT,
+    "keep_ratio": FLAG,
+    "resize_short": _COUNT_OR_NONE,
+    "cls_thresh": PROBABILITY,
+    **PIXELS,
 }
 
 
@@ -296,7 +224,7 @@ class ClsSettings:
         Raises:
             SettingsError: it is no classifier of orientation, or a value has no meaning.
         """
-        card = _card(network, "cls", "a classifier")
+        card = card_of(network, "cls", "a classifier")
         said = stated(network, _CLASSIFICATION)
         labels = card.get("labels") or [str(angle) for angle in cls.angles]
         classes = (card.get("class_counts") or {}).get("cls", len(labels))
@@ -308,22 +236,4 @@ class ClsSettings:
                 'to turn images it needs a label for each class out of "0", "90", "180" and "270", '
                 "in the .json beside its weights"
             )
-        return cls(angles, **said | _given(changes, _CLASSIFICATION, "a classifier"))
-
-
-def _given(changes: Mapping[str, Any], checks: Mapping[str, Check], kind: str) -> dict[str, Any]:
-    """Those changes that change something; SettingsError for one of what is no setting."""
-    if unknown := [name for name in changes if name not in checks]:
-        raise SettingsError(
-            f"there is no setting {unknown[0]} of {kind}; there are {', '.join(checks)}"
-        )
-    return {name: value for name, value in changes.items() if value is not None}
-
-
-def _card(network: Network, task: str, kind: str) -> Mapping[str, Any]:
-    """The network's `.json`, if it has one; SettingsError where that is of another kind."""
-    card: Mapping[str, Any] = getattr(network, "card", None) or {}
-    if card.get("task", task) != task:
-        weights = (card.get("weights") or {}).get("file") or card.get("name")
-        raise SettingsError(f"{weights} is not {kind}, its task is {card['task']}")
-    return card
+        return cls(angles, **said | given(changes, _CLASSIFICATION, "a classifier"))

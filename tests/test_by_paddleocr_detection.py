@@ -167,7 +167,7 @@ def test_boxes(settings):
             "max_candidates": int(random.choice([5, 1000])),
         }
         heat = heat_map(seed)
-        found = DBDecoder(**settings, **limits)(heat, height, width)
+        found = DBDecoder(**settings, **limits).outlines(heat, height, width)
         same(found, by_paddleocr(heat, height, width, **settings, **limits))
         count += len(found)
     assert count > 50
@@ -177,7 +177,7 @@ def test_boxes(settings):
 @pytest.mark.parametrize("value", [0, 1])
 def test_boxes_of_an_even_map(settings, value):
     heat = np.full((64, 96), value, np.float32)
-    found = DBDecoder(**settings)(heat, 500, 700)
+    found = DBDecoder(**settings).outlines(heat, 500, 700)
     same(found, by_paddleocr(heat, 500, 700, box_thresh=0.6, unclip_ratio=1.5, **settings))
     assert len(found) == value
 
@@ -192,7 +192,7 @@ def test_boxes_by_paddlex(box_type):
     for seed in range(25):
         heat = heat_map(seed)
         ((theirs,), _) = decode([heat[np.newaxis, np.newaxis]], [(640, 900, 2.0, 1.875)])
-        ours = DBDecoder(**limits)(heat, 640, 900)
+        ours = DBDecoder(**limits).outlines(heat, 640, 900)
         assert len(ours) == len(theirs)
         for box, other in zip(ours, theirs, strict=True):
             # Sorted, since four corners may begin with another one.
@@ -204,7 +204,7 @@ def test_boxes_by_paddlex(box_type):
 def quads():
     """Boxes of generated maps and hard ones: tilted, tall, overlapping, at the border, flat."""
     for seed in range(12):
-        yield from DBDecoder(box_thresh=0.4)(heat_map(seed), 300, 400)
+        yield from DBDecoder(box_thresh=0.4).outlines(heat_map(seed), 300, 400)
     for centre, size in (((200, 150), (120, 30)), ((200, 150), (31, 120)), ((5, 5), (60, 20))):
         for degrees in range(-90, 91, 15):
             corners = np.round(cv2.boxPoints((centre, size, degrees))).astype(np.float32)
@@ -232,7 +232,7 @@ def polygons():
     """Polygons of generated maps, and slanting quadrilaterals whose corners are cut off."""
     decode = DBDecoder(box_type="poly", box_thresh=0.3, unclip_ratio=0.5)
     for seed in range(30):
-        yield from decode(heat_map(seed), 640, 960)
+        yield from decode.outlines(heat_map(seed), 640, 960)
     random = np.random.default_rng(0)
     for number in range(300):
         angles = np.radians(random.uniform(0, 360) + np.array([0, random.uniform(5, 50)]))

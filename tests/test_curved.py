@@ -23,7 +23,7 @@ def seal(start, end):
     for colour, (a, b) in zip(np.eye(3) * 200, pairwise(cuts), strict=True):
         cv2.ellipse(image, CENTRE, (RADIUS, RADIUS), 0, a, b, colour.tolist(), WIDTH)
     cv2.ellipse(heat, CENTRE, (RADIUS, RADIUS), 0, start, end, 1, WIDTH)
-    (polygon,) = DBDecoder(box_type="poly", unclip_ratio=0.3)(heat, 400, 400)
+    (polygon,) = DBDecoder(box_type="poly", unclip_ratio=0.3).outlines(heat, 400, 400)
     return image, polygon
 
 

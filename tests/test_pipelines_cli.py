@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pipelines import cli
 from pipelines.commands import ocr as command
+from pipelines.commands import pages
 from pipelines.images import read_image
 from pipelines.ocr import TextLine
 
@@ -252,7 +253,7 @@ def test_devices(run, folder, device):
 
 
 def test_the_pdf_extra_is_missing(read, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "bidi" else object())
+    monkeypatch.setattr(pages, "find_spec", lambda name: None if name == "bidi" else object())
     done = read(folder, "--out", tmp_path, "--format", "pdf")
     assert done.code == 2
     assert "--format pdf needs bidi; pip install paddleocr-to-torch[pdf]" in done.err

@@ -69,10 +69,25 @@ def test_detector_maps_the_image_to_boxes_of_the_image():
     np.testing.assert_allclose(box, expected, atol=3)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_map_of_no_numbers(value):
+    heat = np.zeros((1, 1, 64, 64), np.float32)
+    heat[0, 0, 3, 4] = value
+    with pytest.raises(ValueError, match=r"not finite numbers.*half precision"):
+        Detector(lambda _: heat)(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_several_results_for_one_map():
+    detector = Detector(lambda batch: {"maps": dark(batch), "score": np.zeros((1, 64, 64))})
+    message = r"returned maps of shape \(1, 1, 64, 64\), score of shape \(1, 64, 64\), expected"
+    with pytest.raises(ValueError, match=message):
+        detector(np.zeros((64, 64, 3), np.uint8))
+
+
 @pytest.mark.parametrize("shape", [(1, 2, 64, 64), (1, 1, 32, 64), (1, 1, 64), (1, 10)])
 def test_a_network_that_gives_no_map(shape):
     detector = Detector(lambda _: np.zeros(shape, np.float32))
-    with pytest.raises(ValueError, match=r"expected \(1, 1, 64, 64\).*DB"):
+    with pytest.raises(ValueError, match=r"expected an array of shape \(1, 1, 64, 64\).*DB"):
         detector(np.zeros((64, 64, 3), np.uint8))
 
 

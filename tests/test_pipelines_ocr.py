@@ -371,7 +371,7 @@ def test_the_demonstration_names_a_missing_package(demo, tmp_path, monkeypatch, 
 def test_settings_of_the_detector_can_be_overruled():
     assert read_bars(det_settings={"box_thresh": 1.0, "thresh": 0.9})(bar_page()) != []
     assert read_bars(det_settings={"limit_side_len": 32})(bar_page()) == []
-    with pytest.raises(ValueError, match="no setting width of a detector"):
+    with pytest.raises(ValueError, match="no setting width of this detector"):
         read_bars(det_settings={"width": 3})
 
 

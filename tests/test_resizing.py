@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.resizing import network_size, resize
+from pipelines.resizing import network_size, pad, resize
 from pipelines.settings import DetSettings
 
 
@@ -51,6 +51,23 @@ def test_resize_long(height, width, expected):
     assert network_size(height, width, DetSettings(resize_long=960)) == expected
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (640, 640, (640, 640)),
+        (500, 700, (640, 896)),
+        (500, 701, (640, 928)),  # 897.28, and half a pixel more, up to a multiple of 32
+        (5, 3, (1088, 640)),
+        (100, 5000, (96, 4000)),  # no side is longer than max_side_limit, but for the strides
+    ],
+)
+def test_short_size(height, width, expected):
+    settings = DetSettings(short_size=640)
+    assert network_size(height, width, settings) == expected
+    image = np.full((height, width, 3), 255, np.uint8)
+    assert pad(image, settings) is image
+
+
 def test_image_shape():
     assert network_size(100, 300, DetSettings(image_shape=(736, 1280))) == (736, 1280)
     settings = DetSettings(image_shape=(64, 1), keep_ratio=True)
@@ -64,7 +81,8 @@ def test_other_strides():
 
 
 def test_small_images_are_padded_with_black_not_stretched():
-    padded = resize(np.full((16, 24, 3), 255, np.uint8), DetSettings())
+    padded = pad(np.full((16, 24, 3), 255, np.uint8), DetSettings())
+    assert resize(padded, DetSettings()) is padded
     assert padded.shape == (32, 32, 3)
     assert (padded[:16, :24] == 255).all()
     assert padded.sum() == 255 * 16 * 24 * 3

@@ -13,7 +13,7 @@ import pytest
 from pipelines.errors import OutputError
 from pipelines.ocr import TextLine
 from pipelines.pages import Failure, Page
-from pipelines.results import FORMATS, allot_names, picture_name, write_whole
+from pipelines.results import TEXT_FORMATS, allot_names, picture_name, write_whole
 from pipelines.searchable import SearchablePdf, to_unicode
 from pipelines.words import Word
 
@@ -38,7 +38,7 @@ def text_line(text, left=10, top=20, width=100, height=12, score=0.875):
 
 def written(format, *pages):
     """Write pages, each a list of lines or a failure."""
-    writer = FORMATS[format](Path("scans/a.png"), 72.0)
+    writer = TEXT_FORMATS[format](Path("scans/a.png"), 72.0)
     for number, lines in enumerate(pages, 1):
         if isinstance(lines, Failure):
             writer.fail(lines)
@@ -129,7 +129,7 @@ def test_words_in_json():
 
 def test_names_that_are_no_text():
     source = Path(os.fsdecode(b"\xff.png"))
-    writer = FORMATS["json"](source, 72.0)
+    writer = TEXT_FORMATS["json"](source, 72.0)
     writer.add(page(), [text_line("\ud800")])
     document = json.loads(writer.content())
     assert document["source"] == "?.png"

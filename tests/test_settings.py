@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from converter import catalog
 from converter.export_settings import DETECTION
-from pipelines.detection import Detector
-from pipelines.settings import ClsSettings, DetSettings, RecSettings, SettingsError
+from pipelines.checks import SettingsError
+from pipelines.db import DBDecoder
+from pipelines.detection import DECODERS, Detector
+from pipelines.settings import DETECTION as PREPARATION
+from pipelines.settings import ClsSettings, DetSettings, RecSettings
 
 
 def network(said, **inputs):
@@ -24,8 +29,9 @@ def test_a_plain_callable_says_nothing():
 
 def test_both_sections_are_read():
     said = {"thresh": 0.2, "box_type": "poly"}
-    settings = DetSettings.of(network(said, color="RGB", mean=[0.5] * 3, channels=3, height=None))
-    assert settings == DetSettings(thresh=0.2, box_type="poly", color="RGB", mean=(0.5, 0.5, 0.5))
+    detector = Detector(network(said, color="RGB", mean=[0.5] * 3, channels=3, height=None))
+    assert detector.settings == DetSettings(color="RGB", mean=(0.5, 0.5, 0.5))
+    assert detector.decoder == DBDecoder(thresh=0.2, box_type="poly")
 
 
 @pytest.mark.parametrize("card", [None, {}, {"input": None, "pipeline": {}}])
@@ -47,12 +53,19 @@ def test_files_without_the_sections(card):
         ({"limit_side_len": 64}, {"resize_long": 500}, {"limit_type": "min", "resize_long": 500}),
         ({"resize_long": 960, "limit_side_len": 9, "image_shape": [32, 64]}, {},
          {"limit_type": "min", "image_shape": (32, 64)}),
-        ({"thresh": 0.2}, {"thresh": None}, {"thresh": 0.2}),
-        ({"thresh": 0.2}, {"thresh": 0.4}, {"thresh": 0.4}),
+        ({"resize_long": 960}, {"short_size": 500}, {"short_size": 500}),
+        ({"color": "RGB"}, {"color": None}, {"color": "RGB"}),
+        ({"color": "RGB"}, {"color": "BGR"}, {"color": "BGR"}),
     ],
 )  # fmt: skip
 def test_which_word_counts(said, changes, expected):
     assert DetSettings.of(network(said), **changes) == DetSettings(**expected)
+
+
+def test_which_word_of_the_decoding_counts():
+    assert Detector(network({"thresh": 0.2})).decoder.thresh == 0.2
+    assert Detector(network({"thresh": 0.2}), thresh=None).decoder.thresh == 0.2
+    assert Detector(network({"thresh": 0.2}), thresh=0.4).decoder.thresh == 0.4
 
 
 @pytest.mark.parametrize(
@@ -82,33 +95,51 @@ def test_which_word_counts(said, changes, expected):
 )
 def test_values_without_a_meaning(name, value, expected):
     with pytest.raises(SettingsError, match=f"the setting {name} is .*, expected {expected}"):
-        DetSettings.of(network({name: value}))
+        Detector(network({name: value}))
     with pytest.raises(SettingsError, match=f"the setting {name} is .*, expected {expected}"):
         Detector(network({}), **{name: value})
 
 
 def test_an_unknown_change():
-    with pytest.raises(SettingsError, match=r"no setting tresh of a detector; there are .*thresh"):
-        DetSettings.of(network({}), tresh=0.3)
+    message = r"no setting tresh of this detector; there are .*limit_type.*, thresh"
+    with pytest.raises(SettingsError, match=message):
+        Detector(network({}), tresh=0.3)
+    with pytest.raises(SettingsError, match=r"no setting thresh of a detector; there are .*resize"):
+        DetSettings.of(network({}), thresh=0.3)
 
 
 def test_every_setting_of_a_config_is_known_here():
-    assert set(DETECTION) <= set(DetSettings.__dataclass_fields__)
+    decoding = {name for decoder in DECODERS.values() for name in decoder.checks}
+    assert set(DETECTION) <= set(PREPARATION) | decoding
+    assert decoding < set(DETECTION)
 
 
-def test_a_detector_of_another_algorithm():
-    east = network({})
-    east.card |= {"task": "det", "architecture": {"Head": {"name": "EASTHead"}}}
-    with pytest.raises(SettingsError, match="a detector that ends in EASTHead; text is found with"):
-        Detector(east)
+@pytest.mark.parametrize("settings", [DetSettings, *dict.fromkeys(DECODERS.values())],
+                         ids=lambda settings: settings.__name__)  # fmt: skip
+def test_every_setting_is_checked(settings):
+    checks = PREPARATION if settings is DetSettings else settings.checks
+    assert set(checks) == {field.name for field in fields(settings)}
 
 
-@pytest.mark.parametrize("card", [card for card in catalog.cards() if card.task == "det"],
+def test_a_head_that_no_decoder_is_for():
+    other = network({})
+    other.card |= {"task": "det", "architecture": {"Head": {"name": "OtherHead"}}}
+    with pytest.raises(SettingsError, match="network that ends in OtherHead; text is found with"):
+        Detector(other)
+
+
+@pytest.mark.parametrize("card", [card for card in catalog.cards()
+                                  if card.task == "det"
+                                  and card.architecture["Head"]["name"] in DECODERS],
                          ids=lambda card: card.name)  # fmt: skip
 def test_settings_of_the_released_detectors_have_a_meaning(card):
     said = network(card.pipeline, **card.input)
-    settings = DetSettings.of(said)
-    assert {**card.pipeline, "color": card.input["color"]}.items() <= vars(settings).items()
+    said.card["architecture"] = card.architecture
+    detector = Detector(said)
+    settings = {**vars(detector.settings), **vars(detector.decoder)}
+    stated = {**card.pipeline, "color": card.input["color"]}
+    for name, value in stated.items():
+        assert settings[name] == (tuple(value) if isinstance(value, list) else value)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +157,13 @@ def test_settings_of_the_released_detectors_have_a_meaning(card):
 )  # fmt: skip
 def test_settings_of_some_released_detectors(name, expected):
     card = catalog.card(name)
-    assert DetSettings.of(network(card.pipeline, **card.input)) == DetSettings(**expected)
+    said = network(card.pipeline, **card.input)
+    said.card["architecture"] = card.architecture
+    detector = Detector(said)
+    prepared = {name: expected[name] for name in expected if name in PREPARATION}
+    assert detector.settings == DetSettings(**prepared)
+    decoded = {name: expected[name] for name in expected if name not in PREPARATION}
+    assert detector.decoder == type(detector.decoder)(**decoded)
 
 
 # Recognisers and classifiers

@@ -17,6 +17,7 @@ from converter.readings.compare import Limits, LinePair, compare
 from converter.readings.pictures import draw_difference
 from converter.readings.sides import Sides
 from pipelines import OCR, TextLine
+from pipelines.db import DBDecoder
 from pipelines.pages import Failure, Page
 
 STATUSES = ("failed", "unreadable", "passed")  # in the order in which they are shown
@@ -152,12 +153,16 @@ def edge(sides: Sides, image: np.ndarray) -> str:
     """Say how far the detectors' maps are apart, and how near to the threshold that tells text.
 
     Where a pixel is text on one side only, and its probability is as near to the threshold as the
-    maps are to each other, rounding alone has moved the box.
+    maps are to each other, rounding alone has moved the box. Only DB decides by one threshold; of
+    other detectors nothing is said, "".
     """
+    decoder = sides.torch.detector.decoder
+    if not isinstance(decoder, DBDecoder):
+        return ""
     paddle, torch = (ocr.heat_map(image) for ocr in (sides.paddle, sides.torch))
     if paddle.shape != torch.shape:
         return f"the maps are of different size: {paddle.shape} in Paddle, {torch.shape} in PyTorch"
-    thresh = sides.torch.detector.settings.thresh
+    thresh = decoder.thresh
     apart = f"the maps differ by at most {np.abs(paddle - torch).max():.2g}"
     crossed = (paddle > thresh) != (torch > thresh)
     margins = np.abs(paddle - thresh)

@@ -1,0 +1,45 @@
+"""`python -m pipelines detect PATH...`: find the lines of text in images and PDFs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.commands.pages import add_page_options, load_networks, parser_of, read_all
+from pipelines.cropping import reading_order
+from pipelines.curved import from_the_top
+from pipelines.detection import Detector
+from pipelines.networks import as_network
+from pipelines.results import PLACE_FORMATS, Place
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what the command takes."""
+    parser = parser_of("detect", "Find the lines of text in images and PDFs.")
+    parser.add_argument(
+        "--weights", type=Path, required=True, metavar="X.pth", help="the detector of lines"
+    )
+    add_page_options(parser, PLACE_FORMATS, texts=False)
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Find everything, write the results, list what failed, and return the exit code."""
+    return read_all(options, lambda: load_networks(lambda: Finder(options)))
+
+
+class Finder:
+    """Finds the lines of a page, in the order of reading."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        device = {"half": options.half, "compile": options.compile}
+        self._detector = Detector(as_network(options.weights, options.device, **device))
+
+    def __call__(self, image: np.ndarray) -> Sequence[Place]:
+        """Find the lines of an `(H, W, 3) uint8` BGR image."""
+        lines = self._detector(image)
+        poly = self._detector.decoder.box_type == "poly"
+        return [Place(line) for line in (from_the_top(lines) if poly else reading_order(lines))]
