@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.boxes import text_corners
-from pipelines.recognition import Character, Reading
+from pipelines.labels import Character, Reading
 
 CHINESE, LATIN, OTHER = "chinese", "latin", "other"
 LATIN_OR_DIGIT = re.compile("[a-zA-Z0-9]")

@@ -16,7 +16,8 @@ import pytest
 from paddleocr_source import load
 
 from pipelines.classification import Classifier, network_input, turned
-from pipelines.recognition import Recognizer, ctc_decode
+from pipelines.labels import ctc_decode
+from pipelines.recognition import Recognizer
 from pipelines.settings import ClsSettings
 from pipelines.words import find_words
 

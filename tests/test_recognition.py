@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipelines.recognition import Recognizer, ctc_decode
+from pipelines.labels import ctc_decode
+from pipelines.recognition import Recognizer
 
 
 def blank_line(width, height=48, grey=255):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.recognition import Character, Reading
+from pipelines.labels import Character, Reading
 from pipelines.words import find_words
 
 BOX = np.array([[100, 50], [300, 50], [300, 70], [100, 70]], np.float32)
