@@ -98,8 +98,9 @@ class Model(nn.Module):
     def text_scores(self) -> str:
         """Of a recogniser: the result that tells the text, by scores `(N, T, C)` or as integers.
 
-        A result that is the only one is called `output`; of several, a head that does not say which
-        means the first that it names.
+        A network that finds text too gives scores of every place, `(N, C, H, W)`. A result that is
+        the only one is called `output`; of several, a head that does not say which means the first
+        that it names.
         """
         first = (*getattr(self.head, "results", ()), "output")[0]
         return cast("str", getattr(self.head, "text_scores", first))

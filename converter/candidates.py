@@ -139,17 +139,29 @@ def match(
 
 
 def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
-    """Return the class counts of a program: the width of the layer that it ends in."""
+    """Return the class counts of a program: the width of the layer that it ends in.
+
+    Of several, that whose counterpart in our network has the tensor that the config names.
+    """
     if not card.class_counts:
         return {}
     graph = program_graph(program)
-    last = [graph.layers[i] for i, _ in graph.results if i >= 0]
-    if len(last) != 1 or "width" not in last[0].settings:
+    last = {marks: graph.layers[i] for i, marks in graph.results if i >= 0}
+    if len(last) > 1:
+        ours = _graph_of(card, _build(card, dict.fromkeys(card.class_counts, 1), "deploy"))
+        scored = {
+            marks
+            for i, marks in ours.results
+            if i >= 0 and ours.layers[i].name in card.class_counts.values()
+        }
+        last = {marks: layer for marks, layer in last.items() if marks in scored}
+    widths = [layer.settings.get("width") for layer in last.values()]
+    if len(widths) != 1 or widths[0] is None:
         raise AlignmentError(
             "the program does not end in one layer that scores classes; is this an export of "
             f"{card.name}?"
         )
-    return dict.fromkeys(card.class_counts, int(last[0].settings["width"]))
+    return dict.fromkeys(card.class_counts, int(widths[0]))
 
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:

@@ -19,7 +19,9 @@ from converter.errors import ConfigError, RefusedModel, UnknownModel
 from converter.export_settings import check_settings
 
 FOLDER = Path(__file__).parent.parent / "configs"
-TASKS = ("det", "cls", "rec")
+TASKS = ("det", "cls", "rec", "e2e")
+READING = ("rec", "e2e")
+"""The tasks that give text, and so take a dictionary."""
 
 _CONFIG_KEYS = (
     "task", "architecture", "mapping", "class_counts", "submodels", "paddlex", "input", "pipeline",
@@ -163,7 +165,7 @@ def custom_card(
     if not isinstance(settings, dict):
         raise ConfigError(f"Global in {training} should be a section, it is {settings!r}")
     table = None
-    if model.task == "rec":
+    if model.task in READING:
         named = settings.get("character_dict_path")
         file = dictionary or (_dictionary_path(str(named), training) if named else None)
         space = bool(settings.get("use_space_char", False))
@@ -268,6 +270,7 @@ _CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
 _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
     "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos",
+    "character_dict_path",
 }  # fmt: skip
 
 
@@ -345,7 +348,7 @@ def _card(
     dictionary: Path | None = None,
 ) -> ModelCard:
     table = None
-    if config["task"] == "rec":
+    if config["task"] in READING:
         shipped = model.get("dictionary")
         file = dictionary or (FOLDER / "dicts" / shipped if shipped else None)
         table = read_dictionary(file) if file else None

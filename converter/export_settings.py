@@ -1,12 +1,12 @@
 """What the `inference.yml` beside an export says of what comes before and after the network.
 
-PaddleOCR 3 writes it. The names are those of its options, of `DetResizeForTest` and of
-`DBPostProcess`.
+PaddleOCR 3 writes it. The names are those of its options, of `DetResizeForTest` and
+`DBPostProcess`, of `E2EResizeForTest` and `PGPostProcess`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,11 @@ DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}
 # How a classifier's images are resized and from which probability on its answer counts.
 CLASSIFICATION: Mapping[str, type] = {"keep_ratio": bool, "resize_short": int, "cls_thresh": float}
 RECOGNITION: Mapping[str, type] = {"max_width": int}
-SETTINGS = {"det": DETECTION, "cls": CLASSIFICATION, "rec": RECOGNITION}
+_SPOT_RESIZE = {"max_side_len": int, "valid_set": str}
+_SPOT_DECODE = {"valid_set": str, "score_thresh": float, "mode": str, "point_gather_mode": str}
+# How images are resized for a network that finds and reads text, and its maps decoded.
+SPOTTING: Mapping[str, type] = {**_SPOT_RESIZE, **_SPOT_DECODE}
+SETTINGS = {"det": DETECTION, "cls": CLASSIFICATION, "rec": RECOGNITION, "e2e": SPOTTING}
 
 
 def settings_of_export(settings: Path, task: str) -> dict[str, Any]:
@@ -35,7 +39,11 @@ def settings_of_export(settings: Path, task: str) -> dict[str, Any]:
     Raises:
         ConfigError: the file is no plain YAML, or a value is of another type.
     """
-    readers = {"det": detection_settings, "cls": classification_settings}
+    readers = {
+        "det": detection_settings,
+        "cls": classification_settings,
+        "e2e": spotting_settings,
+    }
     return readers[task](settings) if task in readers else {}
 
 
@@ -46,11 +54,22 @@ def detection_settings(settings: Path) -> dict[str, Any]:
         ConfigError: the file is no plain YAML, or a value is of another type.
     """
     content = read_yaml(settings)
-    resize = _step(content, "DetResizeForTest")
-    decode = _section(content, "PostProcess")
-    stated = {key: resize[key] for key in _RESIZE if resize.get(key) is not None}
-    stated |= {key: decode[key] for key in _DECODE if decode.get(key) is not None}
+    stated = _chosen(_step(content, "DetResizeForTest"), _RESIZE)
+    stated |= _chosen(_section(content, "PostProcess"), _DECODE)
     check_settings(stated, str(settings), "det")
+    return stated
+
+
+def spotting_settings(settings: Path) -> dict[str, Any]:
+    """Return what the file states of resizing images for PGNet and of decoding its maps.
+
+    Raises:
+        ConfigError: the file is no plain YAML, or a value is of another type.
+    """
+    content = read_yaml(settings)
+    stated = _chosen(_step(content, "E2EResizeForTest"), _SPOT_RESIZE)
+    stated |= _chosen(_section(content, "PostProcess"), _SPOT_DECODE)
+    check_settings(stated, str(settings), "e2e")
     return stated
 
 
@@ -83,6 +102,10 @@ def check_settings(stated: Mapping[str, Any], where: str, task: str) -> None:
         fits = isinstance(value, (int, float) if wanted is float else wanted)
         if not fits or (isinstance(value, bool) and wanted is not bool):
             raise ConfigError(f"{where}: {key} is {value!r}, expected a {wanted.__name__}")
+
+
+def _chosen(section: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: section[name] for name in names if section.get(name) is not None}
 
 
 def _step(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

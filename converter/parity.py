@@ -253,8 +253,8 @@ def compare_results(
     """Compare each result of a network, `output` or `output.NAME`, and what is decided from them.
 
     Args:
-        network: ours; tells which of a detector's results says where text is.
-        task: det, rec or cls.
+        network: ours; tells which of its results says where text is, and which what it says.
+        task: det, rec, cls or e2e.
         expected: Paddle's results.
         actual: ours.
         input_shape: for the report.
@@ -270,17 +270,17 @@ def compare_results(
         else compare(name, array, actual[name], input_shape=input_shape, limit=INNER * limit)
         for name, array in expected.items()
     ]
-    name, threshold = network.text_map if task == "det" else (network.text_scores, 0.0)
-    decisive = name if name in expected else f"output.{name}"
-    decided = compare_decisions(
-        task,
-        expected[decisive],
-        actual[decisive],
-        input_shape=input_shape,
-        limit=limit,
-        threshold=threshold,
-    )
-    return [*comparisons, decided]
+    for kind in _DECIDED.get(task, (task,)):
+        name, threshold = network.text_map if kind == "det" else (network.text_scores, 0.0)
+        decisive = name if name in expected else f"output.{name}"
+        pair = [results[decisive] for results in (expected, actual)]
+        if task == "e2e" and kind == "rec":
+            pair = [_by_place(maps) for maps in pair]
+        decided = compare_decisions(
+            kind, *pair, input_shape=input_shape, limit=limit, threshold=threshold
+        )
+        comparisons.append(decided)
+    return comparisons
 
 
 def compare_decisions(
@@ -328,6 +328,11 @@ def compare_decisions(
     )
 
 
+def _by_place(maps: np.ndarray) -> np.ndarray:
+    """Return maps (N, C, H, W) as (N, H * W, C)."""
+    return maps.reshape(*maps.shape[:2], -1).swapaxes(1, 2)
+
+
 def finite(value: Any) -> Any:
     """Return a value with None in place of the numbers that JSON cannot hold."""
     if isinstance(value, dict):
@@ -337,6 +342,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_DECIDED = {"e2e": ("det", "rec")}  # what a task decides that is not one thing
 _DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes"}
 
 

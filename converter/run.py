@@ -137,14 +137,19 @@ def card_of(request: Request) -> ModelCard:
         card = catalog.custom_card(request.name, request.config, dictionary, submodel)
     else:
         card = catalog.card(request.name, dictionary, submodel)
-    if dictionary is not None and card.task != "rec":
+    if dictionary is not None and card.task not in catalog.READING:
         raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
     return card
 
 
 def _with_dictionary(card: ModelCard, request: Request, source: Source) -> ModelCard:
     """Return the card with the dictionary of the export, unless another was given."""
-    if card.task != "rec" or request.dictionary or request.config or source.settings is None:
+    if (
+        card.task not in catalog.READING
+        or request.dictionary
+        or request.config
+        or source.settings is None
+    ):
         return card
     return replace(card, dictionary=dictionary_of_export(source.settings) or card.dictionary)
 

@@ -51,6 +51,7 @@ INPUTS = {
     "rec": (3, 32, -1),
     "det": (3, -1, -1),
     "cls": (3, -1, -1),
+    "e2e": (3, -1, -1),
 }
 
 
@@ -122,7 +123,7 @@ def write(job: Job, form: str) -> Path:
     training = read_training(job.config)
     characters = characters_of(training, job)
     classes = dict(job.classes)
-    if characters is not None:
+    if characters is not None and training["Architecture"]["model_type"] == "rec":
         classes.setdefault("ctc", len(characters) + 1 + uses_space(training))
     architectures = checkout.architectures_of(training, classes, job.config)
     os.environ["FLAGS_enable_pir_api"] = "0" if form == "pdmodel" else "1"  # noqa: SIM112
@@ -156,7 +157,7 @@ def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
     settings = training.get("Global") or {}
     named = settings.get("character_dict_path")
     architecture = training.get("Architecture") or {}
-    if not named or architecture.get("model_type") != "rec":
+    if not named or architecture.get("model_type") not in ("rec", "e2e"):
         return None
     lines = list(read_dictionary(job.paddleocr / named, space=False).characters)
     if "ctc" not in job.classes:

@@ -18,7 +18,9 @@ class BaseModel(nn.Layer):
     def __init__(self, config):
         super().__init__()
         self.backbone = Block(config["Backbone"]["width"])
-        self.head = nn.Sequential(("fc", nn.Linear(config["Backbone"]["width"], 4)))
+        with open("ppocr/classes.txt") as file:  # a path such as PGHead opens its dictionary by
+            classes = len(file.readlines())
+        self.head = nn.Sequential(("fc", nn.Linear(config["Backbone"]["width"], classes)))
         # PaddleOCR's classifier names its parameters; they are named again in the next network.
         self.guide = nn.Linear(2, 2, weight_attr=ParamAttr(name="fc_0.w_0"))
 
@@ -83,6 +85,7 @@ def write_checkout(folder: Path) -> Path:
     (modeling / "architectures/__init__.py").write_text("raise ImportError('for training only')")
     (modeling / "architectures/base_model.py").write_text(SOURCE)
     (modeling / "parts.py").write_text(PARTS)
+    (folder / "ppocr/classes.txt").write_text("a\nb\nc\nd\n")
     return folder
 
 

@@ -105,7 +105,7 @@ class TestShipped:
         urls = [url for url in (card.train, card.infer) if url]
         assert urls
         assert all(url.startswith("https://paddle") for url in urls)
-        assert (card.classes is not None) == (card.task == "rec")
+        assert (card.classes is not None) == (card.task in catalog.READING)
 
     @pytest.mark.parametrize("name", [card.name for card in catalog.cards() if card.dictionary])
     def test_a_shipped_dictionary_fits_the_classes_of_the_release(self, name):
@@ -182,7 +182,7 @@ class TestConfigs:
             ({"mapping": None, "recorded": None}, "mine.yaml lacks mapping, recorded"),
             ({"paddlex": {"mapping": "m"}}, "mine.yaml: paddlex lacks form"),
             ({"paddlex": {"mapping": "m", "form": "deploy", "x": 1}}, "mine.yaml, paddlex"),
-            ({"task": "ocr"}, "task is one of det, cls, rec, not 'ocr'"),
+            ({"task": "ocr"}, "task is one of det, cls, rec, e2e, not 'ocr'"),
             ({"proof": {"kind": "line", "sizes": [[1, 2]]}}, "takes two sizes"),
         ],
     )

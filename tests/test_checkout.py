@@ -49,6 +49,12 @@ def test_class_counts_go_where_paddleocr_puts_them(head, classes, expected):
     assert found == {f"{k}.": {"Head": {**head, **expected}} for k in ("Student", "Teacher")}
 
 
+def test_classes_of_a_dictionary_are_not_for_the_asking():
+    head = {"name": "PGHead", "character_dict_path": "ic15_dict.txt"}
+    with pytest.raises(ConfigError, match=r"PGHead has the classes of ic15_dict\.txt, no others"):
+        checkout.architectures_of({"Architecture": {"Head": head}}, {"ctc": 5}, YAML)
+
+
 @pytest.mark.parametrize("architecture", [None, 3, {"Head": None}, {"Models": {"Student": {}}}])
 def test_a_yaml_without_a_network(architecture):
     with pytest.raises(ConfigError, match=r"train\.yml has no Architecture with a Head"):

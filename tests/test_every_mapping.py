@@ -93,7 +93,7 @@ def signatures(model: str) -> Signatures:
 
 def released_counts(card: catalog.ModelCard) -> dict[str, int]:
     """The tensors whose lengths are class counts, with those of the release."""
-    count = card.classes if card.task == "rec" else len(card.labels)
+    count = card.classes if card.task in catalog.READING else len(card.labels)
     return dict.fromkeys(card.class_counts.values(), count)
 
 

@@ -160,6 +160,7 @@ def test_a_dictionary_of_as_many_lines_as_the_classes_take(checkout):
 
     assert lines({}) == ["a", " ", "b"]
     assert lines({"ctc": 4}) == ["a", " "]
+    assert lines({}, {**TRAINING, "Architecture": {"model_type": "e2e"}}) == ["a", " ", "b"]
     assert lines({}, {**TRAINING, "Architecture": {"model_type": "det"}}) is None
     assert lines({"ctc": 9}, {**TRAINING, "Global": {}}) is None
     for count in (2, 6):
@@ -187,6 +188,7 @@ def test_what_an_export_takes():
     square = {"model_type": "rec", "Backbone": {"name": "SVTRNet", "img_size": [48, 320]}}
     assert export_seeded.input_of(square) == (3, 48, 320)
     assert export_seeded.input_of({"model_type": "cls", "algorithm": "CLS"}) == (3, -1, -1)
+    assert export_seeded.input_of({"model_type": "e2e", "algorithm": "PGNet"}) == (3, -1, -1)
     with pytest.raises(ConfigError, match="no input is known for the algorithm 'SDMGR'"):
         export_seeded.input_of({"model_type": "kie", "algorithm": "SDMGR"})
     assert (

@@ -90,6 +90,24 @@ def test_what_a_classifier_states(settings, resize, decode, expected):
     assert settings_of_export(settings(CLASSIFIER % (resize, decode)), "cls") == expected
 
 
+# As PaddleOCR 3 writes it for PGNet.
+SPOTTER = """
+PreProcess:
+  transform_ops:
+  - E2ELabelEncodeTest: null
+  - E2EResizeForTest: {max_side_len: 768}
+PostProcess: {name: PGPostProcess, score_thresh: 0.5, mode: fast, point_gather_mode: align}
+"""
+
+
+def test_what_a_network_states_that_finds_and_reads(settings):
+    assert settings_of_export(settings(SPOTTER), "e2e") == {
+        "max_side_len": 768, "score_thresh": 0.5, "mode": "fast", "point_gather_mode": "align",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="mode is 1, expected a str"):
+        settings_of_export(settings("PostProcess: {mode: 1}"), "e2e")
+
+
 def test_what_a_recogniser_states(settings):
     assert settings_of_export(settings(), "rec") == {}
 

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from converter.catalog import READING
 from converter.dictionary import read_dictionary
 from converter.errors import SourceError, UsageError
 from converter.output import write_json
@@ -33,8 +34,8 @@ def run(options: argparse.Namespace) -> int:
     weights, described = options.weights, options.weights.with_suffix(".json")
     card = _card_of(weights, described)
     classes = card.get("class_counts", {}).get("ctc")
-    if card.get("task") != "rec" or not isinstance(classes, int):
-        raise UsageError(f"{weights} is no recogniser with a CTC head, it takes no dictionary")
+    if card.get("task") not in READING or not isinstance(classes, int):
+        raise UsageError(f"{weights} reads no text by CTC, so it takes no dictionary")
     if card.get("dictionary") and not options.replace:
         raise UsageError(
             f"{weights} has the dictionary {card['dictionary'].get('file')} already; give "

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from converter import __version__
+from converter import __version__, catalog
 from converter.errors import ParityError, UsageError
 from converter.output import check_report_path, write_json
 from converter.run import STAGES, Request
@@ -167,7 +167,7 @@ def _print_outcome(outcome: Any, options: argparse.Namespace) -> None:
     else:
         proof = "UNVERIFIED: no reference was wanted"
     print(f"wrote {outcome.written} ({outcome.size / 1e6:.1f} MB): {proof}")
-    if outcome.card.task == "rec" and outcome.card.dictionary is None:
+    if outcome.card.task in catalog.READING and outcome.card.dictionary is None:
         print(
             "It has no dictionary, so its classes stand for no characters yet; add one with\n"
             f"    python -m converter add-dict {outcome.written} DICT.txt"
@@ -175,9 +175,12 @@ def _print_outcome(outcome: Any, options: argparse.Namespace) -> None:
 
 
 def _list() -> int:
-    from converter import catalog
-
-    titles = {"det": "text detection", "cls": "classification", "rec": "text recognition"}
+    titles = {
+        "det": "text detection",
+        "cls": "classification",
+        "rec": "text recognition",
+        "e2e": "detection and recognition in one",
+    }
     task = ""
     for card in catalog.cards():
         if card.task != task:

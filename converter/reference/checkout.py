@@ -27,6 +27,7 @@ from converter.reference.worker import build_network
 
 SHAPES = {
     "SAST": (1, 3, 128, 256),  # it halves the image six times
+    "PGNet": (1, 3, 128, 256),  # so does this
     "det": (1, 3, 160, 224),
     "cls": (2, 3, 48, 192),
     "rec": (2, 3, 48, 160),
@@ -90,6 +91,9 @@ def architectures_of(
         head = architecture.get("Head") if isinstance(architecture, dict) else None
         if not isinstance(head, dict):
             raise ConfigError(f"{where} has no Architecture with a Head")
+        if "ctc" in classes and "character_dict_path" in head:
+            path = head["character_dict_path"]
+            raise ConfigError(f"{where}: {head.get('name')} has the classes of {path}, no others")
         if "cls" in classes:
             head["class_dim"] = classes["cls"]
         if "ctc" in classes and head.get("name") == "MultiHead":

@@ -15,7 +15,7 @@ class ConvertedReference:
 
     Args:
         proved: the other one.
-        task: det, rec or cls; tells what is decided from the output.
+        task: det, rec, cls or e2e; tells what is decided from the output.
     """
 
     kind = "converted"

@@ -170,8 +170,10 @@ def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple
     if _is_paddlex(architecture):
         network, mapping = _paddlex_network(architecture["algorithm"], weights)
     else:
-        mapping = catalog.similar(architecture).mapping
-        network = architectures.build(architecture)
+        card = catalog.similar(architecture)
+        mapping = card.mapping
+        counts = {k: len(weights[name]) for k, name in card.class_counts.items() if name in weights}
+        network = architectures.build(architecture, class_counts=counts)
     targets = targets_of(network)
     signatures = {name: Signature(a.shape, str(a.dtype)) for name, a in weights.items()}
     plan = resolve(load_mapping(mapping), signatures, targets)

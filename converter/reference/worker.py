@@ -129,15 +129,21 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
     import paddle
 
     paddle.set_device("cpu")
-    if checkout not in sys.path:
-        sys.path.insert(0, checkout)
+    root = str(Path(checkout).resolve())
+    if root not in sys.path:
+        sys.path.insert(0, root)
     # The package's own __init__ also imports what only training needs; base_model does not.
     folder = types.ModuleType("ppocr.modeling.architectures")
-    folder.__path__ = [str(Path(checkout) / "ppocr/modeling/architectures")]
+    folder.__path__ = [str(Path(root) / "ppocr/modeling/architectures")]
     sys.modules[folder.__name__] = folder
     from ppocr.modeling.architectures.base_model import BaseModel
 
-    network = BaseModel(architecture)
+    here = Path.cwd()
+    os.chdir(root)  # where PaddleOCR's own programs run: PGHead opens its dictionary from there
+    try:
+        network = BaseModel(architecture)
+    finally:
+        os.chdir(here)
     network.eval()
     return network
 
