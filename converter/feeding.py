@@ -28,8 +28,6 @@ FED: Mapping[str, tuple[str, ...]] = {
         "encoder_word_pos", "gsrm_word_pos", "gsrm_slf_attn_bias1", "gsrm_slf_attn_bias2",
     ),
 }  # fmt: skip
-# Those that are handed over in one list with the image, and not as `data`.
-TOGETHER = ("CANHead",)
 
 Maker = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
 Run = Callable[["Model", "Tensor"], Any]
@@ -41,6 +39,16 @@ def _valid_ratio(image: np.ndarray, _: Mapping[str, Any]) -> np.ndarray:
 
 def _image_mask(image: np.ndarray, _: Mapping[str, Any]) -> np.ndarray:
     return np.ones_like(image[:, :1])
+
+
+def _mask_of_padding(image: np.ndarray) -> np.ndarray:
+    mask = np.ones_like(image[:, :1])
+    mask[-1, :, :, image.shape[3] * 3 // 4 :] = 0
+    return mask
+
+
+def _falling_ratio(image: np.ndarray) -> np.ndarray:
+    return np.linspace(1.0, 0.55, len(image)).astype(np.float32)
 
 
 def _label(image: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
@@ -87,15 +95,45 @@ _MAKERS: Mapping[str, Maker] = {
 }
 
 
+# What lines that do not fill the image are given, in records: a rule in words, and the values.
+_RECORDED: Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "image_mask": ("ones; zeros in the right quarter of the last sample", _mask_of_padding),
+    "valid_ratio": ("from 1.0 to 0.55", _falling_ratio),
+}
+
+
+def head_of(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an architecture's Head; that of a network without is empty."""
+    return architecture.get("Head") or {}
+
+
 def made(name: str, image: np.ndarray, architecture: Mapping[str, Any]) -> np.ndarray:
     """Return a further input for lines that fill the image, (N, C, H, W) float32."""
-    return _MAKERS[name](image, architecture["Head"])
+    return _MAKERS[name](image, head_of(architecture))
 
 
 def fed_to_paddle(image: np.ndarray, architecture: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return what PaddleOCR's network takes, in its order, the image first, as `x`."""
-    names = FED.get(architecture["Head"]["name"], ())
+    names = FED.get(head_of(architecture).get("name", ""), ())
     return {"x": image, **{name: made(name, image, architecture) for name in names}}
+
+
+def fed_to_record(
+    image: np.ndarray, architecture: Mapping[str, Any]
+) -> dict[str, tuple[str, np.ndarray]]:
+    """Return what PaddleOCR's network takes beside the image where it is recorded, and the rules.
+
+    Where that says how much of a line is padding, lines have some: ones alone would prove little.
+    """
+    _, *names = fed_to_paddle(image, architecture)
+    found = {}
+    for name in names:
+        if name in _RECORDED:
+            words, make = _RECORDED[name]
+            found[name] = (f"stored: {words}", make(image))
+        else:
+            found[name] = ("stored: as at inference", made(name, image, architecture))
+    return found
 
 
 def given_to(network: Model, image: Tensor) -> dict[str, Tensor]:

@@ -62,20 +62,24 @@ def batches(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> list[np.ndarray]:
-    """Return one normalised batch for each (height, width), (N, 3, H, W) float32.
+    """Return one normalised batch for each (height, width), (N, C, H, W) float32.
 
     Args:
         kind: `page` (one page a batch) or `line` (two lines, one of them upside down).
         sizes: heights and widths in pixels.
-        mean: of each channel, of values in 0..1.
+        mean: of each channel, of values in 0..1; where it is one, the image is grey.
         std: of each channel.
     """
+    import cv2
+
     made = []
     for seed, (height, width) in enumerate(sizes):
         if kind == "page":
             images = [page(height, width, seed)]
         else:
             images = [line(height, width, seed), line(height, width, seed + 100, upside_down=True)]
+        if len(mean) == 1:
+            images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] for image in images]
         array = np.stack(images).astype(np.float32) / np.float32(255)
         array = (array - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
         made.append(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))

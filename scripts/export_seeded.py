@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from converter import feeding
 from converter.dictionary import read_dictionary
 from converter.documents import read_training
 from converter.errors import ConfigError, ConverterError, IncompletePlan, NoReference, OutputError
@@ -189,7 +190,8 @@ def give_weights(
         usual = checkout.default_shape(architecture)
         sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual[1:], strict=True)]
         image = seeded.uniform(job.salt, "image", (usual[0], *sizes))
-        checkout.seed(network, weights[prefix], image, job.salt)
+        fed = feeding.fed_to_paddle(image, architecture)
+        checkout.seed(network, weights[prefix], fed, job.salt)
 
 
 def load(file: Path, weights: Mapping[str, Mapping[str, Any]], networks: Mapping[str, Any]) -> None:

@@ -1,12 +1,13 @@
 """Record what a network of a PaddleOCR checkout computes, to check a port without Paddle.
 
     python scripts/record_reference.py CONFIG.yml --paddleocr CHECKOUT --out DIR
-        [--classes ctc=97] [--input 1x3x160x224] [--salt 0]
+        [--classes ctc=97] [--input 1x3x160x224] [--waves] [--salt 0]
 
 Writes DIR/NAME/reference.json and outputs.npz, which `python -m converter verify DIR` reads. NAME
 is CONFIG's place below `configs`: det/det_mv3_db.yml becomes det__det_mv3_db. The weights are made
 from their names and calibrated (`converter/reference/checkout.py`), which the record notes as their
-exponents, so it is small, and the same every time.
+exponents, so it is small, and the same every time. What a network takes beside the image is stored
+(`converter/feeding.py` makes it).
 
 Paddle runs in this process, so nothing here may import PyTorch.
 """
@@ -24,12 +25,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from converter import feeding
 from converter.documents import read_training
 from converter.errors import ConfigError, ConverterError, NoReference, OutputError
 from converter.reference import checkout, seeded
 
 SAMPLED = 4096  # most values kept of one output
 JITTER = 1e-6  # how far the image is moved to see the network's own noise
+TINY = np.finfo(np.float32).tiny  # a largest value above it is divided by
 MIRRORED = 0.01  # an output that changes less for the mirrored image says nothing
 
 
@@ -52,13 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--classes", type=checkout.class_count, action="append", default=[], metavar="ctc=N",
         help="ctc=N or cls=N, where the YAML leaves the count to the dictionary")  # fmt: skip
     add("--input", type=image_shape, metavar="NxCxHxW", help="default: by the model type")
+    add(
+        "--waves",
+        action="store_true",
+        help="a smooth image, for networks that look where they find something to look at (TPS)",
+    )
     add("--salt", type=int, default=0, metavar="N", help="for other values (default: 0)")
     options = parser.parse_args(argv)
     try:
         checkout.require_checkout(options.paddleocr)
         architecture = read_architecture(options.config, dict(options.classes))
         shape = options.input or checkout.default_shape(architecture)
-        record = record_network(options.paddleocr, architecture, shape, options.salt)
+        rule = "waves" if options.waves else "uniform(-1,1)"
+        record = record_network(options.paddleocr, architecture, shape, options.salt, rule)
         place = place_of(options.config)
         folder = options.out / "__".join(place.with_suffix("").parts)
         write(folder, Record({"config": place.as_posix(), **record.facts}, record.arrays))
@@ -99,7 +108,11 @@ def read_architecture(config: Path, classes: Mapping[str, int]) -> dict[str, Any
 
 
 def record_network(
-    paddleocr: Path, architecture: dict[str, Any], shape: tuple[int, ...], salt: int
+    paddleocr: Path,
+    architecture: dict[str, Any],
+    shape: tuple[int, ...],
+    salt: int,
+    rule: str = "uniform(-1,1)",
 ) -> Record:
     """Build a network, give it its weights, run it and return the record.
 
@@ -108,6 +121,7 @@ def record_network(
         architecture: what the network is built from.
         shape: of the image, (N, C, H, W).
         salt: part of the name that every weight and input is made from.
+        rule: by which the image is made.
 
     Raises:
         NoReference: Paddle is not installed, or the output says nothing about the image.
@@ -116,19 +130,24 @@ def record_network(
     network = checkout.build(paddleocr, architecture)
     tensors = checkout.first_names(network.state_dict())
     weights = checkout.weights_of(network)
-    image = seeded.uniform(salt, "image", shape)
-    exponents = checkout.seed(network, weights, image, salt)
+    image = seeded.IMAGES[rule](salt, "image", shape)
+    stored = feeding.fed_to_record(image, architecture)
+    given = {name: array for name, (_, array) in stored.items()}
+    exponents = checkout.seed(network, weights, {"image": image, **given}, salt)
     jitter = seeded.uniform(salt, "jitter", shape) * np.float32(JITTER)
     with paddle.no_grad():
-        trace, statistics, outputs = observe(network, image)
+        trace, statistics, outputs = observe(network, {"image": image, **given})
         moved, mirrored = (
-            checkout.run(network, other) for other in (image + jitter, image[..., ::-1])
+            checkout.run(network, {"image": other, **given})
+            for other in (image + jitter, image[..., ::-1])
         )
     changes = {
         path: float((mirrored[path] - array).std() / array.std()) if array.std() else 0.0
         for path, array in outputs.items()
     }
-    if faint := [path for path, change in changes.items() if not change > MIRRORED]:
+    # Integers, a text that was decided, may stay the same where what decides them does not.
+    telling = [path for path, array in outputs.items() if array.dtype.kind == "f"] or outputs
+    if faint := [path for path in telling if not changes[path] > MIRRORED]:
         raise NoReference(
             f"{', '.join(faint)} hardly changes with the image; a record of it would prove "
             "nothing. Try another --salt or --input."
@@ -136,7 +155,7 @@ def record_network(
     classes = {
         f"{path}@argmax": array.argmax(-1).astype(np.int32)
         for path, array in outputs.items()
-        if architecture.get("model_type") == "rec" and array.ndim == 3
+        if architecture.get("model_type") == "rec" and array.ndim == 3 and array.dtype.kind == "f"
     }
     constants = {name: t.numpy() for name, t in tensors.items() if name not in weights}
     facts = {
@@ -147,13 +166,16 @@ def record_network(
         "rule": seeded.RULE,
         "note": None,
         "architecture": architecture,
-        "inputs": [["image", list(shape), "float32", "uniform(-1,1)"]],
+        "inputs": [
+            ["image", list(shape), "float32", rule],
+            *([name, list(a.shape), str(a.dtype), words] for name, (words, a) in stored.items()),
+        ],
         "outputs": [describe_output(path, array) for path, array in outputs.items()],
         "distinct_argmax": [
             [name.removesuffix("@argmax"), len(np.unique(array))] for name, array in classes.items()
         ],
         "change_under_1e-6_jitter": {
-            path: float(np.abs(moved[path] - array).max() / np.abs(array).max())
+            path: float(np.abs(moved[path] - array).max() / max(np.abs(array).max(), TINY))
             for path, array in outputs.items()
         },
         "change_for_mirrored_image": changes,
@@ -167,6 +189,7 @@ def record_network(
     }
     arrays = {path: sample(array) for path, array in outputs.items()} | classes
     arrays |= {f"constant:{name}": sample(array) for name, array in constants.items()}
+    arrays |= {f"input:{name}": array for name, array in given.items()}
     return Record(facts, {**arrays, "trace": statistics})
 
 
@@ -177,7 +200,7 @@ def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[list[s
 
 
 def observe(
-    network: Any, image: np.ndarray
+    network: Any, inputs: Mapping[str, np.ndarray]
 ) -> tuple[list[list[Any]], np.ndarray, dict[str, np.ndarray]]:
     """Run the network; return the rows of the trace, their statistics, and the outputs."""
     names = {id(layer): name for name, layer in network.named_sublayers()}
@@ -195,7 +218,7 @@ def observe(
 
     layers = [each for each in network.sublayers() if each.parameters(include_sublayers=False)]
     with checkout.hooked(layers, note):
-        outputs = checkout.run(network, image)
+        outputs = checkout.run(network, inputs)
     return list(rows.values()), np.stack(statistics), outputs
 
 

@@ -23,14 +23,35 @@ import numpy as np
 
 from converter.errors import ConfigError, NoReference, UsageError
 from converter.reference import seeded
-from converter.reference.worker import build_network
+from converter.reference.worker import build_network, call_network
 
+# By the algorithm, else by the model type. Those that halve the image often get larger ones.
 SHAPES = {
-    "SAST": (1, 3, 128, 256),  # it halves the image six times
-    "PGNet": (1, 3, 128, 256),  # so does this
-    "det": (1, 3, 160, 224),
+    "ABINet": (2, 3, 32, 128),
+    "CAN": (2, 1, 64, 128),
+    "CPPD": (2, 3, 32, 100),
+    "LaTeXOCR": (1, 1, 64, 128),
+    "NRTR": (2, 1, 32, 100),
+    "PGNet": (1, 3, 128, 256),
+    "PREN": (2, 3, 64, 256),
+    "ParseQ": (2, 3, 32, 128),
+    "RARE": (2, 3, 32, 100),
+    "RFL": (2, 1, 32, 100),
+    "Rosetta": (2, 3, 32, 100),
+    "SAST": (1, 3, 128, 256),
+    "SATRN": (2, 3, 32, 100),
+    "SEED": (2, 3, 64, 256),
+    "SPIN": (2, 1, 32, 100),
+    "SRN": (2, 1, 64, 256),
+    "STARNet": (2, 3, 32, 100),
+    "SVTR": (2, 3, 32, 320),
+    "UniMERNet": (1, 1, 192, 672),
+    "ViTSTR": (2, 1, 224, 224),
+    "VisionLAN": (2, 3, 64, 256),
     "cls": (2, 3, 48, 192),
+    "det": (1, 3, 160, 224),
     "rec": (2, 3, 48, 160),
+    "sr": (2, 3, 16, 64),
 }
 
 
@@ -138,20 +159,22 @@ def weights_of(network: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def seed(network: Any, weights: Mapping[str, Any], image: np.ndarray, salt: int) -> dict[str, int]:
+def seed(
+    network: Any, weights: Mapping[str, Any], inputs: Mapping[str, np.ndarray], salt: int
+) -> dict[str, int]:
     """Give a network seeded, calibrated weights; return the exponents of those that were scaled.
 
     Args:
         network: built in Paddle.
         weights: its tensors by the names that their values are made from.
-        image: what it is calibrated with, (N, C, H, W) float32.
+        inputs: what it is calibrated with, the image, (N, C, H, W) float32, first.
         salt: part of the name that every weight is made from.
     """
     import paddle
 
     with paddle.no_grad():
         set_weights(weights, salt, {})
-        exponents = calibrate(network, weights, image)
+        exponents = calibrate(network, weights, inputs)
         set_weights(weights, salt, exponents)
     return exponents
 
@@ -163,7 +186,9 @@ def set_weights(weights: Mapping[str, Any], salt: int, exponents: Mapping[str, i
         tensor.set_value(made.astype(dtype_of(tensor)))
 
 
-def calibrate(network: Any, weights: Mapping[str, Any], image: np.ndarray) -> dict[str, int]:
+def calibrate(
+    network: Any, weights: Mapping[str, Any], inputs: Mapping[str, np.ndarray]
+) -> dict[str, int]:
     """Return the exponents of the tensors that are scaled, by their first names.
 
     The layer's output stands in for that of the scaled layer at once, as it is linear.
@@ -183,7 +208,7 @@ def calibrate(network: Any, weights: Mapping[str, Any], image: np.ndarray) -> di
     kinds = (nn.Conv1D, nn.Conv2D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Linear)
     layers = [layer for layer in network.sublayers() if isinstance(layer, kinds)]
     with hooked(layers, scale):
-        run(network, image)
+        run(network, inputs)
     return exponents
 
 
@@ -192,11 +217,19 @@ def exponent_for(deviation: float) -> int:
     return -round(math.log2(deviation)) if 0 < deviation < math.inf else 0
 
 
-def run(network: Any, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a network's outputs by their paths; that of a single tensor is `out`."""
-    import paddle
+def run(network: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a network's outputs by their paths; that of a single tensor is `out`.
 
-    return dict(leaves(network(paddle.to_tensor(np.ascontiguousarray(image)))))
+    Raises:
+        NoReference: it cannot be run on these inputs, or not by this version of Paddle.
+    """
+    try:
+        return dict(leaves(call_network(network, dict(inputs))))
+    except Exception as error:  # whatever the checkout's source raises
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+        raise NoReference(
+            f"the checkout's network cannot be run on {shapes}: {type(error).__name__}: {error}"
+        ) from error
 
 
 @contextmanager

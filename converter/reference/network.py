@@ -15,6 +15,7 @@ from architectures import Model
 from converter import noise
 from converter.diagnosis.layers import SideBySide
 from converter.errors import NoReference
+from converter.feeding import fed_to_paddle
 from converter.parity import INNER, LIMIT, Comparison, compare, compare_results
 from converter.reference.checkout import require_checkout
 from converter.reference.observe import (
@@ -61,6 +62,7 @@ class NetworkReference:
         require_checkout(checkout)
         self.noisy = noisy
         self.session, self.task, self.unfused = session, task, unfused
+        self.architecture = architecture
         self.epsilons = session.load_network(
             checkout.resolve(), _with_guides(architecture), weights
         )
@@ -69,7 +71,7 @@ class NetworkReference:
         """Compare backbone, neck, logits, output, what it decides, and every epsilon."""
         logits = network.logits_layers
         names = ["backbone", "neck", *logits]
-        expected = self.session.run({"x": batch}, names)
+        expected = self.session.run(fed_to_paddle(batch, self.architecture), names)
         run = partial(observe, network, names=names)
         actual = run(batch)
         if self.noisy:
@@ -114,7 +116,8 @@ class NetworkReference:
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Return the layers that both sides have, in the order in which ours run."""
-        expected = self.session.run({"x": batch}, layer_names(network))
+        fed = fed_to_paddle(batch, self.architecture)
+        expected = self.session.run(fed, layer_names(network))
         return side_by_side(network, batch, expected, self.epsilons)
 
 

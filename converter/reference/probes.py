@@ -16,7 +16,7 @@ from torch import Tensor
 
 from architectures import Model
 from converter.errors import SourceError
-from converter.feeding import Run
+from converter.feeding import Run, head_of
 
 Given = Mapping[str, Tensor]
 
@@ -47,7 +47,7 @@ def run_of(network: Model, inputs: Mapping[str, np.ndarray]) -> Run:
         SourceError: the network takes more than the record holds.
     """
     given = {name: torch.from_numpy(array) for name, array in inputs.items()}
-    probe = PROBES.get(network.architecture["Head"]["name"])
+    probe = PROBES.get(head_of(network.architecture).get("name", ""))
     if probe is not None and set(probe.needs) <= set(given):
         call = probe.call
         return lambda network, image: call(network, image, given)

@@ -15,6 +15,8 @@ from architectures import Model, fuse
 from architectures.model import FORMS
 from converter import noise
 from converter.diagnosis.layers import Pair, SideBySide, Whole
+from converter.errors import NoReference
+from converter.feeding import fed_to_paddle, given_to
 from converter.graph.layers import Key, Layer, LayerGraph, network_graph
 from converter.graph.trace import trace
 from converter.parity import INNER, Comparison, compare, compare_results
@@ -50,23 +52,25 @@ class ProgramReference:
         self.noisy = noisy
         self.counterparts, self.task = counterparts, task
         self._loaded: tuple[str, ...] = ()
-        self._input = ""
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare what leaves backbone and neck, the logits, the results, and what they decide."""
         image = torch.from_numpy(batch)
-        recorded = trace(network, image[:1], keep=())
+        one = image[:1]
+        recorded = trace(network, one, given=given_to(network, one), keep=())
         graph = network_graph(recorded)
         probes = self.probes(graph)
         kept = {*recorded.outputs.values(), *(graph.layers[index].output for index in probes)}
 
         def run(images: np.ndarray) -> dict[str, np.ndarray]:
-            found = trace(network, torch.from_numpy(images), keep=kept).values
+            image = torch.from_numpy(images)
+            found = trace(network, image, given=given_to(network, image), keep=kept).values
             return {name: value.numpy() for name, value in found.items()}
 
         values = run(batch)
+        fed = fed_to_paddle(batch, network.architecture)
         expected = self.run(
-            batch, [self.counterparts[graph.layers[index].key].output for index in probes]
+            fed, [self.counterparts[graph.layers[index].key].output for index in probes]
         )
         if self.noisy:
             names = [*(graph.layers[index].output for index in probes), *recorded.outputs.values()]
@@ -120,7 +124,8 @@ class ProgramReference:
         """
         for form in FORMS[FORMS.index(network.form) :]:
             counted = network if form == network.form else fuse(network, form)
-            traced = trace(counted, torch.from_numpy(batch))
+            image = torch.from_numpy(batch)
+            traced = trace(counted, image, given=given_to(counted, image))
             graph = network_graph(traced)
             places = self.places(counted)
             ours = {layer.key: layer for layer in graph.layers}
@@ -128,7 +133,8 @@ class ProgramReference:
                 break
         logits = {graph.layers[index].key for index, _ in graph.results if index >= 0}
         found = [(ours[key], theirs) for key, theirs in places.items() if key in ours]
-        expected = self.run(batch, [theirs.output for _, theirs in found])
+        fed = fed_to_paddle(batch, network.architecture)
+        expected = self.run(fed, [theirs.output for _, theirs in found])
         pairs = tuple(
             Pair(
                 _module(layer),
@@ -155,8 +161,11 @@ class ProgramReference:
             places[place] = theirs
         return places
 
-    def run(self, batch: np.ndarray, values: Sequence[str]) -> list[np.ndarray]:
-        """Run the program in Paddle and return the named values, then its own results."""
+    def run(self, fed: Mapping[str, np.ndarray], values: Sequence[str]) -> list[np.ndarray]:
+        """Run the program in Paddle and return the named values, then its own results.
+
+        Its inputs have names of their own, and what is `fed` comes in their order.
+        """
         asked = (*values, *self.program.outputs)
         # Logits may be the result; Paddle cannot return one value of a PIR program twice.
         if self._loaded != (wanted := tuple(dict.fromkeys(asked))):
@@ -164,11 +173,24 @@ class ProgramReference:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / f"probed{suffix}"
                 file.write_bytes(self.program.with_outputs(wanted))
-                (self._input,) = self.session.load_program(file, self.weights)
+                self.session.load_program(file, self.weights)
             self._loaded = wanted
-        outputs = self.session.run({self._input: batch})
+        outputs = self.session.run(self.inputs(fed))
         found = {value: outputs[str(place)] for place, value in enumerate(wanted)}
         return [found[value] for value in asked]
+
+    def inputs(self, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what is fed by the program's names, in its types."""
+        specs = self.program.inputs
+        if len(specs) != len(fed):
+            raise NoReference(
+                f"the program takes {', '.join(spec.name for spec in specs) or 'nothing'}, where "
+                f"its network takes {', '.join(fed)}"
+            )
+        return {
+            spec.name: array.astype(spec.dtype, copy=False)
+            for spec, array in zip(specs, fed.values(), strict=True)
+        }
 
 
 class PaddleProgram(AbstractContextManager["PaddleProgram"]):

@@ -82,10 +82,8 @@ class Record:
         salt = self.facts["salt"]
         if rule.startswith("stored"):
             return self.arrays[f"input:{name}"].astype(dtype).reshape(shape)
-        if rule == "uniform(-1,1)":
-            return seeded.uniform(salt, name, tuple(shape))
-        if rule == "waves":
-            return seeded.waves(salt, name, tuple(shape))
+        if rule in seeded.IMAGES:
+            return seeded.IMAGES[rule](salt, name, tuple(shape))
         raise SourceError(f"record {self.name}: unknown rule {rule!r} for the input {name}")
 
 

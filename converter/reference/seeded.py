@@ -59,6 +59,10 @@ def waves(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return sums.astype(np.float32) * np.float32(2)
 
 
+# By the rule that a record names.
+IMAGES = {"uniform(-1,1)": uniform, "waves": waves}
+
+
 def generator(salt: int, name: str) -> np.random.RandomState:
     """Return the source of random numbers that belongs to a name."""
     return np.random.RandomState(zlib.crc32(f"{salt}:{name}".encode()) & 0xFFFFFFFF)

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+TOGETHER = ("CANHead",)  # of networks that take the image and all else in one list
 MARK = b"\x93MESSAGE"  # what else a process may print does not begin so
 
 
@@ -115,7 +116,7 @@ class Network:
             if name in self.layers
         ]
         with paddle.no_grad():
-            output = self.network(paddle.to_tensor(inputs["x"]))
+            output = call_network(self.network, inputs)
         for hook in hooks:
             hook.remove()
         if isinstance(output, dict) and len(output) == 1:
@@ -146,6 +147,17 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
         os.chdir(here)
     network.eval()
     return network
+
+
+def call_network(network: Any, inputs: Arrays) -> Any:
+    """Run a network of a checkout on what it takes, the image first, as PaddleOCR's programs do."""
+    import paddle
+
+    image, *more = [paddle.to_tensor(np.ascontiguousarray(array)) for array in inputs.values()]
+    if not more:
+        return network(image)
+    together = type(network.head).__name__ in TOGETHER
+    return network([image, *more]) if together else network(image, more)
 
 
 def _flatten(name: str, output: Any, found: Arrays) -> None:
