@@ -1,7 +1,8 @@
 """What the `inference.yml` beside an export says of what comes before and after the network.
 
-PaddleOCR 3 writes it. The names are those of its options, of `DetResizeForTest` and
-`DBPostProcess`, of `E2EResizeForTest` and `PGPostProcess`.
+PaddleOCR 3 writes it. The names are those of its options: of `DetResizeForTest`,
+`ScaleAlignedShort`, `DBPostProcess` and what other detectors have in its place, of
+`E2EResizeForTest` and `PGPostProcess`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ _RESIZE = {
     "limit_side_len": int, "limit_type": str, "max_side_limit": int, "resize_long": int,
     "short_size": int, "image_shape": list, "keep_ratio": bool,
 }  # fmt: skip
+# The options of DBPostProcess; then what those of EAST add, and so on.
 _DECODE = {
     "thresh": float, "box_thresh": float, "unclip_ratio": float, "max_candidates": int,
     "use_dilation": bool, "score_mode": str, "box_type": str,
+    "score_thresh": float, "cover_thresh": float, "nms_thresh": float,
 }  # fmt: skip
 # How a detector's images are resized and its maps decoded, and what each value is.
 DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}

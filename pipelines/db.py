@@ -17,7 +17,7 @@ import pyclipper
 from shapely.geometry import Polygon
 
 from pipelines.checks import BOX_TYPE, COUNT, FLAG, PROBABILITY, QUANTITY, Check, check, one_of
-from pipelines.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
+from pipelines.decoding import Results, Shape, Sizes, finished_polygons, finished_quads, mean_inside
 
 MIN_SIDE = 3
 """A region less than so many pixels of the map high or wide is noise."""
@@ -103,7 +103,7 @@ class DBDecoder:
         if side < MIN_SIDE:
             return None
         measured = core if self.score_mode == "fast" else contour[:, 0]
-        if _mean_inside(heat, measured) < self.box_thresh:
+        if mean_inside(heat, measured) < self.box_thresh:
             return None
         grown = self._grown(core)
         if grown is None:
@@ -115,7 +115,7 @@ class DBDecoder:
         """The grown outline of a region, `(N, 2) int32` on the map; None if it is noise."""
         tolerance = TOLERANCE * cv2.arcLength(contour, True)
         core = cv2.approxPolyDP(contour, tolerance, True)[:, 0]
-        if len(core) < 4 or _mean_inside(heat, core) < self.box_thresh:
+        if len(core) < 4 or mean_inside(heat, core) < self.box_thresh:
             return None
         grown = self._grown(core)
         if grown is None or min(cv2.minAreaRect(grown)[1]) < MIN_SIDE + 2:
@@ -146,17 +146,6 @@ def rectangle(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _upper_first(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (b, a) if a[1] > b[1] else (a, b)
-
-
-def _mean_inside(heat: np.ndarray, outline: np.ndarray) -> float:
-    """Mean of the map over an outline `(N, 2)`; the part outside of the map does not count."""
-    most = np.array(heat.shape[::-1]) - 1
-    left, top = np.clip(np.floor(outline.min(0)).astype(np.int32), 0, most)
-    right, bottom = np.clip(np.ceil(outline.max(0)).astype(np.int32), 0, most)
-    inside = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
-    shifted = (outline - np.array([left, top], np.float32)).astype(np.int32)
-    cv2.fillPoly(inside, [shifted], 1)
-    return cv2.mean(heat[top : bottom + 1, left : right + 1], inside)[0]
 
 
 def _scaled(points: np.ndarray, map_size: np.ndarray, size: np.ndarray) -> np.ndarray:

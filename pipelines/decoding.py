@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import cv2
 import numpy as np
 
 from pipelines.checks import Check
@@ -105,3 +106,14 @@ def _clockwise(boxes: np.ndarray) -> np.ndarray:
     second = np.where(taken, np.inf, slope).argmin(1)
     fourth = np.where(taken, -np.inf, slope).argmax(1)
     return np.stack([boxes[every, place] for place in (first, second, third, fourth)], axis=1)
+
+
+def mean_inside(heat: np.ndarray, outline: np.ndarray) -> float:
+    """Return the mean of a map over an outline `(N, 2)`; what is outside of it does not count."""
+    most = np.array(heat.shape[::-1]) - 1
+    left, top = np.clip(np.floor(outline.min(0)).astype(np.int32), 0, most)
+    right, bottom = np.clip(np.ceil(outline.max(0)).astype(np.int32), 0, most)
+    inside = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
+    shifted = (outline - np.array([left, top], np.float32)).astype(np.int32)
+    cv2.fillPoly(inside, [shifted], 1)
+    return cv2.mean(heat[top : bottom + 1, left : right + 1], inside)[0]

@@ -15,6 +15,7 @@ import numpy as np
 from pipelines.checks import SettingsError, card_of, given, stated
 from pipelines.db import DBDecoder
 from pipelines.decoding import Decoder, Results, Shape, Sizes
+from pipelines.east import EASTDecoder
 from pipelines.networks import Network
 from pipelines.resizing import pad, resize
 from pipelines.settings import DETECTION, DetSettings
@@ -22,6 +23,7 @@ from pipelines.settings import DETECTION, DetSettings
 DECODERS: Mapping[str, type[Decoder]] = {
     "DBHead": DBDecoder,
     "PFHeadLocal": DBDecoder,
+    "EASTHead": EASTDecoder,
 }
 """The head in which a detector ends, by PaddleOCR's name -> what decodes its results."""
 

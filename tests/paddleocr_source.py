@@ -22,7 +22,7 @@ from unittest.mock import patch
 import pytest
 
 VERSIONS = {"paddleocr": "2.10.0", "paddlex": "3.7.2"}
-STAND_INS = ("paddle", "paddlex", "ppocr", "tools")
+STAND_INS = ("paddle", "paddleocr", "paddlex", "ppocr", "tools")
 
 
 @cache
@@ -31,7 +31,7 @@ def load(package: str, path: str) -> ModuleType:
     file = _folder(package) / path
     if not file.is_file():
         pytest.fail(f"{file} is missing; install {package}=={VERSIONS[package]}, with --no-deps")
-    # Relative imports start from the name: paddlex's modules have them, paddleocr's do not.
+    # Relative imports start from the name.
     parts = Path(path).with_suffix("").parts
     spec = spec_from_file_location(".".join((package, *parts)), file)
     module = module_from_spec(spec)

@@ -1,0 +1,94 @@
+"""Maps like those of the algorithm zoo's detectors: lines of text as a function of a seed.
+
+A line is a band along an arc, straight where that does not bend. On a page lines lie apart, touch
+or cross each other; all maps have noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """A band of text: points along its upper and its lower side, `(N, 2)` in pixels each."""
+
+    upper: np.ndarray
+    lower: np.ndarray
+
+    @property
+    def outline(self) -> np.ndarray:
+        """Clockwise from the top left, `(2 * N, 2)`."""
+        return np.concatenate([self.upper, self.lower[::-1]])
+
+    @property
+    def corners(self) -> np.ndarray:
+        """Top left, top right, bottom right, bottom left, `(4, 2)`."""
+        return np.stack([self.upper[0], self.upper[-1], self.lower[-1], self.lower[0]])
+
+    def shrunk(self, share: float) -> np.ndarray:
+        """The outline of the band around its middle that is so much as high, `(2 * N, 2)`."""
+        middle = (self.upper + self.lower) / 2
+        upper, lower = (middle + (side - middle) * share for side in (self.upper, self.lower))
+        return np.concatenate([upper, lower[::-1]])
+
+
+def text_lines(seed: int, height: int, width: int, curved: bool = False) -> list[Line]:
+    """Some lines on a page: several, touching each other, tilted, tiny, at the border; or none."""
+    random = np.random.default_rng(seed)
+    if seed % 10 == 9:
+        return []
+    lines = []
+    for _ in range(random.integers(1, 7)):
+        start = random.uniform((0, 0), (width * 0.8, height))
+        length, size = random.uniform(15, width * 0.7), random.uniform(6, 40)
+        angle = random.choice([0, 0, random.uniform(-0.5, 0.5), random.uniform(-np.pi, np.pi)])
+        bend = random.uniform(-2, 2) if curved else 0
+        for number in range(random.choice([1, 1, 3])):  # paragraphs, whose lines touch
+            lines.append(_line(start, length, size, angle, bend, number * size))
+    return lines
+
+
+def _line(start, length, size, angle, bend, below):
+    """A band that turns by `bend` radians on its way, `below` pixels under its start."""
+    turns = angle + bend * (np.linspace(0, 1, 15) - 0.5)
+    steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 15
+    downwards = np.stack([-np.sin(turns), np.cos(turns)], axis=1)
+    middle = start + np.cumsum(steps, axis=0)
+    return Line(middle + downwards * (below - size / 2), middle + downwards * (below + size / 2))
+
+
+def covered(outline: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The cells of a map that an outline in pixels covers, `(height, width) bool`."""
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.round(outline / STRIDE).astype(np.int32)], 1)
+    return mask > 0
+
+
+def east_maps(seed: int, height: int = 512, width: int = 768, noise: float = 1.5) -> dict:
+    """Probability and distances to the corners, as of an input of this size."""
+    random = np.random.default_rng(seed)
+    size = height // STRIDE, width // STRIDE
+    score, geometry = _empty(random, size, 1), _empty(random, size, 8)
+    x, y = np.meshgrid(np.arange(size[1]) * STRIDE, np.arange(size[0]) * STRIDE)
+    for line in text_lines(seed, height, width):
+        inside = covered(line.shrunk(0.6), *size)
+        score[0, inside] = random.uniform(0.5, 1, inside.sum())
+        for corner, (left, top) in enumerate(line.corners):
+            geometry[2 * corner, inside] = (x - left)[inside]
+            geometry[2 * corner + 1, inside] = (y - top)[inside]
+    geometry += random.normal(0, noise, geometry.shape)
+    return _batch(f_score=score, f_geo=geometry)
+
+
+def _empty(random: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
+    return random.uniform(0, 0.3, (channels, *size))
+
+
+def _batch(**maps: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[np.newaxis].astype(np.float32) for name, values in maps.items()}
