@@ -23,6 +23,7 @@ _DECODE = {
     "thresh": float, "box_thresh": float, "unclip_ratio": float, "max_candidates": int,
     "use_dilation": bool, "score_mode": str, "box_type": str,
     "score_thresh": float, "cover_thresh": float, "nms_thresh": float,
+    "min_area": int, "scale": int,
 }  # fmt: skip
 # How a detector's images are resized and its maps decoded, and what each value is.
 DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}

@@ -59,6 +59,7 @@ def one_of(*choices: str) -> Check:
 
 COUNT: Check = (is_count, "a whole number above 0")
 PROBABILITY: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
+NUMBER: Check = (is_number, "a number")
 FLAG: Check = (lambda value: isinstance(value, bool), "true or false")
 QUANTITY: Check = (lambda value: is_number(value) and value >= 0, "a number of at least 0")
 BOX_TYPE = one_of("quad", "poly")

@@ -82,9 +82,13 @@ def finished_quads(boxes: np.ndarray, image: tuple[int, int]) -> list[np.ndarray
 
 
 def finished_polygons(polygons: Iterable[np.ndarray], image: tuple[int, int]) -> list[np.ndarray]:
-    """Keep the corners of polygons `(N, 2)` in the image."""
+    """Keep the corners of polygons `(N, 2)` in the image, and leave out what are only lines."""
     last = _last_pixel(image)
-    return [np.trunc(np.clip(polygon, 0, last)).astype(np.float32) for polygon in polygons]
+    return [
+        np.trunc(np.clip(polygon, 0, last)).astype(np.float32)
+        for polygon in polygons
+        if len(polygon) > 2
+    ]
 
 
 def _last_pixel(image: tuple[int, int]) -> np.ndarray:

@@ -17,6 +17,7 @@ from pipelines.db import DBDecoder
 from pipelines.decoding import Decoder, Results, Shape, Sizes
 from pipelines.east import EASTDecoder
 from pipelines.networks import Network
+from pipelines.pse import PSEDecoder
 from pipelines.resizing import pad, resize
 from pipelines.settings import DETECTION, DetSettings
 
@@ -24,6 +25,7 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "DBHead": DBDecoder,
     "PFHeadLocal": DBDecoder,
     "EASTHead": EASTDecoder,
+    "PSEHead": PSEDecoder,
 }
 """The head in which a detector ends, by PaddleOCR's name -> what decodes its results."""
 

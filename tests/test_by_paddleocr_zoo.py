@@ -6,14 +6,19 @@ The same lines in the same order, to the last bit.
 from __future__ import annotations
 
 import sys
+from collections import deque
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from paddleocr_source import load
-from zoo_maps import east_maps
+from zoo_maps import east_maps, pse_maps
 
 from pipelines.decoding import Sizes
 from pipelines.east import EASTDecoder
+from pipelines.pse import PSEDecoder, grown
 
 PAGES = range(16)
 
@@ -41,6 +46,7 @@ def compare(decoder, theirs, maps, sizes):
     """Compare one page, and return how many lines it has."""
     shape = np.array([[*sizes.image, *sizes.ratio]])
     points = theirs({name: array.copy() for name, array in maps.items()}, shape)[0]["points"]
+    points = [outline for outline in points if len(outline) > 2]
     expected = finished(points, sizes, decoder.box_type)
     found = decoder(maps, sizes)
     assert len(found) == len(expected)
@@ -78,3 +84,84 @@ def test_east(options):
         maps = east_maps(seed, noise=noise)
         count += compare(EASTDecoder(**options), kind(**options), maps, sizes_of(seed, 512, 768))
     assert count > 20
+
+
+def expanded(kernels, min_area):
+    """What PaddleOCR's pse.pyx computes, pixel by pixel as it stands there; it needs a compiler."""
+    label_count, labels = cv2.connectedComponents(kernels[-1], connectivity=4)
+    for label in range(1, label_count):
+        if np.sum(labels == label) < min_area:
+            labels[labels == label] = 0
+    found = np.zeros_like(labels)
+    queue = deque(zip(*np.where(labels > 0), strict=True))
+    for place in queue:
+        found[place] = labels[place]
+    for kernel in kernels[::-1]:
+        later = deque()
+        while queue:
+            row, column = queue.popleft()
+            is_edge = True
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                place = row + down, column + right
+                inside = 0 <= place[0] < labels.shape[0] and 0 <= place[1] < labels.shape[1]
+                if not inside or not kernel[place] or found[place]:
+                    continue
+                queue.append(place)
+                found[place] = found[row, column]
+                is_edge = False
+            if is_edge:
+                later.append((row, column))
+        queue = later
+    return found
+
+
+def test_growing():
+    """Also where kernels are none of text: noise, in which all that may happen does."""
+    count = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        share = random.uniform(0.3, 0.9)
+        masks = random.random((random.integers(1, 6), *random.integers(1, 60, 2))) < share
+        masks &= masks[:1]
+        min_area = int(random.integers(1, 6))
+        expected = expanded(masks.astype(np.uint8), min_area)
+        assert np.array_equal(grown(masks, min_area), expected)
+        count += len(np.unique(expected)) - 1
+    assert count > 100
+
+
+@pytest.fixture(scope="module")
+def pse_of_paddleocr():
+    """`PSEPostProcess`, with PyTorch's interpolation and sigmoid in place of Paddle's."""
+    module = load("paddleocr", "ppocr/postprocess/pse_postprocess/pse_postprocess.py")
+
+    class Maps(torch.Tensor):
+        def astype(self, _):
+            return self.float()
+
+        def numpy(self):
+            return self.as_subclass(torch.Tensor).numpy()
+
+    module.pse = expanded
+    module.F = torch.nn.functional
+    module.paddle = SimpleNamespace(
+        Tensor=Maps,
+        to_tensor=lambda array: torch.from_numpy(array).as_subclass(Maps),
+        unsqueeze=lambda maps, axis: maps.unsqueeze(axis),
+    )
+    return module.PSEPostProcess
+
+
+@pytest.mark.parametrize("box_type", ["quad", "poly"])
+@pytest.mark.parametrize(
+    "options", [{"scale": 1}, {"scale": 4, "thresh": 0.5, "box_thresh": 0.9}, {"scale": 2,
+    "min_area": 60}], ids=str
+)  # fmt: skip
+def test_pse(options, box_type, pse_of_paddleocr):
+    options = {"thresh": 0, "box_thresh": 0.85, "min_area": 16, "box_type": box_type, **options}
+    count = 0
+    for seed in range(10):
+        maps = pse_maps(seed, 256, 384)
+        sizes = sizes_of(seed, 256, 384)
+        count += compare(PSEDecoder(**options), pse_of_paddleocr(**options), maps, sizes)
+    assert count > 15

@@ -86,6 +86,19 @@ def east_maps(seed: int, height: int = 512, width: int = 768, noise: float = 1.5
     return _batch(f_score=score, f_geo=geometry)
 
 
+def pse_maps(seed: int, height: int = 512, width: int = 768, cores: int = 7) -> dict:
+    """Logits of lines and of their cores, as of an input of this size."""
+    random = np.random.default_rng(seed)
+    size = height // STRIDE, width // STRIDE
+    logits = np.full((cores, *size), -4.0)
+    for line in text_lines(seed, height, width, curved=True):
+        for core in range(cores):
+            inside = covered(line.shrunk(1 - 0.6 * core / (cores - 1)), *size)
+            logits[core, inside] = random.uniform(1, 6)
+    blurred = [cv2.GaussianBlur(map_, (0, 0), random.uniform(0.3, 1.2)) for map_ in logits]
+    return _batch(maps=np.stack(blurred) + random.normal(0, 0.7, logits.shape))
+
+
 def _empty(random: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
     return random.uniform(0, 0.3, (channels, *size))
 
