@@ -64,6 +64,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("det",      "ResNet_SAST",     "backbones.det_resnet_vd_sast:ResNet_SAST"),
         Row("det",      "RepSVTR_det",     "backbones.rec_repvit:RepSVTR_det"),
         Row("e2e",      "ResNet",          "backbones.e2e_resnet_vd_pg:ResNet"),
+        Row("rec",      "EfficientNetb3_PREN", "backbones.rec_efficientb3_pren:EfficientNetb3_PREN"),
     ),
     "Neck": (
         Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),
@@ -80,6 +81,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("e2e",      "PGFPN",           "necks.pg_fpn:PGFPN"),
         Row("rec",      "SequenceEncoder", "necks.rnn:SequenceEncoder",
             training="use_guide drop_rate attn_drop_rate drop_path"),
+        Row("rec",      "PRENFPN",         "necks.pren_fpn:PRENFPN",
+            training="dropout"),
     ),
     "Head": (
         Row("det",      "DBHead",          "heads.det_db_head:DBHead",
@@ -98,6 +101,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="fc_decay return_feats", counts={"ctc": "out_channels"}),
         Row("rec",      "MultiHead",       "heads.rec_multi_head:MultiHead",
             training="use_pos", counts={"ctc": "out_channels_list.CTCLabelDecode"}),
+        Row("rec",      "PRENHead",        "heads.rec_pren_head:PRENHead",
+            counts={"pren": "out_channels"}),
+        Row("rec",      "CPPDHead",        "heads.rec_cppd_head:CPPDHead",
+            training="drop_path_rate ch", counts={"cppd": "out_channels"}),
         Row("cls",      "ClsHead",         "heads.cls_head:ClsHead",
             counts={"cls": "class_dim"}),
     ),
