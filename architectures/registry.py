@@ -64,7 +64,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("det",      "ResNet_SAST",     "backbones.det_resnet_vd_sast:ResNet_SAST"),
         Row("det",      "RepSVTR_det",     "backbones.rec_repvit:RepSVTR_det"),
         Row("e2e",      "ResNet",          "backbones.e2e_resnet_vd_pg:ResNet"),
-        Row("rec",      "EfficientNetb3_PREN", "backbones.rec_efficientb3_pren:EfficientNetb3_PREN"),
+        Row("rec",      "EfficientNetb3_PREN",
+            "backbones.rec_efficientb3_pren:EfficientNetb3_PREN"),
     ),
     "Neck": (
         Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),

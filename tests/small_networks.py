@@ -213,5 +213,14 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (64, 64),
     ),
+    "pren": (
+        {
+            "model_type": "rec",
+            "Backbone": {"name": "EfficientNetb3_PREN"},
+            "Neck": {"name": "PRENFPN", "n_r": 2, "d_model": 24, "max_len": 4},
+            "Head": {"name": "PRENHead", "out_channels": 7},
+        },
+        (64, 64),
+    ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import ClassVar, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -54,14 +53,16 @@ class SameConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """`(N, C, H, W)` to `(N, out_channels, ceil(H / stride), ceil(W / stride))`."""
         edges: list[int] = []
-        for size, kernel, stride in zip(input.shape[2:], self.kernel_size, self.stride, strict=True):
+        for size, kernel, stride in zip(
+            input.shape[2:], self.kernel_size, self.stride, strict=True
+        ):
             missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
             edges = [missing // 2, missing - missing // 2, *edges]
         return super().forward(F.pad(input, edges))
 
 
 class MbConvBlock(nn.Module):
-    """A depthwise convolution of a widened map, squeeze and excitation, and back to few channels."""
+    """A depthwise convolution of a widened map, squeeze and excitation, and a narrow result."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, expansion: int

@@ -105,7 +105,7 @@ class CPPDHead(nn.Module):
 
     def __init__(
         self,
-        in_channels: int | None,
+        in_channels: int | None,  # noqa: ARG002, the backbone's width is `dim`
         dim: int,
         out_channels: int,
         num_layer: int = 2,
