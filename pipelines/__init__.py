@@ -13,6 +13,7 @@ difference between two readings comes from the networks.
 from pipelines.images import ImageError, read_image
 from pipelines.networks import Network
 from pipelines.ocr import OCR, TextLine
+from pipelines.spotting import Spotter
 from pipelines.words import Word
 
-__all__ = ["OCR", "ImageError", "Network", "TextLine", "Word", "read_image"]
+__all__ = ["OCR", "ImageError", "Network", "Spotter", "TextLine", "Word", "read_image"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Check = tuple[Callable[[Any], bool], str]
@@ -78,6 +78,23 @@ def given(changes: Mapping[str, Any], checks: Mapping[str, Check], kind: str) ->
             f"there is no setting {unknown[0]} of {kind}; there are {', '.join(checks)}"
         )
     return {name: value for name, value in changes.items() if value is not None}
+
+
+def characters_of(card: Mapping[str, Any], given: Sequence[str] | None, kind: str) -> Sequence[str]:
+    """Return what the classes of a network stand for: what is given, else what its `.json` says.
+
+    Raises:
+        SettingsError: neither says it.
+    """
+    characters = (card.get("dictionary") or {}).get("characters") if given is None else given
+    if not characters:
+        weights = (card.get("weights") or {}).get("file") or "X.pth"
+        raise SettingsError(
+            f"the {kind} has no dictionary, so what its classes stand for is not known; "
+            f"`python -m converter add-dict {weights} DICT.txt` adds one to its weights, "
+            "or give characters="
+        )
+    return characters
 
 
 def card_of(network: object, task: str, kind: str) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from pipelines.errors import CommandError
 COMMANDS = {
     "ocr": ("ocr", "read the text of images and PDFs"),
     "detect": ("detect", "find the lines of text in images and PDFs"),
+    "spot": ("spot", "find and read text by one network"),
 }
 
 

@@ -14,14 +14,13 @@ import cv2
 import numpy as np
 
 from pipelines.checks import Check
+from pipelines.shapes import Shape
 
 MIN_SIDE_OF_PAGE = 4
 """A box with a shorter side, in pixels of the image, is left out."""
 
 Results = Mapping[str, np.ndarray]
 """What a network returns, by PaddleOCR's names, each array with the batch of one in front."""
-Shape = tuple[int | None, ...]
-"""Of an array; None stands for any length."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Where the text of a page is: image -> what the network returns -> boxes or polygons.
 
-Numbers follow PaddleOCR 2.x: tools/infer/predict_det.py and ppocr/data/imaug/operators.py
-(`NormalizeImage`).
+Numbers follow PaddleOCR 2.x: tools/infer/predict_det.py.
 """
 
 from __future__ import annotations
@@ -9,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 
 from pipelines.checks import SettingsError, card_of, given, stated
 from pipelines.db import DBDecoder
-from pipelines.decoding import Decoder, Results, Shape, Sizes
+from pipelines.decoding import Decoder, Results, Sizes
 from pipelines.east import EASTDecoder
 from pipelines.networks import Network
+from pipelines.pixels import Normalizer
 from pipelines.pse import PSEDecoder
 from pipelines.resizing import pad, resize
 from pipelines.settings import DETECTION, DetSettings
+from pipelines.shapes import check_results
 
 DECODERS: Mapping[str, type[Decoder]] = {
     "DBHead": DBDecoder,
@@ -48,7 +48,7 @@ class Detector:
         self.settings = DetSettings.of(network, **prepared)
         decoded = {name: changes[name] for name in changes if name in kind.checks}
         self.decoder = kind(**stated(network, kind.checks) | decoded)
-        self._tables = _tables(self.settings)
+        self._normalize = Normalizer(self.settings.color, self.settings.mean, self.settings.std)
 
     def network_input(self, image: np.ndarray) -> np.ndarray:
         """Resize and normalise an `(H, W, 3) uint8` BGR image to `(1, 3, h, w) float32`."""
@@ -57,13 +57,8 @@ class Detector:
     def _prepared(self, image: np.ndarray) -> tuple[np.ndarray, Sizes]:
         padded = pad(image, self.settings)
         resized = resize(padded, self.settings)
-        batch = np.empty((1, 3, *resized.shape[:2]), np.float32)
-        planes = cv2.split(resized)
-        if self.settings.color == "RGB":
-            planes = planes[::-1]
-        for plane, table, place in zip(planes, self._tables, batch[0], strict=True):
-            cv2.LUT(plane, table, place)
-        return batch, Sizes(image.shape[:2], padded.shape[:2], resized.shape[:2])
+        sizes = Sizes(image.shape[:2], padded.shape[:2], resized.shape[:2])
+        return self._normalize(resized), sizes
 
     def results(self, image: np.ndarray) -> tuple[Results, Sizes]:
         """Return what the network makes of an `(H, W, 3) uint8` BGR image, and how it saw it.
@@ -72,12 +67,10 @@ class Detector:
             ValueError: that is not what a network of this kind returns, or not finite.
         """
         batch, sizes = self._prepared(image)
-        returned = self.network(batch)
         expected = self.decoder.shapes(*batch.shape[2:])
-        if isinstance(returned, np.ndarray) and len(expected) == 1:
-            returned = dict.fromkeys(expected, returned)
-        _check(returned, expected, type(self.decoder).__name__.removesuffix("Decoder"))
-        return returned, sizes
+        algorithm = type(self.decoder).__name__.removesuffix("Decoder")
+        network = f"a detection network of {algorithm}"
+        return check_results(self.network(batch), expected, "detector", network), sizes
 
     def heat_map(self, image: np.ndarray) -> np.ndarray:
         """Probability of text at the network's resolution, `(h, w) float32`.
@@ -118,42 +111,3 @@ def _decoder(network: Network) -> type[Decoder]:
             f"{', '.join(DECODERS)}. Run the network itself: architectures.load(PATH)"
         )
     return DECODERS[head]
-
-
-def _check(returned: Any, expected: Mapping[str, Shape], algorithm: str) -> None:
-    """Raise ValueError where a network returns something else, or numbers that are not finite."""
-    arrays = returned if isinstance(returned, Mapping) else {"": returned}
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if not shapes.keys() == expected.keys() or not all(
-        _fits(shapes[name], shape) for name, shape in expected.items()
-    ):
-        raise ValueError(
-            f"the detector returned {_said(shapes)}, expected {_said(expected)}; "
-            f"is this a detection network of {algorithm}?"
-        )
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise ValueError(
-            "the detector returned values that are not finite numbers; in half precision they "
-            "may have overflowed, else the weights are damaged"
-        )
-
-
-def _fits(shape: Shape, expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(
-        wanted in (None, length) for length, wanted in zip(shape, expected, strict=True)
-    )
-
-
-def _said(shapes: Mapping[str, Shape]) -> str:
-    """Shapes in words; an array of no name, and one alone, by its shape only."""
-    named = [f"{name} of shape {shape}".replace("None", "any") for name, shape in shapes.items()]
-    if len(shapes) == 1:
-        return f"an array of shape {str(next(iter(shapes.values()))).replace('None', 'any')}"
-    return ", ".join(named)
-
-
-def _tables(settings: DetSettings) -> list[np.ndarray]:
-    """For each channel, what each of the 256 values is when normalised, `(256,) float32`."""
-    values = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
-    mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
-    return [(values - mean[channel]) / std[channel] for channel in range(3)]

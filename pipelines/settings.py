@@ -19,6 +19,7 @@ from pipelines.checks import (
     Check,
     SettingsError,
     card_of,
+    characters_of,
     check,
     given,
     is_count,
@@ -155,17 +156,9 @@ class RecSettings:
             SettingsError: there are no characters, it is no recogniser, or a value has no meaning.
         """
         card = card_of(network, "rec", "a recogniser")
-        dictionary = card.get("dictionary") or {}
-        characters = dictionary.get("characters") if characters is None else characters
-        if not characters:
-            weights = (card.get("weights") or {}).get("file") or "X.pth"
-            raise SettingsError(
-                "the recogniser has no dictionary, so what its classes stand for is not known; "
-                f"`python -m converter add-dict {weights} DICT.txt` adds one to its weights, "
-                "or give characters="
-            )
+        characters = characters_of(card, characters, "recogniser")
         # PaddleOCR goes by the name of the dictionary, PaddleX by that of the model.
-        names = (str(card.get("name")), str(dictionary.get("file")))
+        names = (str(card.get("name")), str((card.get("dictionary") or {}).get("file")))
         said = {"right_to_left": any("arabic" in name for name in names)}
         said |= stated(network, _RECOGNITION)
         return cls(characters, **said | given(changes, _RECOGNITION, "a recogniser"))
