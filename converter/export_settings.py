@@ -24,6 +24,8 @@ _DECODE = {
     "use_dilation": bool, "score_mode": str, "box_type": str,
     "score_thresh": float, "cover_thresh": float, "nms_thresh": float,
     "min_area": int, "scale": int,
+    "sample_pts_num": int, "expand_scale": float, "shrink_ratio_of_width": float,
+    "tcl_map_thresh": float,
 }  # fmt: skip
 # How a detector's images are resized and its maps decoded, and what each value is.
 DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}

@@ -18,6 +18,7 @@ from pipelines.networks import Network
 from pipelines.pixels import Normalizer
 from pipelines.pse import PSEDecoder
 from pipelines.resizing import pad, resize
+from pipelines.sast import SASTDecoder
 from pipelines.settings import DETECTION, DetSettings
 from pipelines.shapes import check_results
 
@@ -26,6 +27,7 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "PFHeadLocal": DBDecoder,
     "EASTHead": EASTDecoder,
     "PSEHead": PSEDecoder,
+    "SASTHead": SASTDecoder,
 }
 """The head in which a detector ends, by PaddleOCR's name -> what decodes its results."""
 

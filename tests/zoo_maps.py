@@ -99,6 +99,30 @@ def pse_maps(seed: int, height: int = 512, width: int = 768, cores: int = 7) -> 
     return _batch(maps=np.stack(blurred) + random.normal(0, 0.7, logits.shape))
 
 
+def sast_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.4) -> dict:
+    """Probability of centre lines, and offsets in cells: to borders, corners and the middle."""
+    random = np.random.default_rng(seed)
+    size = height // STRIDE, width // STRIDE
+    maps = {name: _empty(random, size, channels) for name, channels in
+            (("f_border", 4), ("f_score", 1), ("f_tco", 2), ("f_tvo", 8))}  # fmt: skip
+    for line in text_lines(seed, height, width, curved=seed % 2 == 1):
+        rows, columns = np.nonzero(covered(line.shrunk(0.3), *size))
+        cells = np.stack([columns, rows], axis=1)
+        nearest = np.linalg.norm(
+            cells[:, np.newaxis] - (line.upper + line.lower) / (2 * STRIDE), axis=2
+        ).argmin(1)
+        maps["f_score"][0, rows, columns] = random.uniform(0.4, 1, len(rows))
+        for number, side in enumerate((line.upper, line.lower)):
+            offsets = side[nearest] / STRIDE - cells
+            maps["f_border"][2 * number : 2 * number + 2, rows, columns] = offsets.T[::-1]
+        maps["f_tco"][:, rows, columns] = (cells - line.corners.mean(0) / STRIDE).T
+        corners = (cells[:, np.newaxis] - line.corners / STRIDE).reshape(-1, 8)
+        maps["f_tvo"][:, rows, columns] = corners.T
+    for name in ("f_border", "f_tco", "f_tvo"):
+        maps[name] += random.normal(0, noise, maps[name].shape)
+    return _batch(**maps)
+
+
 def _empty(random: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
     return random.uniform(0, 0.3, (channels, *size))
 
