@@ -16,18 +16,20 @@ class Classes:
 
     Attributes:
         before, after: those in front of the characters and behind them, under PaddleOCR's names.
-        scored: how many classes a network scores more than these and the characters; a network
-            that never answers with its last ones, such as the padding, scores fewer.
+        unscored: how many of the last ones no network answers with, such as the padding.
     """
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    scored: int = 0
+    unscored: int = 0
 
-    @property
-    def special(self) -> int:
-        """How many classes there are besides the characters."""
-        return len(self.before) + len(self.after)
+    def count(self, characters: int) -> int:
+        """Return how many classes there are with so many characters."""
+        return len(self.before) + characters + len(self.after)
+
+    def scores(self, characters: int) -> int:
+        """Return for how many classes a network gives a score."""
+        return self.count(characters) - self.unscored
 
     def names(self, characters: Sequence[str]) -> tuple[str, ...]:
         """Return what each class stands for."""
@@ -39,13 +41,21 @@ class Classes:
             return self.before.index(name)
         return len(self.before) + len(characters) + self.after.index(name)
 
+    def __str__(self) -> str:
+        """The special classes in words."""
+        *others, last = (*self.before, *self.after) or ("",)
+        if others:
+            return f"{', '.join(others)} and {last}"
+        return f"the {last}" if last else "nothing else"
 
-_SAR = Classes(after=("<UKN>", "<BOS/EOS>", "<PAD>"), scored=-1)
+
+_ATTENTION = Classes(before=("sos",), after=("eos",))
+_SAR = Classes(after=("<UKN>", "<BOS/EOS>", "<PAD>"), unscored=1)
 
 CLASSES: Mapping[str, Classes] = {
     "CTCLabelDecode": Classes(before=("blank",)),
-    "AttnLabelDecode": Classes(before=("sos",), after=("eos",)),
-    "RFLLabelDecode": Classes(before=("sos",), after=("eos",)),
+    "AttnLabelDecode": _ATTENTION,
+    "RFLLabelDecode": _ATTENTION,
     "SPINLabelDecode": Classes(before=("sos", "eos")),
     "SEEDLabelDecode": Classes(after=("eos", "padding", "unknown")),
     "SRNLabelDecode": Classes(after=("sos", "eos")),
@@ -55,10 +65,9 @@ CLASSES: Mapping[str, Classes] = {
     "ViTSTRLabelDecode": Classes(before=("<s>", "</s>")),
     "ABINetLabelDecode": Classes(before=("</s>",)),
     "CPPDLabelDecode": Classes(before=("</s>",)),
-    "ParseQLabelDecode": Classes(before=("[E]",), after=("[B]", "[P]"), scored=-2),
+    "ParseQLabelDecode": Classes(before=("[E]",), after=("[B]", "[P]"), unscored=2),
     "PRENLabelDecode": Classes(before=("<PAD>", "<EOS>", "<UNK>")),
-    # PaddleOCR counts the characters alone, and its network adds the end of the text as class 0.
-    "VLLabelDecode": Classes(scored=1),
-    # The table of LaTeX symbols has the start and the end of a formula among its symbols.
+    "VLLabelDecode": Classes(before=("end",)),
+    # The table of LaTeX symbols has the end and the start of a formula among its symbols.
     "CANLabelDecode": Classes(),
 }

@@ -21,6 +21,7 @@ from architectures.fuse import fold_, fold_as_exported_
 from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.catalog import ModelCard
+from converter.dictionary import text_classes
 from converter.errors import AlignmentError, ConfigError, PlanError
 from converter.feeding import given_to
 from converter.graph.layers import LayerGraph, network_graph, program_graph
@@ -165,8 +166,9 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
 
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:
-    if card.dictionary is not None and "ctc" in counts:
-        card.dictionary.fitted(counts["ctc"])
+    classes = text_classes(counts)
+    if card.dictionary is not None and classes is not None:
+        card.dictionary.fitted(classes, card.decoder)
     if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
         raise ConfigError(
             f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"

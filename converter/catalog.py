@@ -13,12 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from converter.dictionary import Dictionary, read_dictionary
+from converter.dictionary import (
+    SHIPPED,
+    Dictionary,
+    dictionary_of_training,
+    read_dictionary,
+)
 from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
 from converter.export_settings import check_settings
+from converter.line_settings import line_settings_of_training
 
-FOLDER = Path(__file__).parent.parent / "configs"
+FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e")
 READING = ("rec", "e2e")
 """The tasks that give text, and so take a dictionary."""
@@ -89,6 +95,11 @@ class ModelCard:
     infer: str | None = None
     dictionary: Dictionary | None = None
     labels: tuple[str, ...] = ()
+
+    @property
+    def decoder(self) -> str:
+        """How text is read from the network's answers, by PaddleOCR's name."""
+        return str(self.pipeline.get("decoder", "CTCLabelDecode"))
 
 
 def names() -> list[str]:
@@ -164,19 +175,18 @@ def custom_card(
     settings = content.get("Global") or {}
     if not isinstance(settings, dict):
         raise ConfigError(f"Global in {training} should be a section, it is {settings!r}")
-    table = None
+    table, pipeline = None, model.pipeline
     if model.task in READING:
-        named = settings.get("character_dict_path")
-        file = dictionary or (_dictionary_path(str(named), training) if named else None)
-        space = bool(settings.get("use_space_char", False))
-        table = read_dictionary(file, space) if file else None
+        table = dictionary_of_training(settings, training, dictionary)
+    if model.task == "rec":
+        pipeline = {**pipeline, **line_settings_of_training(content, str(training))}
     return ModelCard(
         name=name,
         task=model.task,
         architecture=architecture,
         mapping=model.mapping,
         input=model.input,
-        pipeline=model.pipeline,
+        pipeline=pipeline,
         proof=model.proof,
         recorded=model.recorded,
         class_counts=model.class_counts,
@@ -274,24 +284,6 @@ _TRAINING_ONLY = {
 }  # fmt: skip
 
 
-def _dictionary_path(text: str, training: Path) -> Path:
-    """Find the file that a training YAML names: beside it, above it, or one that is shipped."""
-    path = Path(text)
-    folders = training.absolute().parents
-    places = [path] if path.is_absolute() else [folder / path for folder in folders]
-    # The shipped tables lie as in PaddleOCR's ppocr/utils, where two are called en_dict.txt.
-    _, in_utils, tail = path.as_posix().rpartition("ppocr/utils/")
-    if in_utils:
-        places.append(FOLDER / "dicts" / tail)
-    for place in places:
-        if place.is_file():
-            return place
-    raise ConfigError(
-        f"{training} names the dictionary {text}, which is neither there nor shipped; give it "
-        "with --dict"
-    )
-
-
 @cache
 def _configs() -> tuple[dict[str, Any], ...]:
     return tuple(_read(file) for file in sorted(FOLDER.glob("*/*.yaml")))
@@ -350,7 +342,7 @@ def _card(
     table = None
     if config["task"] in READING:
         shipped = model.get("dictionary")
-        file = dictionary or (FOLDER / "dicts" / shipped if shipped else None)
+        file = dictionary or (SHIPPED / shipped if shipped else None)
         table = read_dictionary(file) if file else None
     sizes = tuple((height, width) for height, width in config["proof"]["sizes"])
     return ModelCard(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 from converter.documents import read_yaml
 from converter.errors import ConfigError
 
+SHIPPED = Path(__file__).parent.parent / "configs" / "dicts"
+# What PaddleOCR takes where a YAML names no table: the digits and the small letters.
+DEFAULT = SHIPPED / "ic15_dict.txt"
+
 
 @dataclass(frozen=True)
 class Dictionary:
-    """The characters of a recogniser, without CTC's blank.
+    """The characters of a recogniser, without the classes that its decoder adds, as CTC's blank.
 
     Lines are taken as they are: never stripped, sorted or made unique. Some tables hold a line of
     one space, some hold a character twice, and each line is a class. `space` tells whether the
@@ -26,21 +31,24 @@ class Dictionary:
     characters: tuple[str, ...]
     space: bool | None = None
 
-    def fitted(self, classes: int) -> Dictionary:
+    def fitted(self, classes: int, decoder: str = "CTCLabelDecode") -> Dictionary:
         """Return the table with its space, if it has one, for weights of so many classes.
 
         Raises:
-            ConfigError: table and blank, with or without a space, do not make `classes`.
+            ConfigError: table and special classes, with or without a space, do not make `classes`.
         """
-        lines = len(self.characters)
+        from architectures.classes import CLASSES  # imports PyTorch
+
+        lines, special = len(self.characters), CLASSES[decoder]
         for space in (False, True) if self.space is None else (self.space,):
-            if lines + space + 1 == classes:
+            if special.count(lines + space) == classes:
                 characters = (*self.characters, " ") if space else self.characters
                 return replace(self, characters=characters, space=False)
+        without, with_space = special.count(lines), special.count(lines + 1)
         makes = {
-            None: f"with the blank {lines + 1} classes, with a space too {lines + 2}",
-            False: f"with the blank {lines + 1} classes",
-            True: f"with a space and the blank {lines + 2} classes",
+            None: f"with {special} {without} classes, with a space too {with_space}",
+            False: f"with {special} {without} classes",
+            True: f"with a space and {special} {with_space} classes",
         }
         raise ConfigError(
             f"the dictionary {self.file} has {lines} characters, {makes[self.space]}; the weights "
@@ -49,7 +57,7 @@ class Dictionary:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the table as it stands in the artefact's JSON; class 0 is the blank."""
+        """Return the table as it stands in the artefact's JSON, with no special class in it."""
         return {"file": self.file, "sha256": self.sha256, "characters": list(self.characters)}
 
 
@@ -72,6 +80,51 @@ def read_dictionary(file: Path, space: bool | None = None) -> Dictionary:
     if not any(lines):
         raise ConfigError(f"the dictionary {file} is empty")
     return Dictionary(file.name, hashlib.sha256(data).hexdigest(), lines, space)
+
+
+def text_classes(counts: Mapping[str, int]) -> int | None:
+    """Return how many classes stand for text, of a network's class counts; None if none do."""
+    return next((count for kind, count in counts.items() if kind != "cls"), None)
+
+
+def dictionary_of_training(
+    settings: Mapping[str, Any], training: Path, other: Path | None = None
+) -> Dictionary | None:
+    """Return the table of a training YAML, or PaddleOCR's own where it says that it has none.
+
+    Args:
+        settings: its section Global; without the key it says nothing of a table.
+        training: the YAML.
+        other: the table to take instead.
+
+    Raises:
+        ConfigError: the table cannot be found or read.
+    """
+    named = settings.get("character_dict_path")
+    space = bool(settings.get("use_space_char", False))
+    if other is not None:
+        return read_dictionary(other, space)
+    if named:
+        return read_dictionary(_path_of(str(named), training), space)
+    return read_dictionary(DEFAULT, space=False) if "character_dict_path" in settings else None
+
+
+def _path_of(text: str, training: Path) -> Path:
+    """Find the file that a training YAML names: beside it, above it, or one that is shipped."""
+    path = Path(text)
+    folders = training.absolute().parents
+    places = [path] if path.is_absolute() else [folder / path for folder in folders]
+    # The shipped tables lie as in PaddleOCR's ppocr/utils, where two are called en_dict.txt.
+    _, in_utils, tail = path.as_posix().rpartition("ppocr/utils/")
+    if in_utils:
+        places.append(SHIPPED / tail)
+    for place in places:
+        if place.is_file():
+            return place
+    raise ConfigError(
+        f"{training} names the dictionary {text}, which is neither there nor shipped; give it "
+        "with --dict"
+    )
 
 
 def dictionary_of_export(settings: Path) -> Dictionary | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from converter.documents import read_yaml
 from converter.errors import ConfigError
+from converter.line_settings import line_settings
 
 _RESIZE = {
     "limit_side_len": int, "limit_type": str, "max_side_limit": int, "resize_long": int,
@@ -31,7 +32,11 @@ _DECODE = {
 DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}
 # How a classifier's images are resized and from which probability on its answer counts.
 CLASSIFICATION: Mapping[str, type] = {"keep_ratio": bool, "resize_short": int, "cls_thresh": float}
-RECOGNITION: Mapping[str, type] = {"max_width": int}
+# How lines are resized for a recogniser and its answers read.
+RECOGNITION: Mapping[str, type] = {
+    "decoder": str, "resize": str, "height": int, "width": int, "max_width": int, "padding": bool,
+    "interpolation": str, "rm_symbol": bool, "color": str, "mean": list, "std": list,
+}  # fmt: skip
 _SPOT_RESIZE = {"max_side_len": int, "valid_set": str}
 _SPOT_DECODE = {"valid_set": str, "score_thresh": float, "mode": str, "point_gather_mode": str}
 # How images are resized for a network that finds and reads text, and its maps decoded.
@@ -48,6 +53,7 @@ def settings_of_export(settings: Path, task: str) -> dict[str, Any]:
     readers = {
         "det": detection_settings,
         "cls": classification_settings,
+        "rec": recognition_settings,
         "e2e": spotting_settings,
     }
     return readers[task](settings) if task in readers else {}
@@ -96,6 +102,17 @@ def classification_settings(settings: Path) -> dict[str, Any]:
         stated["cls_thresh"] = 0.0  # the best class is taken, however unsure it is
     check_settings(stated, str(settings), "cls")
     return stated
+
+
+def recognition_settings(settings: Path) -> dict[str, Any]:
+    """Return what the file states of resizing lines for a recogniser and of reading its answers.
+
+    Raises:
+        ConfigError: the file is no plain YAML, or a step's options cannot be followed.
+    """
+    content = read_yaml(settings)
+    steps = _section(content, "PreProcess").get("transform_ops")
+    return line_settings(steps, content.get("PostProcess"), str(settings))
 
 
 def check_settings(stated: Mapping[str, Any], where: str, task: str) -> None:

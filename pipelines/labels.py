@@ -105,7 +105,7 @@ def _best(scores: np.ndarray, _: int = 0) -> Answers:
 
 
 def _best_after_start(scores: np.ndarray, _: int) -> Answers:
-    """Of ViTSTR the first step is none of the text: it answers to the token of the image."""
+    """Of ViTSTR the first step, which answers to the start, is no part of the text."""
     return _best(scores[:, 1:])
 
 
@@ -127,14 +127,13 @@ def _best_of_second(results: Any, _: int) -> Answers:
 
 
 def _searched(results: Mapping[str, np.ndarray], _: int) -> Answers:
-    """Classes and their scores, from a network that searches for the best text itself."""
-    classes, scores, *_rest = results.values()
-    return classes, scores
+    """SEED searches for the best text itself."""
+    return results["rec_pred"], results["rec_pred_scores"]
 
 
 def _searched_after_start(results: Mapping[str, np.ndarray], _: int) -> Answers:
-    """As `_searched`, without the start of the text, class 2, if it is there."""
-    classes, scores = _searched(results, 0)
+    """So does NRTR, which may give the start of the text, class 2, too."""
+    classes, scores = list(results.values())[:2]
     first = int(classes.size > 0 and classes[0, 0] == 2)
     return classes[:, first:], scores[:, first:]
 

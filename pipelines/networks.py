@@ -12,12 +12,13 @@ import torch
 import architectures
 from architectures.fuse import fuse_, overwrite_
 
-Network = Callable[[np.ndarray], Any]
-"""Takes `(N, 3, H, W) float32`, normalised; returns the network's only result as an array, or
+Network = Callable[..., Any]
+"""Takes `(N, C, H, W) float32`, normalised; returns the network's only result as an array, or
 several in a dict of arrays by PaddleOCR's names.
 
 Where it has an attribute `card`, that is the JSON beside converted weights, which says what the
-network takes and gives.
+network takes and gives; where it has `takes`, these are the names of arrays that it takes by
+keyword beside the images, such as SAR's `valid_ratio`.
 """
 
 
@@ -34,6 +35,7 @@ class TorchNetwork:
 
     Attributes:
         card: the JSON beside the weights.
+        takes: what the network takes beside the images.
         module: what runs, on `device` and in `dtype`; `compiled` or not.
 
     Args:
@@ -59,6 +61,7 @@ class TorchNetwork:
         self.dtype = torch.float16 if half else torch.float32
         model = architectures.load(weights)
         self.card: Mapping[str, Any] = model.card or {}
+        self.takes: tuple[str, ...] = model.takes
         fuse_(model, "fused")
         overwrite_(model)
         model.to(self.device, self.dtype)
@@ -67,13 +70,22 @@ class TorchNetwork:
         self.module = torch.compile(model, dynamic=True) if compile else model
 
     @torch.inference_mode()
-    def __call__(self, batch: np.ndarray) -> Any:
-        """`(N, 3, H, W) float32` to the network's result or results, float32 or whole numbers."""
+    def __call__(self, batch: np.ndarray, **given: np.ndarray) -> Any:
+        """`(N, C, H, W) float32` to the network's result or results, float32 or whole numbers."""
         images = torch.from_numpy(batch)
         images = images.to(self.device, self.dtype, memory_format=torch.channels_last)
         if self.compiled:  # else a first image that is square is compiled for squares alone
             torch._dynamo.maybe_mark_dynamic(images, (2, 3))
-        return _arrays(self.module(images))
+        return _arrays(self.module(images, **{name: self._taken(given[name]) for name in given}))
+
+    def _taken(self, array: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(array).to(self.device)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+
+def answered(network: Network, images: np.ndarray, given: Mapping[str, np.ndarray]) -> Any:
+    """Return what a network makes of images and of that which it takes of what is given."""
+    return network(images, **{name: given[name] for name in getattr(network, "takes", ())})
 
 
 def _arrays(results: Any) -> Any:

@@ -113,6 +113,11 @@ class OCR:
         if doc is not None:
             self.page_classifier = Classifier(load(doc), batch)
             _check_angles(self.page_classifier, {0, 90, 180, 270}, "doc= turns pages", "cls=")
+        if word_boxes and not self.recognizer.finds_places:
+            raise SettingsError(
+                "words are found with recognisers of CTC only; others do not tell where in a line "
+                "a character stands"
+            )
         self.min_score = min_score
         self.word_boxes = word_boxes
 

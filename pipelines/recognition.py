@@ -1,4 +1,4 @@
-"""What a line says: line images -> probabilities per column -> characters.
+"""What a line says: line images -> what a network answers -> characters.
 
 Numbers follow PaddleOCR 2.x: tools/infer/predict_rec.py (`TextRecognizer`).
 """
@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.labels import Reading, ctc_decode
-from pipelines.lines import BATCH_SIZE, aspect_ratio, by_width, stack
-from pipelines.networks import Network
+from architectures.classes import CLASSES
+from pipelines.labels import Reading, ctc_decode, spell, visionlan_decode
+from pipelines.line_inputs import LineInputs, line_inputs
+from pipelines.lines import BATCH_SIZE, by_width
+from pipelines.networks import Network, answered
 from pipelines.settings import RecSettings
-
-MIN_WIDTH = 320
 
 
 class Recognizer:
-    """A CTC network with its pre- and post-processing, as its weights' `.json` says.
+    """A network that reads lines with its pre- and post-processing, as its weights' `.json` says.
 
     `characters` and `changes` take the place of what it says, such as `max_width=4000`. `batch` is
-    how many lines the network takes at once.
+    how many lines the network takes at once. A network without a `.json` is taken for one of CTC.
     """
 
     def __init__(
@@ -36,40 +36,60 @@ class Recognizer:
         self.settings = RecSettings.of(network, characters, **changes)
         self.batch = batch
 
+    @property
+    def finds_places(self) -> bool:
+        """Whether a character's column is where it stands in the line."""
+        return self.settings.decoder == "CTCLabelDecode"
+
     def __call__(self, lines: Sequence[np.ndarray]) -> list[Reading]:
         """Read each `(h, w, 3) uint8` line; the results come in the order of the lines.
 
         Raises:
-            ValueError: a line has no pixels, or the network's output is not
-                `(N, T, 1 + number of characters)`.
+            ValueError: a line has no pixels, or the network's output is not that of its kind, as
+                `(N, T, 1 + number of characters)` is of CTC.
         """
-        height, widest = self.settings.height, self.settings.max_width
         results: dict[int, Reading] = {}
         for batch in by_width(lines, self.batch):
-            members = [lines[index] for index in batch]
-            ratio = min(max(MIN_WIDTH / height, *map(aspect_ratio, members)), widest / height)
-            images = stack(members, int(height * ratio), self.settings)
-            probabilities = self.network(images)
-            self._check(probabilities, len(batch))
-            for index, line, columns in zip(batch, members, probabilities, strict=True):
-                share = min(aspect_ratio(line) / ratio, 1.0)
-                results[int(index)] = ctc_decode(
+            inputs = line_inputs([lines[index] for index in batch], self.settings)
+            answers = answered(self.network, inputs.images, inputs.given)
+            results |= zip(map(int, batch), self._read(answers, inputs), strict=True)
+        return [results[index] for index in range(len(lines))]
+
+    def _read(self, answers: Any, inputs: LineInputs) -> list[Reading]:
+        """Read the lines of one batch."""
+        decoder, characters = self.settings.decoder, self.settings.characters
+        size = len(inputs.images)
+        if decoder == "CTCLabelDecode":
+            self._check(answers, size)
+            return [
+                ctc_decode(
                     columns,
-                    self.settings.characters,
+                    characters,
                     share=share,
                     right_to_left=self.settings.right_to_left,
                 )
-        return [results[index] for index in range(len(lines))]
+                for columns, share in zip(answers, inputs.shares, strict=True)
+            ]
+        if decoder == "VLLabelDecode":
+            steps = next(iter(answers.values())).swapaxes(0, 1)
+            self._check(steps, size)
+            return [visionlan_decode(scores, characters) for scores in steps]
+        if isinstance(answers, np.ndarray) and decoder != "RFLLabelDecode":
+            self._check(answers, size)
+        return spell(decoder, answers, size, characters, rm_symbol=self.settings.rm_symbol)
 
-    def _check(self, probabilities: np.ndarray, size: int) -> None:
-        shape, characters = probabilities.shape, len(self.settings.characters)
+    def _check(self, scores: Any, size: int) -> None:
+        layout, characters = CLASSES[self.settings.decoder], len(self.settings.characters)
+        classes = layout.scores(characters)
+        kind = self.settings.decoder.removesuffix("LabelDecode")
+        shape = getattr(scores, "shape", type(scores).__name__)
         if len(shape) != 3 or shape[0] != size:
             raise ValueError(
                 f"the recogniser returned an array of shape {shape}, expected "
-                f"({size}, T, {1 + characters}); is this a CTC recognition network?"
+                f"({size}, T, {classes}); is this a recognition network of {kind}?"
             )
-        if shape[2] != 1 + characters:
+        if shape[2] != classes:
             raise ValueError(
                 f"the recogniser has {shape[2]} classes, but {characters} characters and "
-                f"the blank make {1 + characters}; give the dictionary that it was trained with"
+                f"{layout} make {classes}; give the dictionary that it was trained with"
             )

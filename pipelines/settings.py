@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from architectures.classes import CLASSES
 from pipelines.checks import (
     COUNT,
     FLAG,
@@ -23,6 +24,7 @@ from pipelines.checks import (
     check,
     given,
     is_count,
+    is_number,
     numbers,
     one_of,
     stated,
@@ -110,11 +112,33 @@ class DetSettings:
         return cls(**settings)
 
 
+# Rules by which lines are resized for a recogniser, under PaddleOCR's names; `line_inputs.py`.
+LINE_RULES = (
+    "RecResizeImg", "SVTRRecResizeImg", "VLRecResizeImg", "PRENResizeImg", "ABINetRecResizeImg",
+    "GrayRecResizeImg", "RFLRecResizeImg", "SPINRecResizeImg", "SRNRecResizeImg",
+    "SARRecResizeImg", "RobustScannerRecResizeImg",
+)  # fmt: skip
+_LINE_DECODERS = tuple(name for name in CLASSES if name != "CANLabelDecode")
+
 _RECOGNITION: Mapping[str, Check] = {
+    "decoder": one_of(*_LINE_DECODERS),
+    "resize": one_of(*LINE_RULES),
     "height": COUNT,
+    "width": COUNT,
     "max_width": COUNT,
+    "padding": FLAG,
+    "interpolation": one_of("linear", "cubic", "bicubic", "lanczos"),
+    "rm_symbol": FLAG,
     "right_to_left": FLAG,
-    **PIXELS,
+    "color": one_of("BGR", "RGB", "GRAY"),
+    "mean": (lambda value: numbers(3)(value) or numbers(1)(value), "three numbers, or one of grey"),
+    "std": (
+        lambda value: (
+            numbers(len(value), lambda item: is_number(item) and item > 0)(value)
+            and len(value) in (1, 3)
+        ),
+        "three numbers above 0, or one of grey",
+    ),
 }
 
 
@@ -123,10 +147,18 @@ class RecSettings:
     """What a recogniser takes, and what its classes mean.
 
     Attributes:
-        characters: what the classes after CTC's blank stand for.
+        characters: what the classes stand for that are not special.
+        decoder: how its answers are read, by PaddleOCR's name.
+        resize: how a line is brought to its size, by PaddleOCR's name.
         height: of its input, in pixels.
-        max_width: of its input; what would be wider is squeezed. PaddleOCR 3's value, while
-            PaddleOCR 2 has no limit and runs out of memory.
+        width: of its input; where lines keep their ratio, the least one.
+        max_width: of its input, where lines keep their ratio; what would be wider is squeezed.
+            PaddleOCR 3's value, while PaddleOCR 2 has no limit and runs out of memory.
+        padding: whether `RecResizeImg` and `SVTRRecResizeImg` keep the ratio of a line, with zeros
+            at the right, or stretch it to `width`.
+        interpolation: of a line that is stretched; "bicubic" and "lanczos" are Pillow's.
+        rm_symbol: whether SAR's and SATRN's texts get small letters and lose their symbols, as in
+            tools/infer/predict_rec.py.
         right_to_left: characters come in the order in which they stand, and are read from the
             right, as those of PaddleOCR's Arabic recognisers.
         mean, std: of the values from 0 to 1, in the order of the network's channels, `color`.
@@ -136,12 +168,18 @@ class RecSettings:
     """
 
     characters: Sequence[str]
+    decoder: str = "CTCLabelDecode"
+    resize: str = "RecResizeImg"
     height: int = 48
+    width: int = 320
     max_width: int = 3200
+    padding: bool = True
+    interpolation: str = "linear"
+    rm_symbol: bool = False
     right_to_left: bool = False
     color: str = "BGR"
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
         check(self, _RECOGNITION)

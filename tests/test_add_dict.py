@@ -16,7 +16,7 @@ LITE = "en_number_mobile_v2.0_rec"
 def reader(convert, tmp_path):
     """A recogniser of eight classes, converted without any dictionary."""
     folder, out = fine_tuned(tmp_path), tmp_path / "reader.pth"
-    text = (folder / "train.yml").read_text().replace("own_dict.txt", "")
+    text = (folder / "train.yml").read_text().replace("character_dict_path: own_dict.txt", "")
     (folder / "train.yml").write_text(text)
     done = convert("mine", "--config", folder / "train.yml", "--paddle-dir", folder, "--out", out)
     assert (done.code, done.err) == (0, "")

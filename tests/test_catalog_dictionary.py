@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
+from line_steps import STEPS
 from test_catalog import CRNN, DB, training
 
 from converter import catalog
@@ -117,8 +119,27 @@ def test_use_space_char(folder, settings, expected):
 
 @pytest.mark.parametrize("path", [None, ""])
 def test_no_dictionary_is_named(folder, path):
-    file = training(folder, CRNN, character_dict_path=path)
-    assert catalog.custom_card("mine", file).dictionary is None
+    """PaddleOCR has the digits and the small letters for it, and then no space."""
+    file = training(folder, CRNN, character_dict_path=path, use_space_char=True)
+    dictionary = catalog.custom_card("mine", file).dictionary
+    assert "".join(dictionary.characters) == "0123456789abcdefghijklmnopqrstuvwxyz"
+    assert dictionary.fitted(37).characters == dictionary.characters
+
+
+def test_nothing_is_said_of_a_dictionary(folder):
+    assert catalog.custom_card("mine", training(folder, CRNN)).dictionary is None
+
+
+def test_how_a_users_own_lines_are_read(folder):
+    file = training(folder, CRNN)
+    content = yaml.safe_load(file.read_text())
+    steps, decoder = STEPS["rec_r31_sar"]
+    content |= {"Eval": {"dataset": {"transforms": steps}}, "PostProcess": {"name": decoder}}
+    file.write_text(yaml.safe_dump(content))
+    card = catalog.custom_card("mine", file)
+    assert card.decoder == "SARLabelDecode"
+    expected = {"resize": "SARRecResizeImg", "height": 48, "width": 48, "max_width": 160}
+    assert expected.items() <= card.pipeline.items()
 
 
 def test_a_detector_needs_none(folder):

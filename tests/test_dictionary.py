@@ -157,3 +157,21 @@ class TestOfAnExport:
         file.write_text(f"PostProcess: {{character_dict: {table}}}")
         with pytest.raises(ConfigError, match=what):
             dictionary_of_export(file)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "classes", "makes"),
+    [
+        ("AttnLabelDecode", 5, "with sos and eos 5 classes"),
+        ("SARLabelDecode", 6, "with <UKN>, <BOS/EOS> and <PAD> 6 classes"),
+        ("NRTRLabelDecode", 7, "with blank, <unk>, <s> and </s> 7 classes"),
+        ("ABINetLabelDecode", 4, "with the </s> 4 classes"),
+        ("CANLabelDecode", 3, "with nothing else 3 classes"),
+    ],
+)
+def test_the_classes_that_a_decoder_adds(decoder, classes, makes):
+    dictionary = Dictionary("some.txt", "", ("a", "b", "c"), space=None)
+    assert dictionary.fitted(classes, decoder).characters == ("a", "b", "c")
+    assert dictionary.fitted(classes + 1, decoder).characters == ("a", "b", "c", " ")
+    with pytest.raises(ConfigError, match=f"3 characters, {makes}, with a space too {classes + 1}"):
+        dictionary.fitted(classes + 2, decoder)

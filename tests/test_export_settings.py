@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 from checkpoints import DET, save, weights
+from line_steps import STEPS
 
 from converter import catalog
 from converter.errors import ConfigError
@@ -110,12 +111,19 @@ def test_what_a_network_states_that_finds_and_reads(settings):
 
 def test_what_a_recogniser_states(settings):
     assert settings_of_export(settings(), "rec") == {}
+    steps, decoder = STEPS["rec_svtrnet_cppd_base_en"]
+    content = {"PreProcess": {"transform_ops": steps}, "PostProcess": {"name": decoder}}
+    assert settings_of_export(settings(yaml.safe_dump(content)), "rec") == {
+        "decoder": "CPPDLabelDecode", "resize": "SVTRRecResizeImg", "height": 32, "width": 100,
+        "padding": False, "interpolation": "linear", "color": "BGR", "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+    }  # fmt: skip
 
 
 def test_each_task_has_its_settings(settings):
     with pytest.raises(ConfigError, match="unknown setting thresh; there are keep_ratio"):
         check_settings({"thresh": 0.3}, "somewhere", "cls")
-    with pytest.raises(ConfigError, match="unknown setting thresh; there are max_width"):
+    with pytest.raises(ConfigError, match="unknown setting thresh; there are decoder, resize"):
         check_settings({"thresh": 0.3}, "somewhere", "rec")
     with pytest.raises(ConfigError, match="resize_short is 'long', expected a int"):
         settings_of_export(settings(CLASSIFIER % ("resize_short: long", "")), "cls")

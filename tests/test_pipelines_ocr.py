@@ -113,8 +113,13 @@ def test_lines_are_read_in_batches(batch, sizes):
 def test_options_that_do_not_fit():
     with pytest.raises(ValueError, match="batch is 0"):
         read_bars(batch=0)
-    with pytest.raises(ValueError, match="there is no setting width of a recogniser"):
-        read_bars(rec_settings={"width": 3})
+    with pytest.raises(ValueError, match="there is no setting thresh of a recogniser"):
+        read_bars(rec_settings={"thresh": 3})
+
+
+def test_words_of_a_recogniser_that_spells_lines_out():
+    with pytest.raises(ValueError, match="words are found with recognisers of CTC only"):
+        read_bars(word_boxes=True, rec_settings={"decoder": "SARLabelDecode"})
 
 
 def test_lines_of_low_score_are_left_out():

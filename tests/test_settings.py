@@ -249,8 +249,8 @@ def test_networks_for_something_else():
 
 
 def test_unknown_changes():
-    with pytest.raises(SettingsError, match="no setting width of a recogniser; there are height"):
-        RecSettings.of(lambda batch: batch, "abc", width=3)
+    with pytest.raises(SettingsError, match="no setting thresh of a recogniser; there are decoder"):
+        RecSettings.of(lambda batch: batch, "abc", thresh=3)
     with pytest.raises(SettingsError, match="no setting thresh of a classifier; there are height"):
         ClsSettings.of(lambda batch: batch, thresh=3)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.catalog import READING
-from converter.dictionary import read_dictionary
+from converter.dictionary import read_dictionary, text_classes
 from converter.errors import SourceError, UsageError
 from converter.output import write_json
 
@@ -31,19 +31,22 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Check the dictionary against the classes, write it, and return the exit code."""
+    from architectures.classes import CLASSES  # imports PyTorch
+
     weights, described = options.weights, options.weights.with_suffix(".json")
     card = _card_of(weights, described)
-    classes = card.get("class_counts", {}).get("ctc")
-    if card.get("task") not in READING or not isinstance(classes, int):
-        raise UsageError(f"{weights} reads no text by CTC, so it takes no dictionary")
+    classes = text_classes(card["class_counts"])
+    decoder = (card.get("pipeline") or {}).get("decoder", "CTCLabelDecode")
+    if card.get("task") not in READING or not isinstance(classes, int) or decoder not in CLASSES:
+        raise UsageError(f"{weights} reads no text by classes, so it takes no dictionary")
     if card.get("dictionary") and not options.replace:
         raise UsageError(
             f"{weights} has the dictionary {card['dictionary'].get('file')} already; give "
             "--replace to put another in its place"
         )
-    dictionary = read_dictionary(options.dictionary).fitted(classes)
+    dictionary = read_dictionary(options.dictionary).fitted(classes, decoder)
     write_json(described, {**card, "dictionary": dictionary.to_dict()})
-    print(f"wrote {described}: {len(dictionary.characters)} characters and the blank")
+    print(f"wrote {described}: {len(dictionary.characters)} characters and {CLASSES[decoder]}")
     return 0
 
 
