@@ -76,6 +76,12 @@ def wrong_sign(layer: nn.Module) -> None:
     layer.weight.neg_()
 
 
+def neighbours_first(layer: nn.Module) -> None:
+    """In a graph convolution, take each node for its neighbours and these for the node."""
+    own, theirs = layer.weight.clone().chunk(2)
+    layer.weight.copy_(torch.cat([theirs, own]))
+
+
 def largest(tensor: Tensor) -> Tensor:
     """Return a view of the element with the largest magnitude."""
     flat = tensor.view(-1)

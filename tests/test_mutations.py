@@ -23,6 +23,7 @@ from mistakes import (
     larger_epsilon,
     mean_and_variance_exchanged,
     mistaken,
+    neighbours_first,
     no_bias,
     one_element_off,
     one_nan,
@@ -177,6 +178,7 @@ def prove(monkeypatch, name: str, change: Callable[[Model], Model]) -> ParityRep
 CLS, CRNN = "cls__cls_mv3", "rec__multi_language__rec_en_number_lite_train"
 REC = "rec__PP-OCRv4__PP-OCRv4_mobile_rec"
 DET, DET2 = "det__PP-OCRv4__PP-OCRv4_mobile_det", "det__ch_PP-OCRv2__ch_PP-OCRv2_det_student"
+DRRG = "det__det_r50_drrg_ctw"
 RECORDED = [
     (CLS, "backbone.blocks.4.bottleneck_conv.conv", "backbone.blocks.5.bottleneck_conv.conv"),
     (CLS, "backbone.conv1.bn", mean_and_variance_exchanged),
@@ -196,6 +198,8 @@ RECORDED = [
     (DET, "head.binarize.conv_bn1", default_epsilon_of_another_framework),
     (DET2, "head.binarize.conv2", no_bias),
     (DET2, "backbone.conv.bn", mean_and_variance_exchanged),
+    (DRRG, "head.gcn.conv2", neighbours_first),
+    (DRRG, "head.gcn.bn0", mean_and_variance_exchanged),
 ]
 
 

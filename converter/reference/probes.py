@@ -8,7 +8,7 @@ says by which calls our network computes each result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor
 from architectures import Model
 from converter.errors import SourceError
 from converter.feeding import Run, head_of
+
+if TYPE_CHECKING:
+    from architectures.heads.det_drrg_head import DRRGHead
 
 Given = Mapping[str, Tensor]
 
@@ -32,8 +35,18 @@ class Probe(NamedTuple):
     call: Callable[[Model, Tensor, Given], Mapping[str, Tensor]]
 
 
+def _drrg(network: Model, image: Tensor, given: Given) -> dict[str, Tensor]:
+    """What PaddleOCR cannot compute without a compiled operator stands between maps and graphs."""
+    neck = network.neck(network.backbone(image))
+    graph = (given[name] for name in ("gcn_nodes", "gcn_adjacency", "gcn_knn"))
+    head = cast("DRRGHead", network.head)
+    return {"neck": neck, "gcn": head.gcn(*graph), "maps": head.out_conv(neck)}
+
+
 # By the name of the head.
-PROBES: Mapping[str, Probe] = {}
+PROBES: Mapping[str, Probe] = {
+    "DRRGHead": Probe(("gcn_nodes", "gcn_adjacency", "gcn_knn"), _drrg),
+}
 
 
 def run_of(network: Model, inputs: Mapping[str, np.ndarray]) -> Run:
