@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converter.rehearsal import rehearse
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -147,5 +149,7 @@ def given_to(network: Model, image: Tensor) -> dict[str, Tensor]:
 
 
 def infer(network: Model, image: Tensor) -> Any:
-    """Run a network as inference does."""
-    return network(image, **given_to(network, image))
+    """Run a network as inference does; layers are noted in their first calls, so rehearse it."""
+    given = given_to(network, image)
+    rehearse(network, image, given)
+    return network(image, **given)

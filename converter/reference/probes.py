@@ -8,7 +8,7 @@ says by which calls our network computes each result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from architectures import Model
 from converter.errors import SourceError
 from converter.feeding import Run, head_of
+from converter.rehearsal import rehearse
 
 if TYPE_CHECKING:
     from architectures.heads.det_drrg_head import DRRGHead
@@ -67,4 +68,9 @@ def run_of(network: Model, inputs: Mapping[str, np.ndarray]) -> Run:
     if missing := [name for name in network.takes if name not in given]:
         raise SourceError(f"the network takes {missing[0]}, which the record does not hold")
     taken = {name: given[name] for name in network.takes}
-    return lambda network, image: network(image, **taken)
+
+    def run(network: Model, image: Tensor) -> Any:
+        rehearse(network, image, taken)
+        return network(image, **taken)
+
+    return run

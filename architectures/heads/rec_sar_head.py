@@ -1,0 +1,150 @@
+"""SAR's head: an LSTM reads the map's columns, another writes, and attends to the map in 2D.
+
+Show, Attend and Read: A Simple and Strong Baseline for Irregular Text Recognition,
+https://arxiv.org/abs/1811.00751; PaddleOCR: `ppocr/modeling/heads/rec_sar_head.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def columns_of_text(valid_ratio: Tensor, width: int) -> Tensor:
+    """How many of a map's columns are not padding, the last in part: `(N,)` int64."""
+    return (valid_ratio * width).ceil().clamp(max=width).long()
+
+
+def hidden_columns(columns: Tensor, width: int) -> Tensor:
+    """Which columns are padding: `(N, width)` bool, of `columns: (N,)` that are not."""
+    return torch.arange(width, device=columns.device) >= columns.unsqueeze(1)
+
+
+def recurrent(
+    in_channels: int, hidden_size: int, gru: bool, bidirectional: bool = False
+) -> nn.LSTM | nn.GRU:
+    """Two recurrent layers."""
+    kind = nn.GRU if gru else nn.LSTM
+    return kind(in_channels, hidden_size, 2, batch_first=True, bidirectional=bidirectional)
+
+
+class SAREncoder(nn.Module):
+    """What an LSTM has read of a line at the last column that is not padding."""
+
+    def __init__(self, in_channels: int, width: int, gru: bool, bidirectional: bool) -> None:
+        super().__init__()
+        self.rnn_encoder = recurrent(in_channels, width, gru, bidirectional)
+        self.out_channels = width * (2 if bidirectional else 1)
+        self.linear = nn.Linear(self.out_channels, self.out_channels)
+
+    def forward(self, x: Tensor, valid_ratio: Tensor) -> Tensor:
+        """`x: (N, in_channels, H, W)`, `valid_ratio: (N,)`, to `(N, out_channels)`."""
+        columns, _ = self.rnn_encoder(x.amax(2).transpose(1, 2))
+        last = columns_of_text(valid_ratio, columns.shape[1]) - 1
+        return self.linear(columns[torch.arange(len(x), device=x.device), last])
+
+
+class ParallelSARDecoder(nn.Module):
+    """One character after the other, greedily; with `pred_concat` the last layer sees all."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        d_k: int,
+        max_text_length: int,
+        pred_concat: bool,
+        gru: bool,
+    ) -> None:
+        super().__init__()
+        self.start = out_channels - 2
+        self.max_text_length = max_text_length
+        self.pred_concat = pred_concat
+        self.conv1x1_1 = nn.Linear(width, d_k)
+        self.conv3x3_1 = nn.Conv2d(in_channels, d_k, 3, padding=1)
+        self.conv1x1_2 = nn.Linear(d_k, 1)
+        self.rnn_decoder = recurrent(width, width, gru)
+        self.embedding = nn.Embedding(out_channels, width, padding_idx=out_channels - 1)
+        seen = 2 * width + in_channels if pred_concat else in_channels
+        self.prediction = nn.Linear(seen, out_channels - 1)  # all but the padding
+
+    def forward(self, x: Tensor, line: Tensor, valid_ratio: Tensor) -> Tensor:
+        """Probabilities `(N, max_text_length, out_channels - 1)`, also beyond the text's end.
+
+        `x: (N, in_channels, H, W)`, `line: (N, width)` from the encoder, `valid_ratio: (N,)`.
+        """
+        keys, hidden = self.conv3x3_1(x), self._hidden(x, valid_ratio)
+        _, state = self.rnn_decoder(line.unsqueeze(1))
+        last = torch.full((len(x),), self.start, device=x.device)
+        steps = []
+        for _ in range(self.max_text_length):
+            written, state = self.rnn_decoder(self.embedding(last).unsqueeze(1), state)
+            steps.append(self._predict(written, x, keys, hidden, line).softmax(2))
+            last = steps[-1].squeeze(1).argmax(1)
+        return torch.cat(steps, 1)
+
+    def teach(self, x: Tensor, line: Tensor, valid_ratio: Tensor, tokens: Tensor) -> Tensor:
+        """Logits `(N, L, out_channels - 1)` of what follows each of the `tokens: (N, L) int64`."""
+        keys, hidden = self.conv3x3_1(x), self._hidden(x, valid_ratio)
+        told = torch.cat([line.unsqueeze(1), self.embedding(tokens)], 1)
+        return self._predict(self.rnn_decoder(told)[0], x, keys, hidden, line)[:, 1:]
+
+    @staticmethod
+    def _hidden(x: Tensor, valid_ratio: Tensor) -> Tensor:
+        """Where the map is padding: `(N, 1, 1, W)` bool."""
+        width = x.shape[3]
+        return hidden_columns(columns_of_text(valid_ratio, width), width)[:, None, None]
+
+    def _predict(
+        self, written: Tensor, x: Tensor, keys: Tensor, hidden: Tensor, line: Tensor
+    ) -> Tensor:
+        """Logits `(N, L, out_channels - 1)` of each state `(N, L, width)`."""
+        queries = self.conv1x1_1(written)[..., None, None]
+        fit = torch.tanh(keys.unsqueeze(1) + queries).permute(0, 1, 3, 4, 2)
+        fit = self.conv1x1_2(fit).squeeze(4).masked_fill(hidden, float("-inf"))
+        seen = torch.matmul(fit.flatten(2).softmax(2), x.flatten(2).transpose(1, 2))
+        if self.pred_concat:
+            lines = line.unsqueeze(1).expand(-1, written.shape[1], -1)
+            seen = torch.cat([written, seen, lines], 2)
+        return self.prediction(seen)
+
+
+class SARHead(nn.Module):
+    """Encoder and decoder; columns beyond `valid_ratio` of the width are padding, and not seen.
+
+    Class `out_channels - 2` begins the text and ends it, the last is padding and never predicted.
+    """
+
+    takes = ("valid_ratio",)
+    logits_layers = ("decoder.prediction",)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        enc_dim: int = 512,
+        max_text_length: int = 30,
+        enc_bi_rnn: bool = False,
+        enc_gru: bool = False,
+        dec_gru: bool = False,
+        d_k: int = 512,
+        pred_concat: bool = True,
+    ) -> None:
+        super().__init__()
+        self.encoder = SAREncoder(in_channels, enc_dim, enc_gru, enc_bi_rnn)
+        width = self.encoder.out_channels
+        self.decoder = ParallelSARDecoder(
+            in_channels, out_channels, width, d_k, max_text_length, pred_concat, dec_gru
+        )
+
+    def forward(self, x: Tensor, valid_ratio: Tensor) -> Tensor:
+        """`x: (N, in_channels, H, W)`, `valid_ratio: (N,)`, to `(N, max_text_length, classes)`.
+
+        Probabilities of all classes but the padding.
+        """
+        return self.decoder(x, self.encoder(x, valid_ratio), valid_ratio)
+
+    def teach(self, x: Tensor, tokens: Tensor, valid_ratio: Tensor) -> Tensor:
+        """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
+        return self.decoder.teach(x, self.encoder(x, valid_ratio), valid_ratio, tokens)
