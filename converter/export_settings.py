@@ -27,6 +27,8 @@ _DECODE = {
     "min_area": int, "scale": int,
     "sample_pts_num": int, "expand_scale": float, "shrink_ratio_of_width": float,
     "tcl_map_thresh": float,
+    "scales": list, "fourier_degree": int, "num_reconstr_points": int, "score_thr": float,
+    "alpha": float, "beta": float, "nms_thr": float, "min_score": float,
 }  # fmt: skip
 # How a detector's images are resized and its maps decoded, and what each value is.
 DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from pipelines.checks import SettingsError, card_of, given, stated
+from pipelines.ct import CTDecoder
 from pipelines.db import DBDecoder
 from pipelines.decoding import Decoder, Results, Sizes
 from pipelines.east import EASTDecoder
+from pipelines.fce import FCEDecoder
 from pipelines.networks import Network
 from pipelines.pixels import Normalizer
 from pipelines.pse import PSEDecoder
@@ -28,6 +30,8 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "EASTHead": EASTDecoder,
     "PSEHead": PSEDecoder,
     "SASTHead": SASTDecoder,
+    "FCEHead": FCEDecoder,
+    "CT_Head": CTDecoder,
 }
 """The head in which a detector ends, by PaddleOCR's name -> what decodes its results."""
 

@@ -27,22 +27,23 @@ class Outlines:
 
     Args:
         points: `(N, K, 2)`.
-        growth: they are intersected as grown by so many pixels, which also mends those that cross
-            themselves; without it these are mended by themselves.
+        growth: they are intersected as grown by so many pixels, which also mends those whose sides
+            cross, while their areas are those of the polygons as they are; without it, those are
+            mended first.
     """
 
     def __init__(self, points: np.ndarray, growth: float = 0.0) -> None:
         self._points = points.astype(np.float64)
         self._growth = growth
-        self._shapes = shapely.polygons(self._points)
-        self._valid = shapely.is_valid(self._shapes)
-        if not growth:
-            self._shapes[~self._valid] = shapely.buffer(self._shapes[~self._valid], 0)
-        self._areas = shapely.area(self._shapes)
-        self._lengths = shapely.length(self._shapes)
+        steps = np.roll(self._points, -1, axis=1) - self._points
+        self._lengths = np.sqrt((steps**2).sum(2)).sum(1)
+        from_first = self._points - self._points[:, :1]
+        self._areas = (from_first[..., 0] * steps[..., 1] - from_first[..., 1] * steps[..., 0]).sum(
+            1
+        ) / 2
         self._least = self._points.min(1) - growth
         self._most = self._points.max(1) + growth
-        self._grown: dict[int, Any] = {}
+        self._bodies: dict[int, tuple[Any, float]] = {}
 
     def overlap(self, one: int, others: np.ndarray, thresh: float) -> np.ndarray:
         """Whether `one` and each of `others`, indices `(M,)`, overlap by more than `thresh`."""
@@ -50,35 +51,41 @@ class Outlines:
         above = met.all(1)
         places = np.flatnonzero(above)
         members = others[places]
-        steps = self._points[members] - self._points[one]
-        farthest = np.sqrt((steps**2).sum(2)).max(1)
-        surely = _least_overlap(self._areas[one], self._lengths[one], farthest) > thresh
-        surely &= self._valid[one] & self._valid[members]
+        surely = self._surely(one, members, thresh)
         for place, other in zip(places[~surely], members[~surely].tolist(), strict=True):
             above[place] = self._overlap(one, other) > thresh
         return above
 
+    def _surely(self, one: int, others: np.ndarray, thresh: float) -> np.ndarray:
+        """For which of the others the corners tell that they overlap by more than `thresh`.
+
+        Outlines whose corners are at most `farthest` apart are the same but for what is as near as
+        that to the line around the one: a band of this width on both sides of it.
+        """
+        steps = self._points[others] - self._points[one]
+        farthest = np.sqrt((steps**2).sum(2)).max(1)
+        band = farthest * (2 * self._lengths[one] + math.pi * farthest)
+        area, areas = abs(self._areas[one]), np.abs(self._areas[others])
+        surely = area - band > thresh * (np.maximum(area, areas) + band)
+        surely &= self._areas[others] * self._areas[one] > 0
+        if surely.any() and not shapely.is_valid(shapely.Polygon(self._points[one])):
+            surely[:] = False
+        return surely
+
     def _overlap(self, one: int, other: int) -> float:
-        inside = shapely.area(shapely.intersection(self._body(one), self._body(other)))
-        around = self._areas[one] + self._areas[other] - inside
+        (first, first_area), (second, second_area) = self._body(one), self._body(other)
+        inside = shapely.area(shapely.intersection(first, second))
+        around = first_area + second_area - inside
         return float(inside / around) if around else 0.0
 
-    def _body(self, index: int) -> Any:
-        if not self._growth:
-            return self._shapes[index]
-        if index not in self._grown:
-            self._grown[index] = shapely.buffer(self._shapes[index], self._growth)
-        return self._grown[index]
-
-
-def _least_overlap(area: Any, length: Any, farthest: Any) -> Any:
-    """A bound for an outline and another whose corners are at most `farthest` from its own.
-
-    Both are the same but for what is as near as that to the line around the one; and that is not
-    more than a band of this width on both sides of the line.
-    """
-    band = farthest * (2 * length + math.pi * farthest)
-    return (area - band) / (area + 2 * band + 1e-9)
+    def _body(self, index: int) -> tuple[Any, float]:
+        """What is intersected, and the area that counts."""
+        if index not in self._bodies:
+            shape = shapely.Polygon(self._points[index])
+            body = shapely.buffer(shape, self._growth)
+            area = shape.area if self._growth else body.area
+            self._bodies[index] = body, area
+        return self._bodies[index]
 
 
 def suppress(outlines: Outlines, order: np.ndarray, thresh: float) -> list[int]:

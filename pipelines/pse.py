@@ -84,13 +84,19 @@ def _quad(points: np.ndarray) -> np.ndarray:
     return cv2.boxPoints(cv2.minAreaRect(points))
 
 
-def outline_of(points: np.ndarray) -> np.ndarray:
-    """Return the corners `(M, 2) int32` of the line around pixels `(N, 2) int32`, as x and y."""
+def outline_of(points: np.ndarray, size: int = 1) -> np.ndarray:
+    """Return the corners `(M, 2) int32` of the line around pixels `(N, 2)`, as x and y.
+
+    Of pixels in several pieces it is the line around one. With `size` each pixel stands for a
+    square of so many a side, and the corners are those of the finer map.
+    """
     corner = points.min(0)
     mask = np.zeros((points.max(0) - corner + 1)[::-1], np.uint8)
     mask[points[:, 1] - corner[1], points[:, 0] - corner[0]] = 1
+    if size > 1:
+        mask = mask.repeat(size, axis=0).repeat(size, axis=1)
     contours, _ = cv2.findContours(
-        mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=corner.tolist()
+        mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(corner * size).tolist()
     )
     outline: np.ndarray = contours[0][:, 0]
     return outline

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from paddleocr_source import load
-from zoo_maps import east_maps, pse_maps, sast_maps
+from zoo_maps import ct_maps, east_maps, fce_maps, pse_maps, sast_maps
 
+from pipelines.ct import CTDecoder
 from pipelines.decoding import Sizes
 from pipelines.east import EASTDecoder
+from pipelines.fce import FCEDecoder
 from pipelines.pse import PSEDecoder, grown
 from pipelines.sast import SASTDecoder
 
@@ -45,8 +47,11 @@ def finished(boxes, sizes, box_type):
 
 def compare(decoder, theirs, maps, sizes):
     """Compare one page, and return how many lines it has."""
-    shape = np.array([[*sizes.image, *sizes.ratio]])
-    points = theirs({name: array.copy() for name, array in maps.items()}, shape)[0]["points"]
+    shape = [*sizes.image, *sizes.ratio]
+    if isinstance(decoder, CTDecoder):
+        shape = [*sizes.image, 3, *sizes.input, 3]
+    maps_of_theirs = {name: array.copy() for name, array in maps.items()}
+    points = theirs(maps_of_theirs, np.array([shape]))[0]["points"]
     points = [outline for outline in points if len(outline) > 2]
     expected = finished(points, sizes, decoder.box_type)
     found = decoder(maps, sizes)
@@ -122,6 +127,57 @@ def array_or_list(values, *options, _array=np.array, **named):
         return _array(values, *options, **named)
     except ValueError:
         return values
+
+
+@pytest.fixture(scope="module")
+def fce_of_paddleocr():
+    """`FCEPostProcess` with what it imports."""
+    kind = load("paddleocr", "ppocr/postprocess/fce_postprocess.py").FCEPostProcess
+    utilities = load("paddleocr", "ppocr/utils/poly_nms.py")
+    kind.__init__.__globals__.update(
+        poly_nms=utilities.poly_nms, valid_boundary=utilities.valid_boundary
+    )
+    return kind
+
+
+@pytest.mark.parametrize("box_type", ["quad", "poly"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"score_thr": 0.5, "nms_thr": 0.5, "alpha": 1.2, "beta": 0.7, "num_reconstr_points": 20}],
+    ids=["default", "other"],
+)
+def test_fce(options, box_type, fce_of_paddleocr):
+    options = {"scales": (8, 16, 32), "box_type": box_type, **options}
+    count = 0
+    for seed in (1, 2, 3, 4, 9):
+        maps = fce_maps(seed, 128, 192, noise=(0, 0.02, 0.1, 0.4)[seed % 4])
+        count += compare(FCEDecoder(**options), fce_of_paddleocr(**options), maps,
+                         sizes_of(seed, 128, 192))  # fmt: skip
+    assert count > 8
+
+
+@pytest.mark.parametrize("options", [{}, {"min_score": 0.95, "min_area": 3000}], ids=str)
+def test_ct(options):
+    kind = load("paddleocr", "ppocr/postprocess/ct_postprocess.py").CTPostProcess
+    count = 0
+    for seed in range(20):
+        maps = ct_maps(seed, noise=(0, 0.4)[seed % 2])
+        count += compare(CTDecoder(**options), kind(**options), maps, sizes_of(seed, 512, 768))
+    assert count > 15
+
+
+def test_ct_beyond_300_cells():
+    """PaddleOCR gives the lines there as thin as their cores."""
+    maps, sizes = ct_maps(1, 512, 768), Sizes((512, 768), (512, 768), (512, 768))
+    wide = {name: np.pad(array, [(0, 0)] * (array.ndim - 1) + [(320, 0)], constant_values=-4)
+            for name, array in maps.items()}  # fmt: skip
+    wide["maps"][:, 1:, :, :320] = 0
+    further = CTDecoder()(wide, Sizes((512, 2048), (512, 2048), (512, 2048)))
+    inside = [polygon - (1280, 0) for polygon in further]
+    found = CTDecoder()(maps, sizes)
+    assert len(found) == len(inside) > 2
+    for polygon, other in zip(found, inside, strict=True):
+        assert np.array_equal(polygon, other)
 
 
 def expanded(kernels, min_area):

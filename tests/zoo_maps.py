@@ -63,10 +63,10 @@ def _line(start, length, size, angle, bend, below):
     return Line(middle + downwards * (below - size / 2), middle + downwards * (below + size / 2))
 
 
-def covered(outline: np.ndarray, height: int, width: int) -> np.ndarray:
+def covered(outline: np.ndarray, height: int, width: int, stride: int = STRIDE) -> np.ndarray:
     """The cells of a map that an outline in pixels covers, `(height, width) bool`."""
     mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [np.round(outline / STRIDE).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [np.round(outline / stride).astype(np.int32)], 1)
     return mask > 0
 
 
@@ -121,6 +121,54 @@ def sast_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.4
     for name in ("f_border", "f_tco", "f_tvo"):
         maps[name] += random.normal(0, noise, maps[name].shape)
     return _batch(**maps)
+
+
+def ct_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.4) -> dict:
+    """Logits of cores, and how far these are in 2.5 cells, as of an input of this size."""
+    random = np.random.default_rng(seed)
+    size = height // STRIDE, width // STRIDE
+    maps = np.concatenate([np.full((1, *size), -4.0), random.normal(0, 0.1, (2, *size))])
+    for line in text_lines(seed, height, width, curved=True):
+        rows, columns = np.nonzero(covered(line.outline, *size))
+        cells = np.stack([columns, rows], axis=1)
+        middle = (line.upper + line.lower) / (2 * STRIDE)
+        nearest = np.linalg.norm(cells[:, np.newaxis] - middle, axis=2).argmin(1)
+        maps[1:, rows, columns] = (middle[nearest] - cells).T / 2.5 * random.uniform(0.3, 1.2)
+        maps[0, covered(line.shrunk(0.4), *size)] = random.uniform(1, 6)
+    maps += random.normal(0, noise, maps.shape)
+    return _batch(maps=maps, score=1 / (1 + np.exp(-maps[0])))
+
+
+def fce_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.02) -> dict:
+    """Probabilities and Fourier series of the outlines, on three scales."""
+    random = np.random.default_rng(seed)
+    levels, degree = {}, 5
+    for level, scale in enumerate((8, 16, 32)):
+        size = height // scale, width // scale
+        text, core = (random.uniform(0, 0.3, size) for _ in range(2))
+        series = random.normal(0, noise, (2, 2 * degree + 1, *size))
+        for line in text_lines(seed, height, width, curved=True):
+            rows, columns = np.nonzero(covered(line.shrunk(0.5), *size, scale))
+            text[rows, columns] = random.uniform(0.6, 1, len(rows))
+            core[rows, columns] = random.uniform(0.3, 1, len(rows))
+            contour = _around(line.outline, 64) / scale
+            terms = np.fft.fft(contour[:, 0] + 1j * contour[:, 1]) / 64
+            terms = np.concatenate([terms[-degree:], terms[: degree + 1]])
+            series[0][:, rows, columns] += terms.real[:, np.newaxis]
+            series[1][:, rows, columns] += terms.imag[:, np.newaxis]
+            series[0, degree, rows, columns] -= columns
+            series[1, degree, rows, columns] -= rows
+        maps = [1 - text, text, 1 - core, core, *series[0], *series[1]]
+        levels[f"level_{level}"] = np.stack(maps)
+    return _batch(**levels)
+
+
+def _around(outline: np.ndarray, count: int) -> np.ndarray:
+    """So many points along a closed outline, equally far from each other."""
+    closed = np.concatenate([outline, outline[:1]])
+    ends = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    places = np.linspace(0, ends[-1], count, endpoint=False)
+    return np.stack([np.interp(places, ends, closed[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def _empty(random: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
