@@ -51,7 +51,7 @@ def settings(rule):
 
 def sized(shape, monkeypatch, module):
     """An image whose resizing is not computed, but answered with its size alone."""
-    monkeypatch.setattr(module.cv2, "resize", lambda _, size: np.empty((*size[::-1], 0)))
+    monkeypatch.setattr(module.cv2, "resize", lambda _, dsize: np.empty((*dsize[::-1], 0)))
     return np.empty((*shape, 3), np.uint8)
 
 
@@ -67,6 +67,18 @@ def test_sizes(rule, monkeypatch):
         padded = (32, 32) if height + width < 64 else (0, 0)
         size = np.maximum(padded, (height, width))
         assert network_size(*map(int, size), settings(rule)) == expected, (height, width)
+
+
+def test_sizes_by_the_shorter_side(monkeypatch):
+    """Up to images so long that PaddleOCR's input would be longer than `max_side_limit`."""
+    process = load("paddleocr", "ppocr/data/imaug/ct_process.py")
+    for height, width in SIZES:
+        if max(height, width) > 6 * min(height, width):
+            continue
+        image = sized((height, width), monkeypatch, process)
+        data = process.ScaleAlignedShort(short_size=640)({"image": image})
+        found = network_size(height, width, settings({"short_size": 640}))
+        assert found == data["image"].shape[:2], (height, width)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +121,30 @@ def test_arrays(rule, size):
     assert batch.dtype == data["image"].dtype == np.float32
     assert batch.flags.c_contiguous
     assert np.array_equal(batch[0], data["image"])
+    _, sizes = Detector(one_map, **rule).results(page(*size))
+    assert [*sizes.image, *sizes.ratio] == data["shape"].tolist()
+
+
+def one_map(batch):
+    return batch[:, :1]
+
+
+def test_arrays_by_the_shorter_side():
+    """What CentripetalText takes: red first, and tiny images are not padded."""
+    operators = load("paddleocr", "ppocr/data/imaug/operators.py")
+    process = load("paddleocr", "ppocr/data/imaug/ct_process.py")
+    for size in ((20, 30), (64, 64), (333, 517)):
+        data = {"image": page(*size)[..., ::-1]}
+        for step in (
+            process.ScaleAlignedShort(short_size=640),
+            operators.NormalizeImage(order="hwc"),
+            operators.ToCHWImage(),
+        ):
+            data = step(data)
+        detector = Detector(one_map, short_size=640, color="RGB")
+        assert np.array_equal(detector.network_input(page(*size))[0], data["image"])
+        _, sizes = detector.results(page(*size))
+        assert [*sizes.image, 3, *sizes.input, 3] == data["shape"].tolist()
 
 
 def test_arrays_by_paddlex():
