@@ -48,12 +48,13 @@ class Detector:
 
     def __init__(self, network: Network, **changes: Any) -> None:
         self.network = network
-        kind = _decoder(network)
+        head, kind = _head(network)
         changes = given(changes, {**DETECTION, **kind.checks}, "this detector")
         prepared = {name: changes[name] for name in changes if name in DETECTION}
         self.settings = DetSettings.of(network, **prepared)
         decoded = {name: changes[name] for name in changes if name in kind.checks}
-        self.decoder = kind(**stated(network, kind.checks) | decoded)
+        built = {name: head[name] for name in kind.checks if name in head}
+        self.decoder = kind(**built | stated(network, kind.checks) | decoded)
         self._normalize = Normalizer(self.settings.color, self.settings.mean, self.settings.std)
 
     def network_input(self, image: np.ndarray) -> np.ndarray:
@@ -107,13 +108,14 @@ class Detector:
         return self.decoder(*self.results(image))
 
 
-def _decoder(network: Network) -> type[Decoder]:
-    """Choose by the head that the weights' `.json` names."""
+def _head(network: Network) -> tuple[Mapping[str, Any], type[Decoder]]:
+    """The head as the weights' `.json` describes it, and the decoder that is chosen by its name."""
     card = card_of(network, "det", "a detector")
-    head = ((card.get("architecture") or {}).get("Head") or {}).get("name", "DBHead")
-    if head not in DECODERS:
+    head = (card.get("architecture") or {}).get("Head") or {}
+    name = head.get("name", "DBHead")
+    if name not in DECODERS:
         raise SettingsError(
-            f"the weights are of a network that ends in {head}; text is found with those of "
+            f"the weights are of a network that ends in {name}; text is found with those of "
             f"{', '.join(DECODERS)}. Run the network itself: architectures.load(PATH)"
         )
-    return DECODERS[head]
+    return head, DECODERS[name]

@@ -50,11 +50,11 @@ def text_lines(seed: int, height: int, width: int, curved: bool = False) -> list
         angle = random.choice([0, 0, random.uniform(-0.5, 0.5), random.uniform(-np.pi, np.pi)])
         bend = random.uniform(-2, 2) if curved else 0
         for number in range(random.choice([1, 1, 3])):  # paragraphs, whose lines touch
-            lines.append(_line(start, length, size, angle, bend, number * size))
+            lines.append(band(start, length, size, angle, bend, number * size))
     return lines
 
 
-def _line(start, length, size, angle, bend, below):
+def band(start, length, size, angle, bend, below):
     """A band that turns by `bend` radians on its way, `below` pixels under its start."""
     turns = angle + bend * (np.linspace(0, 1, 15) - 0.5)
     steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 15
@@ -123,8 +123,13 @@ def sast_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.4
     return _batch(**maps)
 
 
-def ct_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.4) -> dict:
-    """Logits of cores, and how far these are in 2.5 cells, as of an input of this size."""
+def ct_maps(
+    seed: int, height: int = 512, width: int = 768, noise: float = 0.4, least: float = 0.3
+) -> dict:
+    """Logits of cores, and how far these are in 2.5 cells, as of an input of this size.
+
+    With `least` below 1 distances and logits of some lines are too small.
+    """
     random = np.random.default_rng(seed)
     size = height // STRIDE, width // STRIDE
     maps = np.concatenate([np.full((1, *size), -4.0), random.normal(0, 0.1, (2, *size))])
@@ -133,8 +138,8 @@ def ct_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.4) 
         cells = np.stack([columns, rows], axis=1)
         middle = (line.upper + line.lower) / (2 * STRIDE)
         nearest = np.linalg.norm(cells[:, np.newaxis] - middle, axis=2).argmin(1)
-        maps[1:, rows, columns] = (middle[nearest] - cells).T / 2.5 * random.uniform(0.3, 1.2)
-        maps[0, covered(line.shrunk(0.4), *size)] = random.uniform(1, 6)
+        maps[1:, rows, columns] = (middle[nearest] - cells).T / 2.5 * random.uniform(least, 1.2)
+        maps[0, covered(line.shrunk(0.4), *size)] = random.uniform(4 * least, 6)
     maps += random.normal(0, noise, maps.shape)
     return _batch(maps=maps, score=1 / (1 + np.exp(-maps[0])))
 
