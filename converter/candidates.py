@@ -21,7 +21,7 @@ from architectures.fuse import fold_, fold_as_exported_
 from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.catalog import ModelCard
-from converter.dictionary import text_classes
+from converter.dictionary import fitted
 from converter.errors import AlignmentError, ConfigError, PlanError
 from converter.feeding import given_to
 from converter.graph.layers import LayerGraph, network_graph, program_graph
@@ -166,9 +166,8 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
 
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:
-    classes = text_classes(counts)
-    if card.dictionary is not None and classes is not None:
-        card.dictionary.fitted(classes, card.decoder)
+    if card.dictionary is not None:
+        fitted(card.dictionary, counts, card.decoder)
     if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
         raise ConfigError(
             f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"

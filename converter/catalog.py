@@ -23,6 +23,7 @@ from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
 from converter.export_settings import check_settings
 from converter.line_settings import line_settings_of_training
+from converter.tokenizer import Tokenizer
 
 FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e")
@@ -93,7 +94,7 @@ class ModelCard:
     pipeline: Mapping[str, Any] = field(default_factory=dict)
     train: str | None = None
     infer: str | None = None
-    dictionary: Dictionary | None = None
+    dictionary: Dictionary | Tokenizer | None = None
     labels: tuple[str, ...] = ()
 
     @property

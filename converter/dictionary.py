@@ -1,4 +1,4 @@
-"""Character tables: one character a line, in the order of the classes."""
+"""What a network's classes stand for: tables of one character a line, tokenizers of formulas."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 
 from converter.documents import read_yaml
 from converter.errors import ConfigError
+from converter.tokenizer import DECODERS as TOKEN_DECODERS
+from converter.tokenizer import FILE as TOKENIZER
+from converter.tokenizer import Tokenizer, is_tokenizer, read_tokenizer, tokenizer_of
 
 SHIPPED = Path(__file__).parent.parent / "configs" / "dicts"
 # What PaddleOCR takes where a YAML names no table: the digits and the small letters.
@@ -56,19 +59,36 @@ class Dictionary:
             "use_space_char in the YAML."
         )
 
+    def said(self, decoder: str) -> str:
+        """Return in words how many classes there are."""
+        from architectures.classes import CLASSES  # imports PyTorch
+
+        return f"{len(self.characters)} characters and {CLASSES[decoder]}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the table as it stands in the artefact's JSON, with no special class in it."""
         return {"file": self.file, "sha256": self.sha256, "characters": list(self.characters)}
 
 
-def read_dictionary(file: Path, space: bool | None = None) -> Dictionary:
-    """Read a table, one character a line, or one that an export's `inference.yml` holds.
+def read_dictionary(file: Path, space: bool | None = None) -> Dictionary | Tokenizer:
+    """Read what a network's answers stand for.
+
+    That is a table of one character a line, or the `tokenizer.json` of a network of formulas, by
+    its name or its folder's, or what an export's `inference.yml` holds of either.
 
     Raises:
         ConfigError: the file cannot be read, is no UTF-8 text or is empty.
     """
     if file.suffix in (".yml", ".yaml"):
         return _of_export(file, space)
+    within = file / TOKENIZER
+    if file.suffix == ".json" or within.is_file():
+        return read_tokenizer(within if within.is_file() else file)
+    return read_table(file, space)
+
+
+def read_table(file: Path, space: bool | None = None) -> Dictionary:
+    """Read a table, one character a line; ConfigError as above."""
     try:
         data = file.read_bytes()
         text = data.decode("utf-8")
@@ -82,14 +102,35 @@ def read_dictionary(file: Path, space: bool | None = None) -> Dictionary:
     return Dictionary(file.name, hashlib.sha256(data).hexdigest(), lines, space)
 
 
-def text_classes(counts: Mapping[str, int]) -> int | None:
-    """Return how many classes stand for text, of a network's class counts; None if none do."""
-    return next((count for kind, count in counts.items() if kind != "cls"), None)
+def fitted(
+    table: Dictionary | Tokenizer, counts: Mapping[str, int], decoder: str
+) -> Dictionary | Tokenizer:
+    """Return a network's table as its answers are numbered.
+
+    Args:
+        table: characters or tokens.
+        counts: the network's class counts; a network without any is not checked.
+        decoder: how its answers are read.
+
+    Raises:
+        ConfigError: the table does not make so many classes, or is of another kind.
+    """
+    if isinstance(table, Tokenizer) != (decoder in TOKEN_DECODERS):
+        kinds = "a table of characters", "a tokenizer"
+        found, wanted = kinds if decoder in TOKEN_DECODERS else kinds[::-1]
+        raise ConfigError(
+            f"{table.file} is {found}, but the network is read by {decoder}, which takes {wanted}; "
+            "give it with --dict"
+        )
+    classes = next((count for kind, count in counts.items() if kind != "cls"), None)
+    if isinstance(table, Tokenizer) or classes is None:
+        return table
+    return table.fitted(classes, decoder)
 
 
 def dictionary_of_training(
     settings: Mapping[str, Any], training: Path, other: Path | None = None
-) -> Dictionary | None:
+) -> Dictionary | Tokenizer | None:
     """Return the table of a training YAML, or PaddleOCR's own where it says that it has none.
 
     Args:
@@ -100,13 +141,13 @@ def dictionary_of_training(
     Raises:
         ConfigError: the table cannot be found or read.
     """
-    named = settings.get("character_dict_path")
+    named = settings.get("character_dict_path") or settings.get("rec_char_dict_path")
     space = bool(settings.get("use_space_char", False))
     if other is not None:
         return read_dictionary(other, space)
     if named:
         return read_dictionary(_path_of(str(named), training), space)
-    return read_dictionary(DEFAULT, space=False) if "character_dict_path" in settings else None
+    return read_table(DEFAULT, space=False) if "character_dict_path" in settings else None
 
 
 def _path_of(text: str, training: Path) -> Path:
@@ -119,7 +160,7 @@ def _path_of(text: str, training: Path) -> Path:
     if in_utils:
         places.append(SHIPPED / tail)
     for place in places:
-        if place.is_file():
+        if place.is_file() or (place / TOKENIZER).is_file():
             return place
     raise ConfigError(
         f"{training} names the dictionary {text}, which is neither there nor shipped; give it "
@@ -127,19 +168,21 @@ def _path_of(text: str, training: Path) -> Path:
     )
 
 
-def dictionary_of_export(settings: Path) -> Dictionary | None:
-    """Return the table in the `inference.yml` of an export, or None where it has none."""
+def dictionary_of_export(settings: Path) -> Dictionary | Tokenizer | None:
+    """Return what the `inference.yml` of an export has of either, or None."""
     return None if _table(read_yaml(settings)) is None else _of_export(settings, None)
 
 
-def _of_export(file: Path, space: bool | None) -> Dictionary:
+def _of_export(file: Path, space: bool | None) -> Dictionary | Tokenizer:
     characters = _table(read_yaml(file))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    if is_tokenizer(characters):
+        return tokenizer_of(characters, file.name, sha256)
     if not isinstance(characters, list) or not characters:
         raise ConfigError(f"{file} holds no list PostProcess.character_dict, so no dictionary")
     wrong = next((item for item in characters if not isinstance(item, str)), None)
     if wrong is not None:
         raise ConfigError(f"PostProcess.character_dict of {file} holds {wrong!r}, which is no text")
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return Dictionary(file.name, sha256, tuple(characters), space)
 
 

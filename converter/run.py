@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from converter import catalog
 from converter.catalog import ModelCard
-from converter.dictionary import dictionary_of_export, text_classes
+from converter.dictionary import dictionary_of_export, fitted
 from converter.errors import AlignmentError, ConfigError, NoReference, UsageError
 from converter.export_settings import settings_of_export
 from converter.output import output_path, write_artefact
@@ -326,13 +326,9 @@ class Conversion:
 
     def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
         """Return the artefact's JSON, all but the entry of the weights file."""
-        card, dictionary, classes = (
-            self.card,
-            self.card.dictionary,
-            text_classes(network.class_counts),
-        )
-        if dictionary is not None and classes is not None:
-            dictionary = dictionary.fitted(classes, card.decoder)
+        card, dictionary = self.card, self.card.dictionary
+        if dictionary is not None:
+            dictionary = fitted(dictionary, network.class_counts, card.decoder)
         return {
             "format": 1,
             "name": card.name,

@@ -10,10 +10,24 @@ Every step before and after the networks gives what PaddleOCR's `tools/infer` gi
 difference between two readings comes from the networks.
 """
 
+from pipelines.formula import FormulaReader
 from pipelines.images import ImageError, read_image
 from pipelines.networks import Network
 from pipelines.ocr import OCR, TextLine
+from pipelines.recognition import Recognizer
 from pipelines.spotting import Spotter
+from pipelines.upscaling import Upscaler
 from pipelines.words import Word
 
-__all__ = ["OCR", "ImageError", "Network", "Spotter", "TextLine", "Word", "read_image"]
+__all__ = [
+    "OCR",
+    "FormulaReader",
+    "ImageError",
+    "Network",
+    "Recognizer",
+    "Spotter",
+    "TextLine",
+    "Upscaler",
+    "Word",
+    "read_image",
+]

@@ -18,6 +18,9 @@ COMMANDS = {
     "ocr": ("ocr", "read the text of images and PDFs"),
     "detect": ("detect", "find the lines of text in images and PDFs"),
     "spot": ("spot", "find and read text by one network"),
+    "recognize": ("recognize", "read images of one line each"),
+    "formula": ("formula", "read images of one formula each, as LaTeX"),
+    "upscale": ("upscale", "draw blurred images of one line each anew, larger"),
 }
 
 

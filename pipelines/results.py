@@ -10,6 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 
 from pipelines.errors import OutputError
@@ -35,6 +36,28 @@ class Place:
     """A line of text that was found and not read."""
 
     box: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """A formula that was read; `text` is LaTeX."""
+
+    box: np.ndarray
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """What was drawn anew, `(H, W, 3) uint8` BGR."""
+
+    box: np.ndarray
+    image: np.ndarray
+
+
+def frame_of(image: np.ndarray) -> np.ndarray:
+    """Return the box around a whole image."""
+    height, width = image.shape[:2]
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
 
 
 class Writer(Protocol):
@@ -170,6 +193,25 @@ class PdfWriter:
         return self._pdf.content()
 
 
+class PngWriter:
+    """What was drawn anew of each page, one below the other."""
+
+    def __init__(self, source: Path) -> None:  # noqa: ARG002
+        self._pictures: list[np.ndarray] = []
+
+    def add(self, page: Page, lines: Sequence[Redrawn]) -> None:  # noqa: ARG002
+        """Add what was drawn of a page."""
+        self._pictures += [line.image for line in lines]
+
+    def fail(self, failure: Failure) -> None:
+        """Leave the page out."""
+
+    def content(self) -> bytes:
+        """Return the file."""
+        content: bytes = cv2.imencode(".png", np.vstack(self._pictures))[1].tobytes()
+        return content
+
+
 WriterMaker = Callable[[Path, float], Writer]
 """Makes a writer of the source and the pixels per inch of its pages."""
 
@@ -185,6 +227,11 @@ TEXT_FORMATS: dict[str, WriterMaker] = {
     "pdf": lambda _, dpi: PdfWriter(dpi),
 }
 """Formats of lines that were read."""
+FORMULA_FORMATS: dict[str, WriterMaker] = {name: PLACE_FORMATS[name] for name in ("json", "txt")}
+"""Formats of formulas, whose LaTeX is their text."""
+PICTURE_FORMATS: dict[str, WriterMaker] = {"png": lambda source, _: PngWriter(source)}
+"""Formats of what was drawn anew."""
+BINARY_FORMATS = ("pdf", "png")
 
 
 def _encoded(text: str) -> bytes:

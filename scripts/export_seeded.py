@@ -36,7 +36,7 @@ import numpy as np
 import yaml
 
 from converter import feeding
-from converter.dictionary import read_dictionary
+from converter.dictionary import read_table
 from converter.documents import read_training
 from converter.errors import ConfigError, ConverterError, IncompletePlan, NoReference, OutputError
 from converter.reference import checkout, seeded
@@ -160,7 +160,7 @@ def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
     architecture = training.get("Architecture") or {}
     if not named or architecture.get("model_type") not in ("rec", "e2e"):
         return None
-    lines = list(read_dictionary(job.paddleocr / named, space=False).characters)
+    lines = list(read_table(job.paddleocr / named, space=False).characters)
     if "ctc" not in job.classes:
         return lines
     wanted = job.classes["ctc"] - 1 - uses_space(training)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.catalog import READING
-from converter.dictionary import read_dictionary, text_classes
+from converter.dictionary import fitted, read_dictionary
 from converter.errors import SourceError, UsageError
 from converter.output import write_json
 
@@ -24,29 +24,26 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("weights", type=Path, metavar="X.pth", help="the recogniser; X.json lies beside it")
     add("dictionary", type=Path, metavar="DICT",
-        help="one character a line, or the inference.yml of an export")  # fmt: skip
+        help="one character a line, a tokenizer.json, or an inference.yml")  # fmt: skip
     add("--replace", action="store_true", help="take the place of the dictionary that it has")
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Check the dictionary against the classes, write it, and return the exit code."""
-    from architectures.classes import CLASSES  # imports PyTorch
-
     weights, described = options.weights, options.weights.with_suffix(".json")
     card = _card_of(weights, described)
-    classes = text_classes(card["class_counts"])
-    decoder = (card.get("pipeline") or {}).get("decoder", "CTCLabelDecode")
-    if card.get("task") not in READING or not isinstance(classes, int) or decoder not in CLASSES:
-        raise UsageError(f"{weights} reads no text by classes, so it takes no dictionary")
+    if card.get("task") not in READING:
+        raise UsageError(f"{weights} reads no text, so it takes no dictionary")
     if card.get("dictionary") and not options.replace:
         raise UsageError(
             f"{weights} has the dictionary {card['dictionary'].get('file')} already; give "
             "--replace to put another in its place"
         )
-    dictionary = read_dictionary(options.dictionary).fitted(classes, decoder)
+    decoder = (card.get("pipeline") or {}).get("decoder", "CTCLabelDecode")
+    dictionary = fitted(read_dictionary(options.dictionary), card["class_counts"], decoder)
     write_json(described, {**card, "dictionary": dictionary.to_dict()})
-    print(f"wrote {described}: {len(dictionary.characters)} characters and {CLASSES[decoder]}")
+    print(f"wrote {described}: {dictionary.said(decoder)}")
     return 0
 
 

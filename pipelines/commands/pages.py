@@ -22,6 +22,7 @@ from pipelines.fonts import ADVICE, FontError, Typesetter
 from pipelines.images import ImageError
 from pipelines.pages import DPI, Failure, Page, find_files, read_pages
 from pipelines.results import (
+    BINARY_FORMATS,
     FORM_FEED,
     Found,
     Writer,
@@ -58,13 +59,18 @@ def parser_of(name: str, purpose: str) -> argparse.ArgumentParser:
 
 
 def add_page_options(
-    parser: argparse.ArgumentParser, formats: Mapping[str, WriterMaker], *, texts: bool
+    parser: argparse.ArgumentParser,
+    formats: Mapping[str, WriterMaker],
+    *,
+    texts: bool,
+    default: str = "txt",
 ) -> None:
     """Add what is the same for all commands.
 
     Args:
         formats: what results can be written as.
         texts: whether what is found has a text, to be drawn with a font.
+        default: the format that is meant where none is named.
     """
     parser.set_defaults(formats=formats, texts=texts)
     add = parser.add_argument
@@ -74,7 +80,7 @@ def add_page_options(
     add("--out", type=Path, metavar="DIR",
         help="folder for a file per input; without it the results are printed")  # fmt: skip
     searchable = "; pdf is searchable" if "pdf" in formats else ""
-    add("--format", choices=formats, default="txt", help=f"default: txt{searchable}")
+    add("--format", choices=formats, default=default, help=f"default: {default}{searchable}")
     add("--visualize", action="store_true",
         help="write a picture of each page with what was found")  # fmt: skip
     if texts:
@@ -162,7 +168,7 @@ def _source(page: Page | Failure) -> Path:
 def _check(options: argparse.Namespace) -> None:
     """Make the folder for the results; UsageError where options do not fit together."""
     if options.out is None:
-        for option, given in (("--format pdf", options.format == "pdf"),
+        for option, given in ((f"--format {options.format}", options.format in BINARY_FORMATS),
                               ("--visualize", options.visualize)):  # fmt: skip
             if given:
                 raise UsageError(f"{option} writes files; give the folder for them with --out DIR")
