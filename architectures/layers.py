@@ -9,6 +9,9 @@ Hard swish
 BatchNorm
     eps is 1e-5 in both. Paddle's older class can hold an activation, `BatchNorm(act="relu")`, which
     is then part of the layer's output (`BatchNormAct`). Paddle has no `num_batches_tracked`.
+Embedding
+    Paddle's gives zeros for `padding_idx`, whatever that row of its weight holds; PyTorch's only
+    keeps the row out of training (`PaddedEmbedding`).
 Linear
     Paddle stores `[in, out]`, PyTorch `[out, in]`; the modules here hold PyTorch's layout.
 LSTM
@@ -17,7 +20,7 @@ LSTM
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -169,6 +172,14 @@ class DeConvBNLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, 2 * H, 2 * W)`."""
         return self.bn(self.deconv(x))
+
+
+class PaddedEmbedding(nn.Embedding):
+    """Classes as vectors, and zeros for `padding_idx`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`(N, T)` int64 to `(N, T, embedding_dim)`."""
+        return super().forward(input) * input.ne(cast("int", self.padding_idx)).unsqueeze(-1)
 
 
 class SqueezeExcite(nn.Module):

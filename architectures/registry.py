@@ -22,7 +22,8 @@ class Row(NamedTuple):
     """One network: the model types that use it, PaddleOCR's name, its class.
 
     `training` names the options that inference does not read; `counts` says which option holds a
-    class count, dots between levels.
+    class count, dots between levels; `scored` is how many classes the network scores beyond that
+    count, below 0 where it never answers with the last ones, such as the padding.
     """
 
     model_types: str
@@ -30,6 +31,7 @@ class Row(NamedTuple):
     target: str
     training: str = ""
     counts: Mapping[str, str] = {}
+    scored: int = 0
 
 
 # fmt: off
@@ -59,6 +61,14 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained use_ssld"),
         Row("rec",      "SVTRNet",         "backbones.rec_svtrnet:SVTRNet",
             training="pretrained drop_rate attn_drop_rate drop_path_rate"),
+        Row("rec",      "ViTSTR",          "backbones.rec_vitstr:ViTSTR",
+            training="qk_scale drop_path_rate drop_rate attn_drop_rate"),
+        Row("rec",      "MTB",             "backbones.rec_nrtr_mtb:MTB"),
+        Row("rec",      "ViTParseQ",       "backbones.rec_vit_parseq:ViTParseQ",
+            training="in_channels drop_rate attn_drop_rate drop_path_rate"),
+        Row("rec",      "ResNet45",        "backbones.rec_resnet_45:ResNet45"),
+        Row("rec",      "ShallowCNN",      "backbones.rec_shallow_cnn:ShallowCNN",
+            training="in_channels"),
         Row("det rec",  "PPLCNetV4",       "backbones.rec_lcnetv4:PPLCNetV4",
             training="lr_mult_list"),
         Row("det",      "ResNet_SAST",     "backbones.det_resnet_vd_sast:ResNet_SAST"),
@@ -116,6 +126,18 @@ TABLE: dict[str, tuple[Row, ...]] = {
             counts={"pren": "out_channels"}),
         Row("rec",      "CPPDHead",        "heads.rec_cppd_head:CPPDHead",
             training="drop_path_rate ch", counts={"cppd": "out_channels"}),
+        Row("rec",      "Transformer",     "heads.rec_nrtr_head:Transformer",
+            training="attention_dropout_rate residual_dropout_rate",
+            counts={"nrtr": "out_channels"}, scored=1),
+        Row("rec",      "ParseQHead",      "heads.rec_parseq_head:ParseQHead",
+            training="perm_num perm_forward perm_mirrored dropout",
+            counts={"parseq": "out_channels"}, scored=-2),
+        Row("rec",      "ABINetHead",      "heads.rec_abinet_head:ABINetHead",
+            training="dropout", counts={"abinet": "out_channels"}),
+        Row("rec",      "VLHead",          "heads.rec_visionlan_head:VLHead",
+            training="training_step", counts={"visionlan": "out_channels"}, scored=1),
+        Row("rec",      "SATRNHead",       "heads.rec_satrn_head:SATRNHead",
+            counts={"satrn": "out_channels"}, scored=-1),
         Row("cls",      "ClsHead",         "heads.cls_head:ClsHead",
             counts={"cls": "class_dim"}),
     ),
@@ -184,6 +206,11 @@ def find(part: str, model_type: str, options: Mapping[str, Any]) -> Row:
             f"unknown {part} {name!r} for model_type {model_type!r}; known: {_listed(known)}"
         )
     return known[name]
+
+
+def scored_beyond(architecture: Mapping[str, Any]) -> int:
+    """How many classes the head of a network scores beyond its class count."""
+    return find("Head", architecture["model_type"], architecture["Head"]).scored
 
 
 def _check_keys(config: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import architectures
-from architectures import Model
+from architectures import Model, registry
 from architectures.fuse import fold_, fold_as_exported_
 from converter import catalog, convert
 from converter.align import Alignment, align
@@ -80,15 +80,16 @@ def from_names(card: ModelCard, tensors: Mapping[str, np.ndarray]) -> Candidate:
 def _length(
     card: ModelCard, name: str, prefixes: tuple[str, ...], tensors: Mapping[str, np.ndarray]
 ) -> int:
-    """Return the number of classes: the length of the tensor that the config names.
+    """Return the number of classes, by the length of the tensor that the config names.
 
     A head with other options than the config's has its scores in another layer; the network knows.
     """
     scores = _build(card, dict.fromkeys(card.class_counts, 1), "train").logits_layers
+    beyond = registry.scored_beyond(card.architecture)
     for place in (name, *(f"{layer}.bias" for layer in scores)):
         for prefix in prefixes:
             if prefix + place in tensors:
-                return int(tensors[prefix + place].shape[0])
+                return int(tensors[prefix + place].shape[0]) - beyond
     raise PlanError(
         f"the checkpoint has no {name}, whose length is the number of classes; it has "
         f"{', '.join(list(tensors)[-3:])}, ...; are these the weights of {card.name}?"
@@ -162,7 +163,8 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
             "the program does not end in one layer that scores classes; is this an export of "
             f"{card.name}?"
         )
-    return dict.fromkeys(card.class_counts, int(widths[0]))
+    count = int(widths[0]) - registry.scored_beyond(card.architecture)
+    return dict.fromkeys(card.class_counts, count)
 
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:

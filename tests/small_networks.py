@@ -18,6 +18,7 @@ CRNN: dict[str, Any] = {
 
 DB = {"name": "DBHead"}
 SVTR = {"name": "svtr", "dims": 16, "hidden_dims": 16, "num_heads": 2, "kernel_size": [1, 3]}
+TRANSFORMER = {"n_head": 2, "d_k": 8, "d_v": 8, "d_model": 16, "d_inner": 24}
 SVTR_V6 = {"name": "lightsvtr", "dims": 16, "num_heads": 2}
 
 
@@ -221,6 +222,57 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
             "Head": {"name": "PRENHead", "out_channels": 7},
         },
         (64, 64),
+    ),
+    "abinet": (
+        {
+            "model_type": "rec",
+            "Backbone": {"name": "ResNet45", "layers": [1] * 5},
+            "Head": {
+                "name": "ABINetHead",
+                "out_channels": 7,
+                "num_layers": 1,
+                "dim_feedforward": 32,
+                "max_length": 4,
+                "use_lang": True,
+                "iter_size": 2,
+                "image_size": [32, 64],
+            },
+        },
+        (32, 64),
+    ),
+    "visionlan": (
+        {
+            "model_type": "rec",
+            "Backbone": {"name": "ResNet45", "layers": [1] * 5, "strides": [2, 2, 2, 1, 1]},
+            "Head": {
+                "name": "VLHead",
+                "out_channels": 7,
+                "n_layers": 1,
+                "n_position": 32,
+                "max_text_length": 4,
+            },
+        },
+        (32, 64),
+    ),
+    "satrn": (
+        {
+            "model_type": "rec",
+            "Backbone": {"name": "ShallowCNN", "hidden_dim": 16},
+            "Head": {
+                "name": "SATRNHead",
+                "out_channels": 7,
+                "enc_cfg": {**TRANSFORMER, "n_layers": 2},
+                "dec_cfg": {
+                    **TRANSFORMER,
+                    "n_layers": 2,
+                    "d_embedding": 16,
+                    "max_seq_len": 4,
+                    "start_idx": 5,
+                    "padding_idx": 6,
+                },
+            },
+        },
+        (16, 32),
     ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
 }

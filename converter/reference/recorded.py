@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 import architectures
+from architectures import registry
 from architectures.layers import BatchNormAct
 from architectures.model import FORMS, Model
 from converter import catalog, convert, noise
@@ -170,7 +171,12 @@ def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple
     else:
         card = catalog.similar(architecture)
         mapping = card.mapping
-        counts = {k: len(weights[name]) for k, name in card.class_counts.items() if name in weights}
+        beyond = registry.scored_beyond(architecture)
+        counts = {
+            count: len(weights[name]) - beyond
+            for count, name in card.class_counts.items()
+            if name in weights
+        }
         network = architectures.build(architecture, class_counts=counts)
     targets = targets_of(network)
     signatures = {name: Signature(a.shape, str(a.dtype)) for name, a in weights.items()}
