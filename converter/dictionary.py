@@ -42,12 +42,13 @@ class Dictionary:
         """
         from architectures.classes import CLASSES  # imports PyTorch
 
-        lines, special = len(self.characters), CLASSES[decoder]
+        lines, layout = len(self.characters), CLASSES[decoder]
+        special = layout.in_words()
         for space in (False, True) if self.space is None else (self.space,):
-            if special.count(lines + space) == classes:
+            if layout.count(lines + space) == classes:
                 characters = (*self.characters, " ") if space else self.characters
                 return replace(self, characters=characters, space=False)
-        without, with_space = special.count(lines), special.count(lines + 1)
+        without, with_space = layout.count(lines), layout.count(lines + 1)
         makes = {
             None: f"with {special} {without} classes, with a space too {with_space}",
             False: f"with {special} {without} classes",
@@ -63,7 +64,7 @@ class Dictionary:
         """Return in words how many classes there are."""
         from architectures.classes import CLASSES  # imports PyTorch
 
-        return f"{len(self.characters)} characters and {CLASSES[decoder]}"
+        return f"{len(self.characters)} characters and {CLASSES[decoder].in_words()}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as it stands in the artefact's JSON, with no special class in it."""

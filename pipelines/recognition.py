@@ -91,5 +91,6 @@ class Recognizer:
         if shape[2] != classes:
             raise ValueError(
                 f"the recogniser has {shape[2]} classes, but {characters} characters and "
-                f"{layout} make {classes}; give the dictionary that it was trained with"
+                f"{layout.in_words(scored=True)} make {classes}; give the dictionary that it was "
+                "trained with"
             )
