@@ -29,6 +29,7 @@ _DECODE = {
     "tcl_map_thresh": float,
     "scales": list, "fourier_degree": int, "num_reconstr_points": int, "score_thr": float,
     "alpha": float, "beta": float, "nms_thr": float, "min_score": float,
+    "link_thr": float,
 }  # fmt: skip
 # How a detector's images are resized and its maps decoded, and what each value is.
 DETECTION: Mapping[str, type] = {**_RESIZE, **_DECODE}

@@ -14,6 +14,7 @@ from pipelines.checks import SettingsError, card_of, given, stated
 from pipelines.ct import CTDecoder
 from pipelines.db import DBDecoder
 from pipelines.decoding import Decoder, Results, Sizes
+from pipelines.drrg import DRRGDecoder
 from pipelines.east import EASTDecoder
 from pipelines.fce import FCEDecoder
 from pipelines.networks import Network
@@ -32,6 +33,7 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "SASTHead": SASTDecoder,
     "FCEHead": FCEDecoder,
     "CT_Head": CTDecoder,
+    "DRRGHead": DRRGDecoder,
 }
 """The head in which a detector ends, by PaddleOCR's name -> what decodes its results."""
 
