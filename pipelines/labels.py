@@ -115,10 +115,6 @@ def _best_of_rows(results: Mapping[str, np.ndarray], size: int) -> Answers:
     return _best(scores.reshape(size, -1, scores.shape[-1]))
 
 
-def _best_of_predict(results: Mapping[str, np.ndarray], _: int) -> Answers:
-    return _best(results["predict"])
-
-
 def _best_of_second(results: Any, _: int) -> Answers:
     """RFL counts characters first; trained for that alone, it reads none."""
     if not isinstance(results, Mapping):
@@ -172,7 +168,7 @@ SPELLINGS: Mapping[str, Spelling] = {
     "ViTSTRLabelDecode": Spelling(_best_after_start, end="</s>"),
     "ABINetLabelDecode": Spelling(end="</s>"),
     "CPPDLabelDecode": Spelling(end="</s>"),
-    "ParseQLabelDecode": Spelling(_best_of_predict, end="[E]", skipped=("[B]", "[P]")),
+    "ParseQLabelDecode": Spelling(end="[E]", skipped=("[B]", "[P]")),
     "PRENLabelDecode": Spelling(end="<EOS>", skipped=("<PAD>", "<UNK>"), empty=1.0),
 }
 

@@ -31,7 +31,6 @@ WRAPPED = {
         "rec_pred_scores": scores.max(2),
     },
     "NRTRLabelDecode": lambda scores: (scores.argmax(2), scores.max(2)),
-    "ParseQLabelDecode": lambda scores: {"predict": scores},
 }
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from line_steps import STEPS
+from small_networks import NETWORKS
 
+import architectures
+from architectures.classes import CLASSES
 from converter import catalog
 from converter.dictionary import fitted
 from converter.line_settings import line_settings
+from pipelines.networks import TorchNetwork
+from pipelines.recognition import Recognizer
 from pipelines.settings import RecSettings
 
 ZOO = [card for card in catalog.cards() if card.task == "rec" and card.release == "algorithm zoo"]
@@ -37,3 +46,43 @@ def test_settings_are_those_of_its_training(card):
         if settings.resize == "RecResizeImg":  # where they may be wider than in training
             trained = replace(trained, max_width=settings.max_width)
         assert settings == trained
+
+
+# Networks of `small_networks.py`, how their answers are read, and how lines become their inputs.
+READERS = {
+    "pren": ("PRENLabelDecode", {"resize": "PRENResizeImg"}),
+    "abinet": ("ABINetLabelDecode", {"resize": "ABINetRecResizeImg", "color": "RGB"}),
+    "visionlan": ("VLLabelDecode", {"resize": "VLRecResizeImg"}),
+    "satrn": ("SATRNLabelDecode", {"resize": "SVTRRecResizeImg", "padding": False}),
+    "crnn": ("CTCLabelDecode", {}),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_networks_read(tmp_path, name):
+    architecture, (height, width) = NETWORKS[name]
+    decoder, settings = READERS[name]
+    torch.manual_seed(0)
+    model = architectures.build(architecture)
+    layout = CLASSES[decoder]
+    (classes,) = model.class_counts.values()
+    card = {
+        "format": 1, "task": "rec", "architecture": model.architecture,
+        "class_counts": model.class_counts, "form": model.form,
+        "weights": write_state(model, tmp_path / "rec.pth"),
+        "input": {"height": height, "width": width},
+        "pipeline": {"decoder": decoder, "max_width": width, **settings},
+        "dictionary": {"characters": [chr(0x4E00 + k) for k in range(classes - layout.count(0))]},
+    }  # fmt: skip
+    (tmp_path / "rec.json").write_text(json.dumps(card))
+    recognizer = Recognizer(TorchNetwork(tmp_path / "rec.pth"), batch=2)
+    lines = [np.random.RandomState(k).randint(0, 256, (20, 60, 3), np.uint8) for k in range(3)]
+    together = recognizer(lines)
+    alone = [recognizer([line])[0] for line in lines]
+    assert [reading.text for reading in together] == [reading.text for reading in alone]
+    assert all(0 <= reading.score <= 1 for reading in together)
+
+
+def write_state(model, file):
+    torch.save(model.state_dict(), file)
+    return {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
