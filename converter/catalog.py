@@ -27,7 +27,7 @@ from converter.tokenizer import Tokenizer
 
 FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e")
-READING = ("rec", "e2e")
+READING = ("rec", "e2e", "formula")
 """The tasks that give text, and so take a dictionary."""
 
 _CONFIG_KEYS = (
@@ -179,7 +179,7 @@ def custom_card(
     table, pipeline = None, model.pipeline
     if model.task in READING:
         table = dictionary_of_training(settings, training, dictionary)
-    if model.task == "rec":
+    if model.task in ("rec", "formula"):
         pipeline = {**pipeline, **line_settings_of_training(content, str(training))}
     return ModelCard(
         name=name,

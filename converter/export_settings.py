@@ -44,7 +44,17 @@ _SPOT_RESIZE = {"max_side_len": int, "valid_set": str}
 _SPOT_DECODE = {"valid_set": str, "score_thresh": float, "mode": str, "point_gather_mode": str}
 # How images are resized for a network that finds and reads text, and its maps decoded.
 SPOTTING: Mapping[str, type] = {**_SPOT_RESIZE, **_SPOT_DECODE}
-SETTINGS = {"det": DETECTION, "cls": CLASSIFICATION, "rec": RECOGNITION, "e2e": SPOTTING}
+# How an image becomes a formula's network's input, and its answer LaTeX.
+FORMULAS: Mapping[str, type] = {
+    "decoder": str, "resize": str, "height": int, "width": int, "max_text_length": int,
+}  # fmt: skip
+SETTINGS = {
+    "det": DETECTION,
+    "cls": CLASSIFICATION,
+    "rec": RECOGNITION,
+    "formula": FORMULAS,
+    "e2e": SPOTTING,
+}
 
 
 def settings_of_export(settings: Path, task: str) -> dict[str, Any]:
@@ -57,6 +67,7 @@ def settings_of_export(settings: Path, task: str) -> dict[str, Any]:
         "det": detection_settings,
         "cls": classification_settings,
         "rec": recognition_settings,
+        "formula": recognition_settings,
         "e2e": spotting_settings,
     }
     return readers[task](settings) if task in readers else {}

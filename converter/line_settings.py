@@ -1,4 +1,4 @@
-"""How lines are prepared for a recogniser and its answers read, as PaddleOCR's YAML files say it.
+"""How lines and formulas are prepared and what is answered is read, as PaddleOCR's YAMLs say it.
 
 A training YAML and the `inference.yml` of an export state the same steps under the same names:
 PaddleOCR, ppocr/data/imaug/rec_img_aug.py and ppocr/postprocess/rec_postprocess.py.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converter.errors import ConfigError
+from converter.tokenizer import DECODERS as TOKEN_DECODERS
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ STEPS: Mapping[str, Step] = {
     "SARRecResizeImg": _SAR,
     "RobustScannerRecResizeImg": _SAR,
 }
+FORMULA_STEPS = ("UniMERNetImgDecode", "MinMaxResize", "GrayImageChannelFormat")
 _INTERPOLATIONS = {1: "linear", 2: "cubic"}
 
 
@@ -63,7 +65,7 @@ def line_settings(steps: Any, postprocess: Any, where: str) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     options = postprocess if isinstance(postprocess, Mapping) else {}
     decoder = str(options.get("name")).removeprefix("Distillation")
-    if decoder.endswith("LabelDecode"):
+    if decoder.endswith("LabelDecode") or decoder in TOKEN_DECODERS:
         settings["decoder"] = decoder
     if options.get("rm_symbol"):
         settings["rm_symbol"] = True
@@ -71,6 +73,8 @@ def line_settings(steps: Any, postprocess: Any, where: str) -> dict[str, Any]:
     for name, values in _steps(steps):
         if name == "DecodeImage":
             color = str(values.get("img_mode", color))
+        if name in FORMULA_STEPS:
+            settings |= {"resize": name, **_input_size(values, f"{where}: {name}")}
         if name in STEPS:
             settings |= _resizing(name, values, color, f"{where}: {name}")
     return settings
@@ -91,6 +95,16 @@ def _steps(steps: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     for step in steps if isinstance(steps, list) else ():
         for name, values in step.items() if isinstance(step, Mapping) else ():
             yield str(name), values if isinstance(values, Mapping) else {}
+
+
+def _input_size(options: Mapping[str, Any], where: str) -> dict[str, int]:
+    """Return the height and width to which formulas are brought, if the step states them."""
+    size = options.get("input_size")
+    if size is None:
+        return {}
+    if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
+        raise ConfigError(f"{where} has the input_size {size!r}, expected height, width")
+    return {"height": size[0], "width": size[1]}
 
 
 def _resizing(name: str, options: Mapping[str, Any], color: str, where: str) -> dict[str, Any]:

@@ -120,6 +120,17 @@ def test_what_a_recogniser_states(settings):
     }  # fmt: skip
 
 
+def test_what_a_network_of_formulas_states(settings):
+    steps = [{"UniMERNetImgDecode": {"input_size": [192, 672]}}, {"UniMERNetTestTransform": None}]
+    content = {"PreProcess": {"transform_ops": steps}, "PostProcess": {"name": "UniMERNetDecode"}}
+    assert settings_of_export(settings(yaml.safe_dump(content)), "formula") == {
+        "decoder": "UniMERNetDecode", "resize": "UniMERNetImgDecode", "height": 192, "width": 672,
+    }  # fmt: skip
+    steps[0]["UniMERNetImgDecode"]["input_size"] = 192
+    with pytest.raises(ConfigError, match="has the input_size 192, expected height, width"):
+        settings_of_export(settings(yaml.safe_dump(content)), "formula")
+
+
 def test_each_task_has_its_settings(settings):
     with pytest.raises(ConfigError, match="unknown setting thresh; there are keep_ratio"):
         check_settings({"thresh": 0.3}, "somewhere", "cls")
