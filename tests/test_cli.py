@@ -152,7 +152,9 @@ def test_list(convert):
     listed = [line.split()[0] for line in done.out.splitlines() if line.startswith("  ")]
     assert sorted(listed) == sorted([*catalog.names(), *catalog.refused()])
     *titles, last = [line for line in done.out.splitlines() if not line.startswith("  ")]
-    assert titles == ["text detection (det)", "classification (cls)", "text recognition (rec)"]
+    assert titles[:3] == ["text detection (det)", "classification (cls)", "text recognition (rec)"]
+    tasks = list(dict.fromkeys(card.task for card in catalog.cards()))
+    assert [title.rpartition("(")[2] for title in titles] == [f"{task})" for task in tasks]
     assert last == "released in a form that is refused"
     assert "97 classes, dictionary en_dict.txt" in done.out
     assert "latin_mobile_v2.0_rec (latin_ppocr_mobile_v2.0_rec)" in done.out
