@@ -288,7 +288,7 @@ class Conversion:
                 {name.removeprefix(plan.prefix): tensors[name] for name in used},
                 self.card.task,
                 candidate.network,
-                self.noisy(),
+                self.noisy(candidate.network),
             )
         import architectures
         from converter.candidates import match
@@ -302,18 +302,17 @@ class Conversion:
             alignment = next(match(self.card, export.program, deployed)[2])
         counterparts = {ours.key: theirs for theirs, ours in alignment.pairs}
         program, weights = export.program, export.weights_file
-        return ProgramReference(
-            self.session, program, weights, counterparts, self.card.task, self.noisy()
-        )
+        noisy = self.noisy(candidate.network)
+        return ProgramReference(self.session, program, weights, counterparts, self.card.task, noisy)
 
-    def noisy(self) -> bool:
-        """Return whether the record of this architecture states that rounding alone moves it."""
+    def noisy(self, network: Model) -> bool:
+        """Return whether rounding alone moves the network, by itself or by its record."""
         from converter.noise import is_noisy
         from converter.parity import LIMIT
         from converter.reference.recorded import shipped_record
 
         record = shipped_record(self.card.recorded)
-        return record is not None and is_noisy(record.facts, LIMIT)
+        return is_noisy(network, record.facts if record else {}, LIMIT)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of all that took part."""

@@ -108,7 +108,7 @@ class Sampled:
         ours = np.array(
             [actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]]
         )
-        if self.noise is not None and self.noise.values > limit * largest:
+        if self.noise is not None and self.noise.matters(limit * largest):
             ours = self.noise.spared(self.row, ours)
         found = compare(name, self.row, ours, input_shape=input_shape, limit=limit, largest=largest)
         return replace(found, shape=self.shape, histogram=())  # statistics are no elements

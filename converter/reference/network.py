@@ -75,7 +75,7 @@ class NetworkReference:
         run = partial(observe, network, names=names)
         actual = run(batch)
         if self.noisy:
-            actual = noise.spared(run, batch, actual, expected, limit)
+            actual = noise.spared(network, run, batch, actual, expected, limit)
         if missing := [name for name in logits if name not in expected]:
             raise NoReference(
                 f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"

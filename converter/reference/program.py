@@ -75,7 +75,7 @@ class ProgramReference:
         if self.noisy:
             names = [*(graph.layers[index].output for index in probes), *recorded.outputs.values()]
             values = noise.spared(
-                run, batch, values, dict(zip(names, expected, strict=True)), limit
+                network, run, batch, values, dict(zip(names, expected, strict=True)), limit
             )
         last = {index for index, _ in graph.results}
         comparisons = []

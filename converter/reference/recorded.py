@@ -293,7 +293,8 @@ class RecordedReference:
         run = run_of(network, self.given)
         watched = partial(observe, network, names=self.names.values(), run=run)
         actual = watched(batch)
-        noises = noise.measure(watched, batch, actual) if noise.is_noisy(facts, LIMIT) else {}
+        noisy = noise.is_noisy(network, facts, LIMIT)
+        noises = noise.measure(network, watched, batch, actual) if noisy else {}
         altered = set(folded_into(network).values())
         complete = network.form == "train" or _is_paddlex(facts["architecture"])
         pairs = []
