@@ -27,6 +27,7 @@ from architectures.layers import BatchNormAct, LearnableAffine
 from architectures.model import FORMS, Model
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
+Foldable = Convolution | nn.Linear
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -72,24 +73,31 @@ def channel_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
     raise TypeError(f"{type(module).__name__} is not known to be an affine map of the channels")
 
 
-def folded(conv: Convolution, affine: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias, float64, of the one convolution that computes `affine(conv(x))`."""
+def folded(conv: Foldable, affine: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias, float64, of the one convolution that computes `affine(conv(x))`.
+
+    Or of the one linear layer: it is a convolution of a map of one place.
+    """
     scale, shift = channel_affine(affine)
     # A transposed convolution has its output channels on the second axis.
     shape = [1] * conv.weight.dim()
-    shape[1 if conv.transposed else 0] = -1
+    shape[1 if isinstance(conv, nn.ConvTranspose2d) else 0] = -1
     weight = conv.weight.double() * scale.reshape(shape)
-    bias = shift.expand(conv.out_channels)
+    bias = shift.expand(_width(conv))
     return weight, bias if conv.bias is None else bias + scale * conv.bias.double()
 
 
-def set_convolution(conv: Convolution, values: Callable[[], tuple[Tensor, Tensor]]) -> None:
+def _width(conv: Foldable) -> int:
+    return conv.out_features if isinstance(conv, nn.Linear) else conv.out_channels
+
+
+def set_convolution(conv: Foldable, values: Callable[[], tuple[Tensor, Tensor]]) -> None:
     """Give `conv` the weight and bias that `values` computes, in its own precision.
 
     On the meta device, where there are no values, it only gets the bias.
     """
     if conv.weight.is_meta:
-        conv.bias = nn.Parameter(conv.weight.new_empty(conv.out_channels))
+        conv.bias = nn.Parameter(conv.weight.new_empty(_width(conv)))
         return
     weight, bias = values()
     conv.weight = nn.Parameter(weight.to(conv.weight.dtype))

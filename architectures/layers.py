@@ -14,6 +14,9 @@ Embedding
     keeps the row out of training (`PaddedEmbedding`).
 Linear
     Paddle stores `[in, out]`, PyTorch `[out, in]`; the modules here hold PyTorch's layout.
+Grid sample
+    -1 and 1 mean the middles of the outermost pixels in Paddle, their outer edges in PyTorch: both
+    call it `align_corners`, but its default is True in the one, False in the other.
 LSTM
     Gate order and tensor names agree; Paddle lists every tensor a second time under `0.cell_fw.…`.
 """

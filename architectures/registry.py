@@ -37,7 +37,11 @@ class Row(NamedTuple):
 # fmt: off
 TABLE: dict[str, tuple[Row, ...]] = {
     #   model types name               class
-    "Transform": (),
+    "Transform": (
+        Row("rec",      "TPS",             "transforms.tps:TPS",
+            training="loc_lr"),
+        Row("rec",      "STN_ON",          "transforms.stn:STN_ON"),
+    ),
     "Backbone": (
         Row("det",      "MobileNetV3",     "backbones.det_mobilenet_v3:MobileNetV3",
             training="pretrained"),
@@ -116,6 +120,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="character_dict_path", counts={"ctc": "out_channels"}),
         Row("rec",      "CTCHead",         "heads.rec_ctc_head:CTCHead",
             training="fc_decay return_feats", counts={"ctc": "out_channels"}),
+        Row("rec",      "AttentionHead",   "heads.rec_att_head:AttentionHead",
+            training="l2_decay", counts={"attn": "out_channels"}),
         Row("rec",      "MultiHead",       "heads.rec_multi_head:MultiHead",
             training="use_pos", counts={"ctc": "out_channels_list.CTCLabelDecode"}),
         Row("rec",      "SARHead",         "heads.rec_sar_head:SARHead",

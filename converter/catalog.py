@@ -280,7 +280,7 @@ def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 _CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
 _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
-    "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos",
+    "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos", "l2_decay", "loc_lr",
     "character_dict_path",
 }  # fmt: skip
 

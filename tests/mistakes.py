@@ -68,6 +68,14 @@ def gates_exchanged(layer: nn.Module) -> None:
             tensor.copy_(torch.cat([tensor[size : 2 * size], tensor[:size], tensor[2 * size :]]))
 
 
+def reset_and_update_exchanged(layer: nn.Module) -> None:
+    """Exchange the reset and the update gate of a GRU's cell."""
+    assert isinstance(layer, nn.GRUCell)
+    size = layer.hidden_size
+    for tensor in layer.parameters():
+        tensor.copy_(torch.cat([tensor[size : 2 * size], tensor[:size], tensor[2 * size :]]))
+
+
 def turned_kernel(layer: nn.Conv2d) -> None:
     layer.weight.copy_(layer.weight.flip(2, 3))
 

@@ -275,4 +275,43 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         (16, 32),
     ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
+    "star-net": (
+        {
+            **CRNN,
+            "Transform": {"name": "TPS", "num_fiducial": 6, "model_name": "small"},
+            "Head": {"name": "CTCHead", "out_channels": 7},
+        },
+        (32, 64),
+    ),
+    "rare": (
+        {**CRNN, "Head": {"name": "AttentionHead", "hidden_size": 8, "out_channels": 7}},
+        (32, 64),
+    ),
+    "svtr stn": (
+        {
+            "model_type": "rec",
+            "Transform": {
+                "name": "STN_ON",
+                "tps_inputsize": [32, 64],
+                "tps_outputsize": [16, 32],
+                "num_control_points": 6,
+                "tps_margins": [0.05, 0.05],
+                "stn_activation": "none",
+            },
+            "Backbone": {
+                "name": "SVTRNet",
+                "img_size": [16, 32],
+                "embed_dim": [8, 16, 24],
+                "depth": [1, 1, 1],
+                "num_heads": [2, 2, 2],
+                "mixer": ["Local", "Local", "Global"],
+                "out_channels": 24,
+                "out_char_num": 8,
+                "prenorm": False,
+            },
+            "Neck": {"name": "SequenceEncoder", "encoder_type": "reshape"},
+            "Head": {"name": "CTCHead", "out_channels": 7},
+        },
+        (48, 64),
+    ),
 }

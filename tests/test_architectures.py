@@ -337,7 +337,7 @@ class TestErrors:
                 "unknown Backbone 'VGG'.*MobileNetV3, PPLCNetV3",
             ),
             (DET_V2, "model_type", "rec", "unknown Head 'DBHead' for model_type 'rec'.*CTCHead"),
-            (CRNN, "Transform", {"name": "TPS"}, "unknown Transform 'TPS'.*known: nothing"),
+            (CRNN, "Transform", {"name": "Tilt"}, "unknown Transform 'Tilt'.*known: TPS, STN_ON"),
             (DET_V2, "Neck.use_xyz", True, "DBFPN does not take use_xyz; it takes out_channels"),
             (
                 DET_V4,

@@ -274,7 +274,7 @@ class TestCustom:
         "change",
         [
             {"model_type": "det"},
-            {"Transform": {"name": "TPS"}},
+            {"Transform": {"name": "Rotation"}},
             {"Head": {"name": "AttentionHead"}},
         ],
     )

@@ -94,7 +94,9 @@ class TestEquality:
         model, x = case
         single = fuse(model, "train").float()
         expected = outputs(single, x.float())
-        assert difference(expected, outputs(fuse(single), x.float())) < 1e-4
+        bent = any(hasattr(module, "rounding") for module in model.modules())
+        limit = 1e-3 if bent else 1e-4
+        assert difference(expected, outputs(fuse(single), x.float())) < limit
 
     @pytest.mark.parametrize(
         ("channels", "kernel", "stride", "groups"),

@@ -27,6 +27,7 @@ from mistakes import (
     no_bias,
     one_element_off,
     one_nan,
+    reset_and_update_exchanged,
     untransposed,
 )
 from torch import nn
@@ -179,6 +180,7 @@ CLS, CRNN = "cls__cls_mv3", "rec__multi_language__rec_en_number_lite_train"
 REC = "rec__PP-OCRv4__PP-OCRv4_mobile_rec"
 DET, DET2 = "det__PP-OCRv4__PP-OCRv4_mobile_det", "det__ch_PP-OCRv2__ch_PP-OCRv2_det_student"
 DRRG = "det__det_r50_drrg_ctw"
+RARE, STN = "rec__rec_mv3_tps_bilstm_att", "rec__rec_svtrnet"
 RECORDED = [
     (CLS, "backbone.blocks.4.bottleneck_conv.conv", "backbone.blocks.5.bottleneck_conv.conv"),
     (CLS, "backbone.conv1.bn", mean_and_variance_exchanged),
@@ -200,6 +202,12 @@ RECORDED = [
     (DET2, "backbone.conv.bn", mean_and_variance_exchanged),
     (DRRG, "head.gcn.conv2", neighbours_first),
     (DRRG, "head.gcn.bn0", mean_and_variance_exchanged),
+    (RARE, "transform.loc_net.loc_conv1.bn", default_epsilon_of_another_framework),
+    (RARE, "transform.loc_net.fc2", no_bias),
+    (RARE, "transform.grid_generator.fc", no_bias),
+    (RARE, "head.attention_cell.rnn", reset_and_update_exchanged),
+    (STN, "transform.stn_head.stn_fc1.1", mean_and_variance_exchanged),
+    (STN, "transform.stn_head.stn_fc2", no_bias),
 ]
 
 
