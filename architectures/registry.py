@@ -82,6 +82,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="init_type"),
         Row("rec",      "EfficientNetb3_PREN",
             "backbones.rec_efficientb3_pren:EfficientNetb3_PREN"),
+        Row("rec",      "ResNetFPN",       "backbones.rec_resnet_fpn:ResNetFPN"),
     ),
     "Neck": (
         Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),
@@ -144,6 +145,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="training_step", counts={"visionlan": "out_channels"}, scored=1),
         Row("rec",      "SATRNHead",       "heads.rec_satrn_head:SATRNHead",
             counts={"satrn": "out_channels"}, scored=-1),
+        Row("rec",      "SRNHead",         "heads.rec_srn_head:SRNHead",
+            counts={"srn": "out_channels"}),
         Row("cls",      "ClsHead",         "heads.cls_head:ClsHead",
             counts={"cls": "class_dim"}),
     ),

@@ -133,7 +133,7 @@ def sample(model: str) -> dict[str, str]:
     One of each kind (section, last segment, rank), and each eighth of the list.
     """
     source, found = signatures(model), plan(model, signatures(model))
-    doubled = set(found.aliases.values())
+    doubled = {*found.aliases.values(), *found.ties}
     moves = [(move.sources[0], move.target) for move in found.moves]
     single = [(name, target) for name, target in moves if name not in doubled]
     kinds = {}

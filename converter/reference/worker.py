@@ -11,6 +11,8 @@ import os
 import struct
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -154,10 +156,32 @@ def call_network(network: Any, inputs: Arrays) -> Any:
     import paddle
 
     image, *more = [paddle.to_tensor(np.ascontiguousarray(array)) for array in inputs.values()]
-    if not more:
-        return network(image)
-    together = type(network.head).__name__ in TOGETHER
-    return network([image, *more]) if together else network(image, more)
+    with nothing_dropped():
+        if not more:
+            return network(image)
+        together = type(network.head).__name__ in TOGETHER
+        return network([image, *more]) if together else network(image, more)
+
+
+@contextmanager
+def nothing_dropped() -> Iterator[None]:
+    """Let dropout do what it does at inference, also where nobody tells it (SRN's encoders).
+
+    There PaddleOCR calls Paddle's function, whose default is to drop values, with every network; an
+    export has it told.
+    """
+    from paddle.nn import functional
+
+    dropout: Any = functional.dropout
+
+    def told(x: Any, p: float = 0.5, axis: Any = None, _: bool = False, **options: Any) -> Any:
+        return dropout(x, p, axis, **{**options, "training": False})
+
+    functional.dropout = told  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        functional.dropout = dropout
 
 
 def _flatten(name: str, output: Any, found: Arrays) -> None:
