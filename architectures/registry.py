@@ -34,6 +34,9 @@ class Row(NamedTuple):
     scored: int = 0
 
 
+# How PaddleOCR's mBART would sample, had it the code for it; the likeliest token is taken.
+MBART = "decoder_start_token_id temperature do_sample top_p"
+
 # fmt: off
 TABLE: dict[str, tuple[Row, ...]] = {
     #   model types name               class
@@ -61,6 +64,16 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="pretrained use_ssld"),
         Row("det rec",  "PPHGNetV2_B4",    "backbones.rec_pphgnetv2:PPHGNetV2_B4",
             training="pretrained use_ssld"),
+        Row("rec",      "HybridTransformer", "backbones.rec_hybridvit:HybridTransformer",
+            training="img_size is_predict is_export drop_rate attn_drop_rate drop_path_rate"),
+        Row("rec",      "DonutSwinModel",  "backbones.rec_donut_swin:DonutSwinModel",
+            training="num_layers add_pooling_layer use_mask_token is_export"),
+        Row("rec",      "PPHGNetV2_B4_Formula", "backbones.rec_pphgnetv2:PPHGNetV2_B4_Formula",
+            training="class_num"),
+        Row("rec",      "PPHGNetV2_B6_Formula", "backbones.rec_pphgnetv2:PPHGNetV2_B6_Formula",
+            training="class_num"),
+        Row("rec",      "Vary_VIT_B_Formula", "backbones.rec_vary_vit:Vary_VIT_B_Formula",
+            training="encoder_global_attn_indexes"),
         Row("cls",      "PPLCNet",         "backbones.det_pp_lcnet:PPLCNet",
             training="pretrained use_ssld"),
         Row("rec",      "SVTRNet",         "backbones.rec_svtrnet:SVTRNet",
@@ -147,6 +160,12 @@ TABLE: dict[str, tuple[Row, ...]] = {
             counts={"satrn": "out_channels"}, scored=-1),
         Row("rec",      "SRNHead",         "heads.rec_srn_head:SRNHead",
             counts={"srn": "out_channels"}),
+        Row("rec",      "LaTeXOCRHead",    "heads.rec_latexocr_head:LaTeXOCRHead",
+            training="pad_value is_export"),
+        Row("rec",      "UniMERNetHead",   "heads.rec_unimernet_head:UniMERNetHead",
+            training=f"{MBART} is_export"),
+        Row("rec",      "PPFormulaNet_Head", "heads.rec_ppformulanet_head:PPFormulaNet_Head",
+            training=f"{MBART} is_export length_aware"),
         Row("cls",      "ClsHead",         "heads.cls_head:ClsHead",
             counts={"cls": "class_dim"}),
     ),

@@ -1,4 +1,4 @@
-"""PPHGNetV2_B4, the backbone of the PP-OCRv5 server detector and recogniser.
+"""PPHGNetV2: the backbone of the PP-OCRv5 server models (B4) and of PP-FormulaNet (B4, B6).
 
 PP-HGNetV2 has no paper of its own; RT-DETR, https://arxiv.org/abs/2304.08069, describes its use;
 PaddleOCR: `ppocr/modeling/backbones/rec_pphgnetv2.py`.
@@ -36,6 +36,18 @@ class Variant(NamedTuple):
     layers: int
     stages: tuple[Stage, ...]
 
+    def narrowed(self, width: float) -> Variant:
+        """The same network with that share of the channels."""
+        stem = (round(self.stem[0] * width), round(self.stem[1] * width))
+        stages = tuple(
+            stage._replace(
+                mid_channels=round(stage.mid_channels * width),
+                out_channels=round(stage.out_channels * width),
+            )
+            for stage in self.stages
+        )
+        return self._replace(stem=stem, stages=stages)
+
 
 # fmt: off
 B4 = Variant(stem=(32, 48), layers=6, stages=(
@@ -44,6 +56,12 @@ B4 = Variant(stem=(32, 48), layers=6, stages=(
     Stage(96,  512,  1,     False, 3,     2,    (1, 2)),
     Stage(192, 1024, 3,     True,  5,     2,    (2, 1)),
     Stage(384, 2048, 1,     True,  5,     2,    (2, 1)),
+))
+B6 = Variant(stem=(48, 96), layers=6, stages=(
+    Stage(96,  192,  2,     False, 3,     None, None),
+    Stage(192, 512,  3,     False, 3,     2,    None),
+    Stage(384, 1024, 6,     True,  5,     2,    None),
+    Stage(768, 2048, 3,     True,  5,     2,    None),
 ))
 # fmt: on
 
@@ -183,3 +201,34 @@ class PPHGNetV2_B4(PPHGNetV2):  # noqa: N801, PaddleOCR's name
 
     def __init__(self, in_channels: int = 3, det: bool = False, text_rec: bool = False) -> None:
         super().__init__(in_channels, B4, det, text_rec)
+
+
+class _Formula(nn.Module):
+    """A PPHGNetV2 for images of formulas, of one channel or three, as a sequence."""
+
+    network: str
+    variant: Variant
+
+    def __init__(self, in_channels: int = 3, width: float = 1.0) -> None:
+        super().__init__()
+        variant = self.variant if width == 1 else self.variant.narrowed(width)
+        self.add_module(self.network, PPHGNetV2(in_channels, variant, det=True, text_rec=False))
+        self.out_channels = variant.stages[-1].out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, 1 or 3, H, W)` to `(N, H * W / 1024, out_channels)`."""
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        return self.get_submodule(self.network)(x)[-1].flatten(2).transpose(1, 2)
+
+
+class PPHGNetV2_B4_Formula(_Formula):  # noqa: N801, PaddleOCR's name
+    """The backbone of PP-FormulaNet-S; `width` is the share of the channels, 1 in PaddleOCR."""
+
+    network, variant = "pphgnet_b4", B4
+
+
+class PPHGNetV2_B6_Formula(_Formula):  # noqa: N801, PaddleOCR's name
+    """The backbone of PP-FormulaNet_plus-M; `width` as above."""
+
+    network, variant = "pphgnet_b6", B6
