@@ -26,16 +26,18 @@ from converter.line_settings import line_settings_of_training
 from converter.tokenizer import Tokenizer
 
 FOLDER = SHIPPED.parent
-TASKS = ("det", "cls", "rec", "e2e")
+TASKS = ("det", "cls", "rec", "e2e", "formula")
 READING = ("rec", "e2e", "formula")
 """The tasks that give text, and so take a dictionary."""
 
 _CONFIG_KEYS = (
     "task", "architecture", "mapping", "class_counts", "submodels", "paddlex", "input", "pipeline",
     "proof",
-    "recorded", "models",
+    "recorded", "recorded_sizes", "models",
 )  # fmt: skip
-_OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "models")
+_OPTIONAL_KEYS = (
+    "class_counts", "submodels", "paddlex", "pipeline", "recorded_sizes", "models",
+)  # fmt: skip
 _PADDLEX_KEYS = ("mapping", "form", "architecture", "class_counts")
 _INPUT_KEYS = (
     "channels", "height", "width", "resize_short", "multiple_of", "color", "mean", "std",
@@ -75,6 +77,7 @@ class ModelCard:
     `class_counts` tells for each class count which tensor of the checkpoint has its length;
     `classes` is the release's own count, for people: the weights decide. `submodel` is the network
     to take out of a distillation checkpoint, where it is not the one that inference uses.
+    `recorded_sizes` names the options in which the recorded network is a smaller one.
     `pipeline` holds how images are resized and maps decoded, where that is not PaddleOCR's default.
     """
 
@@ -85,6 +88,7 @@ class ModelCard:
     input: Mapping[str, Any]
     proof: Proof
     recorded: str
+    recorded_sizes: tuple[str, ...] = ()
     class_counts: Mapping[str, str] = field(default_factory=dict)
     release: str = "custom"
     aliases: tuple[str, ...] = ()
@@ -190,6 +194,7 @@ def custom_card(
         pipeline=pipeline,
         proof=model.proof,
         recorded=model.recorded,
+        recorded_sizes=model.recorded_sizes,
         class_counts=model.class_counts,
         submodel=submodel,
         dictionary=table,
@@ -261,16 +266,18 @@ def without_class_counts(architecture: Mapping[str, Any]) -> dict[str, Any]:
     return {**architecture, "Head": head}
 
 
-def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+def same_network(a: Mapping[str, Any], b: Mapping[str, Any], sizes: tuple[str, ...] = ()) -> bool:
     """Return whether two architectures are one network, class counts and training aside.
 
+    The options that are `sizes` may differ: then one of the two is smaller.
     PaddleX's own networks, which are classes, are those of the models that they are named after.
     """
     a, b = (card(x["algorithm"]).architecture if "class" in x else x for x in (a, b))
+    aside = _TRAINING_ONLY.union(sizes)
 
     def essence(value: Any) -> Any:
         if isinstance(value, Mapping):
-            kept = {k: essence(v) for k, v in value.items() if k not in _TRAINING_ONLY}
+            kept = {k: essence(v) for k, v in value.items() if k not in aside}
             return {key: item for key, item in kept.items() if item is not None}
         return [essence(item) for item in value] if isinstance(value, list) else value
 
@@ -281,7 +288,8 @@ _CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
 _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
     "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos", "l2_decay", "loc_lr",
-    "character_dict_path",
+    "character_dict_path", "class_num", "decoder_start_token_id", "temperature", "do_sample",
+    "top_p", "is_export", "is_predict", "pad_value",
 }  # fmt: skip
 
 
@@ -354,6 +362,7 @@ def _card(
         input=config["input"],
         proof=Proof(config["proof"]["kind"], sizes),
         recorded=config["recorded"],
+        recorded_sizes=tuple(config.get("recorded_sizes", ())),
         class_counts=config.get("class_counts", {}),
         release=model.get("release", "custom"),
         aliases=tuple(model.get("aliases", ())),

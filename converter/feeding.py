@@ -31,6 +31,14 @@ FED: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+# What a record of a network also holds: tokens that its decoder is told.
+TOLD: Mapping[str, tuple[str, ...]] = {
+    "LaTeXOCRHead": ("teacher_tokens",),
+    "PPFormulaNet_Head": ("teacher_tokens", "causal_tokens"),
+    "UniMERNetHead": ("teacher_tokens", "causal_tokens"),
+}
+DECODED = 16  # tokens that a record's loop decodes at most
+
 Maker = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
 Run = Callable[["Model", "Tensor"], Any]
 
@@ -104,6 +112,17 @@ _RECORDED: Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 }
 
 
+def _told(name: str, image: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
+    """Tokens that mean something, behind the start token."""
+    random = np.random.default_rng(len(name))
+    start = 1 if head["name"] == "LaTeXOCRHead" else 0
+    tokens = random.integers(
+        3, head.get("vocab_size", head.get("num_tokens", 4000)), (len(image), 12)
+    )
+    tokens[:, 0] = start
+    return tokens
+
+
 def head_of(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an architecture's Head; that of a network without is empty."""
     return architecture.get("Head") or {}
@@ -135,6 +154,9 @@ def fed_to_record(
             found[name] = (f"stored: {words}", make(image))
         else:
             found[name] = ("stored: as at inference", made(name, image, architecture))
+    head = head_of(architecture)
+    for name in TOLD.get(head.get("name", ""), ()):
+        found[name] = ("stored: a start token, then others", _told(name, image, head))
     return found
 
 

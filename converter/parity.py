@@ -254,7 +254,7 @@ def compare_results(
 
     Args:
         network: ours; tells which of its results says where text is, and which what it says.
-        task: det, rec, cls or e2e.
+        task: one of the catalog's TASKS.
         expected: Paddle's results.
         actual: ours.
         input_shape: for the report.
@@ -342,7 +342,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-_DECIDED = {"e2e": ("det", "rec")}  # what a task decides that is not one thing
+_DECIDED = {"e2e": ("det", "rec"), "formula": ("rec",)}  # what a task decides that is not one thing
 _DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes"}
 
 

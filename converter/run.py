@@ -262,7 +262,7 @@ class Conversion:
         card = self.card
         record = recorded.shipped_record(card.recorded)
         if record is None or not catalog.same_network(
-            record.facts["architecture"], card.architecture
+            record.facts["architecture"], card.architecture, card.recorded_sizes
         ):
             raise NoReference(
                 f"nothing to compare {card.name} with: there is no exported program beside the "

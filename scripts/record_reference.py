@@ -141,10 +141,7 @@ def record_network(
             checkout.run(network, {"image": other, **given})
             for other in (image + jitter, image[..., ::-1])
         )
-    changes = {
-        path: float((mirrored[path] - array).std() / array.std()) if array.std() else 0.0
-        for path, array in outputs.items()
-    }
+    changes = {path: change(array, mirrored[path]) for path, array in outputs.items()}
     # Integers, a text that was decided, may stay the same where what decides them does not.
     telling = [path for path, array in outputs.items() if array.dtype.kind == "f"] or outputs
     if faint := [path for path in telling if not changes[path] > MIRRORED]:
@@ -191,6 +188,13 @@ def record_network(
     arrays |= {f"constant:{name}": sample(array) for name, array in constants.items()}
     arrays |= {f"input:{name}": array for name, array in given.items()}
     return Record(facts, {**arrays, "trace": statistics})
+
+
+def change(array: np.ndarray, mirrored: np.ndarray) -> float:
+    """Return how much an output differs for another image: 1 for a text of another length."""
+    if array.shape != mirrored.shape:
+        return 1.0
+    return float((mirrored - array).std() / array.std()) if array.std() else 0.0
 
 
 def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[list[str]]:

@@ -180,6 +180,7 @@ def _list() -> int:
         "cls": "classification",
         "rec": "text recognition",
         "e2e": "detection and recognition in one",
+        "formula": "recognition of formulas",
     }
     task = ""
     for card in catalog.cards():

@@ -15,7 +15,7 @@ class ConvertedReference:
 
     Args:
         proved: the other one.
-        task: det, rec, cls or e2e; tells what is decided from the output.
+        task: one of the catalog's TASKS; tells what is decided from the output.
     """
 
     kind = "converted"

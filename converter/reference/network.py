@@ -39,7 +39,7 @@ class NetworkReference:
         architecture: what both are built from.
         weights: the tensors that our network uses, by the names that Paddle's has for them. What
             is not given (heads that only training runs) keeps random values there.
-        task: det, rec, cls or e2e; tells what is decided from the output.
+        task: one of the catalog's TASKS; tells what is decided from the output.
         unfused: the network that has its normalisations, where the one that is compared does not.
         noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
 

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from architectures import Model
+from architectures.heads.rec_unimernet_head import UniMERNetHead
 from converter.errors import SourceError
-from converter.feeding import Run, head_of
+from converter.feeding import DECODED, Run, head_of
 from converter.rehearsal import rehearse
 
 if TYPE_CHECKING:
     from architectures.heads.det_drrg_head import DRRGHead
+    from architectures.heads.mbart import MBartHead
 
 Given = Mapping[str, Tensor]
 
@@ -44,9 +46,34 @@ def _drrg(network: Model, image: Tensor, given: Given) -> dict[str, Tensor]:
     return {"neck": neck, "gcn": head.gcn(*graph), "maps": head.out_conv(neck)}
 
 
-# By the name of the head.
+def _decoder(**how: bool) -> Probe:
+    """Return how formulas are decoded: by tokens that are told (`how`), and by the loop."""
+
+    def call(network: Model, image: Tensor, given: Given) -> dict[str, Tensor]:
+        features = network.backbone(image)
+        head = cast("MBartHead", network.head)
+        results = {
+            "encoder": features,
+            "teacher_logits": head.teach(features, given["teacher_tokens"], **how),
+        }
+        if "causal_tokens" in given:
+            results["causal_logits"] = head.teach(features, given["causal_tokens"])
+        if isinstance(head, UniMERNetHead):
+            results["teacher_count"] = head.counts(features)
+        longest, head.max_seq_len = head.max_seq_len, DECODED
+        results["tokens"] = head(features)
+        head.max_seq_len = longest
+        return results
+
+    return Probe(("teacher_tokens",), call)
+
+
+# By the name of the head. PaddleOCR's mBART hides nothing from tokens that are told in eval mode.
 PROBES: Mapping[str, Probe] = {
     "DRRGHead": Probe(("gcn_nodes", "gcn_adjacency", "gcn_knn"), _drrg),
+    "LaTeXOCRHead": _decoder(),
+    "PPFormulaNet_Head": _decoder(causal=False),
+    "UniMERNetHead": _decoder(causal=False),
 }
 
 

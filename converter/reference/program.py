@@ -33,7 +33,7 @@ class ProgramReference:
         program: the exported program.
         weights: its `.pdiparams`.
         counterparts: for each layer of the network, by its key, the program's layer.
-        task: det, rec, cls or e2e; tells what is decided from the output.
+        task: one of the catalog's TASKS; tells what is decided from the output.
         noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
     """
 
