@@ -99,6 +99,8 @@ def signatures(model: str) -> Signatures:
 
 def released_counts(card: catalog.ModelCard) -> dict[str, int]:
     """The tensors whose lengths tell class counts, with those of the release."""
+    if not card.class_counts:  # formulas have one vocabulary
+        return {}
     count = card.classes if card.task in catalog.READING else len(card.labels)
     return dict.fromkeys(card.class_counts.values(), count + scored_beyond(card.architecture))
 
