@@ -40,6 +40,7 @@ from converter.dictionary import read_table
 from converter.documents import read_training
 from converter.errors import ConfigError, ConverterError, IncompletePlan, NoReference, OutputError
 from converter.reference import checkout, seeded
+from converter.reference.worker import TOGETHER
 from converter.sources import read_pdparams
 
 FORMATS = {"pdmodel": ["pdmodel"], "json": ["json"], "both": ["pdmodel", "json"], "none": []}
@@ -53,6 +54,7 @@ INPUTS = {
     "det": (3, -1, -1),
     "cls": (3, -1, -1),
     "e2e": (3, -1, -1),
+    "sr": (3, 16, 64),
 }
 
 
@@ -144,7 +146,8 @@ def write(job: Job, form: str) -> Path:
             paddle.save(named, str(folder / "best_accuracy.pdparams"))
             return folder
         prefix = deployed_prefix(networks, job.config)
-        export(networks[prefix], input_of(architectures[prefix]), folder)
+        architecture = architectures[prefix]
+        export(networks[prefix], specs_of(architecture, input_of(architecture)), folder)
         settings = inference_settings(training, characters)
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (folder / "inference.yml").write_text(text, encoding="utf-8")
@@ -224,21 +227,41 @@ def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the image that an export takes, (C, H, W); -1 is any size."""
     if size := (architecture.get("Backbone") or {}).get("img_size"):  # it takes no other
         return (3, *size)
-    for key in ("algorithm", "model_type"):
-        if architecture.get(key) in INPUTS:
-            return INPUTS[architecture[key]]
+    algorithm, kind = (architecture.get(key) for key in ("algorithm", "model_type"))
+    if algorithm in INPUTS:
+        return INPUTS[algorithm]
+    if kind in ("rec", "sr") and algorithm in checkout.SHAPES:  # their exports take one size
+        return checkout.SHAPES[algorithm][1:]
+    if kind in INPUTS:
+        return INPUTS[kind]
     raise ConfigError(
-        f"no input is known for the algorithm {architecture.get('algorithm')!r}, model type "
-        f"{architecture.get('model_type')!r}; add it to INPUTS of {Path(__file__).name}"
+        f"no input is known for the algorithm {algorithm!r}, model type {kind!r}; add it to INPUTS "
+        f"of {Path(__file__).name}"
     )
 
 
-def export(network: Any, image: Sequence[int], folder: Path) -> None:
+def specs_of(architecture: Mapping[str, Any], image: Sequence[int]) -> list[Any]:
+    """Return what a network's program takes: the image, and in one list what else there is."""
+    import paddle
+
+    usual = checkout.default_shape(architecture)[1:]
+    sizes = [size if size > 0 else most for size, most in zip(image, usual, strict=True)]
+    fed = feeding.fed_to_paddle(np.zeros((1, *sizes), np.float32), architecture)
+    first, *more = (
+        paddle.static.InputSpec([None, *array.shape[1:]], array.dtype.type, name=name)
+        for name, array in fed.items()
+    )
+    first.shape = (-1, *image)
+    if not more:
+        return [first]
+    return [[first, *more]] if architecture["Head"]["name"] in TOGETHER else [first, more]
+
+
+def export(network: Any, specs: Sequence[Any], folder: Path) -> None:
     """Write the program of a network in the deploy form."""
     import paddle
 
-    spec = paddle.static.InputSpec([None, *image], "float32", name="x")
-    static = paddle.jit.to_static(network, input_spec=[spec])
+    static = paddle.jit.to_static(network, input_spec=specs)
     for layer in static.sublayers():
         if hasattr(layer, "rep") and not getattr(layer, "is_repped", False):
             layer.rep()

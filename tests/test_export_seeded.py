@@ -189,6 +189,10 @@ def test_what_an_export_takes():
     assert export_seeded.input_of(square) == (3, 48, 320)
     assert export_seeded.input_of({"model_type": "cls", "algorithm": "CLS"}) == (3, -1, -1)
     assert export_seeded.input_of({"model_type": "e2e", "algorithm": "PGNet"}) == (3, -1, -1)
+    assert export_seeded.input_of({"model_type": "rec", "algorithm": "SRN"}) == (1, 64, 256)
+    assert export_seeded.input_of({"model_type": "rec", "algorithm": "CRNN"}) == (3, 32, -1)
+    assert export_seeded.input_of({"model_type": "sr", "algorithm": "Gestalt"}) == (3, 16, 64)
+    assert export_seeded.input_of({"model_type": "det", "algorithm": "SAST"}) == (3, -1, -1)
     with pytest.raises(ConfigError, match="no input is known for the algorithm 'SDMGR'"):
         export_seeded.input_of({"model_type": "kie", "algorithm": "SDMGR"})
     assert (

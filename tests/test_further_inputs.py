@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures import Model
+from converter import feeding
 from converter.errors import NoReference
 from converter.parity import LIMIT
 from converter.reference import seeded
@@ -22,7 +23,8 @@ from converter.reference.network import NetworkReference
 from converter.reference.program import ProgramReference
 from converter.reference.recorded import read_record
 from converter.reference.session import PaddleSession
-from converter.sources.program import Program, TensorSpec
+from converter.sources import read_pdparams
+from converter.sources.program import Program, TensorSpec, read_program
 
 ROOT = Path(__file__).parent.parent
 BASE_MODEL = """
@@ -40,13 +42,13 @@ class SARHead(nn.Layer):
 class CANHead(SARHead):
     def forward(self, x, targets=None):
         x, mask, label = x
-        steps = label.shape[1]
-        return super().forward((x * mask)[..., :steps], [mask.mean([1, 2, 3])])
+        shown = (x * mask)[..., : label.shape[1]] * label.unsqueeze([1, 2]).astype("float32")
+        return super().forward(shown, [mask.mean([1, 2, 3])])
 
 class Backbone(nn.Layer):
-    def __init__(self):
+    def __init__(self, in_channels=1):
         super().__init__()
-        self.conv = nn.Conv2D(1, 4, 3, padding=1)
+        self.conv = nn.Conv2D(in_channels, 4, 3, padding=1)
 
     def forward(self, x):
         return [self.conv(x[0]), *x[1:]] if isinstance(x, list) else self.conv(x)
@@ -54,13 +56,13 @@ class Backbone(nn.Layer):
 class BaseModel(nn.Layer):
     def __init__(self, config):
         super().__init__()
-        self.backbone = Backbone()
+        self.backbone = Backbone(**config["Backbone"])
         self.head = {"SARHead": SARHead, "CANHead": CANHead}[config["Head"]["name"]]()
 
     def forward(self, x, data=None):
         return self.head(self.backbone(x), targets=data)
 """
-SAR = {"model_type": "rec", "Backbone": {"name": "toy"}, "Head": {"name": "SARHead"}}
+SAR = {"model_type": "rec", "Backbone": {}, "Head": {"name": "SARHead"}}
 CAN = {**SAR, "Head": {"name": "CANHead", "max_text_length": 6}}
 
 
@@ -152,6 +154,36 @@ def test_a_network_of_a_checkout_is_given_what_it_takes(checkout):
         network.head.forward = lambda x: Head.forward(network.head, x, torch.tensor([1, 0.9]))
         found = {each.probe: each.fault for each in reference.compare(network, batch, LIMIT)}
         assert [probe for probe, fault in found.items() if fault] == ["output.scores"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "channels"), [(SAR, 3), (CAN, 1)], ids=["data", "one list"]
+)
+def test_an_exported_program_is_given_what_it_takes(checkout, tmp_path, architecture, channels):
+    config = tmp_path / "toy.yml"
+    algorithm = architecture["Head"]["name"].removesuffix("Head")
+    backbone = {"in_channels": channels}
+    architecture = {**architecture, "algorithm": algorithm, "Backbone": backbone}
+    config.write_text(json.dumps({"Architecture": architecture}))
+    arguments = [config, "--paddleocr", checkout, "--out", tmp_path, "--train"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/export_seeded.py", *arguments],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    weights = read_pdparams(tmp_path / "train" / "best_accuracy.pdparams").tensors
+    file = tmp_path / "json" / "inference.json"
+    batch = seeded.uniform(0, "image", (2, channels, 48, 160))
+    with PaddleSession() as session:
+        live = NetworkReference(session, checkout, architecture, weights, "rec")
+        fed = feeding.fed_to_paddle(batch, architecture)
+        expected = live.session.run(fed, ["head.fc"])
+        program = read_program(file)
+        reference = ProgramReference(session, program, file.with_suffix(".pdiparams"), {}, "rec")
+        text, scores = reference.run(fed, [])
+    np.testing.assert_allclose(scores, expected["output.1"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(text, expected["output.0"])
+    assert scores.shape == (2, 160 if algorithm == "SAR" else 6, 5)
 
 
 def test_a_program_is_fed_in_its_own_order_and_types():
