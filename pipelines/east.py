@@ -51,9 +51,9 @@ class EASTDecoder:
         check(self, self.checks)
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
-        """Return the shapes of the probability and of the corners' distances."""
+        """Return the shapes of the corners' distances and of the probability."""
         size = height // STRIDE, width // STRIDE
-        return {"f_score": (1, 1, *size), "f_geo": (1, 8, *size)}
+        return {"f_geo": (1, 8, *size), "f_score": (1, 1, *size)}
 
     def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
@@ -63,7 +63,7 @@ class EASTDecoder:
         cells = boxes[:, :8].reshape(-1, 4, 2).astype(np.int32) // STRIDE
         sure = [mean_inside(score, corners) > self.cover_thresh for corners in cells]
         corners = boxes[sure, :8].reshape(-1, 4, 2) / sizes.ratio[::-1]
-        return finished_quads(_ordered(corners.astype(np.int32)), sizes.image)
+        return finished_quads(ordered(corners.astype(np.int32)), sizes.image)
 
     def _boxes(self, score: np.ndarray, geometry: np.ndarray) -> np.ndarray:
         """For each pixel of text its box and its probability, `(N, 9) float64`."""
@@ -78,7 +78,7 @@ class EASTDecoder:
         return boxes.astype(np.float64)
 
 
-def _ordered(boxes: np.ndarray) -> np.ndarray:
+def ordered(boxes: np.ndarray) -> np.ndarray:
     """Let boxes `(N, 4, 2)` begin with the least x + y and go along it; leave out short ones."""
     first = boxes.sum(2).argmin(1)
     around = (first[:, np.newaxis] + np.arange(4)) % 4

@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py convert [--rounds N] [--model NAME --paddle-dir PATH]
     python scripts/benchmark.py pipeline [--images PATH ...] [--rounds N] [--threads N] [...]
+    python scripts/benchmark.py decode [--rounds N] [--only NAME]
 
 In each round all that is measured takes turns, and ratios are taken within a round, so that a
 machine that is busy for a while slows all sides. Rounds that warm the caches do not count.
@@ -15,11 +16,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import conversion, pipeline
+from benchmarks import conversion, decoding, pipeline
 
 from converter.errors import ConverterError
 
-BENCHMARKS = {"convert": conversion, "pipeline": pipeline}
+BENCHMARKS = {"convert": conversion, "pipeline": pipeline, "decode": decoding}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

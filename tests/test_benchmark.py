@@ -95,6 +95,20 @@ def test_commands_take_turns_after_a_round_that_does_not_count(monkeypatch):
     assert [[samples[name].seconds for name in "ab"] for samples in rounds] == [[3, 4], [5, 6]]
 
 
+def test_decoders_take_turns(capsys):
+    assert benchmark.main(["decode", "--only", "CT", "--rounds", "2"]) in (0, 1)
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("CT")]
+    _, lines, milliseconds, ratio, _ = row.split()
+    assert int(lines) > 5
+    assert float(milliseconds) > 0
+    assert float(ratio) > 0
+
+
+def test_an_unknown_decoder(capsys):
+    assert benchmark.main(["decode", "--only", "none"]) == 2
+    assert "no decoder none; there are DB quad, DB poly, EAST" in capsys.readouterr().err
+
+
 def test_benchmark_errors(tmp_path, capsys):
     assert benchmark.main(["convert", "--model", "any"]) == 2
     assert "--paddle-dir is missing" in capsys.readouterr().err

@@ -100,7 +100,7 @@ def test_results_of_another_kind(head):
 
 
 def test_one_map_where_several_are_expected():
-    message = r"returned an array of shape \(1, 1, 4, 4\), expected f_score of shape .*, f_geo of"
+    message = r"returned an array of shape \(1, 1, 4, 4\), expected f_geo of shape .*, f_score of"
     with pytest.raises(ValueError, match=message):
         Detector(Network("EASTHead", np.zeros((1, 1, 4, 4))))(PAGE)
 

@@ -153,9 +153,13 @@ def fce_maps(seed: int, height: int = 512, width: int = 768, noise: float = 0.02
         text, core = (random.uniform(0, 0.3, size) for _ in range(2))
         series = random.normal(0, noise, (2, 2 * degree + 1, *size))
         for line in text_lines(seed, height, width, curved=True):
-            rows, columns = np.nonzero(covered(line.shrunk(0.5), *size, scale))
+            inside = covered(line.shrunk(0.7), *size, scale)
+            rows, columns = np.nonzero(inside)
             text[rows, columns] = random.uniform(0.6, 1, len(rows))
             core[rows, columns] = random.uniform(0.3, 1, len(rows))
+            deep = np.argwhere(cv2.erode(inside.view(np.uint8), np.ones((3, 3))))
+            for cell, probability in zip(deep[::9], (0, 0.1), strict=False):  # holes
+                text[tuple(cell)] = probability
             contour = _around(line.outline, 64) / scale
             terms = np.fft.fft(contour[:, 0] + 1j * contour[:, 1]) / 64
             terms = np.concatenate([terms[-degree:], terms[: degree + 1]])
