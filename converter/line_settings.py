@@ -48,6 +48,7 @@ STEPS: Mapping[str, Step] = {
     "RobustScannerRecResizeImg": _SAR,
 }
 FORMULA_STEPS = ("UniMERNetImgDecode", "MinMaxResize", "GrayImageChannelFormat")
+_OF_ANSWERS = ("decoder", "rm_symbol", "max_text_length")
 _INTERPOLATIONS = {1: "linear", 2: "cubic"}
 
 
@@ -77,7 +78,18 @@ def line_settings(steps: Any, postprocess: Any, where: str) -> dict[str, Any]:
             settings |= {"resize": name, **_input_size(values, f"{where}: {name}")}
         if name in STEPS:
             settings |= _resizing(name, values, color, f"{where}: {name}")
+    if settings.get("decoder") == "AttnLabelDecode" and "width" in settings:
+        settings["max_width"] = settings["width"]  # of RARE's, PaddleOCR squeezes wider lines
     return settings
+
+
+def overruled(released: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a released model with what a file states of another like it.
+
+    Settings of one way to resize have no meaning in another, so they are taken together.
+    """
+    kept = _OF_ANSWERS if "resize" in stated else tuple(released)
+    return {**{name: released[name] for name in kept if name in released}, **stated}
 
 
 def line_settings_of_training(content: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from converter.catalog import ModelCard
 from converter.dictionary import dictionary_of_export, fitted
 from converter.errors import AlignmentError, ConfigError, NoReference, UsageError
 from converter.export_settings import settings_of_export
+from converter.line_settings import overruled
 from converter.output import output_path, write_artefact
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
@@ -321,7 +322,8 @@ class Conversion:
     def pipeline(self) -> dict[str, Any]:
         """Return how images are resized and answers decoded; the export's own file knows best."""
         own = self.source.settings
-        return {**self.card.pipeline, **(settings_of_export(own, self.card.task) if own else {})}
+        stated = settings_of_export(own, self.card.task) if own else {}
+        return overruled(self.card.pipeline, stated)
 
     def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
         """Return the artefact's JSON, all but the entry of the weights file."""

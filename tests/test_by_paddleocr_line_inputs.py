@@ -17,7 +17,7 @@ from paddleocr_source import load
 from test_by_paddleocr_lines import random_lines
 
 from converter.errors import ConfigError
-from converter.line_settings import line_settings
+from converter.line_settings import line_settings, overruled
 from pipelines.line_inputs import line_inputs
 from pipelines.settings import RecSettings
 
@@ -109,6 +109,21 @@ def test_a_batch_of_sar_tells_how_much_of_each_line_is_valid():
 def test_steps_that_cannot_be_followed(step, message):
     with pytest.raises(ConfigError, match=message):
         line_settings([step], {}, "some.yml")
+
+
+def test_what_a_file_states_of_resizing_is_taken_together():
+    released = {"decoder": "AttnLabelDecode", "width": 100, "max_width": 100, "padding": True}
+    steps, decoder = STEPS["rec_r45_abinet"]
+    stated = line_settings(steps, {}, "")
+    assert overruled(released, stated) == {"decoder": "AttnLabelDecode", **stated}
+    assert overruled(released, {"decoder": decoder}) == {**released, "decoder": decoder}
+    assert overruled(released, {}) == released
+
+
+def test_rare_takes_lines_of_one_width():
+    steps, decoder = STEPS["rec_mv3_tps_bilstm_att"]
+    settings = line_settings(steps, {"name": decoder}, "")
+    assert (settings["width"], settings["max_width"]) == (100, 100)
 
 
 def test_what_reads_the_answers():

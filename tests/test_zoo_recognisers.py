@@ -12,12 +12,14 @@ import pytest
 import torch
 from line_steps import STEPS
 from small_networks import NETWORKS
+from test_pipelines_ocr import NAMES, bar_page, find_bars
 
 import architectures
 from architectures.classes import CLASSES
 from converter import catalog
 from converter.dictionary import fitted
 from converter.line_settings import line_settings
+from pipelines import OCR
 from pipelines.networks import TorchNetwork
 from pipelines.recognition import Recognizer
 from pipelines.settings import RecSettings
@@ -86,3 +88,20 @@ def test_the_networks_read(tmp_path, name):
 def write_state(model, file):
     torch.save(model.state_dict(), file)
     return {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def test_a_page_is_read_by_a_network_that_spells_lines_out():
+    def spell_colour(batch, valid_ratio):
+        assert valid_ratio.shape == (len(batch),)
+        answer = np.zeros((len(batch), 4, CLASSES["SARLabelDecode"].scores(3)), np.float32)
+        answer[np.arange(len(batch)), 0, batch[:, :, 24, 60].argmax(1)] = 0.8
+        answer[:, 1:, 4] = 0.9  # the end
+        return answer
+
+    spell_colour.takes = ("valid_ratio",)
+    settings = {"decoder": "SARLabelDecode", "resize": "SARRecResizeImg", "width": 48,
+                "max_width": 160}  # fmt: skip
+    ocr = OCR(find_bars, spell_colour, characters=NAMES, rec_settings=settings)
+    lines = ocr(bar_page())
+    assert [line.text for line in lines] == ["green", "red", "blue"]
+    assert [line.character_scores for line in lines] == [(pytest.approx(0.8),)] * 3
