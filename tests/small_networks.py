@@ -287,6 +287,38 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         {**CRNN, "Head": {"name": "AttentionHead", "hidden_size": 8, "out_channels": 7}},
         (32, 64),
     ),
+    "svtrv2": (
+        {
+            "model_type": "rec",
+            "Backbone": {
+                "name": "SVTRv2",
+                "dims": [8, 16, 24],
+                "depths": [1, 2, 1],
+                "num_heads": [2, 2, 2],
+                "mixer": [["Conv"], ["Conv", "Global"], ["Global"]],
+                "sub_k": [[2, 1], [2, 1], [-1, -1]],
+                "use_pool": True,
+            },
+            "Head": {
+                "name": "MultiHead",
+                "head_list": [{"CTCHead": {"Neck": SVTR, "Head": {}}}, {"NRTRHead": {}}],
+                "out_channels_list": {"CTCLabelDecode": 7},
+            },
+        },
+        (48, 64),
+    ),
+    "rec repsvtr": (
+        {
+            "model_type": "rec",
+            "Backbone": {"name": "RepSVTR"},
+            "Head": {
+                "name": "MultiHead",
+                "head_list": [{"CTCHead": {"Neck": SVTR, "Head": {}}}, {"NRTRHead": {}}],
+                "out_channels_list": {"CTCLabelDecode": 7},
+            },
+        },
+        (48, 64),
+    ),
     "svtr stn": (
         {
             "model_type": "rec",

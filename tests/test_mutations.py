@@ -181,6 +181,7 @@ REC = "rec__PP-OCRv4__PP-OCRv4_mobile_rec"
 DET, DET2 = "det__PP-OCRv4__PP-OCRv4_mobile_det", "det__ch_PP-OCRv2__ch_PP-OCRv2_det_student"
 DRRG = "det__det_r50_drrg_ctw"
 RARE, STN = "rec__rec_mv3_tps_bilstm_att", "rec__rec_svtrnet"
+REPSVTR = "rec__SVTRv2__ch_RepSVTR_rec"
 RECORDED = [
     (CLS, "backbone.blocks.4.bottleneck_conv.conv", "backbone.blocks.5.bottleneck_conv.conv"),
     (CLS, "backbone.conv1.bn", mean_and_variance_exchanged),
@@ -208,6 +209,7 @@ RECORDED = [
     (RARE, "head.attention_cell.rnn", reset_and_update_exchanged),
     (STN, "transform.stn_head.stn_fc1.1", mean_and_variance_exchanged),
     (STN, "transform.stn_head.stn_fc2", no_bias),
+    (REPSVTR, "backbone.features.2.token_mixer.0.conv1", no_bias),
 ]
 
 

@@ -1,4 +1,4 @@
-"""RepViT as a detector's backbone: what the recorded network does not show."""
+"""RepViT as a backbone: what the recorded networks do not show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from architectures.backbones.rec_repvit import Conv2D_BN, RepSVTR_det, RepVGGDW, SEModule
+from architectures.backbones.rec_repvit import (
+    Conv2D_BN,
+    RepSVTR,
+    RepSVTR_det,
+    RepVGGDW,
+    SEModule,
+)
 from architectures.fuse import BATCH_NORMS, Deployable, fold_as_exported_
 
 
@@ -26,6 +32,18 @@ def test_maps_and_names_are_those_of_paddleocr(backbone):
         maps = backbone(torch.zeros(1, 3, 64, 96))
     assert backbone.out_channels == [48, 96, 192, 384]
     assert [m.shape[1:] for m in maps] == [(48, 16, 24), (96, 8, 12), (192, 4, 6), (384, 2, 3)]
+
+
+def test_as_a_recogniser_it_leaves_a_row():
+    with torch.device("meta"):
+        backbone = RepSVTR().eval()
+        assert backbone(torch.zeros(1, 3, 48, 64)).shape == (1, 384, 1, 8)
+    assert backbone.out_channels == 384
+    strides = [
+        block.token_mixer[0].c.stride for block in (backbone.features[4], backbone.features[11])
+    ]
+    assert strides == [(2, 1), (2, 1)]
+    assert {m.eps for m in backbone.modules() if isinstance(m, BATCH_NORMS)} == {1e-5}
 
 
 def test_norms_have_paddles_eps(backbone):

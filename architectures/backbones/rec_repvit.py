@@ -1,4 +1,4 @@
-"""RepViT, the backbone of the RepSVTR detector: convolutions laid out as a transformer's blocks.
+"""RepViT, the backbone of RepSVTR: convolutions laid out as a transformer's blocks.
 
 RepViT: Revisiting Mobile CNN From ViT Perspective, https://arxiv.org/abs/2307.09283;
 PaddleOCR: `ppocr/modeling/backbones/rec_repvit.py`.
@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
     out_channels: int
     se: bool
-    stride: int
+    stride: int | tuple[int, int]
 
 
 # fmt: off
@@ -41,6 +41,22 @@ DET = (
     Row(384, True,  1),
     Row(384, False, 1),
 )
+REC = (
+    #   out  se     stride
+    Row(96,  True,  1),
+    Row(96,  False, 1),
+    Row(96,  False, 1),
+    Row(192, False, (2, 1)),
+    Row(192, True,  1),
+    Row(192, False, 1),
+    Row(192, True,  1),
+    Row(192, False, 1),
+    Row(192, True,  1),
+    Row(192, False, 1),
+    Row(384, False, (2, 1)),
+    Row(384, True,  1),
+    Row(384, False, 1),
+)
 # fmt: on
 
 
@@ -55,7 +71,7 @@ class Conv2D_BN(nn.Module):  # noqa: N801, PaddleOCR's name
         in_channels: int,
         out_channels: int,
         kernel_size: int,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         groups: int = 1,
     ) -> None:
         super().__init__()
@@ -152,24 +168,43 @@ class RepViTBlock(nn.Module):
         return self.channel_mixer(self.token_mixer(x))
 
 
+def features(in_channels: int, rows: Sequence[Row]) -> nn.ModuleList:
+    """The stem, which quarters both sides, and the blocks after it."""
+    channels = rows[0].out_channels
+    layers: list[nn.Module] = [
+        nn.Sequential(
+            Conv2D_BN(in_channels, channels // 2, 3, 2),
+            nn.GELU(),
+            Conv2D_BN(channels // 2, channels, 3, 2),
+        )
+    ]
+    for row in rows:
+        layers.append(RepViTBlock(channels, row))
+        channels = row.out_channels
+    return nn.ModuleList(layers)
+
+
+class RepSVTR(nn.Module):
+    """RepViT as a recogniser's backbone: after the stem, the height alone shrinks."""
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+        self.features = features(in_channels, REC)
+        self.out_channels = REC[-1].out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, 3, H, W)`, heights multiples of 16, to `(N, out_channels, 1, W / 8)`."""
+        for block in self.features:
+            x = block(x)
+        return F.avg_pool2d(x, (x.shape[2], 2))
+
+
 class RepSVTR_det(nn.Module):  # noqa: N801, PaddleOCR's name
     """RepViT as a detector's backbone; the stem is `features.0`, the blocks follow it."""
 
     def __init__(self, in_channels: int = 3, out_indices: Sequence[int] = (2, 5, 10, 13)) -> None:
         super().__init__()
-        channels = DET[0].out_channels
-        self.features = nn.ModuleList(
-            [
-                nn.Sequential(
-                    Conv2D_BN(in_channels, channels // 2, 3, 2),
-                    nn.GELU(),
-                    Conv2D_BN(channels // 2, channels, 3, 2),
-                )
-            ]
-        )
-        for row in DET:
-            self.features.append(RepViTBlock(channels, row))
-            channels = row.out_channels
+        self.features = features(in_channels, DET)
         self.out_indices = tuple(out_indices)
         self.out_channels = [DET[index - 1].out_channels for index in out_indices]
 
