@@ -248,6 +248,14 @@ def test_networks_for_something_else():
         DetSettings.of(described(task="rec", **weights))
 
 
+def test_as_many_numbers_as_channels():
+    grey = {"color": "GRAY", "mean": (0.5,), "std": (0.5,)}
+    assert RecSettings("abc", **grey).mean == (0.5,)
+    for wrong in ({"color": "GRAY"}, {**grey, "color": "RGB"}, {**grey, "std": (1, 1, 1)}):
+        with pytest.raises(SettingsError, match=r"mean and std have \d and \d numbers, but color"):
+            RecSettings("abc", **wrong)
+
+
 def test_unknown_changes():
     with pytest.raises(SettingsError, match="no setting thresh of a recogniser; there are decoder"):
         RecSettings.of(lambda batch: batch, "abc", thresh=3)
