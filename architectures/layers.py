@@ -23,7 +23,7 @@ LSTM
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -178,11 +178,15 @@ class DeConvBNLayer(nn.Module):
 
 
 class PaddedEmbedding(nn.Embedding):
-    """Classes as vectors, and zeros for `padding_idx`."""
+    """Classes as vectors, and zeros for the class `padding`."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding: int) -> None:
+        super().__init__(num_embeddings, embedding_dim)
+        self.padding = padding
 
     def forward(self, input: Tensor) -> Tensor:
         """`(N, T)` int64 to `(N, T, embedding_dim)`."""
-        return super().forward(input) * input.ne(cast("int", self.padding_idx)).unsqueeze(-1)
+        return super().forward(input) * input.ne(self.padding).unsqueeze(-1)
 
 
 class SqueezeExcite(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -21,6 +21,7 @@ from architectures.fuse import fold_, fold_as_exported_
 from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.catalog import ModelCard
+from converter.constants import SINUSOIDS, positions
 from converter.dictionary import fitted
 from converter.errors import AlignmentError, ConfigError, PlanError
 from converter.feeding import given_to
@@ -84,7 +85,7 @@ def _length(
 
     A head with other options than the config's has its scores in another layer; the network knows.
     """
-    scores = _build(card, dict.fromkeys(card.class_counts, 1), "train").logits_layers
+    scores = _build(card, _fewest(card), "train").logits_layers
     beyond = registry.scored_beyond(card.architecture)
     for place in (name, *(f"{layer}.bias" for layer in scores)):
         for prefix in prefixes:
@@ -98,17 +99,36 @@ def _length(
 
 def from_program(card: ModelCard, export: Export) -> Iterator[Candidate]:
     """Yield the networks of an export, in the deploy form."""
-    counts = _scored_classes(card, export.program)
+    if has_loop(export.program):
+        raise AlignmentError(
+            f"{card.name} was exported with the loop that writes its text, whose layers data flow "
+            "cannot tell apart; give the training checkpoint too, which has names"
+        )
+    program, constants = without_constants(export)
+    counts = _scored_classes(card, program)
     _check_counts(card, counts)
     deployed = _build(card, counts, "deploy")
-    network, folded, alignments = match(card, export.program, deployed)
+    network, folded, alignments = match(card, program, deployed)
     targets = targets_of(network)
     fills = fills_of(load_mapping(card.mapping), targets)
     for alignment in alignments:
         plan = alignment.plan(targets, fills)
+        plan = replace(plan, drops={**plan.drops, **constants})
         state = convert.apply(plan, export.tensors, targets)
         network.load_state_dict(state, strict=True, assign=True)
         yield Candidate(network, plan, alignment, folded)
+
+
+def has_loop(program: Program) -> bool:
+    """Return whether a program runs some of its layers as often as the image asks for."""
+    return any(operation.kind == "while" for operation in program.operations)
+
+
+def without_constants(export: Export) -> tuple[Program, dict[str, str]]:
+    """Return a program without the tensors that our networks compute, and those with the reason."""
+    constants = dict.fromkeys(positions(export.tensors), SINUSOIDS)
+    kept = {n: spec for n, spec in export.program.parameters.items() if n not in constants}
+    return replace(export.program, parameters=kept), constants
 
 
 def match(
@@ -150,11 +170,11 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
     graph = program_graph(program)
     last = {marks: graph.layers[i] for i, marks in graph.results if i >= 0}
     if len(last) > 1:
-        ours = _graph_of(card, _build(card, dict.fromkeys(card.class_counts, 1), "deploy"))
+        ours = _graph_of(card, _build(card, _fewest(card), "deploy"))
         scored = {
             marks
             for i, marks in ours.results
-            if i >= 0 and ours.layers[i].name in card.class_counts.values()
+            if i >= 0 and {t.name for t in ours.layers[i].tensors} & set(card.class_counts.values())
         }
         last = {marks: layer for marks, layer in last.items() if marks in scored}
     widths = [layer.settings.get("width") for layer in last.values()]
@@ -165,6 +185,12 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
         )
     count = int(widths[0]) - registry.scored_beyond(card.architecture)
     return dict.fromkeys(card.class_counts, count)
+
+
+def _fewest(card: ModelCard) -> dict[str, int]:
+    """Return class counts with which the network has one class to score at least."""
+    beyond = registry.scored_beyond(card.architecture)
+    return dict.fromkeys(card.class_counts, max(1, 1 - beyond))
 
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:

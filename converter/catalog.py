@@ -18,7 +18,6 @@ from converter.dictionary import (
     Dictionary,
     dictionary_of_training,
     read_dictionary,
-    shipped_dictionary,
 )
 from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
@@ -352,8 +351,8 @@ def _card(
     table = None
     if config["task"] in READING:
         shipped = model.get("dictionary")
-        table = shipped_dictionary(shipped) if shipped else None
-        table = read_dictionary(dictionary) if dictionary else table
+        file = dictionary or (SHIPPED / shipped if shipped else None)
+        table = read_dictionary(file) if file else None
     sizes = tuple((height, width) for height, width in config["proof"]["sizes"])
     return ModelCard(
         name=name,

@@ -292,19 +292,25 @@ class Conversion:
                 self.noisy(candidate.network),
             )
         import architectures
-        from converter.candidates import match
+        from converter.candidates import has_loop, match, without_constants
         from converter.reference.program import ProgramReference
 
         export = self.source.export
         assert export is not None
-        alignment = candidate.alignment
-        if alignment is None:  # the names came from a checkpoint beside the program
+        program, alignment = export.program, candidate.alignment
+        if alignment is None and not has_loop(program):  # names came from a checkpoint beside it
             deployed = architectures.fuse(candidate.network, "deploy")
-            alignment = next(match(self.card, export.program, deployed)[2])
-        counterparts = {ours.key: theirs for theirs, ours in alignment.pairs}
-        program, weights = export.program, export.weights_file
-        noisy = self.noisy(candidate.network)
-        return ProgramReference(self.session, program, weights, counterparts, self.card.task, noisy)
+            alignment = next(match(self.card, without_constants(export)[0], deployed)[2])
+        # The layers of a loop cannot be told apart; its results can be compared.
+        pairs = alignment.pairs if alignment else ()
+        return ProgramReference(
+            self.session,
+            program,
+            export.weights_file,
+            {ours.key: theirs for theirs, ours in pairs},
+            self.card.task,
+            self.noisy(candidate.network),
+        )
 
     def noisy(self, network: Model) -> bool:
         """Return whether rounding alone moves the network, by itself or by its record."""

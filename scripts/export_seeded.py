@@ -50,6 +50,11 @@ INPUTS = {
     "SVTR_LCNet": (3, 48, -1),
     "SVTR_HGNet": (3, 48, -1),
     "SVTR": (3, 48, -1),
+    "NRTR": (1, 32, 100),
+    "ViTSTR": (1, 224, 224),
+    "ABINet": (3, 32, 128),
+    "VisionLAN": (3, 64, 256),
+    "SATRN": (3, 32, 100),
     "rec": (3, 32, -1),
     "det": (3, -1, -1),
     "cls": (3, -1, -1),
@@ -127,7 +132,7 @@ def write(job: Job, form: str) -> Path:
     characters = characters_of(training, job)
     classes = dict(job.classes)
     if characters is not None and training["Architecture"]["model_type"] == "rec":
-        classes.setdefault("ctc", len(characters) + 1 + uses_space(training))
+        classes.setdefault("ctc", others_of(training) + len(characters))
     architectures = checkout.architectures_of(training, classes, job.config)
     os.environ["FLAGS_enable_pir_api"] = "0" if form == "pdmodel" else "1"  # noqa: SIM112
     if form == "pdmodel" and job.old_paddle is not None:
@@ -166,7 +171,7 @@ def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
     lines = list(read_table(job.paddleocr / named, space=False).characters)
     if "ctc" not in job.classes:
         return lines
-    wanted = job.classes["ctc"] - 1 - uses_space(training)
+    wanted = job.classes["ctc"] - others_of(training)
     if not 0 < wanted <= len(lines):
         raise ConfigError(
             f"--classes ctc={job.classes['ctc']} takes {wanted} lines of {named}, which has "
@@ -175,9 +180,14 @@ def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
     return lines[:wanted]
 
 
-def uses_space(training: Mapping[str, Any]) -> bool:
-    """Return whether the space is the last class."""
-    return bool((training.get("Global") or {}).get("use_space_char", False))
+def others_of(training: Mapping[str, Any]) -> int:
+    """Return how many classes are no lines of the dictionary: the decoder's own, and the space."""
+    from architectures.classes import CLASSES  # imports PyTorch
+
+    decoder = (training.get("PostProcess") or {}).get("name")
+    special = CLASSES.get(str(decoder), CLASSES["CTCLabelDecode"]).count(0)
+    space = bool((training.get("Global") or {}).get("use_space_char", False))
+    return special + space
 
 
 def give_weights(

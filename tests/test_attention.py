@@ -107,7 +107,7 @@ def test_an_empty_cache_has_nothing_to_cut():
 
 
 def test_the_padding_is_zero_whatever_its_row_holds():
-    layer = PaddedEmbedding(4, 3, padding_idx=1)
+    layer = PaddedEmbedding(4, 3, padding=1)
     nn.init.ones_(layer.weight)
     assert layer(torch.tensor([[0, 1, 3]])).tolist() == [[[1.0] * 3, [0.0] * 3, [1.0] * 3]]
 

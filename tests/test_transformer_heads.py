@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_networks import NETWORKS, TRANSFORMER
@@ -14,12 +15,13 @@ from architectures import build
 from architectures.backbones.rec_nrtr_mtb import MTB
 from architectures.backbones.rec_resnet_45 import ResNet45
 from architectures.backbones.rec_vitstr import ViTSTR
+from architectures.fuse import fuse
 from architectures.heads.rec_abinet_head import ABINetHead, lengths, others
 from architectures.heads.rec_nrtr_head import END, START, Transformer
 from architectures.heads.rec_parseq_head import ParseQHead
 from architectures.heads.rec_satrn_head import SATRNHead
 from architectures.heads.rec_visionlan_head import VLHead
-from converter import catalog
+from converter import candidates, catalog
 from converter.mapping import load_mapping
 from converter.plan import Signature, resolve, targets_of
 
@@ -293,3 +295,21 @@ def test_tables_of_positions_in_a_checkpoint_are_dropped(name):
         "positions by sinusoids, a constant",
         "masked language model, run only in training",
     }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_classes_are_counted_by_what_is_scored(name):
+    """Which is one more than PaddleOCR counts, or fewer, in networks that never pad."""
+    card = catalog.card(name)
+    facts = json.loads((RECORDS / card.recorded / "reference.json").read_text(encoding="utf-8"))
+    tensors = {row[0]: np.broadcast_to(np.float32(0), row[1]) for row in facts["parameters"]}
+    ((_, counted),) = card.class_counts.items()
+    assert candidates._length(card, counted, ("",), tensors) == card.classes
+    assert facts["architecture"]["Head"]["out_channels"] == card.classes
+
+
+def test_the_scores_of_the_language_are_for_training():
+    deployed = fuse(build(NETWORKS["abinet"][0]), "deploy")
+    names = [name for name in deployed.state_dict() if name.startswith("head.language.")]
+    assert names
+    assert not [name for name in names if ".cls." in name]

@@ -55,17 +55,20 @@ class BCNLanguage(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.cls = nn.Linear(d_model, num_classes)
+        self.cls: nn.Linear | None = nn.Linear(d_model, num_classes)
 
-    def forward(self, tokens: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """`tokens: (N, T, classes)` probabilities to features `(N, T, d_model)` and scores."""
+    def forward(self, tokens: Tensor, length: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`tokens: (N, T, classes)` probabilities to features `(N, T, d_model)` and scores.
+
+        The scores are for training, and None in the deploy form.
+        """
         positions = sinusoids(self.max_length, self.d_model, tokens)
         embedded = self.proj(tokens) + positions
         mask = others(length, self.max_length)
-        query = positions.expand_as(embedded)
+        query = positions.expand(len(tokens), -1, -1)
         for block in self.decoder:
             query = block(query, embedded, memory_mask=mask)
-        return query, self.cls(query)
+        return query, None if self.cls is None else self.cls(query)
 
 
 class EncoderLayer(nn.Sequential):
@@ -186,3 +189,9 @@ class ABINetHead(nn.Module):
                 gate = self.w_att_align(torch.cat([known, seen], -1)).sigmoid()
                 logits = self.cls_align(gate * seen + (1 - gate) * known)
         return logits.softmax(-1)
+
+    def deployed(self) -> nn.Module:
+        """The head without the scores of the language alone, which are for training."""
+        if self.use_lang:
+            self.language.cls = None
+        return self

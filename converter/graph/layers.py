@@ -80,8 +80,14 @@ _CONVOLUTIONS = {
 }
 _NORMS = {"batch_norm", "layer_norm"}
 _ORDERED = {"concat", "stack", "matmul", "subtract", "divide", "deformable_conv"}
-_SAME_VALUES = {"reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign"}
-_NO_FLOW = {"shape", "full", "full_like", "full_int_array", "feed", "data", "fetch"}
+_ALIKE = {"bmm": "matmul"}
+_SAME_VALUES = {
+    "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
+}  # fmt: skip
+_FED_BY_CONSTANTS = {"embedding", "matmul"}
+_NO_FLOW = {
+    "shape", "full", "full_like", "fill_any_like", "full_int_array", "feed", "data", "fetch",
+}  # fmt: skip
 
 
 def layer_graph(
@@ -151,7 +157,7 @@ class _Walk:
         flow = self.flow(operation)
         if not names:
             self.give(operation, flow)
-        elif not flow:
+        elif not flow and not self.fed_by_constants(operation):
             self.hold(operation, names)
         elif operation.kind == "add" and len(names) == 1 and self.bias(operation, names[0]):
             return
@@ -162,9 +168,10 @@ class _Walk:
         """Return what the operands come from, marked where their places matter."""
         places = [value for values in operation.inputs.values() for value in values]
         moving = [value for value in places if self.origin.get(value)]
-        marked = operation.kind in _ORDERED and len(moving) > 1
+        kind = _ALIKE.get(operation.kind, operation.kind)
+        marked = kind in _ORDERED and len(moving) > 1
         return frozenset(
-            (layer, (*marks, f"{operation.kind}:{place}") if marked else marks)
+            (layer, (*marks, f"{kind}:{place}") if marked else marks)
             for place, value in enumerate(places)
             for layer, marks in self.origin.get(value, ())
         )
@@ -172,6 +179,11 @@ class _Walk:
     def give(self, operation: Operation, origin: frozenset[Edge]) -> None:
         for value in operation.outputs:
             self.origin[value] = origin
+
+    def fed_by_constants(self, operation: Operation) -> bool:
+        """Return whether this is a layer whose input is the same for every image: positions."""
+        values = [value for values in operation.inputs.values() for value in values]
+        return operation.kind in _FED_BY_CONSTANTS and any(v not in self.held for v in values)
 
     def hold(self, operation: Operation, names: list[str]) -> None:
         """Follow a tensor through a reshape or a cast to the operation that uses it."""
@@ -229,6 +241,10 @@ class _Walk:
             settings = {"mode": attributes["mode"]}
         elif kind in ("add", "multiply"):
             tensors = [replace(tensor, role="operand") for tensor in tensors]
+        elif kind == "concat":
+            places = [value for values in operation.inputs.values() for value in values]
+            place = {self.held[value]: i for i, value in enumerate(places) if value in self.held}
+            tensors = [replace(tensor, role=f"operand.{place[tensor.name]}") for tensor in tensors]
         tensors.sort(key=lambda tensor: (tensor.role not in ("weight", "scale"), tensor.role))
         call = self.calls[tensors[0].name]
         self.calls[tensors[0].name] += 1

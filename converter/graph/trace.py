@@ -112,6 +112,11 @@ class _Recorder(TorchFunctionMode):
                 scores = (f"{named['q'][0]}·{named['k'][0]}",)
                 pair = {"x": named["q"], "y": named["k"]}
                 self.operations.append(Operation("matmul", pair, scores, {"transpose_y": True}))
+                if "mask" in named:
+                    masked = (f"{scores[0]}+{named['mask'][0]}",)
+                    operands = {"x": scores, "y": named["mask"]}
+                    self.operations.append(Operation("add", operands, masked, {}))
+                    scores = masked
                 kind, named, attributes = "matmul", {"x": scores, "y": named["v"]}, _PLAIN_PRODUCT
             if attributes.pop("batch_first", False):  # Paddle's operation has time first
                 by_time = (self.new_name(outputs[0].transpose(0, 1)),)
@@ -275,8 +280,10 @@ def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Any:
     return "embedding", _given(x=input, weight=weight), {}
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
-    return "attention", _given(q=query, k=key, v=value), {}
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: Any
+) -> Any:
+    return "attention", _given(q=query, k=key, v=value, mask=attn_mask), {}
 
 
 def _recurrent(mode: str) -> Callable[..., tuple[str, Inputs, dict[str, Any]]]:

@@ -18,7 +18,7 @@ from converter.diagnosis.layers import Pair, SideBySide, Whole
 from converter.errors import NoReference
 from converter.feeding import fed_to_paddle, given_to
 from converter.graph.layers import Key, Layer, LayerGraph, network_graph
-from converter.graph.trace import trace
+from converter.graph.trace import Trace, trace
 from converter.parity import INNER, Comparison, compare, compare_results
 from converter.reference.observe import folded_into
 from converter.reference.session import PaddleSession
@@ -32,7 +32,8 @@ class ProgramReference:
         session: the Paddle process.
         program: the exported program.
         weights: its `.pdiparams`.
-        counterparts: for each layer of the network, by its key, the program's layer.
+        counterparts: for each layer of the network, by its key, the program's layer; none where
+            data flow could not tell, so that the results alone are compared.
         task: one of the catalog's TASKS; tells what is decided from the output.
         noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
     """
@@ -58,7 +59,7 @@ class ProgramReference:
         image = torch.from_numpy(batch)
         one = image[:1]
         recorded = trace(network, one, given=given_to(network, one), keep=())
-        graph = network_graph(recorded)
+        graph = self.graph(recorded)
         probes = self.probes(graph)
         kept = {*recorded.outputs.values(), *(graph.layers[index].output for index in probes)}
 
@@ -100,6 +101,10 @@ class ProgramReference:
             network, self.task, theirs, results, input_shape=batch.shape, limit=limit
         )
 
+    def graph(self, traced: Trace) -> LayerGraph:
+        """Return the layers of our network, if any of them has a counterpart."""
+        return network_graph(traced) if self.counterparts else LayerGraph((), frozenset(), ())
+
     def probes(self, graph: LayerGraph) -> list[int]:
         """Return the places of the layers whose output leaves the backbone, the neck or the head.
 
@@ -126,7 +131,7 @@ class ProgramReference:
             counted = network if form == network.form else fuse(network, form)
             image = torch.from_numpy(batch)
             traced = trace(counted, image, given=given_to(counted, image))
-            graph = network_graph(traced)
+            graph = self.graph(traced)
             places = self.places(counted)
             ours = {layer.key: layer for layer in graph.layers}
             if all(key in ours and _alike(ours[key], theirs) for key, theirs in places.items()):

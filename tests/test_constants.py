@@ -1,0 +1,152 @@
+"""Exports of transformers: tables of positions, layers of constants, masks, loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_graph import op, reduced, roles
+from torch import Tensor, nn
+from toys import graph
+
+from architectures.attention import sinusoids
+from converter import candidates, catalog
+from converter.constants import SINUSOIDS, positions
+from converter.errors import AlignmentError
+from converter.graph.layers import INPUT
+from converter.reference.program import ProgramReference
+from converter.sources.program import Program, TensorSpec
+
+TABLE = sinusoids(200, 16, torch.zeros(1)).numpy()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [TABLE, TABLE[:, None], TABLE[None], TABLE.T[None, :, :, None], TABLE[:2]],
+    ids=["plain", "places first", "batch first", "channels first", "two places"],
+)
+def test_a_table_of_positions_is_no_weight(table):
+    assert positions({"w": np.ones((4, 4), np.float32), "pe": np.ascontiguousarray(table)}) == [
+        "pe"
+    ]
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        TABLE[1:],
+        TABLE[:, ::-1],
+        TABLE * np.float32(1.01),
+        TABLE[0],
+        TABLE.astype(np.float64),
+        np.stack([TABLE, TABLE]),
+        np.array(3, np.float32),
+    ],
+)
+def test_what_is_almost_a_table_is_a_weight(weight):
+    assert positions({"w": weight}) == []
+
+
+def program(*kinds: str) -> Program:
+    spec = TensorSpec("pe", (200, 16), "float32")
+    operations = tuple(op(kind, f"v{i}", x="x") for i, kind in enumerate(kinds))
+    return Program("pir", operations, {"pe": spec, "w": replace(spec, name="w")}, (), (), b"")
+
+
+def test_a_program_without_its_tables():
+    tensors = {"pe": TABLE, "w": TABLE[::-1]}
+    export = SimpleNamespace(program=program("relu"), tensors=tensors)
+    kept, dropped = candidates.without_constants(export)
+    assert list(kept.parameters) == ["w"]
+    assert dropped == {"pe": SINUSOIDS}
+    assert list(export.program.parameters) == ["pe", "w"]
+
+
+def test_a_loop_cannot_be_followed():
+    export = SimpleNamespace(program=program("relu", "while"), tensors={})
+    with pytest.raises(AlignmentError, match="exported with the loop that writes its text"):
+        next(candidates.from_program(catalog.card("rec_mtb_nrtr"), export))
+    assert not candidates.has_loop(program("relu", "if"))
+
+
+def test_without_counterparts_the_results_alone_are_compared(tmp_path):
+    reference = ProgramReference(None, program("while"), tmp_path, {}, "rec")
+    found = reference.graph(None)
+    assert found.layers == ()
+    assert reference.probes(found) == []
+
+
+# Both sides write the same of what they do in other ways.
+
+
+def test_a_layer_that_is_fed_by_constants():
+    """As of positions, whose embedding is the same for every image."""
+    places, linear, total = reduced(
+        op("embedding", "e", x="ids", weight="m"),
+        op("matmul", "l", x="e", y="w", attributes={"transpose_y": False}),
+        op("add", "s", x="x", y="l"),
+        op("multiply", "z", x="s", y="b"),
+        parameters={"m": (5, 4), "w": (4, 4), "b": (4,)},
+    ).layers
+    assert (places.kind, places.sources) == ("embedding", frozenset())
+    assert linear.sources == {(0, ())}
+    assert total.sources == {(INPUT, ()), (1, ())}
+
+
+def test_weights_of_weights_are_still_refused():
+    with pytest.raises(AlignmentError, match="multiply makes other weights of w"):
+        reduced(op("multiply", "q", x="w", y="scale"), op("relu", "y", x="x"))
+
+
+@pytest.mark.parametrize("repeat", ["tile", "expand"])
+def test_a_token_in_front_of_the_patches(repeat):
+    operations = (op(repeat, "t", x="c"), op("concat", "y", x=("t", "x")))
+    (layer,) = reduced(*operations, parameters={"c": (1, 1, 4)}).layers
+    assert (layer.kind, roles(layer)) == ("concat", {"operand.0": "c"})
+    (behind,) = reduced(op("concat", "y", x=("x", "c")), parameters={"c": (1, 1, 4)}).layers
+    assert roles(behind) == {"operand.1": "c"}
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.m = (nn.Linear(4, 4) for _ in range(4))
+        self.out = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.m(x).argmax(-1) > 0
+        seen = F.scaled_dot_product_attention(
+            self.q(x), self.k(x), self.v(x), attn_mask=mask[:, None].expand(-1, 5, -1)
+        )
+        return self.out(seen)
+
+
+@pytest.mark.parametrize("product", ["matmul", "bmm"])
+def test_a_mask_that_the_network_computes_feeds_the_attention(product):
+    linears = [
+        op("matmul", name, x="x", y=f"{name}.w", attributes={"transpose_y": False})
+        for name in "mqkv"
+    ]
+    theirs = reduced(
+        *linears,
+        op("argmax", "mask", x="m"),
+        op("transpose", "kt", x="k"),
+        op(product, "scores", x="q", y="kt"),
+        op("add", "masked", x="scores", y="mask"),
+        op(product, "seen", x="masked", y="v"),
+        op("matmul", "y", x="seen", y="o.w", attributes={"transpose_y": False}),
+        parameters={f"{name}.w": (4, 4) for name in "mqkvo"},
+    ).layers[-1]
+    ours = graph(Masked(), torch.zeros(1, 5, 4))
+    marks = {
+        layer.name.partition(".")[0]: marks
+        for source, marks in ours.layers[-1].sources
+        for layer in [ours.layers[source]]
+    }
+    expected = {"mqkv"[source]: marks for source, marks in theirs.sources}
+    assert marks == expected
+    assert set(expected) == set("mqkv")
