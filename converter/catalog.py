@@ -18,6 +18,7 @@ from converter.dictionary import (
     Dictionary,
     dictionary_of_training,
     read_dictionary,
+    shipped_dictionary,
 )
 from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
@@ -351,8 +352,8 @@ def _card(
     table = None
     if config["task"] in READING:
         shipped = model.get("dictionary")
-        file = dictionary or (SHIPPED / shipped if shipped else None)
-        table = read_dictionary(file) if file else None
+        table = shipped_dictionary(shipped) if shipped else None
+        table = read_dictionary(dictionary) if dictionary else table
     sizes = tuple((height, width) for height, width in config["proof"]["sizes"])
     return ModelCard(
         name=name,

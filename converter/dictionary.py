@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,12 @@ def read_dictionary(file: Path, space: bool | None = None) -> Dictionary | Token
     if file.suffix == ".json" or within.is_file():
         return read_tokenizer(within if within.is_file() else file)
     return read_table(file, space)
+
+
+@cache
+def shipped_dictionary(name: str) -> Dictionary | Tokenizer:
+    """Return what a config names of `configs/dicts`; ConfigError as above."""
+    return read_dictionary(SHIPPED / name)
 
 
 def read_table(file: Path, space: bool | None = None) -> Dictionary:

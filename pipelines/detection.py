@@ -6,6 +6,7 @@ Numbers follow PaddleOCR 2.x: tools/infer/predict_det.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,16 @@ class Detector:
         return self.decoder(*self.results(image))
 
 
-def _head(network: Network) -> tuple[Mapping[str, Any], type[Decoder]]:
+def result_names(card: Mapping[str, Any]) -> list[str]:
+    """Return what the results of a detector are called, in the order in which its export has them.
+
+    An export has them sorted, whatever order PaddleOCR's network gives them.
+    """
+    _, kind = _head(SimpleNamespace(card=card))
+    return sorted(kind().shapes(0, 0))
+
+
+def _head(network: Any) -> tuple[Mapping[str, Any], type[Decoder]]:
     """The head as the weights' `.json` describes it, and the decoder that is chosen by its name."""
     card = card_of(network, "det", "a detector")
     head = (card.get("architecture") or {}).get("Head") or {}

@@ -19,7 +19,7 @@ from pipelines.checks import SettingsError
 
 END = 2
 """The token that ends a formula of UniMERNet and PP-FormulaNet."""
-MODULES = {"tokenizers": "tokenizers", "ftfy": "ftfy"}
+MODULES = ("tokenizers", "ftfy")
 
 # What stands in braces after one of these commands is text, a name or bold.
 WORDS = re.compile(r"\\(?:operatorname|mathrm|text|mathbf)\s?\*? {.*?}")
@@ -89,13 +89,12 @@ class TokenDecoder:
             self._tokenizer = Tokenizer.from_str(json.dumps(tokenizer))
         except Exception as error:  # the library raises nothing narrower
             raise SettingsError(f"the dictionary is no tokenizer: {error}") from error
-        self._finished = {"LaTeXOCRDecode": self._latexocr, "UniMERNetDecode": self._unimernet}[
-            decoder
-        ]
+        readers = {"LaTeXOCRDecode": self._latexocr, "UniMERNetDecode": self._unimernet}
+        self._read = readers[decoder]
 
     def __call__(self, tokens: np.ndarray) -> str:
         """`(T,)` tokens of one formula to LaTeX."""
-        return self._finished(tokens.astype(int))
+        return self._read(tokens.astype(int))
 
     def _latexocr(self, tokens: np.ndarray) -> str:
         text = "".join(self._tokenizer.decode(tokens.tolist()).split(" ")).replace("Ġ", " ")

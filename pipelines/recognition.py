@@ -6,6 +6,7 @@ Numbers follow PaddleOCR 2.x: tools/infer/predict_rec.py (`TextRecognizer`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,26 +15,27 @@ from architectures.classes import CLASSES
 from pipelines.labels import Reading, ctc_decode, spell, visionlan_decode
 from pipelines.line_inputs import LineInputs, line_inputs
 from pipelines.lines import BATCH_SIZE, by_width
-from pipelines.networks import Network, answered
+from pipelines.networks import Network, answered, as_network
 from pipelines.settings import RecSettings
 
 
 class Recognizer:
     """A network that reads lines with its pre- and post-processing, as its weights' `.json` says.
 
-    `characters` and `changes` take the place of what it says, such as `max_width=4000`. `batch` is
-    how many lines the network takes at once. A network without a `.json` is taken for one of CTC.
+    The network is a callable, or the path of converted weights, which then run on the CPU; one
+    without a `.json` is taken for one of CTC. `characters` and `changes` take the place of what it
+    says, such as `max_width=4000`. `batch` is how many lines the network takes at once.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: Network | str | Path,
         characters: Sequence[str] | None = None,
         batch: int = BATCH_SIZE,
         **changes: Any,
     ) -> None:
-        self.network = network
-        self.settings = RecSettings.of(network, characters, **changes)
+        self.network = as_network(network)
+        self.settings = RecSettings.of(self.network, characters, **changes)
         self.batch = batch
 
     @property

@@ -183,6 +183,12 @@ class RecSettings:
 
     def __post_init__(self) -> None:
         check(self, _RECOGNITION)
+        channels = 1 if self.color == "GRAY" else 3
+        if not len(self.mean) == len(self.std) == channels:
+            raise SettingsError(
+                f"the settings mean and std have {len(self.mean)} and {len(self.std)} numbers, but "
+                f"color is {self.color}, so {channels} are expected"
+            )
 
     @classmethod
     def of(

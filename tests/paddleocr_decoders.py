@@ -85,6 +85,19 @@ def ct() -> Any:
     return _postprocess("ct_postprocess", "CTPostProcess")
 
 
+def drrg() -> Any:
+    """`DRRGPostprocess`, which takes a tuple: of None where there is nothing."""
+    kind = _postprocess("drrg_postprocess", "DRRGPostprocess")
+
+    class ByName(kind):
+        def __call__(self, results: Mapping[str, np.ndarray], shape: np.ndarray) -> Any:
+            edges, *numbers = (results[name] for name in ("edges", "scores", "text_comps"))
+            taken = (edges, *(array.astype(np.float64) for array in numbers))
+            return super().__call__(taken if len(edges) else (None, None, None), shape)
+
+    return ByName
+
+
 def decode(theirs: Any, maps: Mapping[str, np.ndarray], sizes: Sizes) -> list[np.ndarray]:
     """Return the points that one of these finds in the maps of a page."""
     shape = [*sizes.image, *sizes.ratio]

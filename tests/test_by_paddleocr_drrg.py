@@ -4,48 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from drrg_maps import drrg_maps
+from drrg_maps import drrg_results
+from paddleocr_decoders import decode, drrg
 from paddleocr_source import load
 
-from architectures.heads.det_drrg_head import DRRGHead
-from architectures.heads.local_graph import local_graphs
-from architectures.heads.proposal_local_graph import Proposals
 from pipelines.decoding import Sizes, finished_polygons
+from pipelines.detection import Detector
 from pipelines.drrg import DRRGDecoder, path
 
 HEIGHT, WIDTH = 256, 384
+EMPTY = -1  # a page without text
 
 
 @pytest.fixture(scope="module")
 def theirs():
     return load("paddleocr", "ppocr/postprocess/drrg_postprocess.py")
-
-
-def results(seed: int) -> dict[str, np.ndarray]:
-    """Components along generated lines, linked where they are near, and with some mistakes."""
-    random = np.random.default_rng(seed)
-    maps = torch.from_numpy(drrg_maps(seed, HEIGHT, WIDTH))
-    maps = torch.cat([maps[:2].sigmoid(), maps[2:]]).numpy()
-    components, attributes = Proposals(**DRRGHead(4).thresholds)(maps)
-    if len(components) < 2:
-        components = np.zeros((0, 9), np.float32)
-        return {"edges": np.zeros((0, 2), int), "scores": np.zeros(0, np.float32),
-                "text_comps": components, "maps": maps[None]}  # fmt: skip
-    # Some stand at the same place, so that points are met twice and a component its own neighbour.
-    centres = attributes[:, :2].astype(int)
-    twice = random.random(len(components)) < 0.1
-    components[twice], centres[twice] = (
-        np.roll(components, 1, 0)[twice],
-        np.roll(centres, 1, 0)[twice],
-    )
-    nearest = local_graphs(centres, (8, 4), 3).nearest
-    edges = np.stack(np.broadcast_arrays(np.arange(len(nearest))[:, None], nearest), 2)
-    edges = edges.reshape(-1, 2)
-    gaps = np.linalg.norm(np.diff(centres[edges], axis=1)[:, 0], axis=1)
-    scores = np.clip(1.1 - gaps / 120 + random.normal(0, 0.15, len(gaps)), 0.01, 0.99)
-    return {"edges": edges, "scores": scores.astype(np.float32), "text_comps": components,
-            "maps": maps[None]}  # fmt: skip
 
 
 def in_order(polygons: list[np.ndarray]) -> list[list[float]]:
@@ -55,15 +28,12 @@ def in_order(polygons: list[np.ndarray]) -> list[list[float]]:
 
 @pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")  # a mean of no score, in PaddleOCR's
 @pytest.mark.parametrize("link_thr", [0.5, 0.8, 0.95])
-def test_lines(theirs, link_thr):
+def test_lines(link_thr):
     count = 0
     for seed in range(25):
-        found = results(seed)
+        found = drrg_results(seed, HEIGHT, WIDTH)
         sizes = Sizes((300, 501), (300, 501), (HEIGHT, WIDTH))
-        shape = np.array([[*sizes.image, *sizes.ratio]])
-        given = [found[name].astype(float) for name in ("scores", "text_comps")]
-        edges = found["edges"] if len(found["edges"]) else None
-        expected = theirs.DRRGPostprocess(link_thr)((edges, *given), shape)[0]["points"]
+        expected = decode(drrg()(link_thr), found, sizes)
         ours = DRRGDecoder(link_thr)(found, sizes)
         assert in_order(ours) == in_order(finished_polygons(expected, sizes.image)), seed
         count += len(expected)
@@ -101,3 +71,28 @@ def test_ends(theirs):
         np.testing.assert_array_equal(
             found[0], np.clip(np.reshape(expected, (-1, 2)), 0, 399).astype(np.float32)
         )
+
+
+def test_a_page():
+    """The weights' JSON names the head, and that the decoder."""
+
+    def network(batch):
+        assert batch.shape == (1, 3, HEIGHT, WIDTH)
+        return drrg_results(seed, HEIGHT, WIDTH)
+
+    pipeline = {"image_shape": [HEIGHT, WIDTH], "link_thr": 0.6}
+    network.card = {
+        "task": "det",
+        "architecture": {"Head": {"name": "DRRGHead"}},
+        "pipeline": pipeline,
+    }
+    page = np.zeros((2 * HEIGHT, 2 * WIDTH, 3), np.uint8)
+    detector = Detector(network)
+    assert detector.decoder == DRRGDecoder(0.6)
+    seed = 0
+    found = detector(page)
+    assert found
+    assert all(polygon.shape[1:] == (2,) and len(polygon) > 3 for polygon in found)
+    assert max(polygon.max() for polygon in found) > HEIGHT
+    seed = EMPTY
+    assert detector(page) == []

@@ -128,9 +128,7 @@ def test_a_head_that_no_decoder_is_for():
         Detector(other)
 
 
-@pytest.mark.parametrize("card", [card for card in catalog.cards()
-                                  if card.task == "det"
-                                  and card.architecture["Head"]["name"] in DECODERS],
+@pytest.mark.parametrize("card", [card for card in catalog.cards() if card.task == "det"],
                          ids=lambda card: card.name)  # fmt: skip
 def test_settings_of_the_released_detectors_have_a_meaning(card):
     said = network(card.pipeline, **card.input)
@@ -246,6 +244,14 @@ def test_networks_for_something_else():
         ClsSettings.of(described(task="rec", **weights))
     with pytest.raises(SettingsError, match=r"n.pth is not a detector, its task is rec"):
         DetSettings.of(described(task="rec", **weights))
+
+
+def test_as_many_numbers_as_channels():
+    grey = {"color": "GRAY", "mean": (0.5,), "std": (0.5,)}
+    assert RecSettings("abc", **grey).mean == (0.5,)
+    for wrong in ({"color": "GRAY"}, {**grey, "color": "RGB"}, {**grey, "std": (1, 1, 1)}):
+        with pytest.raises(SettingsError, match=r"mean and std have \d and \d numbers, but color"):
+            RecSettings("abc", **wrong)
 
 
 def test_unknown_changes():

@@ -11,7 +11,7 @@ from test_networks import save
 from zoo_maps import band, ct_maps, east_maps, fce_maps, pse_maps, sast_maps
 
 from pipelines import OCR
-from pipelines.detection import DECODERS, Detector
+from pipelines.detection import DECODERS, Detector, result_names
 from pipelines.networks import TorchNetwork
 
 SIZE = 512, 768
@@ -114,6 +114,14 @@ def test_pages_without_text():
     for head, maps in blank.items():
         assert Detector(Network(head, maps))(PAGE) == []
     assert blank.keys() <= DECODERS.keys()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_results_have_the_names_of_the_export(head):
+    maps = HEADS[head][0](SEED)
+    names = list(maps) if isinstance(maps, dict) else ["maps"]
+    assert result_names({"architecture": {"Head": {"name": head}}}) == sorted(names)
+    assert result_names({}) == ["maps"]
 
 
 def test_a_heat_map_is_of_db_alone():

@@ -19,7 +19,7 @@ from architectures.classes import CLASSES
 from converter import catalog
 from converter.dictionary import fitted
 from converter.line_settings import line_settings
-from pipelines import OCR
+from pipelines import OCR, FormulaReader
 from pipelines.networks import TorchNetwork
 from pipelines.recognition import Recognizer
 from pipelines.settings import RecSettings
@@ -35,6 +35,20 @@ def settings_of(pipeline, **scale):
 def test_the_dictionary_makes_the_classes(card):
     assert card.dictionary is not None
     fitted(card.dictionary, {"any": card.classes}, card.decoder)
+
+
+FORMULAS = [card for card in catalog.cards() if card.task == "formula"]
+
+
+@pytest.mark.parametrize("card", FORMULAS, ids=lambda card: card.name)
+def test_formulas(card):
+    table = fitted(card.dictionary, {}, card.decoder)
+    said = {"input": card.input, "pipeline": card.pipeline, "dictionary": table.to_dict()}
+    settings = FormulaReader(SimpleNamespace(card=said)).settings
+    assert settings.decoder == card.decoder
+    assert settings.mean == tuple(card.input["mean"])
+    if "height" in card.input:
+        assert (settings.height, settings.width) == (card.input["height"], card.input["width"])
 
 
 @pytest.mark.parametrize("card", ZOO, ids=lambda card: card.name)

@@ -55,7 +55,7 @@ def units(in_channels: int, channels: int, count: int) -> nn.Sequential:
 class LowerStages(nn.Module):
     """Two convolutions, two stages, and a convolution behind each: a quarter of the size."""
 
-    folds: ClassVar = (
+    folds: ClassVar[tuple[tuple[str, str], ...]] = (
         ("conv0_1", "bn0_1"), ("conv0_2", "bn0_2"), ("conv1", "bn1"), ("conv2", "bn2"),
     )  # fmt: skip
 
@@ -73,9 +73,14 @@ class LowerStages(nn.Module):
         self.conv2 = nn.Conv2d(half, half, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(half)
 
+    @staticmethod
+    def first_act(x: Tensor) -> Tensor:
+        """The activation behind the first convolution."""
+        return F.relu(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels / 2, H / 4, W / 4)`."""
-        x = F.relu(self.bn0_1(self.conv0_1(x)))
+        x = self.first_act(self.bn0_1(self.conv0_1(x)))
         x = F.relu(self.bn0_2(self.conv0_2(x)))
         x = self.layer1(F.max_pool2d(x, 2))
         x = F.relu(self.bn1(self.conv1(x)))

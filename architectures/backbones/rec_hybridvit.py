@@ -83,7 +83,7 @@ class HybridTransformer(nn.Module):
 
     def __init__(
         self,
-        _in_channels: int = 1,
+        in_channels: int = 1,  # noqa: ARG002, the image's are `input_channel`
         backbone_layers: Sequence[int] = (2, 3, 7),
         input_channel: int = 1,
         patch_size: int = 16,

@@ -5,70 +5,92 @@ RARE, https://arxiv.org/abs/1603.03915; PaddleOCR: `ppocr/modeling/heads/rec_att
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 START = 0  # the class that stands before the first character
 
+State = tuple[Tensor, ...]  # of a GRU one tensor, of an LSTM two; the first tells the character
 
-class AttentionGRUCell(nn.Module):
-    """One step: the sequence weighed by its fit to the state, and with the last character a GRU."""
 
-    def __init__(self, input_size: int, hidden_size: int, num_embeddings: int) -> None:
+class AttentionCell(nn.Module):
+    """One step: the sequence weighed by its fit to the state, and a GRU, or with `lstm` an LSTM.
+
+    PaddleOCR's `AttentionGRUCell` and `AttentionLSTMCell`.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_embeddings: int, lstm: bool = False
+    ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
         self.num_embeddings = num_embeddings
         self.i2h = nn.Linear(input_size, hidden_size, bias=False)
         self.h2h = nn.Linear(hidden_size, hidden_size)
         self.score = nn.Linear(hidden_size, 1, bias=False)
-        self.rnn = nn.GRUCell(input_size + num_embeddings, hidden_size)
+        cell = nn.LSTMCell if lstm else nn.GRUCell
+        self.rnn = cell(input_size + num_embeddings, hidden_size)
 
-    def forward(self, hidden: Tensor, features: Tensor, keys: Tensor, last: Tensor) -> Tensor:
-        """`hidden: (N, hidden_size)` to the next of its shape.
+    def start(self, features: Tensor) -> tuple[State, Tensor]:
+        """The first state, and what each state is compared with: `(N, T, hidden_size)`."""
+        nothing = features.new_zeros(len(features), self.hidden_size)
+        count = 2 if isinstance(self.rnn, nn.LSTMCell) else 1
+        return (nothing,) * count, self.i2h(features)
 
-        `features: (N, T, input_size)`, `keys` what `i2h` makes of them, `last: (N,) int64`.
+    def forward(self, state: State, features: Tensor, keys: Tensor, last: Tensor) -> State:
+        """The next `state`, of tensors `(N, hidden_size)`.
+
+        `features: (N, T, input_size)`, `keys` as `start` makes them, `last: (N,) int64`.
         """
-        fit = self.score(torch.tanh(keys + self.h2h(hidden).unsqueeze(1)))
+        fit = self.score(torch.tanh(keys + self.h2h(state[0]).unsqueeze(1)))
         seen = torch.matmul(fit.softmax(1).transpose(1, 2), features).squeeze(1)
         character = F.one_hot(last, self.num_embeddings).to(seen.dtype)
-        return self.rnn(torch.cat([seen, character], 1), hidden)
+        told = torch.cat([seen, character], 1)
+        if isinstance(self.rnn, nn.LSTMCell):
+            hidden, memory = state
+            return self.rnn(told, (hidden, memory))
+        return (self.rnn(told, state[0]),)
 
 
 class AttentionHead(nn.Module):
     """Reads `batch_max_length` characters, also beyond the end of the text."""
 
     logits_layers = ("generator",)
+    lstm: ClassVar = False
 
     def __init__(
         self, in_channels: int, out_channels: int, hidden_size: int, batch_max_length: int = 25
     ) -> None:
         super().__init__()
         self.batch_max_length = batch_max_length
-        self.attention_cell = AttentionGRUCell(in_channels, hidden_size, out_channels)
+        self.attention_cell = AttentionCell(in_channels, hidden_size, out_channels, self.lstm)
         self.generator = nn.Linear(hidden_size, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, in_channels)` to probabilities `(N, batch_max_length, out_channels)`."""
-        hidden, keys = self._start(x)
+        state, keys = self.attention_cell.start(x)
         last = torch.full((len(x),), START, device=x.device)
         steps = []
         for _ in range(self.batch_max_length):
-            hidden = self.attention_cell(hidden, x, keys, last)
-            steps.append(self.generator(hidden))
+            state = self.attention_cell(state, x, keys, last)
+            steps.append(self.generator(state[0]))
             last = steps[-1].argmax(1)
         return torch.stack(steps, 1).softmax(2)
 
     def teach(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Logits `(N, L, out_channels)` of what follows each of the `tokens: (N, L) int64`."""
-        hidden, keys = self._start(x)
-        states = []
+        state, keys = self.attention_cell.start(x)
+        seen = []
         for last in tokens.unbind(1):
-            hidden = self.attention_cell(hidden, x, keys, last)
-            states.append(hidden)
-        return self.generator(torch.stack(states, 1))
+            state = self.attention_cell(state, x, keys, last)
+            seen.append(state[0])
+        return self.generator(torch.stack(seen, 1))
 
-    def _start(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The first state, and what each state is compared with."""
-        hidden = x.new_zeros(len(x), self.attention_cell.hidden_size)
-        return hidden, self.attention_cell.i2h(x)
+
+class AttentionLSTM(AttentionHead):
+    """The same with an LSTM in the place of the GRU."""
+
+    lstm = True

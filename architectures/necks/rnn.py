@@ -35,6 +35,39 @@ class EncoderWithRNN(nn.Module):
         return self.lstm(image_to_sequence(x))[0]
 
 
+class BidirectionalLSTM(nn.Module):
+    """One layer of bidirectional LSTM, and a linear layer if `with_linear`."""
+
+    def __init__(
+        self, in_channels: int, hidden_size: int, out_channels: int, with_linear: bool
+    ) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(in_channels, hidden_size, batch_first=True, bidirectional=True)
+        self.linear = nn.Linear(2 * hidden_size, out_channels) if with_linear else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, W, in_channels)` to `(N, W, out_channels)`."""
+        return self.linear(self.rnn(x)[0])
+
+
+class EncoderWithCascadeRNN(nn.Module):
+    """Two layers of bidirectional LSTM, each with a linear layer behind it if `with_linear`."""
+
+    def __init__(
+        self, in_channels: int, hidden_size: int, widths: Sequence[int], with_linear: bool
+    ) -> None:
+        super().__init__()
+        first, self.out_channels = widths
+        self.encoder = nn.Sequential(
+            BidirectionalLSTM(in_channels, hidden_size, first, with_linear),
+            BidirectionalLSTM(first, hidden_size, self.out_channels, with_linear),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, out_channels)`."""
+        return self.encoder(image_to_sequence(x))
+
+
 class ConvNormSwish(nn.Module):
     """Convolution that keeps the size, BatchNorm, swish."""
 
@@ -146,8 +179,9 @@ class Reshape(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """The encoder of that type: `reshape`, `rnn` (has `hidden_size`), `svtr` or `lightsvtr`.
+    """The encoder of that type: `reshape`, `rnn`, `cascadernn`, `svtr` or `lightsvtr`.
 
+    `rnn` and `cascadernn` have `hidden_size`; that alone has `out_channels`, of its two layers.
     `svtr` alone has `hidden_dims` and `kernel_size`, `lightsvtr` alone `local_kernel`; where
     `depth` and `mlp_ratio` are not given, `lightsvtr` has one block of ratio 4, `svtr` two of 2.
     """
@@ -165,13 +199,25 @@ class SequenceEncoder(nn.Module):
         mlp_ratio: float | None = None,
         kernel_size: Sequence[int] = (3, 3),
         local_kernel: int = 7,
+        out_channels: Sequence[int] = (),
+        with_linear: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder: Reshape | EncoderWithRNN | EncoderWithSVTR | EncoderWithLightSVTR
+        self.encoder: (
+            Reshape
+            | EncoderWithRNN
+            | EncoderWithCascadeRNN
+            | EncoderWithSVTR
+            | EncoderWithLightSVTR
+        )
         if encoder_type == "reshape":
             self.encoder = Reshape(in_channels)
         elif encoder_type == "rnn":
             self.encoder = EncoderWithRNN(in_channels, hidden_size)
+        elif encoder_type == "cascadernn":
+            self.encoder = EncoderWithCascadeRNN(
+                in_channels, hidden_size, out_channels, with_linear
+            )
         elif encoder_type == "svtr":
             height, width = kernel_size
             self.encoder = EncoderWithSVTR(
@@ -196,8 +242,8 @@ class SequenceEncoder(nn.Module):
             )
         else:
             raise ValueError(
-                f"SequenceEncoder has no encoder_type {encoder_type!r}; known: reshape, rnn, svtr, "
-                "lightsvtr"
+                f"SequenceEncoder has no encoder_type {encoder_type!r}; known: reshape, rnn, "
+                "cascadernn, svtr, lightsvtr"
             )
         self.out_channels = self.encoder.out_channels
 

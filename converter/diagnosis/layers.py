@@ -84,12 +84,15 @@ class Whole:
 class Sampled:
     """What a record holds of an output: its statistics and eight values, evenly spread.
 
-    `noise` is how far rounding alone takes it. Where that is beyond the limit, it is spared.
+    `noise` is how far rounding alone takes it. Where that is beyond the limit, it is spared. `lost`
+    says that Paddle had nothing but NaN there or before: the image was beyond what a layer is made
+    for. NaN must then be NaN here too, and what an activation makes of it may be a constant.
     """
 
     shape: tuple[int, ...]
     row: np.ndarray
     noise: Noise | None = None
+    lost: bool = False
 
     @property
     def statistics(self) -> Statistics:
@@ -104,13 +107,26 @@ class Sampled:
         if actual.shape != self.shape:
             fault = f"Paddle gives {self.shape}, PyTorch {actual.shape}"
             return failed(name, input_shape, self.shape, largest, limit, fault)
+        if self.lost and np.isnan(self.row).all():
+            if np.isnan(actual).all():
+                return Comparison(name, input_shape, self.shape, 0.0, largest, limit, (), "")
+            fault = "Paddle gives NaN alone, PyTorch does not"
+            return failed(name, input_shape, self.shape, largest, limit, fault)
         places = np.linspace(0, actual.size - 1, 8).astype(int)
         ours = np.array(
             [actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]]
         )
         if self.noise is not None and self.noise.matters(limit * largest):
             ours = self.noise.spared(self.row, ours)
-        found = compare(name, self.row, ours, input_shape=input_shape, limit=limit, largest=largest)
+        found = compare(
+            name,
+            self.row,
+            ours,
+            input_shape=input_shape,
+            limit=limit,
+            constant_passes=self.lost,
+            largest=largest,
+        )
         return replace(found, shape=self.shape, histogram=())  # statistics are no elements
 
 

@@ -15,6 +15,7 @@ from converter.errors import SourceError, UsageError
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
 from pipelines import OCR, Network
+from pipelines.detection import result_names
 from pipelines.networks import TorchNetwork
 
 TASKS = {"det": "detector", "rec": "recogniser", "cls": "classifier of upside-down lines"}
@@ -26,7 +27,8 @@ class PaddleNetwork:
     `card` is that of the converted weights, so that both sides prepare and decode alike.
 
     Raises:
-        SourceError: the program does not have one input and one output.
+        SourceError: the program does not have one input, and one output or those that the decoder
+            of these weights takes.
         NoReference: Paddle is not installed, or cannot run the program.
     """
 
@@ -40,17 +42,20 @@ class PaddleNetwork:
                 "which Paddle could run"
             )
         self._session, self._task, self.card = session, task, card
+        self._results = result_names(card) if task == "det" else ("",)
         names = session.load_program(export.program_file, export.weights_file, task)
-        if len(names) != 1 or len(export.program.outputs) != 1:
+        if len(names) != 1 or len(export.program.outputs) != len(self._results):
             raise SourceError(
                 f"{source.path} has {len(names)} inputs and {len(export.program.outputs)} outputs; "
-                "a network of the pipeline has one of each"
+                f"a network of this kind has 1 and {len(self._results)}"
             )
         (self._input,) = names
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Run the program on `(N, 3, H, W) float32`."""
-        return self._session.run({self._input: batch}, name=self._task)["0"]
+    def __call__(self, batch: np.ndarray) -> Any:
+        """Run the program on `(N, 3, H, W) float32`; several results are named."""
+        outputs = self._session.run({self._input: batch}, name=self._task)
+        results = {name: outputs[str(place)] for place, name in enumerate(self._results)}
+        return results if len(results) > 1 else outputs["0"]
 
 
 @dataclass(frozen=True)

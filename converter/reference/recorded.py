@@ -8,6 +8,7 @@ that architecture.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import time
@@ -29,9 +30,10 @@ from converter import catalog, convert, noise
 from converter.diagnosis.explain import first_difference
 from converter.diagnosis.layers import Pair, Sampled, SideBySide, failed
 from converter.errors import ConfigError, ConverterError, PlanError, SourceError
+from converter.feeding import Run
 from converter.graph.trace import OUTPUT
 from converter.mapping import load_mapping
-from converter.parity import INNER, LIMIT, Comparison, ParityReport
+from converter.parity import INNER, INTEGERS, LIMIT, Comparison, ParityReport
 from converter.plan import Plan, Signature, resolve, targets_of
 from converter.reference import seeded
 from converter.reference.observe import by_our_names, folded_into, observe, results_of
@@ -295,10 +297,14 @@ class RecordedReference:
         actual = watched(batch)
         noisy = noise.is_noisy(network, facts, LIMIT)
         noises = noise.measure(network, watched, batch, actual) if noisy else {}
+        if noises and any(array.dtype.kind in INTEGERS for array in results_of(actual).values()):
+            actual.update(self._exact_integers(network, batch, run))
         altered = set(folded_into(network).values())
         complete = network.form == "train" or _is_paddlex(facts["architecture"])
         pairs = []
+        lost = False
         for row, (name, _, _, shape) in zip(rows, facts["trace"], strict=True):
+            lost = lost or bool(np.isnan(row).all())
             ours = self.names.get(name)
             if ours is None or ours in altered:
                 continue
@@ -308,9 +314,19 @@ class RecordedReference:
                 # What is computed of a map's means is small where they cancel out; its rounding is
                 # not.
                 slack = INNER if module is not None and shape[2:] == [1, 1] else 1.0
-                expected = Sampled(tuple(shape), row, _first_output(noises, ours))
+                expected = Sampled(tuple(shape), row, _first_output(noises, ours), lost)
                 pairs.append(Pair(ours, name, expected, module, slack))
         return SideBySide(network, batch, tuple(pairs), results_of(actual), noises, run)
+
+    @staticmethod
+    def _exact_integers(network: Model, batch: np.ndarray, run: Run) -> dict[str, np.ndarray]:
+        """Return those of the results that are integers, decided in double precision.
+
+        Where rounding closes the gap between two choices, another machine takes the other.
+        """
+        exact = copy.deepcopy(network).double()
+        results = results_of(observe(exact, batch.astype(np.float64), (), run))
+        return {name: array for name, array in results.items() if array.dtype.kind in INTEGERS}
 
 
 def _first_output(actual: Mapping[str, T], name: str) -> T | None:

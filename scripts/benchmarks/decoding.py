@@ -79,11 +79,12 @@ def run(options: argparse.Namespace) -> int:
 def _cases() -> Iterator[tuple[str, Case]]:
     if str(TESTS) not in sys.path:
         sys.path.append(str(TESTS))
-    theirs, maps, heat_maps = map(
-        importlib.import_module, ("paddleocr_decoders", "zoo_maps", "heat_maps")
+    theirs, maps, heat_maps, drrg_maps = map(
+        importlib.import_module, ("paddleocr_decoders", "zoo_maps", "heat_maps", "drrg_maps")
     )
     from pipelines.ct import CTDecoder
     from pipelines.db import DBDecoder
+    from pipelines.drrg import DRRGDecoder
     from pipelines.east import EASTDecoder
     from pipelines.fce import FCEDecoder
     from pipelines.pse import PSEDecoder
@@ -113,6 +114,8 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield "FCE", case(FCEDecoder, theirs.fce(), scales, maps.fce_maps, (384, 512))
     # PaddleOCR looks at the first 300 rows and columns of the maps only.
     yield "CT", case(CTDecoder, theirs.ct(), {}, maps.ct_maps, (640, 960))
+    linked = {"link_thr": 0.8}
+    yield "DRRG", case(DRRGDecoder, theirs.drrg(), linked, drrg_maps.drrg_results, (640, 960))
 
 
 def _measure(case: Case, rounds: int) -> tuple[int, float, Sequence[float]]:
