@@ -22,7 +22,7 @@ from converter.dictionary import (
 )
 from converter.documents import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
-from converter.export_settings import check_settings
+from converter.export_settings import check_settings, detection_settings_of_training
 from converter.line_settings import line_settings_of_training, overruled
 from converter.tokenizer import Tokenizer
 
@@ -186,6 +186,8 @@ def custom_card(
         table = dictionary_of_training(settings, training, dictionary)
     if model.task in ("rec", "formula"):
         pipeline = overruled(pipeline, line_settings_of_training(content, str(training)))
+    if model.task == "det":
+        pipeline = overruled(pipeline, detection_settings_of_training(content, str(training)))
     return ModelCard(
         name=name,
         task=model.task,

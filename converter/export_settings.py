@@ -80,9 +80,20 @@ def detection_settings(settings: Path) -> dict[str, Any]:
         ConfigError: the file is no plain YAML, or a value is of another type.
     """
     content = read_yaml(settings)
-    stated = _chosen(_step(content, "DetResizeForTest"), _RESIZE)
+    return _detection(_steps(content), content, str(settings))
+
+
+def detection_settings_of_training(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return what a training YAML states of evaluating the detector; ConfigError as above."""
+    dataset = _section(_section(content, "Eval"), "dataset")
+    return _detection(dataset.get("transforms"), content, where)
+
+
+def _detection(steps: Any, content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    stated = _chosen(_step(steps, "DetResizeForTest"), _RESIZE)
+    stated |= _chosen(_step(steps, "ScaleAlignedShort"), _RESIZE)
     stated |= _chosen(_section(content, "PostProcess"), _DECODE)
-    check_settings(stated, str(settings), "det")
+    check_settings(stated, where, "det")
     return stated
 
 
@@ -93,7 +104,7 @@ def spotting_settings(settings: Path) -> dict[str, Any]:
         ConfigError: the file is no plain YAML, or a value is of another type.
     """
     content = read_yaml(settings)
-    stated = _chosen(_step(content, "E2EResizeForTest"), _SPOT_RESIZE)
+    stated = _chosen(_step(_steps(content), "E2EResizeForTest"), _SPOT_RESIZE)
     stated |= _chosen(_section(content, "PostProcess"), _SPOT_DECODE)
     check_settings(stated, str(settings), "e2e")
     return stated
@@ -106,7 +117,7 @@ def classification_settings(settings: Path) -> dict[str, Any]:
         ConfigError: the file is no plain YAML, or a value is of another type.
     """
     content = read_yaml(settings)
-    resize = _step(content, "ResizeImage")
+    resize = _step(_steps(content), "ResizeImage")
     stated: dict[str, Any] = {}
     if resize.get("resize_short") is not None:
         stated["resize_short"] = resize["resize_short"]
@@ -125,8 +136,7 @@ def recognition_settings(settings: Path) -> dict[str, Any]:
         ConfigError: the file is no plain YAML, or a step's options cannot be followed.
     """
     content = read_yaml(settings)
-    steps = _section(content, "PreProcess").get("transform_ops")
-    return line_settings(steps, content.get("PostProcess"), str(settings))
+    return line_settings(_steps(content), content.get("PostProcess"), str(settings))
 
 
 def check_settings(stated: Mapping[str, Any], where: str, task: str) -> None:
@@ -145,9 +155,13 @@ def _chosen(section: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: section[name] for name in names if section.get(name) is not None}
 
 
-def _step(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _steps(content: Mapping[str, Any]) -> Any:
+    """What an export states of the pre-processing."""
+    return _section(content, "PreProcess").get("transform_ops")
+
+
+def _step(steps: Any, name: str) -> Mapping[str, Any]:
     """The options of a step of the pre-processing; empty where there is none."""
-    steps = _section(content, "PreProcess").get("transform_ops")
     found: Mapping[str, Any] = {}
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, dict) and isinstance(step.get(name), dict):

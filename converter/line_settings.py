@@ -83,13 +83,22 @@ def line_settings(steps: Any, postprocess: Any, where: str) -> dict[str, Any]:
     return settings
 
 
+_ONE_SIZE = ("image_shape", "keep_ratio")
+_OTHER_SIZES = {"limit_side_len", "resize_long", "short_size"}
+
+
 def overruled(released: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a released model with what a file states of another like it.
 
-    Settings of one way to resize have no meaning in another, so they are taken together.
+    Settings of one way to resize have no meaning in another, so they are taken together. Detectors
+    know which way comes first; only the one size of all images has to make room for another way.
     """
     kept = _OF_ANSWERS if "resize" in stated else tuple(released)
-    return {**{name: released[name] for name in kept if name in released}, **stated}
+    dropped = _ONE_SIZE if _OTHER_SIZES & stated.keys() else ()
+    return {
+        **{name: released[name] for name in kept if name in released and name not in dropped},
+        **stated,
+    }
 
 
 def line_settings_of_training(content: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -243,6 +243,21 @@ class TestCustom:
         assert (card.mapping, card.input) == (released.mapping, released.input)
         assert (card.train, card.infer, card.dictionary) == (None, None, None)
 
+    def test_a_detector_is_used_as_its_yaml_evaluates_it(self, tmp_path):
+        released = catalog.card("det_r50_vd_sast_totaltext_v2.0")
+        file = training(tmp_path, released.architecture)
+        resize = [{"DecodeImage": None}, {"DetResizeForTest": {"resize_long": 1024}}]
+        decode = {"name": "SASTPostProcess", "sample_pts_num": 10, "expand_scale": 1}
+        content = yaml.safe_load(file.read_text())
+        content |= {"Eval": {"dataset": {"transforms": resize}}, "PostProcess": decode}
+        file.write_text(yaml.safe_dump(content))
+        card = catalog.custom_card("mine", file)
+        assert card.pipeline == {"resize_long": 1024, "sample_pts_num": 10, "expand_scale": 1}
+        content["PostProcess"]["nms_thresh"] = "low"
+        file.write_text(yaml.safe_dump(content))
+        with pytest.raises(ConfigError, match=f"{file}: nms_thresh is 'low', expected a float"):
+            catalog.custom_card("mine", file)
+
     def test_its_record_is_not_taken_for_another_scale(self, tmp_path):
         card = catalog.custom_card("mine", training(tmp_path, DB))
         record = json.loads((RECORDED / card.recorded / "reference.json").read_text())

@@ -12,6 +12,7 @@ from line_steps import STEPS
 from converter import catalog
 from converter.errors import ConfigError
 from converter.export_settings import check_settings, detection_settings, settings_of_export
+from converter.line_settings import overruled
 
 # As PaddleOCR 3 writes it for a detector, what has no meaning here left out.
 FILE = """
@@ -42,6 +43,34 @@ def settings(tmp_path):
 
 def test_what_a_detector_states(settings):
     assert detection_settings(settings()) == STATED
+
+
+@pytest.mark.parametrize(
+    ("steps", "decode", "expected"),
+    [
+        ("[DetResizeForTest: {limit_side_len: 2400, limit_type: max}]",
+         "{name: EASTPostProcess, score_thresh: 0.8, cover_thresh: 0.1, nms_thresh: 0.2}",
+         {"limit_side_len": 2400, "limit_type": "max", "score_thresh": 0.8, "cover_thresh": 0.1,
+          "nms_thresh": 0.2}),
+        ("[ScaleAlignedShort: null]", "{name: CTPostProcess, box_type: poly}",
+         {"box_type": "poly"}),
+        ("[ScaleAlignedShort: {short_size: 512}]", "{name: CTPostProcess}", {"short_size": 512}),
+        ("[DetResizeForTest: {limit_type: min, limit_side_len: 736}, Pad: null]",
+         "{name: FCEPostProcess, scales: [8, 16, 32], alpha: 1.0, fourier_degree: 5}",
+         {"limit_type": "min", "limit_side_len": 736, "scales": [8, 16, 32], "alpha": 1.0,
+          "fourier_degree": 5}),
+    ],
+)  # fmt: skip
+def test_other_detectors(settings, steps, decode, expected):
+    text = f"PreProcess: {{transform_ops: {steps}}}\nPostProcess: {decode}"
+    assert detection_settings(settings(text)) == expected
+
+
+def test_one_size_of_all_images_makes_room_for_a_limit():
+    released = {"image_shape": [736, 1280], "keep_ratio": True, "thresh": 0.2}
+    assert overruled(released, {"thresh": 0.3}) == {**released, "thresh": 0.3}
+    stated = {"limit_side_len": 960, "limit_type": "max"}
+    assert overruled(released, stated) == {"thresh": 0.2, **stated}
 
 
 @pytest.mark.parametrize(
