@@ -292,7 +292,8 @@ _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
     "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos", "l2_decay", "loc_lr",
     "character_dict_path", "class_num", "decoder_start_token_id", "temperature", "do_sample",
-    "top_p", "is_export", "is_predict", "pad_value",
+    "top_p", "is_export", "is_predict", "pad_value", "is_train", "use_dropout", "dropout",
+    "dropout_ratio",
 }  # fmt: skip
 
 

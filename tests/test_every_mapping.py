@@ -48,6 +48,7 @@ EXPECTED = {
     "ch_ppocr_mobile_v2.0_cls":  (213, 0,  35,  {}),
     "en_PP-OCRv4_rec":           (884, 0,  151, {NRTR: 83, BEFORE: 1}),
     "en_number_mobile_v2.0_rec": (229, 16, 35,  {}),
+    "rec_d28_can":               (632, 0,  100, {}),
 }  # fmt: skip
 
 Signatures = dict[str, Signature]

@@ -23,6 +23,7 @@ from converter.rehearsal import rehearse
 if TYPE_CHECKING:
     from architectures.heads.det_drrg_head import DRRGHead
     from architectures.heads.mbart import MBartHead
+    from architectures.heads.rec_can_head import CANHead
 
 Given = Mapping[str, Tensor]
 
@@ -68,8 +69,18 @@ def _decoder(**how: bool) -> Probe:
     return Probe(("teacher_tokens",), call)
 
 
+def _can(network: Model, image: Tensor, given: Given) -> dict[str, Tensor]:
+    """Return what CAN spells out; behind symbols that are told, if it was built for training."""
+    features, mask = network.backbone(image), given["image_mask"]
+    head = cast("CANHead", network.head)
+    if network.architecture["Head"]["attdecoder"].get("is_train"):
+        return head.teach(features, mask, given["label"])
+    return head(features, mask)
+
+
 # By the name of the head. PaddleOCR's mBART hides nothing from tokens that are told in eval mode.
 PROBES: Mapping[str, Probe] = {
+    "CANHead": Probe(("image_mask", "label"), _can),
     "DRRGHead": Probe(("gcn_nodes", "gcn_adjacency", "gcn_knn"), _drrg),
     "LaTeXOCRHead": _decoder(),
     "PPFormulaNet_Head": _decoder(causal=False),
