@@ -46,7 +46,7 @@ _SPOT_DECODE = {"valid_set": str, "score_thresh": float, "mode": str, "point_gat
 SPOTTING: Mapping[str, type] = {**_SPOT_RESIZE, **_SPOT_DECODE}
 # How an image becomes a formula's network's input, and its answer LaTeX.
 FORMULAS: Mapping[str, type] = {
-    "decoder": str, "resize": str, "height": int, "width": int, "max_text_length": int,
+    "decoder": str, "resize": str, "height": int, "width": int,
 }  # fmt: skip
 SETTINGS = {
     "det": DETECTION,

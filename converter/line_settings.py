@@ -48,7 +48,7 @@ STEPS: Mapping[str, Step] = {
     "RobustScannerRecResizeImg": _SAR,
 }
 FORMULA_STEPS = ("UniMERNetImgDecode", "MinMaxResize", "GrayImageChannelFormat")
-_OF_ANSWERS = ("decoder", "rm_symbol", "max_text_length")
+_OF_ANSWERS = ("decoder", "rm_symbol")
 _INTERPOLATIONS = {1: "linear", 2: "cubic"}
 
 

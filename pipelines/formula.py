@@ -38,7 +38,6 @@ _FORMULA: Mapping[str, Check] = {
     "resize": one_of("UniMERNetImgDecode", "MinMaxResize", "GrayImageChannelFormat"),
     "height": COUNT,
     "width": COUNT,
-    "max_text_length": COUNT,
     "mean": (numbers(1), "one number"),
     "std": (numbers(1, lambda value: is_number(value) and value > 0), "one number above 0"),
 }
@@ -52,7 +51,6 @@ class FormulaSettings:
         decoder: how its answers become LaTeX, by PaddleOCR's name.
         resize: the first step of preparing an image, by PaddleOCR's name; it tells the others.
         height, width: of the network's input, where that is always the same.
-        max_text_length: how many symbols CAN spells out.
         mean, std: of the grey values from 0 to 1.
 
     Raises:
@@ -63,7 +61,6 @@ class FormulaSettings:
     resize: str = "UniMERNetImgDecode"
     height: int = 384
     width: int = 384
-    max_text_length: int = 36
     mean: tuple[float] = (0.7931,)
     std: tuple[float] = (0.1738,)
 
@@ -139,11 +136,7 @@ class FormulaReader:
             ValueError: the network's result is not that of its kind.
         """
         batch = self.network_input(as_bgr(image))
-        more = {
-            "image_mask": np.ones_like(batch),
-            "label": np.ones((1, self.settings.max_text_length), np.int64),
-        }
-        answers = answered(self.network, batch, more)
+        answers = answered(self.network, batch, {"image_mask": np.ones_like(batch)})
         if isinstance(answers, Mapping):
             answers = next(iter(answers.values()))
         dimensions = 3 if self.settings.decoder == "CANLabelDecode" else 2

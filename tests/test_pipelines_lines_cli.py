@@ -117,18 +117,13 @@ def test_a_formula(command):
 def test_a_formula_by_hand(command):
     network = Network(
         {"prediction": np.eye(5)[None, [2, 3, 4, 0]], "counts": np.zeros((1, 5))},
-        ("image_mask", "label"),
+        ("image_mask",),
         task="formula",
-        pipeline={
-            "decoder": "CANLabelDecode",
-            "resize": "GrayImageChannelFormat",
-            "max_text_length": 9,
-        },
+        pipeline={"decoder": "CANLabelDecode", "resize": "GrayImageChannelFormat"},
         dictionary={"characters": SYMBOLS},
     )
     assert command("formula", network).out == "\\frac x y\n"
     assert network.given["image"].shape == network.given["image_mask"].shape == (1, 1, 40, 100)
-    assert network.given["label"].shape == (1, 9)
 
 
 def test_a_page_without_a_formula(command, tmp_path):
