@@ -21,7 +21,7 @@ from architectures.fuse import fold_, fold_as_exported_
 from converter import catalog, convert
 from converter.align import Alignment, align
 from converter.catalog import ModelCard
-from converter.constants import SINUSOIDS, positions
+from converter.constants import constants
 from converter.dictionary import fitted
 from converter.errors import AlignmentError, ConfigError, PlanError
 from converter.feeding import given_to
@@ -104,7 +104,7 @@ def from_program(card: ModelCard, export: Export) -> Iterator[Candidate]:
             f"{card.name} was exported with the loop that writes its text, whose layers data flow "
             "cannot tell apart; give the training checkpoint too, which has names"
         )
-    program, constants = without_constants(export)
+    program, computed = without_constants(export)
     counts = _scored_classes(card, program)
     _check_counts(card, counts)
     deployed = _build(card, counts, "deploy")
@@ -113,7 +113,7 @@ def from_program(card: ModelCard, export: Export) -> Iterator[Candidate]:
     fills = fills_of(load_mapping(card.mapping), targets)
     for alignment in alignments:
         plan = alignment.plan(targets, fills)
-        plan = replace(plan, drops={**plan.drops, **constants})
+        plan = replace(plan, drops={**plan.drops, **computed})
         state = convert.apply(plan, export.tensors, targets)
         network.load_state_dict(state, strict=True, assign=True)
         yield Candidate(network, plan, alignment, folded)
@@ -126,9 +126,9 @@ def has_loop(program: Program) -> bool:
 
 def without_constants(export: Export) -> tuple[Program, dict[str, str]]:
     """Return a program without the tensors that our networks compute, and those with the reason."""
-    constants = dict.fromkeys(positions(export.tensors), SINUSOIDS)
-    kept = {n: spec for n, spec in export.program.parameters.items() if n not in constants}
-    return replace(export.program, parameters=kept), constants
+    computed = constants(export.tensors)
+    kept = {n: spec for n, spec in export.program.parameters.items() if n not in computed}
+    return replace(export.program, parameters=kept), computed
 
 
 def match(

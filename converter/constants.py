@@ -1,16 +1,30 @@
-"""Tensors of an exported program that are no weights: tables of positions, which never change.
+"""Tensors of an exported program that are no weights: tables of positions, masks, other constants.
 
-PaddleOCR's transformers keep them as buffers, so exports hold them among the weights. Our networks
-compute them. Attention Is All You Need, https://arxiv.org/abs/1706.03762, section 3.5.
+PaddleOCR's networks keep them as buffers, so exports hold them among the weights. Our networks
+compute them. Tables of positions: Attention Is All You Need, https://arxiv.org/abs/1706.03762,
+section 3.5.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 SINUSOIDS = "positions by sinusoids, a constant"
+COMPUTED = "computed when the network was built, a constant"
+# Paddle's names of tensors that no layer made: masks of SVTR, the inverted matrix of STN.
+_OF_NO_LAYER = re.compile(r"(eager_tmp|generated_tensor|generated_var)_\d+")
+
+
+def constants(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Return the names of the tensors that are no weights, each with what it is.
+
+    A weight that was taken for one would be missed: its layer in our network has no counterpart.
+    """
+    computed = [name for name in tensors if _OF_NO_LAYER.fullmatch(name)]
+    return dict.fromkeys(computed, COMPUTED) | dict.fromkeys(positions(tensors), SINUSOIDS)
 
 
 def positions(tensors: Mapping[str, np.ndarray]) -> list[str]:

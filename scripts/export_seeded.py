@@ -61,6 +61,8 @@ INPUTS = {
     "e2e": (3, -1, -1),
     "sr": (3, 16, 64),
 }
+# Behind what straightens lines, they take one size alone.
+STRAIGHTENED = {"TPS": (3, 32, 100), "STN_ON": (3, 64, 256)}
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ def deployed_prefix(networks: Mapping[str, Any], config: Path) -> str:
 
 def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the image that an export takes, (C, H, W); -1 is any size."""
+    if (transform := (architecture.get("Transform") or {}).get("name")) in STRAIGHTENED:
+        return STRAIGHTENED[transform]
     if size := (architecture.get("Backbone") or {}).get("img_size"):  # it takes no other
         return (3, *size)
     algorithm, kind = (architecture.get(key) for key in ("algorithm", "model_type"))

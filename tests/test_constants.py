@@ -15,7 +15,7 @@ from toys import graph
 
 from architectures.attention import sinusoids
 from converter import candidates, catalog
-from converter.constants import SINUSOIDS, positions
+from converter.constants import COMPUTED, SINUSOIDS, constants, positions
 from converter.errors import AlignmentError
 from converter.graph.layers import INPUT
 from converter.reference.program import ProgramReference
@@ -64,6 +64,22 @@ def test_a_program_without_its_tables():
     assert list(kept.parameters) == ["w"]
     assert dropped == {"pe": SINUSOIDS}
     assert list(export.program.parameters) == ["pe", "w"]
+
+
+@pytest.mark.parametrize("name", ["eager_tmp_12", "generated_tensor_0", "generated_var_3"])
+def test_what_no_layer_made_is_no_weight(name):
+    found = constants({name: np.ones(3), "linear_0.w_0": np.ones(3), f"my_{name}": np.ones(3)})
+    assert found == {name: COMPUTED}
+
+
+def test_of_a_tensor_only_the_shape_goes_into_new_zeros():
+    """So that what is joined with them is not marked by its place."""
+    zeros = op("new_zeros", "z", x="x")
+    (layer,) = reduced(
+        zeros, op("concat", "c", x=("x", "z")), op("multiply", "y", x="c", y="w"),
+        parameters={"w": (4,)},
+    ).layers  # fmt: skip
+    assert layer.sources == {(INPUT, ())}
 
 
 def test_a_loop_cannot_be_followed():

@@ -187,6 +187,9 @@ def test_what_an_export_takes():
     assert export_seeded.input_of({"model_type": "rec", "algorithm": "SVTR_HGNet"}) == (3, 48, -1)
     square = {"model_type": "rec", "Backbone": {"name": "SVTRNet", "img_size": [48, 320]}}
     assert export_seeded.input_of(square) == (3, 48, 320)
+    straightened = {"model_type": "rec", "algorithm": "SVTR", **square}
+    for name, size in (("STN_ON", (3, 64, 256)), ("TPS", (3, 32, 100))):
+        assert export_seeded.input_of({**straightened, "Transform": {"name": name}}) == size
     assert export_seeded.input_of({"model_type": "cls", "algorithm": "CLS"}) == (3, -1, -1)
     assert export_seeded.input_of({"model_type": "e2e", "algorithm": "PGNet"}) == (3, -1, -1)
     assert export_seeded.input_of({"model_type": "rec", "algorithm": "SRN"}) == (1, 64, 256)

@@ -86,7 +86,8 @@ _SAME_VALUES = {
 }  # fmt: skip
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
 _NO_FLOW = {
-    "shape", "full", "full_like", "fill_any_like", "full_int_array", "feed", "data", "fetch",
+    "shape", "full", "full_like", "fill_any_like", "full_int_array", "new_zeros", "new_ones",
+    "feed", "data", "fetch",
 }  # fmt: skip
 
 
