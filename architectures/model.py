@@ -15,7 +15,7 @@ DB_TEXT_MAP = ("output", 0.3)  # DBPostProcess's `thresh`
 
 
 class Model(nn.Module):
-    """A network for detection, recognition or classification of text; made by `build` or `load`.
+    """A network for text: finds, reads, classifies or sharpens it; made by `build` or `load`.
 
     `architecture` is the configuration it was built from, class counts filled in; `class_counts`
     holds those by name (`{"ctc": 6625}`); `form` is one of `train`, `deploy`, `fused` (see
@@ -30,9 +30,10 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.transform = parts.get("Transform", nn.Identity())
-        self.backbone = parts["Backbone"]
+        self.backbone = parts.get("Backbone", nn.Identity())
         self.neck = parts.get("Neck", nn.Identity())
-        self.head = parts["Head"]
+        self.head = parts.get("Head", nn.Identity())
+        self.last = "head" if "Head" in parts else "transform"
         self.architecture = architecture
         self.class_counts = class_counts
         self.form = "train"
@@ -48,9 +49,10 @@ class Model(nn.Module):
         class probabilities `(N, T, C)`, class 0 is CTC's blank. Classification: `(N, C)`.
 
         Networks with several results give a dict under PaddleOCR's names (EAST: `f_score` and
-        `f_geo`); the docstring of the head says what each is. PaddleOCR's exports, whose results
-        have no names, list them in the order of these. Where PaddleOCR returns a tuple, the head's
-        `results` name its items, in the tuple's order.
+        `f_geo`); the docstring of the head, or of what stands in its place (super-resolution is one
+        transform), says what each is. PaddleOCR's exports, whose results have no names, list them
+        in the order of these. Where PaddleOCR returns a tuple, the head's `results` name its items,
+        in the tuple's order.
         """
         self._check_given(given)
         for part in (self.transform, self.backbone, self.neck, self.head):
@@ -58,8 +60,13 @@ class Model(nn.Module):
         result: Tensor | dict[str, Tensor] = x
         if not isinstance(result, dict):
             return result
-        order = cast("tuple[str, ...]", getattr(self.head, "results", ()))
+        order = cast("tuple[str, ...]", getattr(self._last, "results", ()))
         return {name: result[name] for name in order or sorted(result)}
+
+    @property
+    def _last(self) -> nn.Module:
+        """The part whose results are the network's."""
+        return self.get_submodule(self.last)
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -78,12 +85,12 @@ class Model(nn.Module):
 
     @property
     def logits_layers(self) -> tuple[str, ...]:
-        """Names of the layers whose outputs, before one sigmoid or softmax, are the results.
+        """Names of the layers whose outputs, before one activation or softmax, are the results.
 
         Of a result that is the mean of two maps (PFHeadLocal), the layer of the later one.
         """
-        layers = cast("tuple[str, ...]", self.head.logits_layers)
-        return tuple(f"head.{layer}" for layer in layers)
+        layers = cast("tuple[str, ...]", self._last.logits_layers)
+        return tuple(f"{self.last}.{layer}" for layer in layers)
 
     @property
     def text_map(self) -> tuple[str, float]:
@@ -92,7 +99,7 @@ class Model(nn.Module):
         Its first channel does; a result that is the only one is called `output`. Heads that do not
         say otherwise are as DB's.
         """
-        return cast("tuple[str, float]", getattr(self.head, "text_map", DB_TEXT_MAP))
+        return cast("tuple[str, float]", getattr(self._last, "text_map", DB_TEXT_MAP))
 
     @property
     def text_scores(self) -> str:
@@ -102,8 +109,13 @@ class Model(nn.Module):
         the only one is called `output`; of several, a head that does not say which means the first
         that it names.
         """
-        first = (*getattr(self.head, "results", ()), "output")[0]
-        return cast("str", getattr(self.head, "text_scores", first))
+        first = (*getattr(self._last, "results", ()), "output")[0]
+        return cast("str", getattr(self._last, "text_scores", first))
+
+    @property
+    def picture(self) -> str:
+        """Of a network of super-resolution: the result that is the image, `(N, 3, H, W)`."""
+        return cast("str", self._last.picture)
 
 
 def _taken_by(part: nn.Module) -> tuple[str, ...]:

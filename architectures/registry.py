@@ -46,6 +46,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("rec",      "STN_ON",          "transforms.stn:STN_ON"),
         Row("rec",      "GA_SPIN",         "transforms.gaspin_transformer:GA_SPIN_Transformer",
             training="loc_lr"),
+        Row("sr",       "TSRN",            "transforms.tsrn:TSRN",
+            training="STN infer_mode width height"),
+        Row("sr",       "TBSRN",           "transforms.tbsrn:TBSRN",
+            training="STN infer_mode width height"),
     ),
     "Backbone": (
         Row("det",      "MobileNetV3",     "backbones.det_mobilenet_v3:MobileNetV3",
@@ -191,7 +195,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
     ),
 }
 # fmt: on
-REQUIRED = ("model_type", "Backbone", "Head")
+# The parts that a network of a model type needs; of any other, backbone and head.
+REQUIRED = {"sr": ("Transform",)}
 # What the Architecture section may also hold: the paper's name, and settings of the training.
 OTHER = ("in_channels", "algorithm", "name", "pretrained", "freeze_params", "return_all_feats")
 KEYS = ("model_type", *TABLE, *OTHER)
@@ -258,7 +263,8 @@ def find(part: str, model_type: str, options: Mapping[str, Any]) -> Row:
 
 def scored_beyond(architecture: Mapping[str, Any]) -> int:
     """How many classes the head of a network scores beyond its class count."""
-    return find("Head", architecture["model_type"], architecture["Head"]).scored
+    head = architecture.get("Head")
+    return find("Head", architecture["model_type"], head).scored if head else 0
 
 
 def _check_keys(config: Mapping[str, Any]) -> None:
@@ -268,7 +274,8 @@ def _check_keys(config: Mapping[str, Any]) -> None:
             f"the architecture has the unknown keys {_listed(unknown)}; known: {_listed(KEYS)} "
             "(of a distillation model, give one of its Models)"
         )
-    missing = [key for key in REQUIRED if config.get(key) is None]
+    needed = REQUIRED.get(str(config.get("model_type")), ("Backbone", "Head"))
+    missing = [key for key in ("model_type", *needed) if config.get(key) is None]
     if missing:
         raise UnknownArchitecture(f"the architecture lacks {_listed(missing)}")
     for part in TABLE:
@@ -278,7 +285,11 @@ def _check_keys(config: Mapping[str, Any]) -> None:
 
 def _fill_class_counts(config: dict[str, Any], given: Mapping[str, int]) -> dict[str, int]:
     """The class counts of the head; those that `config` does not state are written into it."""
-    head = config["Head"]
+    head = config.get("Head")
+    if head is None:
+        if given:
+            raise ValueError(f"the network has no head, so no class count {_listed(given)}")
+        return {}
     row = find("Head", config["model_type"], head)
     foreign = [name for name in given if name not in row.counts]
     if foreign:

@@ -27,7 +27,7 @@ from converter.line_settings import line_settings_of_training, overruled
 from converter.tokenizer import Tokenizer
 
 FOLDER = SHIPPED.parent
-TASKS = ("det", "cls", "rec", "e2e", "formula")
+TASKS = ("det", "cls", "rec", "e2e", "formula", "sr")
 READING = ("rec", "e2e", "formula")
 """The tasks that give text, and so take a dictionary."""
 
@@ -265,7 +265,9 @@ def parts(architecture: Mapping[str, Any]) -> tuple[str, ...]:
 
 def without_class_counts(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """Return the architecture without the class counts of its head: the weights tell those."""
-    head = {k: v for k, v in (architecture["Head"] or {}).items() if k not in _CLASS_COUNTS}
+    if not architecture.get("Head"):
+        return dict(architecture)
+    head = {k: v for k, v in architecture["Head"].items() if k not in _CLASS_COUNTS}
     return {**architecture, "Head": head}
 
 
@@ -293,7 +295,7 @@ _TRAINING_ONLY = {
     "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos", "l2_decay", "loc_lr",
     "character_dict_path", "class_num", "decoder_start_token_id", "temperature", "do_sample",
     "top_p", "is_export", "is_predict", "pad_value", "is_train", "use_dropout", "dropout",
-    "dropout_ratio",
+    "dropout_ratio", "infer_mode",
 }  # fmt: skip
 
 

@@ -48,12 +48,15 @@ SPOTTING: Mapping[str, type] = {**_SPOT_RESIZE, **_SPOT_DECODE}
 FORMULAS: Mapping[str, type] = {
     "decoder": str, "resize": str, "height": int, "width": int,
 }  # fmt: skip
+# The size of the images that a network of super-resolution takes; it gives a multiple of that.
+UPSCALING: Mapping[str, type] = {"height": int, "width": int}
 SETTINGS = {
     "det": DETECTION,
     "cls": CLASSIFICATION,
     "rec": RECOGNITION,
     "formula": FORMULAS,
     "e2e": SPOTTING,
+    "sr": UPSCALING,
 }
 
 

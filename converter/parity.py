@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from converter import decisions
 from converter.errors import ParityError
 
 if TYPE_CHECKING:
@@ -253,7 +254,8 @@ def compare_results(
     """Compare each result of a network, `output` or `output.NAME`, and what is decided from them.
 
     Args:
-        network: ours; tells which of its results says where text is, and which what it says.
+        network: ours; tells which of its results says where text is, which what it says, and which
+            is an image.
         task: one of the catalog's TASKS.
         expected: Paddle's results.
         actual: ours.
@@ -271,7 +273,7 @@ def compare_results(
         for name, array in expected.items()
     ]
     for kind in _DECIDED.get(task, (task,)):
-        name, threshold = network.text_map if kind == "det" else (network.text_scores, 0.0)
+        name, threshold = _decisive(network, kind)
         decisive = name if name in expected else f"output.{name}"
         pair = [results[decisive] for results in (expected, actual)]
         if task == "e2e" and kind == "rec":
@@ -292,15 +294,15 @@ def compare_decisions(
     limit: float = LIMIT,
     threshold: float = 0.0,
 ) -> Comparison:
-    """Compare what is decided from the outputs: text for rec, classes for cls, boxes for det.
+    """Compare what is decided: text for rec, classes for cls, boxes for det, pixels for sr.
 
-    Where Paddle's own value lies on the edge, within rounding of a threshold or of the second
-    class, either decision is right.
+    Where Paddle's own value lies on the edge, within rounding of a threshold, of the second class
+    or of the next pixel value, either decision is right.
 
     Args:
-        task: det, rec or cls.
-        expected: Paddle's final output; (N, C, H, W) for det, text by the first channel, (N, T, C)
-            for rec or its integers, (N, C) for cls.
+        task: det, rec, cls or sr.
+        expected: Paddle's final output; (N, C, H, W) for det, text by the first channel, and for
+            sr, black 0 and white 1; (N, T, C) for rec or its integers, (N, C) for cls.
         actual: ours.
         input_shape: for the report.
         limit: the rounding that is allowed, of the largest value.
@@ -311,11 +313,13 @@ def compare_decisions(
         fault = f"Paddle gives {expected.shape}, PyTorch {actual.shape}"
     else:
         if task == "det":
-            theirs, ours = _decide_boxes(expected, actual, limit, threshold)
+            decided = decisions.boxes(expected, actual, INNER * limit, threshold)
+        elif task == "sr":
+            decided = decisions.pixels(expected, actual, limit)
         else:
-            theirs, ours = _decide_classes(expected, actual, limit)
-        if theirs != ours:
-            fault = f"Paddle decides {_first_unlike(theirs, ours)}"
+            decided = decisions.classes(expected, actual, limit)
+        if unlike := decisions.first_unlike(*decided):
+            fault = f"Paddle decides {unlike}"
     return Comparison(
         f"decisions ({_DECISIONS[task]})",
         input_shape,
@@ -326,6 +330,13 @@ def compare_decisions(
         (),
         fault,
     )
+
+
+def _decisive(network: Model, kind: str) -> tuple[str, float]:
+    """Return the result that something is decided by, and the threshold if there is one."""
+    if kind == "det":
+        return network.text_map
+    return network.picture if kind == "sr" else network.text_scores, 0.0
 
 
 def _by_place(maps: np.ndarray) -> np.ndarray:
@@ -343,45 +354,4 @@ def finite(value: Any) -> Any:
 
 
 _DECIDED = {"e2e": ("det", "rec"), "formula": ("rec",)}  # what a task decides that is not one thing
-_DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes"}
-
-
-def _decide_classes(
-    expected: np.ndarray, actual: np.ndarray, limit: float
-) -> tuple[list[Any], list[Any]]:
-    if expected.dtype.kind in INTEGERS:  # decided inside the network
-        return expected.tolist(), actual.tolist()
-    theirs, ours = expected.argmax(-1), actual.argmax(-1)
-    second, first = np.moveaxis(np.partition(expected, -2)[..., -2:], -1, 0)
-    on_edge = first - second <= limit * expected.max()
-    return theirs.tolist(), np.where(on_edge, theirs, ours).tolist()
-
-
-def _decide_boxes(
-    expected: np.ndarray, actual: np.ndarray, limit: float, threshold: float
-) -> tuple[list[Any], list[Any]]:
-    """Return the upright boxes (x, y, width, height) of all regions above the threshold."""
-    rounding = INNER * limit * max(1.0, float(np.abs(expected).max()))
-    on_edge = np.abs(expected - threshold) <= rounding
-    settled = np.where(on_edge, expected, actual)
-    return _boxes(expected, threshold), _boxes(settled, threshold)
-
-
-def _boxes(maps: np.ndarray, threshold: float) -> list[Any]:
-    import cv2
-
-    found = []
-    for image in maps[:, 0]:
-        mask = (image > threshold).astype(np.uint8)
-        contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
-        found.append(sorted(tuple(cv2.boundingRect(contour)) for contour in contours))
-    return found
-
-
-def _first_unlike(theirs: list[Any], ours: list[Any]) -> str:
-    item = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
-    a, b = theirs[item], ours[item]
-    if isinstance(a, list) and len(a) == len(b):
-        place = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
-        return f"{a[place]} in place {place} of item {item}, PyTorch {b[place]}"
-    return f"{str(a)[:80]} for item {item}, PyTorch {str(b)[:80]}"
+_DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes", "sr": "pixels"}

@@ -274,6 +274,13 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (16, 32),
     ),
+    "tsrn": (
+        {
+            "model_type": "sr",
+            "Transform": {"name": "TSRN", "srb_nums": 3, "hidden_units": 2},
+        },
+        (8, 16),
+    ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
     "star-net": (
         {

@@ -168,6 +168,28 @@ def test_two_classes_on_a_par_may_be_decided_either_way(gap, passes):
     assert (decided("cls", expected, [[0.4, 0.6]]).fault == "") is passes
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "passes"),
+    [
+        (0.5, 0.501, True),  # 127 both
+        (128 / 255 - 1e-5, 128 / 255 + 1e-5, True),  # 127 and 128, on the edge
+        (0.5, 0.505, False),
+        (1.0, 0.99995, True),
+        (1.2, 1.0, True),  # both are white
+        (-0.5, 0.0, True),  # both are black
+        (0.0, 0.01, False),
+    ],
+)
+def test_pixels_are_those_of_8_bits(theirs, ours, passes):
+    expected = np.full((1, 3, 2, 2), 0.25, np.float32)
+    one, other = (altered(expected, (0, 2, 1, 0), value) for value in (theirs, ours))
+    found = decided("sr", one, other)
+    assert found.probe == "decisions (pixels)"
+    assert (found.fault == "") is passes
+    if not passes:
+        assert "in place 10 of item 0" in found.fault
+
+
 def box_map(*boxes, value=0.9) -> np.ndarray:
     maps = np.full((1, 1, 32, 32), 0.01, np.float32)
     for left, top, width, height in boxes:

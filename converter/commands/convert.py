@@ -181,6 +181,7 @@ def _list() -> int:
         "rec": "text recognition",
         "e2e": "detection and recognition in one",
         "formula": "recognition of formulas",
+        "sr": "super-resolution of lines",
     }
     task = ""
     for card in catalog.cards():

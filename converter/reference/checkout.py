@@ -116,7 +116,10 @@ def architectures_of(
     models = top.get("Models")
     found = {f"{k}.": v for k, v in models.items()} if isinstance(models, dict) else {"": top}
     for architecture in found.values():
-        head = architecture.get("Head") if isinstance(architecture, dict) else None
+        stated = architecture if isinstance(architecture, dict) else {}
+        head = stated.get("Head")
+        if stated.get("model_type") == "sr" and not classes:
+            continue  # a transform alone
         if not isinstance(head, dict):
             raise ConfigError(f"{where} has no Architecture with a Head")
         if "ctc" in classes and "character_dict_path" in head:

@@ -15,7 +15,7 @@ from architectures import Model
 from converter import noise
 from converter.diagnosis.layers import SideBySide
 from converter.errors import NoReference
-from converter.feeding import fed_to_paddle
+from converter.feeding import fed_to_paddle, head_of
 from converter.parity import INNER, LIMIT, Comparison, compare, compare_results
 from converter.reference.checkout import require_checkout
 from converter.reference.observe import (
@@ -123,9 +123,10 @@ class NetworkReference:
 
 def _with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the class counts of a MultiHead's guides, as PaddleOCR's tools/train.py does."""
-    head = dict(architecture["Head"])
-    if "out_channels_list" in head:
-        classes = head["out_channels_list"]["CTCLabelDecode"]
-        guides = {"SARLabelDecode": classes + 2, "NRTRLabelDecode": classes + 3}
-        head["out_channels_list"] = {**guides, **head["out_channels_list"]}
+    head = dict(head_of(architecture))
+    if "out_channels_list" not in head:
+        return dict(architecture)
+    classes = head["out_channels_list"]["CTCLabelDecode"]
+    guides = {"SARLabelDecode": classes + 2, "NRTRLabelDecode": classes + 3}
+    head["out_channels_list"] = {**guides, **head["out_channels_list"]}
     return {**architecture, "Head": head}

@@ -147,6 +147,8 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
         network = BaseModel(architecture)
     finally:
         os.chdir(here)
+    if hasattr(getattr(network, "transform", None), "infer_mode"):
+        network.transform.infer_mode = True  # super-resolution; a training YAML says False
     network.eval()
     return network
 
