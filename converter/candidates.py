@@ -163,7 +163,7 @@ def match(
 def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
     """Return the class counts of a program: the width of the layer that it ends in.
 
-    Of several, that whose counterpart in our network has the tensor that the config names.
+    Of several, those whose counterparts in our network have the tensor that the config names.
     """
     if not card.class_counts:
         return {}
@@ -177,13 +177,13 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
             if i >= 0 and {t.name for t in ours.layers[i].tensors} & set(card.class_counts.values())
         }
         last = {marks: layer for marks, layer in last.items() if marks in scored}
-    widths = [layer.settings.get("width") for layer in last.values()]
-    if len(widths) != 1 or widths[0] is None:
+    widths = {int(layer.settings.get("width", 0)) for layer in last.values()}
+    if len(widths) != 1 or 0 in widths:
         raise AlignmentError(
             "the program does not end in one layer that scores classes; is this an export of "
             f"{card.name}?"
         )
-    count = int(widths[0]) - registry.scored_beyond(card.architecture)
+    count = widths.pop() - registry.scored_beyond(card.architecture)
     return dict.fromkeys(card.class_counts, count)
 
 

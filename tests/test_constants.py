@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from toys import graph
 
 from architectures.attention import sinusoids
+from architectures.heads.rec_att_head import GRUCell
 from converter import candidates, catalog
 from converter.constants import COMPUTED, SINUSOIDS, constants, positions
 from converter.errors import AlignmentError
 from converter.graph.layers import INPUT
 from converter.reference.program import ProgramReference
-from converter.sources.program import Program, TensorSpec
+from converter.sources.program import Operation, Program, TensorSpec
 
 TABLE = sinusoids(200, 16, torch.zeros(1)).numpy()
 
@@ -166,3 +167,33 @@ def test_a_mask_that_the_network_computes_feeds_the_attention(product):
     expected = {"mqkv"[source]: marks for source, marks in theirs.sources}
     assert marks == expected
     assert set(expected) == set("mqkv")
+
+
+def test_a_layer_that_is_run_anew_on_the_same_is_one():
+    """As the keys of an attention in a loop that keeps nothing; on another input it is another."""
+
+    def linear(place: int, x: str) -> tuple[Operation, ...]:
+        return (
+            op("matmul", f"m{place}", x=x, y="w", attributes={"transpose_y": False}),
+            op("add", f"k{place}", x=f"m{place}", y="b"),
+        )
+
+    keys, third, total = reduced(
+        *linear(0, "x"), *linear(1, "x"), *linear(2, "k1"),
+        op("add", "s", x="k1", y="k2"), op("multiply", "y", x="s", y="c"),
+        parameters={"w": (4, 4), "b": (4,), "c": (4,)},
+    ).layers  # fmt: skip
+    assert (keys.call, third.call) == (0, 1)
+    assert roles(keys) == {"weight": "w", "bias": "b"}
+    assert third.sources == {(0, ())}
+    assert total.sources == {(0, ()), (1, ())}
+
+
+@torch.no_grad()
+def test_a_gru_written_out_is_pytorchs():
+    torch.manual_seed(0)
+    ours, plain = GRUCell(5, 3), nn.GRUCell(5, 3)
+    plain.load_state_dict(ours.state_dict())
+    x, state = torch.randn(4, 5), torch.randn(4, 3)
+    torch.testing.assert_close(ours(x, state), plain(x, state))
+    torch.testing.assert_close(ours(x), plain(x))

@@ -16,6 +16,20 @@ START = 0  # the class that stands before the first character
 State = tuple[Tensor, ...]  # of a GRU one tensor, of an LSTM two; the first tells the character
 
 
+class GRUCell(nn.GRUCell):
+    """PyTorch's, written out as it stands in Paddle's programs."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """`input: (N, input_size)` and the state `hx: (N, hidden_size)` to the next state."""
+        if hx is None:
+            hx = input.new_zeros(len(input), self.hidden_size)
+        new = F.linear(input, self.weight_ih, self.bias_ih).chunk(3, 1)
+        old = F.linear(hx, self.weight_hh, self.bias_hh).chunk(3, 1)
+        reset, update = (new[0] + old[0]).sigmoid(), (new[1] + old[1]).sigmoid()
+        candidate = torch.tanh(new[2] + reset * old[2])
+        return (hx - candidate) * update + candidate
+
+
 class AttentionCell(nn.Module):
     """One step: the sequence weighed by its fit to the state, and a GRU, or with `lstm` an LSTM.
 
@@ -31,7 +45,7 @@ class AttentionCell(nn.Module):
         self.i2h = nn.Linear(input_size, hidden_size, bias=False)
         self.h2h = nn.Linear(hidden_size, hidden_size)
         self.score = nn.Linear(hidden_size, 1, bias=False)
-        cell = nn.LSTMCell if lstm else nn.GRUCell
+        cell = nn.LSTMCell if lstm else GRUCell
         self.rnn = cell(input_size + num_embeddings, hidden_size)
 
     def start(self, features: Tensor) -> tuple[State, Tensor]:
@@ -73,12 +87,13 @@ class AttentionHead(nn.Module):
         """`(N, T, in_channels)` to probabilities `(N, batch_max_length, out_channels)`."""
         state, keys = self.attention_cell.start(x)
         last = torch.full((len(x),), START, device=x.device)
-        steps = []
+        logits = x.new_zeros(len(x), 0, self.generator.out_features)
         for _ in range(self.batch_max_length):
             state = self.attention_cell(state, x, keys, last)
-            steps.append(self.generator(state[0]))
-            last = steps[-1].argmax(1)
-        return torch.stack(steps, 1).softmax(2)
+            scores = self.generator(state[0])
+            logits = torch.cat([logits, scores.unsqueeze(1)], 1)
+            last = scores.argmax(1)
+        return logits.softmax(2)
 
     def teach(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Logits `(N, L, out_channels)` of what follows each of the `tokens: (N, L) int64`."""

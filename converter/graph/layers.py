@@ -144,18 +144,24 @@ class _Walk:
         self.layers: list[Layer] = []
         self.origin: dict[str, frozenset[Edge]] = {}
         self.held = {name: name for name in parameters}  # value -> the tensor that it is
+        self.done: dict[tuple[object, ...], tuple[str, ...]] = {}  # operation -> what it gave
+        self.same: dict[str, str] = {}  # value -> an earlier one that is the same
         self.uses: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
 
     def step(self, operation: Operation) -> None:
         if operation.kind in _NO_FLOW:
             return
+        inputs = {r: tuple(self.same.get(v, v) for v in vs) for r, vs in operation.inputs.items()}
+        operation = replace(operation, inputs=inputs)
         owned = {
             role: [self.held[value] for value in values if value in self.held]
             for role, values in operation.inputs.items()
         }
         names = [name for values in owned.values() for name in values]
         flow = self.flow(operation)
+        if names and self.repeated(operation):
+            return
         if not names:
             self.give(operation, flow)
         elif not flow and not self.fed_by_constants(operation):
@@ -164,6 +170,18 @@ class _Walk:
             return
         else:
             self.add_layer(operation, owned, flow)
+
+    def repeated(self, operation: Operation) -> bool:
+        """Return whether an earlier layer computes the very same, as loops do that keep nothing."""
+        operands = tuple(operation.inputs.items())
+        key = (operation.kind, operands, repr(sorted(operation.attributes.items())))
+        first = self.done.setdefault(key, operation.outputs)
+        if first == operation.outputs:
+            return False
+        for value, other in zip(operation.outputs, first, strict=True):
+            self.same[value] = other
+            self.origin[value] = self.origin.get(other, frozenset())
+        return True
 
     def flow(self, operation: Operation) -> frozenset[Edge]:
         """Return what the operands come from, marked where their places matter."""
