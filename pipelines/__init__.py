@@ -10,14 +10,14 @@ Every step before and after the networks gives what PaddleOCR's `tools/infer` gi
 difference between two readings comes from the networks.
 """
 
-from pipelines.formula import FormulaReader
-from pipelines.images import ImageError, read_image
+from pipelines.formulas.reader import FormulaReader
 from pipelines.networks import Network
 from pipelines.ocr import OCR, TextLine
-from pipelines.recognition import Recognizer
-from pipelines.spotting import Spotter
+from pipelines.pages.images import ImageError, read_image
+from pipelines.recognition.recognizer import Recognizer
+from pipelines.recognition.words import Word
+from pipelines.spotting.spotter import Spotter
 from pipelines.upscaling import Upscaler
-from pipelines.words import Word
 
 __all__ = [
     "OCR",

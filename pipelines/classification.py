@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines.lines import BATCH_SIZE, by_width, in_order, stack
 from pipelines.networks import Network
+from pipelines.recognition.lines import BATCH_SIZE, by_width, in_order, stack
 from pipelines.settings import ClsSettings
 
 # Of an image that is longer than that many times its shorter side, only the middle is looked at.

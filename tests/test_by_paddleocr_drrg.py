@@ -8,9 +8,9 @@ from drrg_maps import drrg_results
 from paddleocr_decoders import decode, drrg
 from paddleocr_source import load
 
-from pipelines.decoding import Sizes, finished_polygons
-from pipelines.detection import Detector
-from pipelines.drrg import DRRGDecoder, path
+from pipelines.detection.decoding import Sizes, finished_polygons
+from pipelines.detection.detector import Detector
+from pipelines.detection.drrg import DRRGDecoder, path
 
 HEIGHT, WIDTH = 256, 384
 EMPTY = -1  # a page without text

@@ -13,9 +13,9 @@ from paddleocr_source import load
 from PIL import Image
 
 from converter.dictionary import SHIPPED, read_dictionary
-from pipelines.formula_inputs import can_input, latexocr_input, unimernet_input
-from pipelines.images import ImageError
-from pipelines.latex import TokenDecoder, latex_of_latexocr, latex_of_unimernet
+from pipelines.formulas.inputs import can_input, latexocr_input, unimernet_input
+from pipelines.formulas.latex import TokenDecoder, latex_of_latexocr, latex_of_unimernet
+from pipelines.pages.images import ImageError
 from pipelines.upscaling import Upscaler
 
 PROCESSORS = "inference/models/formula_recognition/processors.py"

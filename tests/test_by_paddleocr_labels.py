@@ -13,7 +13,7 @@ import pytest
 from paddleocr_source import load
 
 from architectures.classes import CLASSES
-from pipelines.labels import SPELLINGS, can_decode, spell, visionlan_decode
+from pipelines.recognition.labels import SPELLINGS, can_decode, spell, visionlan_decode
 
 # Of a text that is empty PaddleOCR takes the mean.
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")

@@ -18,7 +18,7 @@ from test_by_paddleocr_lines import random_lines
 
 from converter.errors import ConfigError
 from converter.line_settings import line_settings, overruled
-from pipelines.line_inputs import line_inputs
+from pipelines.recognition.inputs import line_inputs
 from pipelines.settings import RecSettings
 
 CASES = [*(steps for steps, _ in STEPS.values()), *OTHER_STEPS]

@@ -16,10 +16,10 @@ import pytest
 from paddleocr_source import load
 
 from pipelines.classification import Classifier, network_input, turned
-from pipelines.labels import ctc_decode
-from pipelines.recognition import Recognizer
+from pipelines.recognition.labels import ctc_decode
+from pipelines.recognition.recognizer import Recognizer
+from pipelines.recognition.words import find_words
 from pipelines.settings import ClsSettings
-from pipelines.words import find_words
 
 # Letters, digits, what joins them, what parts them, two other scripts.
 CHARACTERS = [*"abZ019.-,'()中文字éж "]

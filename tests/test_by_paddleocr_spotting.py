@@ -11,9 +11,9 @@ import pytest
 from paddleocr_source import load
 from spotted_maps import CHARACTERS, spotted_maps
 
-from pipelines.decoding import Sizes
-from pipelines.pgnet import PGDecoder
-from pipelines.spotting import SpotSettings, Spotter
+from pipelines.detection.decoding import Sizes
+from pipelines.spotting.pgnet import PGDecoder
+from pipelines.spotting.spotter import SpotSettings, Spotter
 
 DICTIONARY = Path(__file__).parent.parent / "configs/dicts/ic15_dict.txt"
 WAYS = [

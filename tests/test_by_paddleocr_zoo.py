@@ -11,12 +11,12 @@ import pytest
 from paddleocr_source import load
 from zoo_maps import ct_maps, east_maps, fce_maps, pse_maps, sast_maps
 
-from pipelines.ct import CTDecoder
-from pipelines.decoding import Sizes, finished_quads
-from pipelines.east import EASTDecoder, ordered
-from pipelines.fce import FCEDecoder
-from pipelines.pse import PSEDecoder, grown
-from pipelines.sast import SASTDecoder
+from pipelines.detection.ct import CTDecoder
+from pipelines.detection.decoding import Sizes, finished_quads
+from pipelines.detection.east import EASTDecoder, ordered
+from pipelines.detection.fce import FCEDecoder
+from pipelines.detection.pse import PSEDecoder, grown
+from pipelines.detection.sast import SASTDecoder
 
 PAGES = range(10)
 

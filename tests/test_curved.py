@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.cropping import crop
-from pipelines.curved import crop_polygon, from_the_top
-from pipelines.db import DBDecoder, rectangle
+from pipelines.detection.curved import crop_polygon, from_the_top
+from pipelines.detection.db import DBDecoder, rectangle
+from pipelines.pages.cropping import crop
 
 CENTRE, RADIUS, WIDTH = (200, 200), 140, 26
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.db import DBDecoder
+from pipelines.detection.db import DBDecoder
 
 
 def heat_with(*rectangles, size=(320, 480), value=0.9):

@@ -8,11 +8,18 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-from pipelines import fonts
-from pipelines.boxes import text_corners
-from pipelines.drawing import LONGEST_SIDE, MARGIN, colour_map, draw_boxes, draw_reading, montage
-from pipelines.fonts import FontError, Typesetter
 from pipelines.ocr import TextLine
+from pipelines.output import fonts
+from pipelines.output.drawing import (
+    LONGEST_SIDE,
+    MARGIN,
+    colour_map,
+    draw_boxes,
+    draw_reading,
+    montage,
+)
+from pipelines.output.fonts import FontError, Typesetter
+from pipelines.pages.boxes import text_corners
 
 
 def rectangle(left, top, width, height):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon
 
-from pipelines.nms import Outlines, locality_aware_nms, quad_overlap, suppress
+from pipelines.detection.nms import Outlines, locality_aware_nms, quad_overlap, suppress
 
 SQUARE = [0, 0, 10, 0, 10, 10, 0, 10]
 

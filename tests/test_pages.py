@@ -11,10 +11,10 @@ import pdf_files
 import pytest
 from PIL import Image
 
-from pipelines import pdf
-from pipelines.images import ImageError
-from pipelines.pages import DPI, Failure, Page, find_files, natural_order, read_pages
-from pipelines.pdf import open_pdf
+from pipelines.pages import pdf
+from pipelines.pages.files import DPI, Failure, Page, find_files, natural_order, read_pages
+from pipelines.pages.images import ImageError
+from pipelines.pages.pdf import open_pdf
 
 
 def write_image(file, height=6, width=8, level=0):

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from pipelines import cli
 from pipelines.commands import ocr as command
 from pipelines.commands import pages
-from pipelines.images import read_image
 from pipelines.ocr import TextLine
+from pipelines.pages.images import read_image
 
 ROOT = Path(__file__).resolve().parent.parent
 BOX = np.array([[1, 2], [31, 2], [31, 12], [1, 12]], np.float32)
@@ -143,7 +143,7 @@ def test_pictures(read, folder, tmp_path):
 
 
 def test_missing_glyphs_are_told(read, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.fonts.FONTS", ())
+    monkeypatch.setattr("pipelines.output.fonts.FONTS", ())
     FakeOCR.answers[20] = "漢字"
     done = read(folder, "--out", tmp_path, "--visualize")
     assert done.code == 0

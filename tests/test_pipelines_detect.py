@@ -9,7 +9,7 @@ from test_pipelines_cli import files, folder, run, write_page
 from test_pipelines_ocr import NAMES, write_weights
 
 from pipelines.commands import detect as command
-from pipelines.images import read_image
+from pipelines.pages.images import read_image
 
 __all__ = ["folder", "run"]  # fixtures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.detection import Detector
+from pipelines.detection.detector import Detector
 
 
 def test_normalisation_by_hand():

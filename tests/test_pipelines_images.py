@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import images
-from pipelines.images import ImageError, as_bgr, open_image, read_image
+from pipelines.pages import images
+from pipelines.pages.images import ImageError, as_bgr, open_image, read_image
 
 
 def random_image(*shape):

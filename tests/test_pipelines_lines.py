@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.cropping import crop, reading_order
-from pipelines.lines import by_width, stack
+from pipelines.pages.cropping import crop, reading_order
+from pipelines.recognition.lines import by_width, stack
 from pipelines.settings import RecSettings
 
 

@@ -10,12 +10,12 @@ import pytest
 from test_pipelines_cli import files, folder, run
 
 import pipelines.commands.recognize
-import pipelines.formula
+import pipelines.formulas.reader
 import pipelines.upscaling
 from architectures.classes import CLASSES
 from pipelines import FormulaReader, Upscaler
 from pipelines.checks import SettingsError
-from pipelines.recognition import Recognizer
+from pipelines.recognition.recognizer import Recognizer
 
 __all__ = ["folder", "run"]  # fixtures
 
@@ -57,7 +57,7 @@ def command(run, monkeypatch, tmp_path):
     cv2.imwrite(str(tmp_path / "line.png"), image)
 
     def command(name, network, *words):
-        modules = (pipelines.commands.recognize, pipelines.formula, pipelines.upscaling)
+        modules = (pipelines.commands.recognize, pipelines.formulas.reader, pipelines.upscaling)
         for module in modules:
             monkeypatch.setattr(module, "as_network", lambda *_, **__: network)
         return run(name, tmp_path / "line.png", "--weights", "x.pth", *words)
@@ -174,6 +174,6 @@ def test_results_that_do_not_fit():
 
 
 def test_libraries_that_are_missing(monkeypatch):
-    monkeypatch.setattr("pipelines.latex.find_spec", lambda name: name == "ftfy")
+    monkeypatch.setattr("pipelines.formulas.latex.find_spec", lambda name: name == "ftfy")
     with pytest.raises(SettingsError, match=r"need tokenizers; pip install .*\[formula\]"):
         FormulaReader(formula())

@@ -18,7 +18,8 @@ from small_networks import CRNN
 import pipelines
 from architectures import build
 from converter.readings.sides import Sides
-from pipelines import OCR, TextLine, cropping, read_image
+from pipelines import OCR, TextLine, read_image
+from pipelines.pages import cropping
 
 SAMPLES = Path(pipelines.__path__[0]) / "samples"
 ROOT = Path(__file__).resolve().parent.parent
@@ -275,7 +276,7 @@ def test_weights_without_an_alphabet(tmp_path, dictionary):
 
 def test_neither_paddle_nor_the_converter_is_imported():
     program = (
-        "import sys, pipelines.drawing; "
+        "import sys, pipelines.output.drawing; "
         "sys.exit(any(m.split('.')[0] in ('paddle', 'converter') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -34,7 +34,7 @@ from converter.readings.pages import PageResult, prove_pages
 from converter.readings.pictures import LONGEST_SIDE, draw_difference
 from converter.readings.sides import Sides, open_sides
 from pipelines import OCR, TextLine, read_image
-from pipelines.pages import Failure, Page
+from pipelines.pages.files import Failure, Page
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"det": "ch_PP-OCRv4_det", "rec": "ch_PP-OCRv4_rec"}

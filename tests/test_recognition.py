@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipelines.labels import ctc_decode
-from pipelines.recognition import Recognizer
+from pipelines.recognition.labels import ctc_decode
+from pipelines.recognition.recognizer import Recognizer
 
 
 def blank_line(width, height=48, grey=255):

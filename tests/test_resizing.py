@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.resizing import network_size, pad, resize
+from pipelines.detection.resizing import network_size, pad, resize
 from pipelines.settings import DetSettings
 
 

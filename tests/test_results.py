@@ -12,10 +12,10 @@ import pytest
 
 from pipelines.errors import OutputError
 from pipelines.ocr import TextLine
-from pipelines.pages import Failure, Page
-from pipelines.results import TEXT_FORMATS, allot_names, picture_name, write_whole
-from pipelines.searchable import SearchablePdf, to_unicode
-from pipelines.words import Word
+from pipelines.output.results import TEXT_FORMATS, allot_names, picture_name, write_whole
+from pipelines.output.searchable import SearchablePdf, to_unicode
+from pipelines.pages.files import Failure, Page
+from pipelines.recognition.words import Word
 
 CHINESE = "每位读者 12 本"
 # An accent, a character beyond the first 65536, Korean, Thai, a mark of its own.

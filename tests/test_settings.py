@@ -9,8 +9,8 @@ import pytest
 from converter import catalog
 from converter.export_settings import DETECTION
 from pipelines.checks import SettingsError
-from pipelines.db import DBDecoder
-from pipelines.detection import DECODERS, Detector
+from pipelines.detection.db import DBDecoder
+from pipelines.detection.detector import DECODERS, Detector
 from pipelines.settings import DETECTION as PREPARATION
 from pipelines.settings import ClsSettings, DetSettings, RecSettings
 

@@ -12,11 +12,12 @@ from spotted_maps import CHARACTERS, spotted_maps
 from test_pipelines_cli import Run, files, run
 from test_pipelines_ocr import NAMES, write_weights
 
-from pipelines import Spotter, spotting
+from pipelines import Spotter
 from pipelines.checks import SettingsError
-from pipelines.decoding import Sizes
+from pipelines.detection.decoding import Sizes
 from pipelines.networks import TorchNetwork
-from pipelines.pgnet import PGDecoder
+from pipelines.spotting import spotter
+from pipelines.spotting.pgnet import PGDecoder
 
 __all__ = ["run"]  # a fixture
 
@@ -221,7 +222,7 @@ def spot(run, monkeypatch, tmp_path):
         return run("spot", *words, "--weights", "pg.pth")
 
     spot.loaded = []
-    monkeypatch.setattr(spotting, "as_network", as_network)
+    monkeypatch.setattr(spotter, "as_network", as_network)
     cv2.imwrite(str(tmp_path / "page.png"), page())
     return spot
 

@@ -8,7 +8,7 @@ import pytest
 from heat_maps import heat_map
 from skimage.morphology import thin as expected
 
-from pipelines.thinning import thin
+from pipelines.spotting.thinning import thin
 
 
 @pytest.mark.parametrize("seed", range(12))

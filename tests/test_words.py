@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.labels import Character, Reading
-from pipelines.words import find_words
+from pipelines.recognition.labels import Character, Reading
+from pipelines.recognition.words import find_words
 
 BOX = np.array([[100, 50], [300, 50], [300, 70], [100, 70]], np.float32)
 

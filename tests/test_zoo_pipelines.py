@@ -11,7 +11,7 @@ from test_networks import save
 from zoo_maps import band, ct_maps, east_maps, fce_maps, pse_maps, sast_maps
 
 from pipelines import OCR
-from pipelines.detection import DECODERS, Detector, result_names
+from pipelines.detection.detector import DECODERS, Detector, result_names
 from pipelines.networks import TorchNetwork
 
 SIZE = 512, 768

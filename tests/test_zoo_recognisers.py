@@ -21,7 +21,7 @@ from converter.dictionary import fitted
 from converter.line_settings import line_settings
 from pipelines import OCR, FormulaReader
 from pipelines.networks import TorchNetwork
-from pipelines.recognition import Recognizer
+from pipelines.recognition.recognizer import Recognizer
 from pipelines.settings import RecSettings
 
 ZOO = [card for card in catalog.cards() if card.task == "rec" and card.release == "algorithm zoo"]

@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from converter.readings.sides import TASKS, open_sides
     from converter.report import prepare
     from converter.versions import versions
-    from pipelines.pages import find_files, read_pages
+    from pipelines.pages.files import find_files, read_pages
 
     if options.out:
         prepare(options.out, report.FILES)

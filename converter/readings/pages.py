@@ -17,8 +17,8 @@ from converter.readings.compare import Limits, LinePair, compare
 from converter.readings.pictures import draw_difference
 from converter.readings.sides import Sides
 from pipelines import OCR, TextLine
-from pipelines.db import DBDecoder
-from pipelines.pages import Failure, Page
+from pipelines.detection.db import DBDecoder
+from pipelines.pages.files import Failure, Page
 
 STATUSES = ("failed", "unreadable", "passed")  # in the order in which they are shown
 MOST_PICTURES = 16 << 20  # bytes; pages that differ after those are not drawn

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from converter.readings.compare import PageComparison
-from pipelines.drawing import Colour, draw_boxes
+from pipelines.output.drawing import Colour, draw_boxes
 
 PADDLE: Colour = (0, 140, 255)
 TORCH: Colour = (200, 60, 0)

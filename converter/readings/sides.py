@@ -15,7 +15,7 @@ from converter.errors import SourceError, UsageError
 from converter.reference.session import PaddleSession
 from converter.sources import Source, open_source
 from pipelines import OCR, Network
-from pipelines.detection import result_names
+from pipelines.detection.detector import result_names
 from pipelines.networks import TorchNetwork
 
 TASKS = {"det": "detector", "rec": "recogniser", "cls": "classifier of upside-down lines"}

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.commands.pages import add_page_options, load_networks, parser_of, read_all
-from pipelines.cropping import reading_order
-from pipelines.curved import from_the_top
-from pipelines.detection import Detector
+from pipelines.detection.curved import from_the_top
+from pipelines.detection.detector import Detector
 from pipelines.networks import as_network
-from pipelines.results import PLACE_FORMATS, Place
+from pipelines.output.results import PLACE_FORMATS, Place
+from pipelines.pages.cropping import reading_order
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.commands.pages import add_page_options, load_networks, parser_of, read_all
-from pipelines.formula import FormulaReader
-from pipelines.results import FORMULA_FORMATS, Formula, frame_of
+from pipelines.formulas.reader import FormulaReader
+from pipelines.output.results import FORMULA_FORMATS, Formula, frame_of
 
 
 def parser() -> argparse.ArgumentParser:

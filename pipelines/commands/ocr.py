@@ -14,7 +14,7 @@ from pipelines.commands.pages import (
     read_all,
 )
 from pipelines.ocr import OCR
-from pipelines.results import TEXT_FORMATS
+from pipelines.output.results import TEXT_FORMATS
 
 
 def parser() -> argparse.ArgumentParser:

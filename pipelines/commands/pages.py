@@ -16,12 +16,10 @@ import cv2
 import numpy as np
 
 from architectures.loading import ArtefactError
-from pipelines.drawing import draw_places, draw_reading
 from pipelines.errors import OutputError, SourceError, UsageError
-from pipelines.fonts import ADVICE, FontError, Typesetter
-from pipelines.images import ImageError
-from pipelines.pages import DPI, Failure, Page, find_files, read_pages
-from pipelines.results import (
+from pipelines.output.drawing import draw_places, draw_reading
+from pipelines.output.fonts import ADVICE, FontError, Typesetter
+from pipelines.output.results import (
     BINARY_FORMATS,
     FORM_FEED,
     Found,
@@ -31,6 +29,8 @@ from pipelines.results import (
     picture_name,
     write_whole,
 )
+from pipelines.pages.files import DPI, Failure, Page, find_files, read_pages
+from pipelines.pages.images import ImageError
 
 EPILOG = """PATH is an image, a PDF, a folder (the images and PDFs directly in it), or a quoted
 pattern such as 'scans/**/*.png'. What cannot be read is listed at the end; the rest is read.

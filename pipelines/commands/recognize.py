@@ -17,8 +17,8 @@ from pipelines.commands.pages import (
 )
 from pipelines.networks import as_network
 from pipelines.ocr import TextLine
-from pipelines.recognition import Recognizer
-from pipelines.results import TEXT_FORMATS, frame_of
+from pipelines.output.results import TEXT_FORMATS, frame_of
+from pipelines.recognition.recognizer import Recognizer
 
 
 def parser() -> argparse.ArgumentParser:

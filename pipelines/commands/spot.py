@@ -12,8 +12,8 @@ from pipelines.commands.pages import (
     probability,
     read_all,
 )
-from pipelines.results import TEXT_FORMATS
-from pipelines.spotting import Spotter
+from pipelines.output.results import TEXT_FORMATS
+from pipelines.spotting.spotter import Spotter
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.commands.pages import add_page_options, load_networks, parser_of, read_all
-from pipelines.results import PICTURE_FORMATS, Redrawn, frame_of
+from pipelines.output.results import PICTURE_FORMATS, Redrawn, frame_of
 from pipelines.upscaling import Upscaler
 
 

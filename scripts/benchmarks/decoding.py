@@ -82,13 +82,13 @@ def _cases() -> Iterator[tuple[str, Case]]:
     theirs, maps, heat_maps, drrg_maps = map(
         importlib.import_module, ("paddleocr_decoders", "zoo_maps", "heat_maps", "drrg_maps")
     )
-    from pipelines.ct import CTDecoder
-    from pipelines.db import DBDecoder
-    from pipelines.drrg import DRRGDecoder
-    from pipelines.east import EASTDecoder
-    from pipelines.fce import FCEDecoder
-    from pipelines.pse import PSEDecoder
-    from pipelines.sast import SASTDecoder
+    from pipelines.detection.ct import CTDecoder
+    from pipelines.detection.db import DBDecoder
+    from pipelines.detection.drrg import DRRGDecoder
+    from pipelines.detection.east import EASTDecoder
+    from pipelines.detection.fce import FCEDecoder
+    from pipelines.detection.pse import PSEDecoder
+    from pipelines.detection.sast import SASTDecoder
 
     def case(ours: Any, theirs: Any, options: Mapping[str, Any], *pages: Any) -> Case:
         return Case(ours(**options), theirs(**options), *pages)
@@ -120,7 +120,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
 
 def _measure(case: Case, rounds: int) -> tuple[int, float, Sequence[float]]:
     """Count the lines of all pages; return our seconds for a page, and the ratios of the rounds."""
-    from pipelines.decoding import Sizes
+    from pipelines.detection.decoding import Sizes
 
     decode = importlib.import_module("paddleocr_decoders").decode
     sizes = Sizes(case.size, case.size, case.size)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from pipelines.checks import BOX_TYPE, COUNT, NUMBER, PROBABILITY, Check, check
-from pipelines.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
+from pipelines.detection.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
 
 STRIDE = 4
 """Pixels of the network's input for one of its maps."""

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from pipelines.checks import BOX_TYPE, COUNT, PROBABILITY, QUANTITY, Check, check, is_count
-from pipelines.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
-from pipelines.nms import Outlines, suppress
-from pipelines.pse import regions
+from pipelines.detection.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
+from pipelines.detection.nms import Outlines, suppress
+from pipelines.detection.pse import regions
 
 SCORES = 4
 """Channels before the coefficients: no text, text; no core, core of a line."""

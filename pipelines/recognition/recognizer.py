@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from architectures.classes import CLASSES
-from pipelines.labels import Reading, ctc_decode, spell, visionlan_decode
-from pipelines.line_inputs import LineInputs, line_inputs
-from pipelines.lines import BATCH_SIZE, by_width
 from pipelines.networks import Network, answered, as_network
+from pipelines.recognition.inputs import LineInputs, line_inputs
+from pipelines.recognition.labels import Reading, ctc_decode, spell, visionlan_decode
+from pipelines.recognition.lines import BATCH_SIZE, by_width
 from pipelines.settings import RecSettings
 
 

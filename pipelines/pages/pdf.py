@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.images import ImageError
+from pipelines.pages.images import ImageError
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument

@@ -17,7 +17,14 @@ import pyclipper
 from shapely.geometry import Polygon
 
 from pipelines.checks import BOX_TYPE, COUNT, FLAG, PROBABILITY, QUANTITY, Check, check, one_of
-from pipelines.decoding import Results, Shape, Sizes, finished_polygons, finished_quads, mean_inside
+from pipelines.detection.decoding import (
+    Results,
+    Shape,
+    Sizes,
+    finished_polygons,
+    finished_quads,
+    mean_inside,
+)
 
 MIN_SIDE = 3
 """A region less than so many pixels of the map high or wide is noise."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pipelines.checks import Check
-from pipelines.shapes import Shape
+from pipelines.detection.shapes import Shape
 
 MIN_SIDE_OF_PAGE = 4
 """A box with a shorter side, in pixels of the image, is left out."""

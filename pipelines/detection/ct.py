@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from pipelines.checks import COUNT, PROBABILITY, Check, check
-from pipelines.decoding import Results, Shape, Sizes, finished_polygons
-from pipelines.pse import outline_of, regions
+from pipelines.detection.decoding import Results, Shape, Sizes, finished_polygons
+from pipelines.detection.pse import outline_of, regions
 
 STRIDE = 4
 """Pixels of the network's input for one of its maps."""

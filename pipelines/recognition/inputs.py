@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pipelines.lines import aspect_ratio
+from pipelines.recognition.lines import aspect_ratio
 from pipelines.settings import RecSettings
 
 

@@ -27,11 +27,11 @@ from pipelines.checks import (
     one_of,
     stated,
 )
-from pipelines.formula_inputs import can_input, latexocr_input, unimernet_input
-from pipelines.images import Picture, as_bgr
-from pipelines.labels import can_decode
-from pipelines.latex import TokenDecoder
+from pipelines.formulas.inputs import can_input, latexocr_input, unimernet_input
+from pipelines.formulas.latex import TokenDecoder
 from pipelines.networks import Network, answered, as_network
+from pipelines.pages.images import Picture, as_bgr
+from pipelines.recognition.labels import can_decode
 
 _FORMULA: Mapping[str, Check] = {
     "decoder": one_of("UniMERNetDecode", "LaTeXOCRDecode", "CANLabelDecode"),

@@ -17,9 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines.boxes import text_corners
 from pipelines.ocr import TextLine
-from pipelines.pdf import POINTS_PER_INCH
+from pipelines.pages.boxes import text_corners
+from pipelines.pages.pdf import POINTS_PER_INCH
 
 JPEG_QUALITY = 85
 EM = 1000  # font units; a character's box is as wide and as high

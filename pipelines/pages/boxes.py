@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pipelines.cropping import TALL
+from pipelines.pages.cropping import TALL
 
 
 def text_corners(box: np.ndarray) -> np.ndarray:
@@ -17,7 +17,7 @@ def text_corners(box: np.ndarray) -> np.ndarray:
 
     Returns:
         `(4, 2) float32`: where the text begins, above and below, are the first and the last. What
-        is tall runs downwards, as `pipelines.cropping.crop` turns it.
+        is tall runs downwards, as `pipelines.pages.cropping.crop` turns it.
     """
     corners: np.ndarray = box.astype(np.float32)
     if len(corners) != 4:

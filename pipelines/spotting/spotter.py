@@ -22,13 +22,13 @@ import cv2
 import numpy as np
 
 from pipelines.checks import COUNT, PIXELS, Check, card_of, characters_of, check, given, stated
-from pipelines.decoding import Results, Sizes
-from pipelines.images import Picture, as_bgr
+from pipelines.detection.decoding import Results, Sizes
+from pipelines.detection.shapes import check_results
 from pipelines.networks import Network, as_network
 from pipelines.ocr import TextLine
-from pipelines.pgnet import PGDecoder
-from pipelines.pixels import Normalizer
-from pipelines.shapes import check_results
+from pipelines.pages.images import Picture, as_bgr
+from pipelines.pages.pixels import Normalizer
+from pipelines.spotting.pgnet import PGDecoder
 
 SIDES = 128
 """The sides of the network's input are multiples of this."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pipelines.errors import OutputError
-from pipelines.pages import Failure, Page
+from pipelines.pages.files import Failure, Page
 
 JSON_FORMAT = 1
 TSV_COLUMNS = ("page", "line", "left", "top", "width", "height")
@@ -174,10 +174,10 @@ def _cell(value: Any) -> str:
 
 
 class PdfWriter:
-    """The pictures of the pages with the text, invisible, on top; see `pipelines.searchable`."""
+    """The pictures of the pages with the text on top, invisible: see `searchable.py`."""
 
     def __init__(self, dpi: float) -> None:
-        from pipelines.searchable import SearchablePdf
+        from pipelines.output.searchable import SearchablePdf
 
         self._pdf = SearchablePdf(dpi)
 

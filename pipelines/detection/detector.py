@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 
 from pipelines.checks import SettingsError, card_of, given, stated
-from pipelines.ct import CTDecoder
-from pipelines.db import DBDecoder
-from pipelines.decoding import Decoder, Results, Sizes
-from pipelines.drrg import DRRGDecoder
-from pipelines.east import EASTDecoder
-from pipelines.fce import FCEDecoder
+from pipelines.detection.ct import CTDecoder
+from pipelines.detection.db import DBDecoder
+from pipelines.detection.decoding import Decoder, Results, Sizes
+from pipelines.detection.drrg import DRRGDecoder
+from pipelines.detection.east import EASTDecoder
+from pipelines.detection.fce import FCEDecoder
+from pipelines.detection.pse import PSEDecoder
+from pipelines.detection.resizing import pad, resize
+from pipelines.detection.sast import SASTDecoder
+from pipelines.detection.shapes import check_results
 from pipelines.networks import Network
-from pipelines.pixels import Normalizer
-from pipelines.pse import PSEDecoder
-from pipelines.resizing import pad, resize
-from pipelines.sast import SASTDecoder
+from pipelines.pages.pixels import Normalizer
 from pipelines.settings import DETECTION, DetSettings
-from pipelines.shapes import check_results
 
 DECODERS: Mapping[str, type[Decoder]] = {
     "DBHead": DBDecoder,

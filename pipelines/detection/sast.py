@@ -14,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 
 from pipelines.checks import PROBABILITY, QUANTITY, Check, check, is_number
-from pipelines.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
-from pipelines.nms import locality_aware_nms
+from pipelines.detection.decoding import Results, Shape, Sizes, finished_polygons, finished_quads
+from pipelines.detection.nms import locality_aware_nms
 
 STRIDE = 4
 """Pixels of the network's input for one of its maps."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pipelines.checks import PROBABILITY, Check, check
-from pipelines.decoding import Results, Shape, Sizes, finished_polygons
+from pipelines.detection.decoding import Results, Shape, Sizes, finished_polygons
 
 MAX_LENGTH = 50.0
 """Components whose centres are farther apart, in pixels of the input, are not linked."""

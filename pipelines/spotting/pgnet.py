@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from pipelines.checks import PROBABILITY, Check, SettingsError, check, one_of
-from pipelines.decoding import Results, Sizes, finished_polygons
-from pipelines.shapes import Shape
-from pipelines.thinning import thin
+from pipelines.detection.decoding import Results, Sizes, finished_polygons
+from pipelines.detection.shapes import Shape
+from pipelines.spotting.thinning import thin
 
 STRIDE = 4
 """Pixels of the network's input for one of its maps."""

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines.boxes import side_lengths, text_corners
-from pipelines.fonts import Typesetter
+from pipelines.output.fonts import Typesetter
+from pipelines.pages.boxes import side_lengths, text_corners
 
 Colour = tuple[int, int, int]
 """Blue, green, red, 0 to 255."""

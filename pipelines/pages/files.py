@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pipelines.images import SUFFIXES, ImageError, open_image
-from pipelines.pdf import open_pdf
+from pipelines.pages.images import SUFFIXES, ImageError, open_image
+from pipelines.pages.pdf import open_pdf
 
 PDF = ".pdf"
 DPI = 200

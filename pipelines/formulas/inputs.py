@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from pipelines.images import ImageError
+from pipelines.pages.images import ImageError
 
 LATEXOCR_LEAST, LATEXOCR_MOST = (32, 32), (672, 192)
 """Sides between which LaTeX-OCR takes an image as it is, width and height."""

@@ -1,0 +1,1 @@
+"""What a formula says: images of formulas -> tokens -> LaTeX."""

@@ -1,0 +1,1 @@
+"""What a line says: images of lines -> scores of classes -> text."""
