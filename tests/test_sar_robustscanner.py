@@ -120,6 +120,12 @@ def test_a_column_that_is_filled_in_part():
     assert seen[:, 0].tolist() == [[1.0, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4]
 
 
+def test_what_is_never_read_does_not_limit_the_classes():
+    """Before its tensors are read a network is built with few classes, to learn its names."""
+    reader = network("RobustScannerHead", out_channels=2, start_idx=91, padding_idx=92)
+    assert reader.head.decoder.hybrid_decoder.embedding.num_embeddings == 2
+
+
 def test_the_backbone_folds():
     reader, image = network("SARHead", enc_dim=6, d_k=4), torch.randn(1, 3, 32, 64)
     for part in reader.modules():

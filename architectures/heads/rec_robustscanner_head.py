@@ -42,9 +42,9 @@ def glimpse(queries: Tensor, keys: Tensor, values: Tensor, valid_ratio: Tensor) 
 class SequenceAttentionDecoder(nn.Module):
     """An LSTM over the text so far tells where to look."""
 
-    def __init__(self, out_channels: int, dim: int, layers: int, padding: int | None) -> None:
+    def __init__(self, out_channels: int, dim: int, layers: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(out_channels, dim, padding_idx=padding)
+        self.embedding = nn.Embedding(out_channels, dim)
         self.sequence_layer = nn.LSTM(dim, dim, layers, batch_first=True)
 
     def forward(
@@ -108,7 +108,6 @@ class RobustScannerDecoder(nn.Module):
         place_layers: int,
         max_text_length: int,
         start: int,
-        padding: int | None,
         encode_value: bool,
     ) -> None:
         super().__init__()
@@ -116,7 +115,7 @@ class RobustScannerDecoder(nn.Module):
         self.max_text_length = max_text_length
         self.encode_value = encode_value
         width = dim if encode_value else in_channels
-        self.hybrid_decoder = SequenceAttentionDecoder(out_channels, dim, text_layers, padding)
+        self.hybrid_decoder = SequenceAttentionDecoder(out_channels, dim, text_layers)
         self.position_decoder = PositionAttentionDecoder(dim, place_layers, max_text_length)
         self.fusion_module = RobustScannerFusionLayer(width)
         self.prediction = nn.Linear(width, out_channels - 1)  # all but the padding
@@ -171,7 +170,6 @@ class RobustScannerHead(nn.Module):
         position_dec_rnn_layers: int = 2,
         start_idx: int = 0,
         max_text_length: int = 40,
-        padding_idx: int | None = None,
         encode_value: bool = False,
     ) -> None:
         super().__init__()
@@ -184,7 +182,6 @@ class RobustScannerHead(nn.Module):
             position_dec_rnn_layers,
             max_text_length,
             start_idx,
-            padding_idx,
             encode_value,
         )
 

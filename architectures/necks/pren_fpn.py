@@ -49,8 +49,8 @@ class PoolAggregate(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, n_r, out_channels)`."""
-        means = [F.adaptive_avg_pool2d(aggregate(input), 1).flatten(1) for aggregate in self]
-        return torch.stack(means, 1)
+        means = [F.adaptive_avg_pool2d(aggregate(input), 1) for aggregate in self]
+        return torch.cat([mean.flatten(1).unsqueeze(1) for mean in means], 1)
 
 
 class WeightAggregate(nn.Module):
