@@ -61,6 +61,13 @@ def test_a_yaml_without_a_network(architecture):
         checkout.architectures_of({"Architecture": architecture}, {}, YAML)
 
 
+def test_super_resolution_is_one_transform():
+    architecture = {"model_type": "sr", "Transform": {"name": "TSRN"}}
+    assert checkout.architectures_of({"Architecture": architecture}, {}, YAML) == {"": architecture}
+    with pytest.raises(ConfigError, match=r"train\.yml has no Architecture with a Head"):
+        checkout.architectures_of({"Architecture": architecture}, {"ctc": 5}, YAML)
+
+
 def test_a_tensor_goes_by_its_first_name():
     one, two = object(), object()
     assert checkout.first_names({"a": one, "b": two, "c": one}) == {"a": one, "b": two}

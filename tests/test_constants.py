@@ -73,9 +73,10 @@ def test_what_no_layer_made_is_no_weight(name):
     assert found == {name: COMPUTED}
 
 
-def test_of_a_tensor_only_the_shape_goes_into_new_zeros():
+@pytest.mark.parametrize("kind", ["new_zeros", "numel"])
+def test_of_a_tensor_only_the_shape_goes_into(kind):
     """So that what is joined with them is not marked by its place."""
-    zeros = op("new_zeros", "z", x="x")
+    zeros = op(kind, "z", x="x")
     (layer,) = reduced(
         zeros, op("concat", "c", x=("x", "z")), op("multiply", "y", x="c", y="w"),
         parameters={"w": (4,)},

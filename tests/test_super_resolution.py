@@ -16,6 +16,8 @@ from architectures.registry import UnknownArchitecture
 from architectures.transforms import tbsrn
 from architectures.transforms.tbsrn import SIZE, TBSRN, LayerNorm, positions
 from architectures.transforms.tsrn import TSRN, GruBlock
+from converter.graph.layers import network_graph
+from converter.graph.trace import trace
 from converter.parity import compare_results
 
 GESTALT, TELESCOPE = "sr__sr_tsrn_transformer_strock", "sr__sr_telescope"
@@ -224,3 +226,10 @@ def test_pixels_are_decided_by_the_image(small):
     largest = abs(made["output.sr_img"]).max()
     assert faults(sr_img=made["output.sr_img"] + largest * 9e-4) == ["decisions (pixels)"]
     assert faults(lr_img=made["output.lr_img"] + 0.01) == ["output.lr_img"]
+
+
+def test_a_slope_has_the_name_of_paddles_operand(small):
+    graph = network_graph(trace(small, torch.zeros(1, 3, 4, 4)))
+    (slope,) = (layer for layer in graph.layers if layer.kind == "prelu")
+    (tensor,) = slope.tensors
+    assert (tensor.role, tensor.name) == ("alpha", "transform.block1.1.weight")

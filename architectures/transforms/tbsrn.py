@@ -55,8 +55,9 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(…, features)` to the same shape."""
-        deviation, mean = torch.std_mean(x, -1, keepdim=True)
-        return self.a_2 * (x - mean) / (deviation + self.eps) + self.b_2
+        x = x - x.mean(-1, keepdim=True)
+        variance = x.square().sum(-1, keepdim=True) / (x.shape[-1] - 1)
+        return self.a_2 * x / (variance.sqrt() + self.eps) + self.b_2
 
 
 class MultiHeadedAttention(nn.Module):

@@ -86,8 +86,8 @@ _SAME_VALUES = {
 }  # fmt: skip
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
 _NO_FLOW = {
-    "shape", "full", "full_like", "fill_any_like", "full_int_array", "new_zeros", "new_ones",
-    "feed", "data", "fetch",
+    "shape", "numel", "size", "full", "full_like", "fill_any_like", "full_int_array", "new_zeros",
+    "new_ones", "feed", "data", "fetch",
 }  # fmt: skip
 
 

@@ -276,6 +276,10 @@ def _linear(
     return "matmul", _given(x=input, y=weight, bias=bias), {"transpose_y": True}
 
 
+def _prelu(input: Tensor, weight: Tensor) -> tuple[str, Inputs, dict[str, Any]]:
+    return "prelu", _given(x=input, alpha=weight), {}
+
+
 def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Any:
     return "embedding", _given(x=input, weight=weight), {}
 
@@ -307,6 +311,7 @@ _LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "linear": _linear,
+    "prelu": _prelu,
     "embedding": _embedding,
     "scaled_dot_product_attention": _attention,
     "lstm": _recurrent("LSTM"),
