@@ -51,10 +51,14 @@ _MODEL_KEYS = (
 
 @dataclass(frozen=True)
 class Proof:
-    """What the live check feeds: `page` or `line` images of these (height, width)."""
+    """What the live check feeds: `page` or `line` images of these (height, width).
+
+    Where answers are `drawn` by chance, an export has none to compare with.
+    """
 
     kind: str
     sizes: tuple[tuple[int, int], ...]
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -289,7 +293,7 @@ def same_network(a: Mapping[str, Any], b: Mapping[str, Any], sizes: tuple[str, .
     return essence(without_class_counts(a)) == essence(without_class_counts(b))
 
 
-_CLASS_COUNTS = {"out_channels", "out_channels_list", "class_dim"}
+_CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim"}
 _TRAINING_ONLY = {
     "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
     "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos", "l2_decay", "loc_lr",
@@ -333,7 +337,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{where}: task is one of {', '.join(TASKS)}, not {content['task']!r}")
     check_keys(content["input"], _INPUT_KEYS, f"{where}, input")
     check_settings(content.get("pipeline", {}), f"{where}, pipeline", content["task"])
-    check_keys(content["proof"], ("kind", "sizes"), f"{where}, proof")
+    check_keys(content["proof"], ("kind", "sizes", "drawn"), f"{where}, proof")
     if len(content["proof"]["sizes"]) < 2:
         raise ConfigError(f"{where}: a proof takes two sizes at least")
     if "paddlex" in content:
@@ -366,7 +370,7 @@ def _card(
         architecture=config["architecture"],
         mapping=config["mapping"],
         input=config["input"],
-        proof=Proof(config["proof"]["kind"], sizes),
+        proof=Proof(config["proof"]["kind"], sizes, config["proof"].get("drawn", False)),
         recorded=config["recorded"],
         recorded_sizes=tuple(config.get("recorded_sizes", ())),
         class_counts=config.get("class_counts", {}),

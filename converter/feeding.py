@@ -154,10 +154,15 @@ def fed_to_record(
             found[name] = (f"stored: {words}", make(image))
         else:
             found[name] = ("stored: as at inference", made(name, image, architecture))
-    head = head_of(architecture)
-    for name in TOLD.get(head.get("name", ""), ()):
-        found[name] = ("stored: a start token, then others", _told(name, image, head))
+    for name, array in told_to_decoder(image, architecture).items():
+        found[name] = ("stored: a start token, then others", array)
     return found
+
+
+def told_to_decoder(image: np.ndarray, architecture: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the tokens that a decoder is told where all its layers are to run but once."""
+    head = head_of(architecture)
+    return {name: _told(name, image, head) for name in TOLD.get(head.get("name", ""), ())}
 
 
 def given_to(network: Model, image: Tensor) -> dict[str, Tensor]:

@@ -124,7 +124,7 @@ def opened(
         if request.submodel and source.checkpoint is None:
             raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
         card = _with_dictionary(card, request, source)
-        kind = _reference_kind(request, source)
+        kind = _reference_kind(request, source, card)
         session = None
         if kind in ("program", "network") and not request.plan_only:
             session = stack.enter_context(sessions())
@@ -155,11 +155,13 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
     return replace(card, dictionary=dictionary_of_export(source.settings) or card.dictionary)
 
 
-def _reference_kind(request: Request, source: Source) -> str:
+def _reference_kind(request: Request, source: Source, card: ModelCard) -> str:
     """Return the reference that will be used; NoReference where the wanted one is not there."""
     checkout, wanted = request.paddleocr, request.reference
     # An export holds the network that inference uses, no other one of a distillation.
-    has_program = source.export is not None and not request.submodel
+    has_program = source.export is not None and not request.submodel and not card.proof.drawn
+    if wanted == "program" and card.proof.drawn:
+        raise NoReference(f"an export of {card.name} draws its answers, none is like the other")
     if wanted == "auto":
         if has_program:
             return "program"

@@ -50,6 +50,8 @@ INPUTS = {
     "SVTR_LCNet": (3, 48, -1),
     "SVTR_HGNet": (3, 48, -1),
     "SVTR": (3, 48, -1),
+    "CAN": (1, -1, -1),
+    "LaTeXOCR": (1, -1, -1),
     "NRTR": (1, 32, 100),
     "ViTSTR": (1, 224, 224),
     "ABINet": (3, 32, 128),
@@ -206,6 +208,7 @@ def give_weights(
         sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual[1:], strict=True)]
         image = seeded.uniform(job.salt, "image", (usual[0], *sizes))
         fed = feeding.fed_to_paddle(image, architecture)
+        fed |= feeding.told_to_decoder(image, architecture)
         checkout.seed(network, weights[prefix], fed, job.salt)
 
 
@@ -239,9 +242,10 @@ def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the image that an export takes, (C, H, W); -1 is any size."""
     if (transform := (architecture.get("Transform") or {}).get("name")) in STRAIGHTENED:
         return STRAIGHTENED[transform]
-    if size := (architecture.get("Backbone") or {}).get("img_size"):  # it takes no other
-        return (3, *size)
     algorithm, kind = (architecture.get(key) for key in ("algorithm", "model_type"))
+    size = (architecture.get("Backbone") or {}).get("img_size")
+    if size and algorithm != "LaTeXOCR":  # it takes no other
+        return (3, *size)
     if algorithm in INPUTS:
         return INPUTS[algorithm]
     if kind in ("rec", "sr") and algorithm in checkout.SHAPES:  # their exports take one size

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +21,8 @@ from architectures.backbones.rec_resnetv2 import StdConv2dSame, pad_same
 from architectures.heads import mbart, rec_latexocr_head
 from architectures.heads.mbart import END, PAD
 from architectures.registry import make
+from converter import catalog, run
+from converter.errors import NoReference
 
 LATEX, UNIMER = "rec__LaTeX_OCR_rec", "rec__UniMERNet"
 SMALL, MIDDLE, LARGE = (
@@ -202,11 +207,31 @@ def test_images_of_another_size():
         network(torch.zeros(1, 1, 256, 128))
 
 
+def test_nothing_of_a_network_stays_without_values():
+    """As `load` builds them, and conversions: without values, which the file brings."""
+    for name in NAMES:
+        record, network = honest(name)
+        with torch.device("meta"):
+            empty = build(record.facts["architecture"])
+        empty.load_state_dict(network.state_dict(), assign=True)
+        assert not [key for key, buffer in empty.named_buffers() if buffer.is_meta]
+
+
 def test_options_of_sampling_are_ignored():
     head = {"name": "PPFormulaNet_Head", "encoder_hidden_size": 128, "decoder_hidden_size": 16}
     head |= {"decoder_layers": 1, "vocab_size": 9, "temperature": 0.2, "top_p": 0.95}
     backbone = {"name": "PPHGNetV2_B4_Formula", "class_num": 5, "width": 1 / 16}
     assert build({"model_type": "rec", "Backbone": backbone, "Head": head}).head.step == 1
+
+
+def test_no_export_proves_a_network_that_draws_its_answers():
+    card = catalog.card("LaTeX_OCR_rec")
+    source = SimpleNamespace(export="an export", checkpoint="a checkpoint", path="files")
+    request = run.Request(card.name, Path("files"), None)
+    assert run._reference_kind(request, source, card) == "recorded"
+    assert run._reference_kind(request, source, catalog.card("UniMERNet")) == "program"
+    with pytest.raises(NoReference, match="LaTeX_OCR_rec draws its answers"):
+        run._reference_kind(replace(request, reference="program"), source, card)
 
 
 # Mistakes that the records see.
@@ -284,10 +309,9 @@ def _not_torn(patch: pytest.MonkeyPatch, _: Model) -> None:
     patch.setattr(rec_donut_swin, "shifted_mask", lambda *given: 0 * mask(*given))
 
 
-def _bias_turned_round(_: pytest.MonkeyPatch, network: Model) -> None:
-    for layer in network.backbone.modules():
-        if isinstance(layer, rec_donut_swin.DonutSwinSelfAttention):
-            layer.index = layer.index.T
+def _bias_turned_round(patch: pytest.MonkeyPatch, _: Model) -> None:
+    places = rec_donut_swin.relative_positions
+    patch.setattr(rec_donut_swin, "relative_positions", lambda device: places(device).T)
 
 
 def _batch_first(_: pytest.MonkeyPatch, network: Model) -> None:

@@ -34,9 +34,9 @@ def map_of(windows: Tensor, size: Size) -> Tensor:
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def relative_positions() -> Tensor:
+def relative_positions(device: torch.device) -> Tensor:
     """For each pair of places in a window the row of the bias table, `(25, 25) int64`."""
-    steps = torch.arange(WINDOW)
+    steps = torch.arange(WINDOW, device=device)
     places = torch.cartesian_prod(steps, steps)
     apart = places[:, None] - places + WINDOW - 1
     return apart[..., 0] * (2 * WINDOW - 1) + apart[..., 1]
@@ -107,21 +107,19 @@ class DonutSwinPatchMerging(nn.Module):
 class DonutSwinSelfAttention(nn.Module):
     """Attention of several heads in a window, biased by how places lie to each other."""
 
-    index: Tensor
-
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         rows = (2 * WINDOW - 1) ** 2
         self.relative_position_bias_table = nn.Parameter(torch.zeros(rows, num_heads))
-        self.register_buffer("index", relative_positions(), persistent=False)
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`x: (N * windows, 25, dim)`, `mask: (windows, 25, 25)` to the shape of `x`."""
-        bias = self.relative_position_bias_table[self.index].permute(2, 0, 1)
+        table = self.relative_position_bias_table
+        bias = table[relative_positions(x.device)].permute(2, 0, 1)
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(len(x) // len(mask), 1, 1, 1)
         queries, keys, values = (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from unittest import mock
 
 from converter.feeding import DECODED
+from converter.reference.worker import nothing_drawn
 
 
 def call_latexocr(network: Any, image: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,9 +20,8 @@ def call_latexocr(network: Any, image: Any, given: Mapping[str, Any]) -> dict[st
     features, told = network.backbone(image), given["teacher_tokens"]
     mask = paddle.ones_like(told).cast("bool")
     scores = network.head.net(told, mask=mask, context=features)
-    network.head.max_seq_len = DECODED
-    with mock.patch.object(paddle, "multinomial", lambda p, _: p.argmax(-1, keepdim=True)):
-        tokens = network.head(features)
+    with nothing_drawn():
+        tokens = _decode(network.head, features)
     return {"encoder": features, "teacher_logits": scores, "tokens": tokens}
 
 
@@ -42,9 +41,15 @@ def call_mbart(network: Any, image: Any, given: Mapping[str, Any]) -> dict[str, 
     decoder.dropout, decoder.training = 0.0, True
     results["causal_logits"], *_ = _tell(head, features, given["causal_tokens"])
     decoder.dropout, decoder.training = dropout, False
-    head.max_seq_len = DECODED
-    results["tokens"] = head(features)
+    results["tokens"] = _decode(head, features)
     return results
+
+
+def _decode(head: Any, features: Any) -> Any:
+    longest, head.max_seq_len = head.max_seq_len, DECODED
+    tokens = head(features)
+    head.max_seq_len = longest
+    return tokens
 
 
 def _tell(head: Any, features: Any, tokens: Any) -> Any:
