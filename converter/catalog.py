@@ -36,9 +36,7 @@ _CONFIG_KEYS = (
     "proof",
     "recorded", "recorded_sizes", "models",
 )  # fmt: skip
-_OPTIONAL_KEYS = (
-    "class_counts", "submodels", "paddlex", "pipeline", "recorded_sizes", "models",
-)  # fmt: skip
+_OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "recorded_sizes", "models")
 _PADDLEX_KEYS = ("mapping", "form", "architecture", "class_counts")
 _INPUT_KEYS = (
     "channels", "height", "width", "resize_short", "multiple_of", "color", "mean", "std",
