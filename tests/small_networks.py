@@ -281,6 +281,23 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         },
         (8, 16),
     ),
+    "formula": (
+        {
+            "model_type": "rec",
+            "Backbone": {"name": "PPHGNetV2_B4_Formula", "width": 0.125},
+            "Head": {
+                "name": "PPFormulaNet_Head",
+                "max_new_tokens": 3,
+                "encoder_hidden_size": 256,
+                "decoder_hidden_size": 16,
+                "decoder_ffn_dim": 16,
+                "decoder_layers": 1,
+                "use_parallel": True,
+                "vocab_size": 9,
+            },
+        },
+        (64, 64),
+    ),
     "crnn": ({**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}, (32, 64)),
     "star-net": (
         {
