@@ -241,11 +241,12 @@ def deployed_prefix(networks: Mapping[str, Any], config: Path) -> str:
 def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the image that an export takes, (C, H, W); -1 is any size."""
     if (transform := (architecture.get("Transform") or {}).get("name")) in STRAIGHTENED:
-        return STRAIGHTENED[transform]
+        colors, *size = STRAIGHTENED[transform]
+        return (architecture.get("in_channels", colors), *size)
     algorithm, kind = (architecture.get(key) for key in ("algorithm", "model_type"))
-    size = (architecture.get("Backbone") or {}).get("img_size")
-    if size and algorithm != "LaTeXOCR":  # it takes no other
-        return (3, *size)
+    only = (architecture.get("Backbone") or {}).get("img_size")
+    if only and algorithm != "LaTeXOCR":  # it takes no other
+        return (3, *only)
     if algorithm in INPUTS:
         return INPUTS[algorithm]
     if kind in ("rec", "sr") and algorithm in checkout.SHAPES:  # their exports take one size
