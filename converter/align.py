@@ -56,7 +56,13 @@ class Alignment:
                         f"the network uses {tensor.name} twice, the program {source.name} and "
                         f"{moves[tensor.name].sources[0]} in its place; these may differ"
                     )
-        filled = set(moves) | set(fills)
+        owners = {targets[name].storage: name for name in moves if name in targets}
+        ties = {
+            name: owners[target.storage]
+            for name, target in targets.items()
+            if name not in moves and target.storage in owners
+        }
+        filled = {*moves, *fills, *ties}
         if missing := [name for name in targets if name not in filled]:
             raise AlignmentError(
                 f"the network has {len(missing)} tensors that its forward pass does not use, so "
@@ -66,6 +72,7 @@ class Alignment:
             moves=tuple(moves.values()),
             drops=dict.fromkeys(self.unread, "no operation of the program reads it"),
             fills={name: value for name, value in fills.items() if name in targets},
+            ties=ties,
         )
 
 

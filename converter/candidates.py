@@ -24,7 +24,7 @@ from converter.catalog import ModelCard
 from converter.constants import constants
 from converter.dictionary import fitted
 from converter.errors import AlignmentError, ConfigError, PlanError
-from converter.feeding import given_to
+from converter.feeding import FED, INSIDE, given_to, head_of
 from converter.graph.layers import LayerGraph, network_graph, program_graph
 from converter.graph.trace import trace
 from converter.mapping import load_mapping
@@ -142,7 +142,7 @@ def match(
     Raises:
         AlignmentError: the program is none of these; the error is that of the first.
     """
-    graph = program_graph(program)
+    graph = _graph_of_program(card, program)
     mismatch: AlignmentError | None = None
     for fold in (None, fold_as_exported_, fold_):
         network = deployed
@@ -167,7 +167,7 @@ def _scored_classes(card: ModelCard, program: Program) -> dict[str, int]:
     """
     if not card.class_counts:
         return {}
-    graph = program_graph(program)
+    graph = _graph_of_program(card, program)
     last = {marks: graph.layers[i] for i, marks in graph.results if i >= 0}
     if len(last) > 1:
         ours = _graph_of(card, _build(card, _fewest(card), "deploy"))
@@ -210,6 +210,15 @@ def _build(card: ModelCard, counts: Mapping[str, int], form: str) -> Model:
             return architectures.build(architecture, class_counts=counts, form=form)
     except (ValueError, TypeError, RuntimeError) as error:  # what odd options end in
         raise ConfigError(f"the architecture of {card.name} cannot be built: {error}") from error
+
+
+def _graph_of_program(card: ModelCard, program: Program) -> LayerGraph:
+    """Return the layers of a program; what our network computes inside does not flow into them."""
+    names = ("x", *FED.get(head_of(card.architecture).get("name", ""), ()))
+    inside = {
+        spec.name for spec, name in zip(program.inputs, names, strict=False) if name in INSIDE
+    }
+    return program_graph(program, inside)
 
 
 def _graph_of(card: ModelCard, network: Model) -> LayerGraph:

@@ -39,6 +39,12 @@ TOLD: Mapping[str, tuple[str, ...]] = {
 }
 DECODED = 16  # tokens that a record's loop decodes at most
 
+# What of it follows from shapes alone: our networks take none of these.
+INSIDE = frozenset({
+    "encoder_word_pos", "gsrm_slf_attn_bias1", "gsrm_slf_attn_bias2", "gsrm_word_pos",
+    "word_positions",
+})  # fmt: skip
+
 Maker = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
 Run = Callable[["Model", "Tensor"], Any]
 

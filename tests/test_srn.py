@@ -6,13 +6,20 @@ import pytest
 import torch
 from mistakes import wrong_sign
 from recorded_mistakes import honest, prove_mistaken
+from test_graph import op
 from torch import nn
 
+from architectures import Model, build
 from architectures.backbones.rec_resnet_fpn import ResNetFPN
 from architectures.fuse import fold_
 from architectures.heads import self_attention
 from architectures.heads.rec_srn_head import GSRM, SRNHead
 from architectures.heads.self_attention import PrepareDecoder, PrepareEncoder
+from converter import candidates, catalog
+from converter.align import align
+from converter.graph.layers import INPUT, LayerGraph
+from converter.plan import targets_of
+from converter.sources.program import Program, TensorSpec
 
 RECORD = "rec__rec_r18_fpn_srn_small"
 ENCODER = "head.pvam.wrap_encoder_for_feature"
@@ -169,3 +176,51 @@ def test_what_does_not_fit():
         head = SRNHead(512, 38, 25, 8, 1, 1, 512)
         with pytest.raises(AssertionError, match="SRN takes 64x256 pixels at most"):
             head(torch.zeros(1, 512, 8, 33))
+
+
+# Exports.
+
+
+@pytest.fixture(scope="module")
+def small() -> Model:
+    facts = honest(RECORD)[0].facts
+    with torch.device("meta"):
+        return build(facts["architecture"])
+
+
+@pytest.fixture(scope="module")
+def layers(small) -> LayerGraph:
+    return candidates._graph_of(catalog.card("rec_r50_vd_srn"), small)
+
+
+def test_neither_places_nor_the_padding_come_from_the_image(layers):
+    sources = {layer.name.rpartition(".")[0]: layer.sources for layer in layers.layers}
+    for name in (f"{ENCODER}.prepare_encoder.emb", "head.pvam.emb"):
+        assert sources[name] == frozenset()
+    encoder = "head.gsrm.wrap_encoder0"
+    norm = sources[f"{encoder}.encoder.layer_0.preprocesser1.layer_norm_0"]
+    names = {layers.layers[index].name for index, _ in norm}
+    assert names == {f"{encoder}.prepare_decoder.emb{table}.weight" for table in (0, 1)}
+
+
+def test_a_table_of_two_names_is_filled_once(small, layers):
+    alignment = next(align(layers, layers))
+    plan = alignment.plan(targets_of(small), {n: 0 for n in small.state_dict() if "batches" in n})
+    first, second = (f"head.gsrm.wrap_encoder{i}.prepare_decoder.emb0.weight" for i in (0, 1))
+    assert plan.ties == {second: first}
+    assert first in {move.target for move in plan.moves}
+
+
+def test_places_and_masks_are_constants_of_a_program():
+    names = ("x", "places", "places_of_text", "hidden", "hidden_before")
+    program = Program(
+        format="pir",
+        operations=(op("embedding", "y", x="places", weight="w"),),
+        parameters={"w": TensorSpec("w", (256, 512), "float32")},
+        inputs=tuple(TensorSpec(name, (-1, 256, 1), "int64") for name in names),
+        outputs=("y",),
+        content=b"",
+    )
+    for card, expected in (("rec_r50_vd_srn", set()), ("rec_vitstr_none_ce", {(INPUT, ())})):
+        (layer,) = candidates._graph_of_program(catalog.card(card), program).layers
+        assert layer.sources == expected

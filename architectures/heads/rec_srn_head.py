@@ -66,7 +66,7 @@ class GSRM(nn.Module):
         backwards = self.wrap_encoder1(words, near.triu())
         features = forwards + F.pad(backwards, (0, 0, 0, 1))[:, 1:]
         table = self.wrap_encoder0.prepare_decoder.emb0.weight
-        return features, word_out, F.linear(features.flatten(0, 1), table)
+        return features, word_out, F.linear(features, table).flatten(0, 1)
 
 
 class VSFD(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,6 +88,7 @@ _FED_BY_CONSTANTS = {"embedding", "matmul"}
 _NO_FLOW = {
     "shape", "numel", "size", "full", "full_like", "fill_any_like", "full_int_array", "new_zeros",
     "new_ones", "feed", "data", "fetch",
+    "ne",  # of ours; says which vectors are no padding, where Paddle's embedding knows
 }  # fmt: skip
 
 
@@ -125,10 +126,10 @@ def layer_graph(
     return LayerGraph(tuple(walk.layers), results, unread)
 
 
-def program_graph(program: Program) -> LayerGraph:
-    """Return the layers of an exported program."""
+def program_graph(program: Program, constant: Collection[str] = ()) -> LayerGraph:
+    """Return the layers of an exported program, of whose inputs some are `constant`."""
     shapes = {name: spec.shape for name, spec in program.parameters.items()}
-    inputs = [spec.name for spec in program.inputs]
+    inputs = [spec.name for spec in program.inputs if spec.name not in constant]
     return layer_graph(program.operations, shapes, inputs, program.outputs)
 
 
