@@ -7,7 +7,7 @@ allows, the same is measured on our network, layer by layer, and a difference of
 fault. Up to the layer where rounding begins to grow nothing changes: there it is far below.
 
 A module that loses digits itself, since it subtracts large numbers from each other, states what is
-left of them as `rounding`; what it gives is then moved by as much.
+left of them as `rounding`, of the largest value; what it gives is then moved by as much.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def _shaken(network: nn.Module, generator: np.random.Generator) -> Iterator[None
 
     def hook(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         # In place, so that who notes the operations of the network sees none but its own.
-        room, values = cast("float", module.rounding), output.numpy()
+        values = output.numpy()
+        room = cast("float", module.rounding) * float(np.abs(values).max())
         values += generator.uniform(-room, room, values.shape)
 
     hooks = [
