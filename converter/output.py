@@ -119,7 +119,7 @@ def _save(file: Path, format: str, state: Mapping[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
         try:
-            save_file(dict(state), file)
+            save_file(_apart(state), file)
         except SafetensorError as error:  # as on a full disk
             raise OSError(str(error)) from error
         return
@@ -128,6 +128,15 @@ def _save(file: Path, format: str, state: Mapping[str, torch.Tensor]) -> None:
     # Through a stream, since torch.save writes a file's name into the archive.
     with file.open("wb") as stream:
         torch.save(dict(state), stream)
+
+
+def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors with a copy for the second name of one: safetensors holds it once each."""
+    first: dict[int, str] = {}
+    return {
+        name: tensor if first.setdefault(tensor.data_ptr(), name) == name else tensor.clone()
+        for name, tensor in state.items()
+    }
 
 
 def _partial(file: Path) -> Path:

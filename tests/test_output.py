@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 import architectures
 from architectures.loading import ArtefactError
@@ -129,6 +130,14 @@ def test_plain_readers_read_it(tmp_path):
     write(tmp_path / "y.safetensors")
     with safe_open(tmp_path / "y.safetensors", "pt") as archive:
         assert set(archive.keys()) == set(state)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_tensor_of_two_names(tmp_path, format):
+    out, tensor = tmp_path / f"x.{format}", torch.arange(3.0)
+    write_artefact(out, format, {"a": tensor, "b": tensor}, {})
+    read = torch.load if format == "pth" else load_file
+    assert {name: of.tolist() for name, of in read(out).items()} == {"a": [0, 1, 2], "b": [0, 1, 2]}
 
 
 @pytest.mark.parametrize("format", FORMATS)
