@@ -239,9 +239,11 @@ def test_no_export_proves_a_network_that_draws_its_answers():
 Change = Callable[[pytest.MonkeyPatch, Model], None]
 
 
-def _sees_what_comes_later(patch: pytest.MonkeyPatch, network: Model) -> None:
-    taught = network.head.teach
-    patch.setattr(network.head, "teach", lambda f, t, **_: taught(f, t, causal=False))
+def _sees_what_comes_later(patch: pytest.MonkeyPatch, _: Model) -> None:
+    teach = mbart.MBartHead.teach
+    patch.setattr(
+        mbart.MBartHead, "teach", lambda self, x, told, **_: teach(self, x, told, causal=False)
+    )
 
 
 def _latex_sees_what_comes_later(patch: pytest.MonkeyPatch, _: Model) -> None:
