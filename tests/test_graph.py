@@ -9,7 +9,7 @@ from toys import Attention, Branches, Convolutions, graph, toy
 
 from architectures.deformable import DeformableConvBatchNorm
 from converter.errors import AlignmentError
-from converter.graph.layers import INPUT, LayerGraph, layer_graph
+from converter.graph.layers import INPUT, LayerGraph, layer_graph, network_graph
 from converter.graph.trace import trace
 from converter.sources.program import Operation
 
@@ -213,3 +213,20 @@ def test_a_deformable_convolution_is_one_layer_of_three_operands():
     assert {(source, mark) for source, (mark,) in convolution.sources} == marks
     assert convolution.settings["deformable_groups"] == 2
     assert convolution.settings["strides"] == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "names", "tensors"),
+    [
+        (nn.LSTMCell, ["weight_ih", "weight_hh", "bias_hh"], [2, 1, 1]),
+        (nn.GRUCell, ["weight_ih", "weight_hh"], [2, 2]),
+    ],
+)
+def test_a_step_of_a_cell_is_two_products(cell, names, tensors):
+    """As Paddle writes it; what each gives is known, to be compared."""
+    torch.manual_seed(0)
+    traced = trace(cell(3, 4), torch.ones(1, 3))
+    layers = network_graph(traced).layers
+    assert [layer.name for layer in layers] == names
+    assert [len(layer.tensors) for layer in layers] == tensors
+    assert {layer.output for layer in layers} <= set(traced.values)

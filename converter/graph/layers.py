@@ -78,7 +78,7 @@ _CONVOLUTIONS = {
     "depthwise_conv2d_transpose": "conv_transpose",
     "deformable_conv": "deformable_conv",
 }
-_NORMS = {"batch_norm", "layer_norm"}
+_NORMS = {"batch_norm", "layer_norm", "instance_norm"}
 _ORDERED = {"concat", "stack", "matmul", "subtract", "divide", "deformable_conv"}
 _ALIKE = {"bmm": "matmul"}
 _SAME_VALUES = {

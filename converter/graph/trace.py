@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -19,6 +20,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from converter.sources.program import Operation
 
 OUTPUT = "output"
+
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class _Recorder(TorchFunctionMode):
         before = {id(tensor): self.names.get(tensor) for tensor in _tensors((args, kwargs))}
         result = func(*args, **kwargs)
         outputs = list(_tensors(result))
-        if outputs:
+        if func.__name__ in _CELLS:
+            self.cell(func.__name__, args, outputs)
+        elif outputs:
             kind, inputs, attributes = _describe(_plain(func.__name__), args, kwargs)
             named = {
                 role: tuple(before[id(tensor)] or self.name(tensor) for tensor in tensors)
@@ -125,6 +130,38 @@ class _Recorder(TorchFunctionMode):
             fresh = tuple(self.new_name(tensor) for tensor in outputs)
             self.operations.append(Operation(kind, named, fresh, attributes))
         return result
+
+    def cell(self, kind: str, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
+        """Note a step of an LSTM or a GRU, as Paddle writes it: two products and what joins them.
+
+        An LSTM's second bias is added to their sum; what the products give is computed once more.
+        """
+        told, state, *owned = args
+        fed = [told, *_tensors(state)]
+        names = [self.name(tensor) for tensor in fed]
+        w_input, w_state, b_input, b_state = ((self.name(tensor),) for tensor in owned)
+        operands: Mapping[str, Names]
+        of_gru = kind == "gru_cell"
+
+        def note(kind: str, operands: Mapping[str, Names], value: str) -> Names:
+            settings = {"transpose_y": True} if kind == "matmul" else {}
+            self.operations.append(Operation(kind, operands, (value,), settings))
+            return (value,)
+
+        by_input = F.linear(told, owned[0], owned[2])
+        by_state = F.linear(fed[1], owned[1], owned[3] if of_gru else None)
+        operands = {"x": (names[0],), "y": w_input, "bias": b_input}
+        first = note("matmul", operands, self.new_name(by_input))
+        operands = {"x": (names[1],), "y": w_state} | ({"bias": b_state} if of_gru else {})
+        second = note("matmul", operands, self.new_name(by_state))
+        gates = note("add", {"x": first, "y": second}, f"{first[0]}·{second[0]}")
+        if of_gru:  # (state - candidate) * update + candidate
+            rest = note("subtract", {"x": (names[1],), "y": gates}, f"{names[1]}·{gates[0]}")
+        else:
+            biased = self.new_name(by_input + by_state + owned[3])
+            rest, gates = note("add", {"x": gates, "y": b_state}, biased), tuple(names[2:])
+        fresh = tuple(self.new_name(tensor) for tensor in outputs)
+        self.operations.append(Operation("add", {"x": rest, "y": gates}, fresh, {}))
 
     def name(self, tensor: Tensor) -> str:
         """Return the name of a value; one that came from nowhere is a constant."""
@@ -154,6 +191,7 @@ _OPERATORS = {"add", "sub", "mul", "truediv", "matmul"}
 _SAME = {"mul": "multiply", "sub": "subtract", "div": "divide", "truediv": "divide"}
 _SAME |= {"bmm": "matmul", "cat": "concat"}
 _PLAIN_PRODUCT = {"transpose_y": False}
+_CELLS = ("lstm_cell", "gru_cell")
 
 
 def _describe(
@@ -270,6 +308,21 @@ def _layer_norm(
     return "layer_norm", _given(x=input, scale=weight, bias=bias), {"epsilon": eps}
 
 
+def _instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> tuple[str, Inputs, dict[str, Any]]:
+    inputs = _given(x=input, scale=weight, bias=bias, mean=running_mean, variance=running_var)
+    return "instance_norm", inputs, {"epsilon": eps}
+
+
 def _linear(
     input: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> tuple[str, Inputs, dict[str, Any]]:
@@ -310,6 +363,7 @@ _LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
     "deform_conv2d": _deform_conv2d,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
+    "instance_norm": _instance_norm,
     "linear": _linear,
     "prelu": _prelu,
     "embedding": _embedding,
