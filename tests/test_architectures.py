@@ -369,7 +369,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("architecture", "path", "value", "message"),
         [
-            (CRNN, "Neck.encoder_type", "gru", "no encoder_type 'gru'; known: reshape, rnn, svtr"),
+            (CRNN, "Neck.encoder_type", "gru", "no encoder_type 'gru'; known: reshape, rnn, casc"),
             (CRNN, "Backbone.model_name", "tiny", "no model_name 'tiny'; known: large, small"),
             (CRNN, "Backbone.small_stride", [2, 2], r"takes four strides, not \[2, 2\]"),
             (CRNN, "Head.out_channels", None, r"needs a class count: class_counts=\{'ctc'"),

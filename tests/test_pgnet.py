@@ -111,7 +111,7 @@ def test_of_an_export_the_branch_of_the_characters_tells_the_classes(monkeypatch
     with torch.device("meta"):
         deployed = build(card.architecture, class_counts={"ctc": 23}, form="deploy")
     graph = candidates._graph_of(card, deployed)
-    monkeypatch.setattr(candidates, "program_graph", lambda program: program)
+    monkeypatch.setattr(candidates, "_graph_of_program", lambda _card, program: program)
     assert candidates._scored_classes(card, graph) == {"ctc": 23}
     detector = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)).eval()
     other = network_graph(trace(detector, torch.zeros(1, 3, 8, 8)))

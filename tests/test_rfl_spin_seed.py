@@ -81,7 +81,7 @@ def test_a_mistake_is_seen_in_the_record(monkeypatch, name, layer, mistake, seen
 
 def test_biases_that_hide_in_the_noise_change_the_text(monkeypatch):
     report = prove_mistaken(monkeypatch, SEED, f"{UNIT}.gru", biases_exchanged)
-    assert [c.probe for c in report.comparisons if c.fault] == ["rec_pred"]
+    assert "rec_pred" in [c.probe for c in report.comparisons if c.fault]
 
 
 def test_a_search_that_forgets_who_came_before_finds_other_texts(monkeypatch):

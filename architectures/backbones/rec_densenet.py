@@ -54,7 +54,7 @@ class DenseNet(nn.Module):
 
     def __init__(
         self,
-        _in_channels: int,
+        in_channels: int,  # noqa: ARG002, `input_channel` says it
         growthRate: int,  # noqa: N803, PaddleOCR's name
         reduction: float,
         bottleneck: bool,
