@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from pipelines.commands.pages import add_page_options, load_networks, parser_of, read_all
+from pipelines.commands.pages import load_networks, parser_of_network, read_all
 from pipelines.detection.curved import from_the_top
 from pipelines.detection.detector import Detector
 from pipelines.networks import as_network
@@ -18,12 +17,8 @@ from pipelines.pages.cropping import reading_order
 
 def parser() -> argparse.ArgumentParser:
     """Return what the command takes."""
-    parser = parser_of("detect", "Find the lines of text in images and PDFs.")
-    parser.add_argument(
-        "--weights", type=Path, required=True, metavar="X.pth", help="the detector of lines"
-    )
-    add_page_options(parser, PLACE_FORMATS, texts=False)
-    return parser
+    purpose = "Find the lines of text in images and PDFs."
+    return parser_of_network("detect", purpose, "the detector of lines", PLACE_FORMATS, texts=False)
 
 
 def run(options: argparse.Namespace) -> int:

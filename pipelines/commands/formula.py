@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from pipelines.commands.pages import add_page_options, load_networks, parser_of, read_all
+from pipelines.commands.pages import load_networks, parser_of_network, read_all
 from pipelines.formulas.reader import FormulaReader
 from pipelines.output.results import FORMULA_FORMATS, Formula, frame_of
 
 
 def parser() -> argparse.ArgumentParser:
     """Return what the command takes."""
-    parser = parser_of("formula", "Read images of one formula each, as LaTeX.")
-    parser.add_argument(
-        "--weights", type=Path, required=True, metavar="X.pth", help="the network of formulas"
+    purpose = "Read images of one formula each, as LaTeX."
+    return parser_of_network(
+        "formula", purpose, "the network of formulas", FORMULA_FORMATS, texts=True
     )
-    add_page_options(parser, FORMULA_FORMATS, texts=True)
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:

@@ -90,6 +90,35 @@ def add_page_options(
     add("-v", "--verbose", action="store_true", help="tracebacks of what fails")
 
 
+def parser_of_network(
+    name: str,
+    purpose: str,
+    weights: str,
+    formats: Mapping[str, WriterMaker],
+    *,
+    texts: bool,
+    scored: bool = False,
+    default: str = "txt",
+) -> argparse.ArgumentParser:
+    """Return the parser of a command that runs one network.
+
+    Args:
+        name: the command.
+        purpose: what it does.
+        weights: what the network is.
+        formats, texts, default: as in `add_page_options`.
+        scored: whether what is found has a score, by which it may be left out.
+    """
+    parser = parser_of(name, purpose)
+    add = parser.add_argument
+    add("--weights", type=Path, required=True, metavar="X.pth", help=weights)
+    if scored:
+        add("--min-score", type=probability, default=0.0, metavar="X",
+            help="leave out lines that score less, 0 to 1 (default: 0)")  # fmt: skip
+    add_page_options(parser, formats, texts=texts, default=default)
+    return parser
+
+
 def positive(kind: type) -> Any:
     """Return the type of an option: a finite number above 0."""
 

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from pipelines.commands.pages import (
-    add_page_options,
-    load_networks,
-    parser_of,
-    probability,
-    read_all,
-)
+from pipelines.commands.pages import load_networks, parser_of_network, read_all
 from pipelines.networks import as_network
 from pipelines.ocr import TextLine
 from pipelines.output.results import TEXT_FORMATS, frame_of
@@ -23,13 +16,10 @@ from pipelines.recognition.recognizer import Recognizer
 
 def parser() -> argparse.ArgumentParser:
     """Return what the command takes."""
-    parser = parser_of("recognize", "Read images of one line each.")
-    add = parser.add_argument
-    add("--weights", type=Path, required=True, metavar="X.pth", help="the recogniser")
-    add("--min-score", type=probability, default=0.0, metavar="X",
-        help="leave out lines that score less, 0 to 1 (default: 0)")  # fmt: skip
-    add_page_options(parser, TEXT_FORMATS, texts=True)
-    return parser
+    purpose = "Read images of one line each."
+    return parser_of_network(
+        "recognize", purpose, "the recogniser", TEXT_FORMATS, texts=True, scored=True
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from pipelines.commands.pages import (
-    add_page_options,
-    load_networks,
-    parser_of,
-    probability,
-    read_all,
-)
+from pipelines.commands.pages import load_networks, parser_of_network, read_all
 from pipelines.output.results import TEXT_FORMATS
 from pipelines.spotting.spotter import Spotter
 
 
 def parser() -> argparse.ArgumentParser:
     """Return what the command takes."""
-    parser = parser_of("spot", "Find and read the text of images and PDFs by one network.")
-    add = parser.add_argument
-    add("--weights", type=Path, required=True, metavar="X.pth", help="the network, of PGNet")
-    add("--min-score", type=probability, default=0.0, metavar="X",
-        help="leave out lines that score less, 0 to 1 (default: 0)")  # fmt: skip
-    add_page_options(parser, TEXT_FORMATS, texts=True)
-    return parser
+    purpose = "Find and read the text of images and PDFs by one network."
+    return parser_of_network(
+        "spot", purpose, "the network, of PGNet", TEXT_FORMATS, texts=True, scored=True
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from pipelines.commands.pages import add_page_options, load_networks, parser_of, read_all
+from pipelines.commands.pages import load_networks, parser_of_network, read_all
 from pipelines.output.results import PICTURE_FORMATS, Redrawn, frame_of
 from pipelines.upscaling import Upscaler
 
 
 def parser() -> argparse.ArgumentParser:
     """Return what the command takes."""
-    parser = parser_of("upscale", "Draw blurred images of one line each anew, larger.")
-    parser.add_argument("--weights", type=Path, required=True, metavar="X.pth", help="the network")
-    add_page_options(parser, PICTURE_FORMATS, texts=False, default="png")
-    return parser
+    purpose = "Draw blurred images of one line each anew, larger."
+    return parser_of_network(
+        "upscale", purpose, "the network", PICTURE_FORMATS, texts=False, default="png"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
