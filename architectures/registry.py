@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from architectures.fuse import fuse_
 from architectures.model import Model
+from architectures.reparameterize import fuse_
 
 
 class UnknownArchitecture(ValueError):
@@ -144,7 +144,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("det",      "CT_Head",         "heads.det_ct_head:CT_Head",
             training="in_channels loss_kernel loss_loc"),
         Row("det",      "SASTHead",        "heads.det_sast_head:SASTHead"),
-        Row("det",      "DRRGHead",        "heads.det_drrg_head:DRRGHead",
+        Row("det",      "DRRGHead",        "heads.drrg.det_drrg_head:DRRGHead",
             training="in_channels local_graph_thr"),
         Row("e2e",      "PGHead",          "heads.e2e_pg_head:PGHead",
             training="character_dict_path", counts={"ctc": "out_channels"}),

@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 
-from converter.cli import main
+from converter.cli.main import main
 
 if __name__ == "__main__":
     # What importing PyTorch makes stays; to look it over for garbage takes a tenth of the time.

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from converter.parity import ParityReport
+    from converter.parity.report import ParityReport
 
 
 class ConverterError(Exception):

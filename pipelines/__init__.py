@@ -10,14 +10,14 @@ Every step before and after the networks gives what PaddleOCR's `tools/infer` gi
 difference between two readings comes from the networks.
 """
 
-from pipelines.formulas.reader import FormulaReader
-from pipelines.networks import Network
+from pipelines.formula.predictor import FormulaReader
+from pipelines.io.images import ImageError, read_image
 from pipelines.ocr import OCR, TextLine
-from pipelines.pages.images import ImageError, read_image
-from pipelines.recognition.recognizer import Recognizer
+from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import Word
-from pipelines.spotting.spotter import Spotter
-from pipelines.upscaling import Upscaler
+from pipelines.runtime import Network
+from pipelines.spotting.predictor import Spotter
+from pipelines.super_resolution.predictor import Upscaler
 
 __all__ = [
     "OCR",

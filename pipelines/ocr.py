@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.checks import SettingsError
-from pipelines.classification import Classifier, turned, turned_back
+from pipelines.classification.predictor import Classifier, turned, turned_back
 from pipelines.detection.curved import crop_polygon, from_the_top
-from pipelines.detection.detector import Detector
-from pipelines.networks import Network, as_network
-from pipelines.pages.cropping import crop, reading_order
-from pipelines.pages.images import Picture, as_bgr
-from pipelines.recognition.lines import BATCH_SIZE
-from pipelines.recognition.recognizer import Recognizer
+from pipelines.detection.predictor import Detector
+from pipelines.geometry import crop, reading_order
+from pipelines.io.images import Picture, as_bgr
+from pipelines.recognition.batching import BATCH_SIZE
+from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import Word, find_words
+from pipelines.runtime import Network, as_network
+from pipelines.validation import SettingsError
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from architectures.classes import CLASSES
-from pipelines.checks import (
+from architectures.special_tokens import CLASSES
+from pipelines.runtime import Network
+from pipelines.validation import (
     COUNT,
     FLAG,
     PIXELS,
@@ -29,7 +30,6 @@ from pipelines.checks import (
     one_of,
     stated,
 )
-from pipelines.networks import Network
 
 _COUNT_OR_NONE: Check = (lambda value: value is None or is_count(value), COUNT[1])
 

@@ -23,15 +23,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from converter import batch, catalog
-from converter.commands.convert import add_proof_options
-from converter.commands.verify import regex
-from converter.discovery import Discovery, Found, discover
-from converter.download import WHICH, Downloads, wanted
+from converter.catalog import cards as catalog
+from converter.cli.convert import add_proof_options
+from converter.cli.verify import regex
+from converter.conversion import batch
+from converter.conversion.artefact import make_folder
+from converter.conversion.discovery import Discovery, Found, discover
+from converter.conversion.download import WHICH, Downloads, wanted
+from converter.conversion.steps import Request
 from converter.errors import ConverterError, UsageError
-from converter.output import make_folder
-from converter.report import ModelResult, prepare, scientific, write_report
-from converter.run import Request
+from converter.reports.write import ModelResult, prepare, scientific, write_report
 
 TITLE = "Parity of the converted models"
 INTERRUPTED = 130

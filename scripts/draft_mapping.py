@@ -20,13 +20,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import architectures
-from converter.documents import read_training
+from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError, ConverterError, IncompletePlan, SourceError
-from converter.mapping import DropRule, Rename, Select, load_mapping
-from converter.mapping import Mapping as Rules
-from converter.pattern import Pattern
-from converter.plan import Signature, Target, destinations, resolve, signature_of, targets_of
-from converter.sources import read_pdparams
+from converter.mapping.pattern import Pattern
+from converter.mapping.plan import (
+    Signature,
+    Target,
+    destinations,
+    resolve,
+    signature_of,
+    targets_of,
+)
+from converter.mapping.rules import DropRule, Rename, Select, load_mapping
+from converter.mapping.rules import Mapping as Rules
+from converter.sources.pdparams import read_pdparams
 
 OPEN = '""  # TODO: why'
 

@@ -35,13 +35,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from converter import feeding
-from converter.dictionary import read_table
-from converter.documents import read_training
+from converter.adapters import model_inputs as feeding
+from converter.catalog.dictionary import read_table
+from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError, ConverterError, IncompletePlan, NoReference, OutputError
-from converter.reference import checkout, seeded
-from converter.reference.worker import TOGETHER
-from converter.sources import read_pdparams
+from converter.references import seeded
+from converter.references.paddle import checkout
+from converter.references.paddle.worker import TOGETHER
+from converter.sources.pdparams import read_pdparams
 
 FORMATS = {"pdmodel": ["pdmodel"], "json": ["json"], "both": ["pdmodel", "json"], "none": []}
 STUDENT = "Student."
@@ -186,7 +187,7 @@ def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
 
 def others_of(training: Mapping[str, Any]) -> int:
     """Return how many classes are no lines of the dictionary: the decoder's own, and the space."""
-    from architectures.classes import CLASSES  # imports PyTorch
+    from architectures.special_tokens import CLASSES  # imports PyTorch
 
     decoder = (training.get("PostProcess") or {}).get("name")
     special = CLASSES.get(str(decoder), CLASSES["CTCLabelDecode"]).count(0)

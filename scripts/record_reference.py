@@ -25,10 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from converter import feeding
-from converter.documents import read_training
+from converter.adapters import model_inputs as feeding
+from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError, ConverterError, NoReference, OutputError
-from converter.reference import checkout, seeded
+from converter.references import seeded
+from converter.references.paddle import checkout
 
 SAMPLED = 4096  # most values kept of one output
 JITTER = 1e-6  # how far the image is moved to see the network's own noise

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from checkpoints import CLS, save, weights
-from file_server import serve
 
-from converter.cli import main
+from converter.cli.main import main
+from tests.support.checkpoints import CLS, save, weights
+from tests.support.file_server import serve
 
 
 @pytest.fixture(scope="session")

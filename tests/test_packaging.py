@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import configparser
 import re
-from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
-from paddleocr_source import VERSIONS
 
-from converter import catalog
+from converter.catalog import cards as catalog
 from converter.errors import ConverterError
-
-ROOT = Path(__file__).parent.parent
-SHIPPED = ("architectures", "configs", "converter", "mappings", "pipelines")
+from tests.oracle.paddleocr_source import VERSIONS
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -22,40 +18,6 @@ def setup() -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     return parser
-
-
-def files() -> list[Path]:
-    """Return every file of the shipped folders, and the records."""
-    found = [file for name in SHIPPED for file in (ROOT / name).rglob("*")]
-    found += (ROOT / "tests" / "recorded").rglob("*")
-    return [f for f in found if f.is_file() and "__pycache__" not in f.parts]
-
-
-def package_of(file: Path) -> str:
-    """Return the package that ships a file: its folder, or the records' own."""
-    relative = file.relative_to(ROOT)
-    if relative.parts[:2] == ("tests", "recorded"):
-        return "converter.recorded"
-    return ".".join(relative.parent.parts)
-
-
-def test_every_file_is_shipped(setup: configparser.ConfigParser) -> None:
-    packages = setup["options"]["packages"].split()
-    data = dict(setup["options.package_data"])
-    missing = []
-    for file in files():
-        package = package_of(file)
-        folder = ROOT / "tests/recorded" if package == "converter.recorded" else file.parent
-        patterns = data.get(package, "").replace(",", " ").split()
-        name = str(file.relative_to(folder))
-        shipped = file.suffix == ".py" or any(fnmatch(name, pattern) for pattern in patterns)
-        if package not in packages or not shipped:
-            missing.append(str(file.relative_to(ROOT)))
-    assert missing == []
-
-
-def test_every_package_is_there(setup: configparser.ConfigParser) -> None:
-    assert set(setup["options"]["packages"].split()) == {package_of(file) for file in files()}
 
 
 def test_the_makefile_installs_what_the_extras_say(setup: configparser.ConfigParser) -> None:

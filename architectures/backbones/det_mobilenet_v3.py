@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from architectures.backbones.mobilenet_v3 import STEM, ResidualUnit, scaled, variant
-from architectures.layers import ConvBNAct
+from architectures.backbones._mobilenet_v3 import STEM, ResidualUnit, scaled, variant
+from architectures.layers.conv import ConvBNAct
 
 # The units that halve the map, and those of them that open a new stage.
 HALVING = {"large": (1, 3, 6, 12), "small": (0, 1, 3, 8)}

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNAct, SqueezeExcite, make_divisible
+from architectures.layers.conv import ConvBNAct, make_divisible
+from architectures.layers.squeeze_excite import SqueezeExcite
 
 Stride = int | tuple[int, int]
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from architectures.backbones.resnet_vd import Stages, StridedShortcut
-from architectures.layers import ConvBatchNorm
+from architectures.backbones._resnet_vd import Stages, StridedShortcut
+from architectures.layers.conv import ConvBatchNorm
 
 
 class ResNet(Stages):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from architectures.backbones.resnet_vd import Stages
-from architectures.layers import ConvBatchNorm
+from architectures.backbones._resnet_vd import Stages
+from architectures.layers.conv import ConvBatchNorm
 
 
 class ResNet_vd(Stages):  # noqa: N801, PaddleOCR's name

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.resnet_vd import BottleneckBlock, Shortcut, StridedShortcut
-from architectures.layers import ConvBatchNorm
+from architectures.backbones._resnet_vd import BottleneckBlock, Shortcut, StridedShortcut
+from architectures.layers.conv import ConvBatchNorm
 
 # Units and width of each stage; PaddleOCR has a fifth one for 50 layers only.
 STAGES = {50: ((3, 64), (4, 128), (6, 256), (3, 512), (3, 512))}

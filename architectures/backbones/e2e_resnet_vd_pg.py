@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from architectures.backbones._resnet_vd import StridedShortcut
 from architectures.backbones.det_resnet_vd_sast import FiveStages
-from architectures.backbones.resnet_vd import StridedShortcut
-from architectures.layers import ConvBatchNorm
+from architectures.layers.conv import ConvBatchNorm
 
 
 class ResNet(FiveStages):

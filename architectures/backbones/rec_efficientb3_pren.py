@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import make_divisible
+from architectures.layers.conv import make_divisible
 
 WIDTH, DEPTH = 1.2, 1.4  # B3 compared with B0
 

@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.fuse import channel_affine, folded, set_convolution
-from architectures.layers import ConvBNAct, LearnableAffine, SqueezeExcite, make_divisible
+from architectures.layers.affine import LearnableAffine
+from architectures.layers.conv import ConvBNAct, make_divisible
+from architectures.layers.squeeze_excite import SqueezeExcite
+from architectures.reparameterize import channel_affine, folded, set_convolution
 
 Stride = int | tuple[int, int]
 

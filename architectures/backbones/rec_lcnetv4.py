@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.backbones import rec_pphgnetv2
-from architectures.fuse import channel_affine, folded, merged_into
-from architectures.layers import ConvBNAct, SqueezeExcite
+from architectures.layers.conv import ConvBNAct
+from architectures.layers.squeeze_excite import SqueezeExcite
+from architectures.reparameterize import channel_affine, folded, merged_into
 
 Stride = int | tuple[int, int]
 

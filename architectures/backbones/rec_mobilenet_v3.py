@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.mobilenet_v3 import STEM, ResidualUnit, scaled, variant
-from architectures.layers import ConvBNAct
+from architectures.backbones._mobilenet_v3 import STEM, ResidualUnit, scaled, variant
+from architectures.layers.conv import ConvBNAct
 
 # The units that take the four given strides.
 STRIDED = {"large": (0, 1, 3, 12), "small": (0, 1, 3, 8)}

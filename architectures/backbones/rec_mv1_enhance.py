@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from architectures.layers import ConvBatchNorm, SqueezeExcite
+from architectures.layers.conv import ConvBatchNorm
+from architectures.layers.squeeze_excite import SqueezeExcite
 
 Stride = int | tuple[int, int]
 

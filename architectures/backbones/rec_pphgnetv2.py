@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNAct
+from architectures.layers.conv import ConvBNAct
 
 Stride = int | tuple[int, int]
 

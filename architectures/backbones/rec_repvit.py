@@ -12,8 +12,8 @@ from typing import ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.fuse import channel_affine, folded, merged_into
-from architectures.layers import make_divisible
+from architectures.layers.conv import make_divisible
+from architectures.reparameterize import channel_affine, folded, merged_into
 
 
 class Row(NamedTuple):

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.fan_blocks import UNITS, units
+from architectures.backbones._fan_blocks import UNITS, units
 
 STAGES = (2, 3, 4, 5)
 POOLS = {2: (2, 2), 3: (2, 2), 4: (2, 1)}

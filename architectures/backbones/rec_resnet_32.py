@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from architectures.backbones.fan_blocks import (
+from architectures.backbones._fan_blocks import (
     LowerStages,
     add_upper_stages,
     run_upper_stages,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import BatchNormAct
+from architectures.layers.conv import BatchNormAct
 
 DEPTHS = {
     18: (2, 2, 2, 2),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from architectures.backbones.fan_blocks import (
+from architectures.backbones._fan_blocks import (
     LowerStages,
     add_upper_stages,
     run_upper_stages,

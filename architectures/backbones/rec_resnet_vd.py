@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.resnet_vd import DEPTHS, WIDTHS, unit_of
-from architectures.layers import ConvBatchNorm
+from architectures.backbones._resnet_vd import DEPTHS, WIDTHS, unit_of
+from architectures.layers.conv import ConvBatchNorm
 
 
 class ResNet(nn.Module):

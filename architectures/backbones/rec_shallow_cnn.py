@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNAct
+from architectures.layers.conv import ConvBNAct
 
 
 class ShallowCNN(nn.Module):

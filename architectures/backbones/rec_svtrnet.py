@@ -13,14 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.svtr_blocks import (
-    Attention,
-    Block,
-    ConvMixer,
-    Size,
-    to_map,
-    to_sequence,
-)
+from architectures.layers.svtr_blocks import Attention, Block, ConvMixer, Size, to_map, to_sequence
 
 MIXERS = ("Conv", "Local", "Global")
 MERGING = ("Conv", "Pool")

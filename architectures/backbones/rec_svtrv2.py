@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.backbones.rec_svtrnet import ConvNormGelu
-from architectures.backbones.svtr_blocks import Block, Mlp, Size, to_map, to_sequence
+from architectures.layers.svtr_blocks import Block, Mlp, Size, to_map, to_sequence
 from architectures.registry import UnknownArchitecture
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.backbones.rec_vitstr import PatchEmbed
-from architectures.backbones.svtr_blocks import Attention, Mlp
+from architectures.layers.svtr_blocks import Attention, Mlp
 
 
 class Block(nn.Module):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from architectures.backbones.svtr_blocks import Block, to_sequence
+from architectures.layers.svtr_blocks import Block, to_sequence
 
 # Width and heads of each scale.
 SCALES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import BatchNormAct, ConvBNAct
+from architectures.layers.conv import BatchNormAct, ConvBNAct
 
 
 class Head(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNLayer
+from architectures.layers.conv import ConvBNLayer
 from architectures.necks.east_fpn import east_width
 
 FARTHEST = 800.0  # pixels from a place to a corner

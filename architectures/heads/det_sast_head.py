@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNLayer
+from architectures.layers.conv import ConvBNLayer
 
 
 def branch(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNLayer
+from architectures.layers.conv import ConvBNLayer
 
 # For each branch the width and the kernel of its layers; a 3x3 convolution of its own ends it.
 NARROW = ((64, 1), (64, 3), (128, 1))

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.attention import TransformerBlock, sinusoids
-from architectures.backbones.svtr_blocks import to_map, to_sequence
+from architectures.layers.attention import TransformerBlock, sinusoids
+from architectures.layers.svtr_blocks import to_map, to_sequence
 
 END = 0  # the class after the last character
 SHORTEST = 2  # the language model sees two characters at least, END counted

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from architectures.heads.beam_search import search
+from architectures.heads._beam_search import search
 
 WORD_VECTOR = 300  # as long as fastText's
 

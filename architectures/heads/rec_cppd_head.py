@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.svtr_blocks import Mlp
+from architectures.layers.svtr_blocks import Mlp
 
 HEAD_WIDTH = 32
 EPSILON = 1e-6

@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from architectures.attention import Cache, TransformerBlock, causal, sinusoids
-from architectures.layers import PaddedEmbedding
+from architectures.layers.attention import Cache, TransformerBlock, causal, sinusoids
+from architectures.layers.embedding import PaddedEmbedding
 
 PADDING, START, END = 0, 2, 3  # classes of NRTRLabelEncode; 1 is what it does not know
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.attention import Cache, KeysValues, attend, causal, split_heads
+from architectures.layers.attention import Cache, KeysValues, attend, causal, split_heads
 
 END = 0  # the class after the last character; the two last classes are START and padding
 

@@ -6,7 +6,7 @@ PP-FormulaNet, https://arxiv.org/abs/2503.18382; PaddleOCR:
 
 from __future__ import annotations
 
-from architectures.heads.mbart import VOCABULARY, MBartDecoder, MBartForCausalLM, MBartHead
+from architectures.heads._mbart import VOCABULARY, MBartDecoder, MBartForCausalLM, MBartHead
 
 
 class PPFormulaNet_Head(MBartHead):  # noqa: N801, PaddleOCR's name

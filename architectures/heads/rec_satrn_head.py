@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.attention import Cache, KeysValues, attend, causal, sinusoids, split_heads
-from architectures.backbones.svtr_blocks import to_map, to_sequence
-from architectures.layers import ConvBNAct, PaddedEmbedding
+from architectures.layers.attention import Cache, KeysValues, attend, causal, sinusoids, split_heads
+from architectures.layers.conv import ConvBNAct
+from architectures.layers.embedding import PaddedEmbedding
+from architectures.layers.svtr_blocks import to_map, to_sequence
 
 # What only the training reads of the two halves' options, and the lengths of PaddleOCR's tables.
 IGNORED = ("dropout", "n_position")

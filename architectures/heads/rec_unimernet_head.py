@@ -11,7 +11,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.heads.mbart import VOCABULARY, MBartDecoder, MBartForCausalLM, MBartHead
+from architectures.heads._mbart import VOCABULARY, MBartDecoder, MBartForCausalLM, MBartHead
 
 
 class SelfAttentionBlock(nn.Module):

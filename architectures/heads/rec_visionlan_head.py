@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.attention import attend, sinusoids, split_heads
+from architectures.layers.attention import attend, sinusoids, split_heads
 
 HEADS = 8
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import SqueezeExcite
+from architectures.layers.squeeze_excite import SqueezeExcite
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:

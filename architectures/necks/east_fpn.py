@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNLayer, DeConvBNLayer
+from architectures.layers.conv import ConvBNLayer, DeConvBNLayer
 
 WIDTHS = {"large": 128, "small": 64}
 

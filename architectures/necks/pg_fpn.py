@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import ConvBatchNorm, DeConvBNLayer
+from architectures.layers.conv import ConvBatchNorm, DeConvBNLayer
 
 FINE = (32, 64, 128)
 """Channels on the way down, from the image to 1/4 of it."""

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from architectures.fuse import folded, merged_into
-from architectures.layers import SqueezeExcite
+from architectures.layers.squeeze_excite import SqueezeExcite
 from architectures.necks.db_fpn import RSELayer, add_down, join
 from architectures.necks.lk_pan import PathAggregation
+from architectures.reparameterize import folded, merged_into
 
 # Kernel size and dilation of the branches beside a large kernel, by its size.
 DILATED = {

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.backbones.svtr_blocks import Block
+from architectures.layers.svtr_blocks import Block
 
 
 def image_to_sequence(x: Tensor) -> Tensor:

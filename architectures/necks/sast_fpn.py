@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNLayer, DeConvBNLayer
+from architectures.layers.conv import ConvBNLayer, DeConvBNLayer
 
 WIDTH = 128
 

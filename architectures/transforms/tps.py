@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers import ConvBNLayer
+from architectures.layers.conv import ConvBNLayer
 from architectures.transforms.tps_spatial_transformer import ThinPlate, control_points
 
 # Channels of the four convolutions, features of the first linear layer.

@@ -1,1 +1,1 @@
-"""Which layer is the first to differ, and why: both sides layer by layer, then experiments."""
+"""The first layer that differs, and its cause, found by experiment."""

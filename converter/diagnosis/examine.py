@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converter.conversion.steps import Conversion, Request, card_of, opened
 from converter.diagnosis.explain import Diagnosis, diagnose
 from converter.errors import AlignmentError, SourceError, UsageError
-from converter.parity import ParityReport, check, finite
-from converter.run import Conversion, Request, card_of, opened
+from converter.parity.comparison import finite
+from converter.parity.report import ParityReport, check
 
 if TYPE_CHECKING:
     from architectures import Model
-    from converter.candidates import Candidate
-    from converter.parity import Reference
+    from converter.conversion.candidates import Candidate
+    from converter.parity.report import Reference
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def examine(request: Request, weights: Path | None = None) -> Examination:
 
 def _settled(conversion: Conversion) -> Candidate:
     """Return the candidate that a live check chooses; where it refuses all, the first."""
-    from converter.candidates import candidates
+    from converter.conversion.candidates import candidates
 
     choices = candidates(conversion.card, conversion.source)
     try:
@@ -91,8 +92,8 @@ def _subjects(
     if conversion.reference != "recorded":
         yield conversion.live_reference(candidate), ours, conversion.batches()
         return
-    from converter.reference import recorded
-    from converter.reference.converted import ConvertedReference
+    from converter.references.converted import ConvertedReference
+    from converter.references.recorded import reference as recorded
 
     for reference, network, _ in recorded.subjects(conversion.record(), ours.form):
         yield reference, network, [reference.image]

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from converter.diagnosis import operations, tensors
-from converter.diagnosis.layers import Pair, SideBySide, Statistics, Whole, told
-from converter.diagnosis.section import Change, Section, section
-from converter.parity import Comparison
+from converter.diagnosis import op_experiments as operations
+from converter.diagnosis import weight_experiments as tensors
+from converter.diagnosis.subgraph import Change, Section, section
+from converter.parity.comparison import Comparison
+from converter.parity.layerwise import Pair, SideBySide, Statistics, Whole, told
 
 # What PyTorch raises where a change does not apply: axes, shapes, types that do not fit.
 _REFUSED = (RuntimeError, ValueError, TypeError, IndexError)

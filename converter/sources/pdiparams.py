@@ -16,8 +16,11 @@ from types import MappingProxyType
 import numpy as np
 
 from converter.errors import SourceError
-from converter.sources import files, pickles, schema
-from converter.sources.program import Program, TensorSpec, read_program, spec
+from converter.sources import framework_proto as schema
+from converter.sources import mapped_files as files
+from converter.sources import unpickler as pickles
+from converter.sources.ir import Program, TensorSpec, spec
+from converter.sources.reader import read_program
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from types import MappingProxyType
 import numpy as np
 
 from converter.errors import SourceError
-from converter.sources import files, pickles
+from converter.sources import mapped_files as files
+from converter.sources import unpickler as pickles
 
 _NAME_TABLE = "StructuredToParameterName@@"
 _SLICES = "UnpackBigParamInfor@@"  # spelt so by Paddle

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from converter.errors import SourceError
-from converter.sources import kinds
-from converter.sources.program import Operation, Program, TensorSpec, spec
+from converter.sources import op_table as kinds
+from converter.sources.ir import Operation, Program, TensorSpec, spec
 
 _DIALECTS = {"0": "builtin.", "1": "", "2": "cf.", "3": "custom.", "4": "dist."}
 

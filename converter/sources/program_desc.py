@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from converter.errors import SourceError
-from converter.sources import kinds, schema
-from converter.sources.program import Operation, Program, TensorSpec, spec
+from converter.sources import framework_proto as schema
+from converter.sources import op_table as kinds
+from converter.sources.ir import Operation, Program, TensorSpec, spec
 
 
 def parse(content: bytes, name: str) -> Program:

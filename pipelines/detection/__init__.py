@@ -1,1 +1,1 @@
-"""Where the lines of a page are: a network's maps -> boxes or polygons, one file an algorithm."""
+"""Text detection: page image to boxes or polygons."""

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from shapely.geometry import Polygon
 
-from pipelines.detection.db import rectangle
-from pipelines.pages.cropping import crop
+from pipelines.detection.postprocess.db import rectangle
+from pipelines.geometry import crop
 
 STRAIGHT = 0.7
 """A polygon that covers so much of the smallest rectangle around it is cut out as a rectangle."""

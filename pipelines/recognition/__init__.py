@@ -1,1 +1,1 @@
-"""What a line says: images of lines -> scores of classes -> text."""
+"""Text recognition: line image to text."""

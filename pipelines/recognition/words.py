@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.pages.boxes import text_corners
-from pipelines.recognition.labels import Character, Reading
+from pipelines.geometry import text_corners
+from pipelines.recognition.postprocess import Character, Reading
 
 CHINESE, LATIN, OTHER = "chinese", "latin", "other"
 LATIN_OR_DIGIT = re.compile("[a-zA-Z0-9]")

@@ -1,1 +1,1 @@
-"""Finding and reading by one network."""
+"""Text detection and recognition by one network."""

@@ -26,7 +26,7 @@ from converter.errors import UsageError
 
 HELP = "the decoders of detectors, against PaddleOCR's"
 
-TESTS = Path(__file__).parents[2] / "tests"
+ROOT = Path(__file__).parents[2]
 WARM_UP = 1  # rounds
 SEEDS = range(1, 5)  # of the pages
 LEAST = 1.0  # PaddleOCR takes so many times as long at least
@@ -77,18 +77,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _cases() -> Iterator[tuple[str, Case]]:
-    if str(TESTS) not in sys.path:
-        sys.path.append(str(TESTS))
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
     theirs, maps, heat_maps, drrg_maps = map(
-        importlib.import_module, ("paddleocr_decoders", "zoo_maps", "heat_maps", "drrg_maps")
+        importlib.import_module,
+        (
+            "tests.oracle.paddleocr_decoders",
+            "tests.support.zoo_maps",
+            "tests.support.probability_maps",
+            "tests.support.drrg_maps",
+        ),
     )
-    from pipelines.detection.ct import CTDecoder
-    from pipelines.detection.db import DBDecoder
-    from pipelines.detection.drrg import DRRGDecoder
-    from pipelines.detection.east import EASTDecoder
-    from pipelines.detection.fce import FCEDecoder
-    from pipelines.detection.pse import PSEDecoder
-    from pipelines.detection.sast import SASTDecoder
+    from pipelines.detection.postprocess.ct import CTDecoder
+    from pipelines.detection.postprocess.db import DBDecoder
+    from pipelines.detection.postprocess.drrg import DRRGDecoder
+    from pipelines.detection.postprocess.east import EASTDecoder
+    from pipelines.detection.postprocess.fce import FCEDecoder
+    from pipelines.detection.postprocess.pse import PSEDecoder
+    from pipelines.detection.postprocess.sast import SASTDecoder
 
     def case(ours: Any, theirs: Any, options: Mapping[str, Any], *pages: Any) -> Case:
         return Case(ours(**options), theirs(**options), *pages)
@@ -120,9 +126,9 @@ def _cases() -> Iterator[tuple[str, Case]]:
 
 def _measure(case: Case, rounds: int) -> tuple[int, float, Sequence[float]]:
     """Count the lines of all pages; return our seconds for a page, and the ratios of the rounds."""
-    from pipelines.detection.decoding import Sizes
+    from pipelines.detection.postprocess.decoder import Sizes
 
-    decode = importlib.import_module("paddleocr_decoders").decode
+    decode = importlib.import_module("tests.oracle.paddleocr_decoders").decode
     sizes = Sizes(case.size, case.size, case.size)
     pages = [case.make(seed, *case.size) for seed in SEEDS]
     seconds, ratios, lines = [], [], 0

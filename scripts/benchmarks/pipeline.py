@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.sides import SIDES, STAGES, Job
+from benchmarks.runtimes import SIDES, STAGES, Job
 from converter.errors import SourceError, UsageError
 
 HELP = "detector, recogniser and whole pages, against other runtimes"
@@ -223,7 +223,7 @@ class Child:
             variables["OMP_WAIT_POLICY"] = "passive"  # else a thread that waits computes
         paths = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from benchmarks.sides import main; main({name!r})"],
+            [sys.executable, "-c", f"from benchmarks.runtimes import main; main({name!r})"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
             env={**os.environ, **variables, "PYTHONPATH": paths},
         )  # fmt: skip

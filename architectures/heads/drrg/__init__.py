@@ -1,0 +1,1 @@
+"""DRRG: proposals, local graphs and the graph network that links them."""

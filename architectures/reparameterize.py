@@ -1,0 +1,151 @@
+"""The same network with fewer operations: branches merged, normalisation folded into convolutions.
+
+train   as in a training checkpoint
+deploy  what PaddleOCR's export writes: every re-parameterisable block is one convolution,
+        `reparam_conv`, and its `lab`; the heads that only training uses are gone
+fused   deploy, with each BatchNorm, and each `lab` right after a `reparam_conv`, folded into its
+        convolution
+
+A class that takes part says so itself: `deployed()` returns what stands in its place in the deploy
+form, `folds` names its pairs (convolution, affine map after it), and `folded_in_exports` says that
+PaddleOCR's newer code folds all in it when it exports.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from architectures.layers.affine import LearnableAffine
+from architectures.layers.conv import BatchNormAct
+from architectures.model import FORMS, Model
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
+Foldable = Convolution | nn.Linear
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@runtime_checkable
+class Deployable(Protocol):
+    """A module that looks different in the deploy form."""
+
+    def deployed(self) -> nn.Module:
+        """What stands in its place; may be the module itself, changed."""
+
+
+def fuse(model: Model, form: str = "fused") -> Model:
+    """A copy of `model` in eval mode and in the form `deploy` or `fused`, computing the same.
+
+    ValueError: the form is unknown, or `model` is already past it (nothing can be unfolded).
+    """
+    result = copy.deepcopy(model).eval()
+    fuse_(result, form)
+    return result
+
+
+def fuse_(model: Model, form: str) -> None:
+    """`fuse` in place: `model` itself takes the form."""
+    if form not in FORMS:
+        raise ValueError(f"unknown form {form!r}; known: {', '.join(FORMS)}")
+    steps = FORMS[FORMS.index(model.form) :]
+    if form not in steps:
+        raise ValueError(f"a network in the form {model.form!r} cannot go back to {form!r}")
+    with torch.no_grad():
+        for step in steps[1 : steps.index(form) + 1]:
+            STEPS[step](model)
+            model.form, model.card = step, None
+
+
+def channel_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """Scale and shift, `(C,)` or `(1,)` float64, of a module that is `scale * x + shift`."""
+    if isinstance(module, BATCH_NORMS):
+        mean, variance = module.get_buffer("running_mean"), module.get_buffer("running_var")
+        scale = module.weight.double() / (variance.double() + module.eps).sqrt()
+        return scale, module.bias.double() - mean.double() * scale
+    if isinstance(module, LearnableAffine):
+        return module.scale.double(), module.bias.double()
+    raise TypeError(f"{type(module).__name__} is not known to be an affine map of the channels")
+
+
+def folded(conv: Foldable, affine: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias, float64, of the one convolution that computes `affine(conv(x))`.
+
+    Or of the one linear layer: it is a convolution of a map of one place.
+    """
+    scale, shift = channel_affine(affine)
+    # A transposed convolution has its output channels on the second axis.
+    shape = [1] * conv.weight.dim()
+    shape[1 if isinstance(conv, nn.ConvTranspose2d) else 0] = -1
+    weight = conv.weight.double() * scale.reshape(shape)
+    bias = shift.expand(_width(conv))
+    return weight, bias if conv.bias is None else bias + scale * conv.bias.double()
+
+
+def _width(conv: Foldable) -> int:
+    return conv.out_features if isinstance(conv, nn.Linear) else conv.out_channels
+
+
+def set_convolution(conv: Foldable, values: Callable[[], tuple[Tensor, Tensor]]) -> None:
+    """Give `conv` the weight and bias that `values` computes, in its own precision.
+
+    On the meta device, where there are no values, it only gets the bias.
+    """
+    if conv.weight.is_meta:
+        conv.bias = nn.Parameter(conv.weight.new_empty(_width(conv)))
+        return
+    weight, bias = values()
+    conv.weight = nn.Parameter(weight.to(conv.weight.dtype))
+    conv.bias = nn.Parameter(bias.to(conv.weight.dtype))
+
+
+def merged_into(conv: Convolution, values: Callable[[], tuple[Tensor, Tensor]]) -> nn.Sequential:
+    """A block of parallel branches as one convolution: `conv`, one of them, with what all give."""
+    set_convolution(conv, values)
+    return nn.Sequential(OrderedDict(reparam_conv=conv))
+
+
+def _deploy(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        _deploy(child)
+        if isinstance(child, Deployable):
+            setattr(module, name, child.deployed())
+
+
+@torch.no_grad()
+def fold_(network: nn.Module) -> None:
+    """Fold, in place, what is left to fold in a network of the deploy form, or in a part of one."""
+    for module in list(network.modules()):
+        for conv_name, affine_name in getattr(module, "folds", ()):
+            conv, affine = attrgetter(conv_name)(module), getattr(module, affine_name)
+            if isinstance(affine, (*BATCH_NORMS, LearnableAffine)):
+                set_convolution(conv, partial(folded, conv, affine))
+                rest = affine.act if isinstance(affine, BatchNormAct) else nn.Identity()
+                setattr(module, affine_name, rest)
+
+
+def fold_as_exported_(network: nn.Module) -> None:
+    """Fold, in place, what PaddleOCR's newer exports of a deployed network have folded."""
+    for module in list(network.modules()):
+        if getattr(module, "folded_in_exports", False):
+            fold_(module)
+
+
+def overwrite_(network: nn.Module) -> None:
+    """Let layers write over what they are given, where nothing else in the network needs it.
+
+    For inference alone: what hooks and gradients keep of a layer would be what the next one gives.
+    A new map of several megabytes costs more than the arithmetic of an activation.
+    """
+    for module in network.modules():
+        if hasattr(module, "inplace"):  # PyTorch's name for it, in its activations too
+            module.inplace = True  # type: ignore[assignment]
+
+
+STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": fold_}

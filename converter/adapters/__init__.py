@@ -1,0 +1,1 @@
+"""Inputs and calls of the networks that take more than an image."""

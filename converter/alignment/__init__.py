@@ -1,0 +1,1 @@
+"""Matching the layers of an export, whose names mean nothing, with those of a network."""

@@ -1,0 +1,277 @@
+"""Operations reduced to layers: what owns tensors, and what flows from one to the next.
+
+Whatever owns no tensor (activations, pooling, reshapes, residual sums) is passed through, because
+the two frameworks write it in different ways. What cannot be passed through without loss, the place
+of an operand in a concatenation or a product, is kept as a mark on the edge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from converter.alignment.trace import Trace
+from converter.errors import AlignmentError
+from converter.sources.ir import Operation, Program
+
+INPUT = -1
+Key = tuple[str, int]
+Edge = tuple[int, tuple[str, ...]]  # the layer it comes from (or INPUT), marks on the way
+
+
+@dataclass(frozen=True)
+class LayerTensor:
+    """A tensor of a layer: what it is to the layer, its name, its shape as PyTorch has it."""
+
+    role: str
+    name: str
+    shape: tuple[int, ...]
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operation that owns tensors.
+
+    `sources` are the layers that its input comes from; `output` is the value that it gives, its
+    bias included. `call` counts the layers before it that own the same tensors.
+    """
+
+    kind: str
+    tensors: tuple[LayerTensor, ...]
+    sources: frozenset[Edge]
+    output: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    call: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the first tensor, for messages."""
+        return self.tensors[0].name
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other layers of its graph."""
+        return self.name, self.call
+
+    def __str__(self) -> str:
+        shapes = ", ".join(f"{tensor.role} {tensor.shape}" for tensor in self.tensors)
+        return f"{self.kind} {self.name} ({shapes})"
+
+
+@dataclass(frozen=True)
+class LayerGraph:
+    """The layers in the order in which they run, and what the results come from."""
+
+    layers: tuple[Layer, ...]
+    results: frozenset[Edge]
+    unread: tuple[str, ...]
+
+
+_CONVOLUTIONS = {
+    "conv2d": "conv",
+    "depthwise_conv2d": "conv",
+    "conv2d_transpose": "conv_transpose",
+    "depthwise_conv2d_transpose": "conv_transpose",
+    "deformable_conv": "deformable_conv",
+}
+_NORMS = {"batch_norm", "layer_norm", "instance_norm"}
+_ORDERED = {"concat", "stack", "matmul", "subtract", "divide", "deformable_conv"}
+_ALIKE = {"bmm": "matmul"}
+_SAME_VALUES = {
+    "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
+}  # fmt: skip
+_FED_BY_CONSTANTS = {"embedding", "matmul"}
+_NO_FLOW = {
+    "shape", "numel", "size", "full", "full_like", "fill_any_like", "full_int_array", "new_zeros",
+    "new_ones", "feed", "data", "fetch",
+    "ne",  # of ours; says which vectors are no padding, where Paddle's embedding knows
+}  # fmt: skip
+
+
+def layer_graph(
+    operations: Sequence[Operation],
+    parameters: Mapping[str, tuple[int, ...]],
+    inputs: Iterable[str],
+    outputs: Sequence[str],
+) -> LayerGraph:
+    """Reduce operations to layers.
+
+    Args:
+        operations: in the order in which they run.
+        parameters: the shape of every tensor that the network owns.
+        inputs: the values that are fed.
+        outputs: the values that are returned.
+
+    Raises:
+        AlignmentError: a tensor goes into an operation in a way that no layer knows.
+    """
+    walk = _Walk(parameters)
+    for value in inputs:
+        walk.origin[value] = frozenset({(INPUT, ())})
+    walk.uses.update(name for op in operations for values in op.inputs.values() for name in values)
+    walk.uses.update(outputs)
+    for operation in operations:
+        walk.step(operation)
+    results = frozenset(
+        (layer, (*marks, f"output:{place}") if len(outputs) > 1 else marks)
+        for place, value in enumerate(outputs)
+        for layer, marks in walk.origin.get(value, ())
+    )
+    read = {tensor.name for layer in walk.layers for tensor in layer.tensors}
+    unread = tuple(name for name in parameters if name not in read)
+    return LayerGraph(tuple(walk.layers), results, unread)
+
+
+def program_graph(program: Program, constant: Collection[str] = ()) -> LayerGraph:
+    """Return the layers of an exported program, of whose inputs some are `constant`."""
+    shapes = {name: spec.shape for name, spec in program.parameters.items()}
+    inputs = [spec.name for spec in program.inputs if spec.name not in constant]
+    return layer_graph(program.operations, shapes, inputs, program.outputs)
+
+
+def network_graph(traced: Trace) -> LayerGraph:
+    """Return the layers of a traced network."""
+    outputs = tuple(traced.outputs.values())
+    return layer_graph(traced.operations, traced.parameters, traced.inputs, outputs)
+
+
+class _Walk:
+    def __init__(self, parameters: Mapping[str, tuple[int, ...]]) -> None:
+        self.parameters = parameters
+        self.layers: list[Layer] = []
+        self.origin: dict[str, frozenset[Edge]] = {}
+        self.held = {name: name for name in parameters}  # value -> the tensor that it is
+        self.done: dict[tuple[object, ...], tuple[str, ...]] = {}  # operation -> what it gave
+        self.same: dict[str, str] = {}  # value -> an earlier one that is the same
+        self.uses: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+
+    def step(self, operation: Operation) -> None:
+        if operation.kind in _NO_FLOW:
+            return
+        inputs = {r: tuple(self.same.get(v, v) for v in vs) for r, vs in operation.inputs.items()}
+        operation = replace(operation, inputs=inputs)
+        owned = {
+            role: [self.held[value] for value in values if value in self.held]
+            for role, values in operation.inputs.items()
+        }
+        names = [name for values in owned.values() for name in values]
+        flow = self.flow(operation)
+        if names and self.repeated(operation):
+            return
+        if not names:
+            self.give(operation, flow)
+        elif not flow and not self.fed_by_constants(operation):
+            self.hold(operation, names)
+        elif operation.kind == "add" and len(names) == 1 and self.bias(operation, names[0]):
+            return
+        else:
+            self.add_layer(operation, owned, flow)
+
+    def repeated(self, operation: Operation) -> bool:
+        """Return whether an earlier layer computes the very same, as loops do that keep nothing."""
+        operands = tuple(operation.inputs.items())
+        key = (operation.kind, operands, repr(sorted(operation.attributes.items())))
+        first = self.done.setdefault(key, operation.outputs)
+        if first == operation.outputs:
+            return False
+        for value, other in zip(operation.outputs, first, strict=True):
+            self.same[value] = other
+            self.origin[value] = self.origin.get(other, frozenset())
+        return True
+
+    def flow(self, operation: Operation) -> frozenset[Edge]:
+        """Return what the operands come from, marked where their places matter."""
+        places = [value for values in operation.inputs.values() for value in values]
+        moving = [value for value in places if self.origin.get(value)]
+        kind = _ALIKE.get(operation.kind, operation.kind)
+        marked = kind in _ORDERED and len(moving) > 1
+        return frozenset(
+            (layer, (*marks, f"{kind}:{place}") if marked else marks)
+            for place, value in enumerate(places)
+            for layer, marks in self.origin.get(value, ())
+        )
+
+    def give(self, operation: Operation, origin: frozenset[Edge]) -> None:
+        for value in operation.outputs:
+            self.origin[value] = origin
+
+    def fed_by_constants(self, operation: Operation) -> bool:
+        """Return whether this is a layer whose input is the same for every image: positions."""
+        values = [value for values in operation.inputs.values() for value in values]
+        return operation.kind in _FED_BY_CONSTANTS and any(v not in self.held for v in values)
+
+    def hold(self, operation: Operation, names: list[str]) -> None:
+        """Follow a tensor through a reshape or a cast to the operation that uses it."""
+        if len(names) > 1 or operation.kind not in _SAME_VALUES:
+            raise AlignmentError(
+                f"the operation {operation.kind} makes other weights of {', '.join(names)}, which "
+                "no layer does; is the program quantised? Export the float32 model."
+            )
+        self.held.update(dict.fromkeys(operation.outputs, names[0]))
+
+    def bias(self, operation: Operation, name: str) -> bool:
+        """Take an addition right after a convolution or a matrix product into that layer."""
+        value = next(v for vs in operation.inputs.values() for v in vs if v not in self.held)
+        last = next((i for i in _backwards(self.layers) if self.layers[i].output == value), None)
+        if last is None or self.uses[value] != 1:
+            return False
+        layer = self.layers[last]
+        width = layer.settings.get("width")
+        if math.prod(self.parameters[name]) != width or len(layer.tensors) != 1:
+            return False
+        bias = LayerTensor("bias", name, self.parameters[name])
+        result = operation.outputs[0]
+        self.layers[last] = replace(layer, tensors=(*layer.tensors, bias), output=result)
+        self.origin[result] = self.origin[value]
+        return True
+
+    def add_layer(
+        self, operation: Operation, owned: Mapping[str, list[str]], flow: frozenset[Edge]
+    ) -> None:
+        kind, settings = operation.kind, dict[str, Any]()
+        attributes = operation.attributes
+        tensors = [
+            LayerTensor(role if len(names) == 1 else f"{role}.{i}", name, self.parameters[name])
+            for role, names in owned.items()
+            for i, name in enumerate(names)
+        ]
+        if kind in _CONVOLUTIONS:
+            kind = _CONVOLUTIONS[kind]
+            keys = ["strides", "paddings", "dilations", "groups"]
+            keys += ["deformable_groups"] if kind == "deformable_conv" else []
+            settings = {key: attributes[key] for key in keys}
+            weight = self.parameters[owned["weight"][0]]
+            transposed = kind == "conv_transpose"
+            settings["width"] = weight[1] * settings["groups"] if transposed else weight[0]
+        elif kind in _NORMS:
+            settings = {"epsilon": attributes["epsilon"]}
+        elif kind == "matmul" and len(owned.get("y", ())) == 1:
+            (matrix,) = (tensor for tensor in tensors if tensor.role == "y")
+            transposed = not attributes["transpose_y"]
+            shape = matrix.shape[::-1] if transposed else matrix.shape
+            tensors.remove(matrix)
+            tensors.append(LayerTensor("weight", matrix.name, shape, transposed))
+            kind, settings = "linear", {"width": shape[0]}
+        elif kind == "rnn":
+            settings = {"mode": attributes["mode"]}
+        elif kind in ("add", "multiply"):
+            tensors = [replace(tensor, role="operand") for tensor in tensors]
+        elif kind == "concat":
+            places = [value for values in operation.inputs.values() for value in values]
+            place = {self.held[value]: i for i, value in enumerate(places) if value in self.held}
+            tensors = [replace(tensor, role=f"operand.{place[tensor.name]}") for tensor in tensors]
+        tensors.sort(key=lambda tensor: (tensor.role not in ("weight", "scale"), tensor.role))
+        call = self.calls[tensors[0].name]
+        self.calls[tensors[0].name] += 1
+        layer = Layer(kind, tuple(tensors), flow, operation.outputs[0], settings, call)
+        self.layers.append(layer)
+        self.give(operation, frozenset({(len(self.layers) - 1, ())}))
+
+
+def _backwards(layers: Sequence[Layer]) -> range:
+    return range(len(layers) - 1, -1, -1)

@@ -1,0 +1,246 @@
+"""Matching an exported program with a network by their data flow.
+
+An export carries no names that can be trusted: PIR programs have none, older ones carry those of
+the code of their day. What both sides share is what they compute. Layers are matched by kind,
+shapes and connections: each gets a colour from its own properties, then from the colours of what
+feeds it and what it feeds, until no colour tells more (Weisfeiler and Leman's refinement). Layers
+of one colour are interchangeable as far as data flow goes; those pairings are tried one by one,
+and only a live check may choose among them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+from converter.alignment.layer_graph import INPUT, Layer, LayerGraph
+from converter.errors import AlignmentError
+from converter.mapping import ops
+from converter.mapping.plan import Move, Plan, Target
+
+_Node = tuple[str, int]  # side, index of the layer
+_LIMIT = 24  # pairings tried for interchangeable layers before giving up
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Which layer of the program is which layer of the network.
+
+    `interchangeable` holds the names of the network's layers that data flow could not tell apart;
+    where it is not empty, only a live check shows that this pairing is right.
+    """
+
+    pairs: tuple[tuple[Layer, Layer], ...]
+    interchangeable: tuple[tuple[str, ...], ...]
+    unread: tuple[str, ...]
+
+    def plan(self, targets: Mapping[str, Target], fills: Mapping[str, float]) -> Plan:
+        """Return where each tensor of the program goes.
+
+        Raises:
+            AlignmentError: a tensor of the network that no layer of the program fills.
+        """
+        moves: dict[str, Move] = {}
+        for ours, theirs in ((network, program) for program, network in self.pairs):
+            given = {tensor.role: tensor for tensor in theirs.tensors}
+            for tensor in ours.tensors:
+                source = given[tensor.role]
+                steps = (ops.Transpose(),) if source.transposed != tensor.transposed else ()
+                move = Move(tensor.name, (source.name,), steps)
+                if moves.setdefault(tensor.name, move) != move:
+                    raise AlignmentError(
+                        f"the network uses {tensor.name} twice, the program {source.name} and "
+                        f"{moves[tensor.name].sources[0]} in its place; these may differ"
+                    )
+        owners = {targets[name].storage: name for name in moves if name in targets}
+        ties = {
+            name: owners[target.storage]
+            for name, target in targets.items()
+            if name not in moves and target.storage in owners
+        }
+        filled = {*moves, *fills, *ties}
+        if missing := [name for name in targets if name not in filled]:
+            raise AlignmentError(
+                f"the network has {len(missing)} tensors that its forward pass does not use, so "
+                f"the program cannot fill them: {', '.join(missing[:5])}"
+            )
+        return Plan(
+            moves=tuple(moves.values()),
+            drops=dict.fromkeys(self.unread, "no operation of the program reads it"),
+            fills={name: value for name, value in fills.items() if name in targets},
+            ties=ties,
+        )
+
+
+def align(program: LayerGraph, network: LayerGraph) -> Iterator[Alignment]:
+    """Yield the pairings of the two graphs' layers, best known first.
+
+    There is one, unless layers are interchangeable.
+
+    Raises:
+        AlignmentError: a layer without a counterpart, or one with other settings.
+    """
+    colours = _Colours(program, network)
+    colours.check()
+    for pairing, groups in islice(colours.pairings(), _LIMIT):
+        pairs = tuple((program.layers[a], network.layers[b]) for a, b in pairing)
+        _check_settings(pairs)
+        names = tuple(tuple(network.layers[i].name for i in group) for group in groups)
+        yield Alignment(pairs, names, program.unread)
+
+
+def _check_settings(pairs: tuple[tuple[Layer, Layer], ...]) -> None:
+    faults = [
+        f"  {ours.name}: {key} is {_shown(theirs.settings[key])} in the program "
+        f"({theirs.name}), {_shown(value)} in the network"
+        for theirs, ours in pairs
+        for key, value in ours.settings.items()
+        if not _same(theirs.settings.get(key), value)
+    ]
+    if faults:
+        raise AlignmentError(
+            f"program and network have the same layers, but {len(faults)} settings differ\n"
+            + "\n".join(faults)
+            + "\nThe architecture in the config is not the one that was exported."
+        )
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-5)  # Paddle keeps its settings in single precision
+    return a == b
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class _Colours:
+    """The colours of all layers of both graphs, as numbers that mean the same on both sides."""
+
+    def __init__(self, program: LayerGraph, network: LayerGraph) -> None:
+        self.graphs = {"program": program, "network": network}
+        self.nodes: list[_Node] = [
+            (side, index)
+            for side, graph in self.graphs.items()
+            for index in range(len(graph.layers))
+        ]
+        self.before: dict[_Node, list[tuple[tuple[str, ...], _Node]]] = {}
+        self.after: dict[_Node, list[tuple[tuple[str, ...], _Node]]] = defaultdict(list)
+        for side, index in self.nodes:
+            sources = self.graphs[side].layers[index].sources
+            self.before[side, index] = [(marks, (side, source)) for source, marks in sources]
+            for source, marks in sources:
+                self.after[side, source].append((marks, (side, index)))
+        for side, graph in self.graphs.items():
+            for source, marks in graph.results:
+                self.after[side, source].append((marks, (side, len(graph.layers))))
+        self.start = {node: self.own(node) for node in self.nodes}
+
+    def own(self, node: _Node) -> tuple[object, ...]:
+        side, index = node
+        layer = self.graphs[side].layers[index]
+        return (layer.kind, *((tensor.role, tensor.shape) for tensor in layer.tensors))
+
+    def check(self) -> None:
+        """Raise AlignmentError where the two graphs differ, naming the first such layer."""
+        forward: dict[_Node, object] = {}
+        numbers: dict[object, int] = {}
+        for side, graph in self.graphs.items():
+            forward[side, INPUT] = -1
+            for index in range(len(graph.layers)):
+                node = (side, index)
+                seen = sorted((marks, forward[source]) for marks, source in self.before[node])
+                key = (self.start[node], tuple(seen))
+                forward[node] = numbers.setdefault(key, len(numbers))
+        if self.differ(forward):
+            self.fail(forward)
+        if self.differ(self.final):
+            self.fail(self.final)
+
+    @cached_property
+    def final(self) -> dict[_Node, object]:
+        """The colours when no more can be told from data flow."""
+        return self.refine(dict(self.start))
+
+    def differ(self, colours: Mapping[_Node, object]) -> bool:
+        sides = [Counter(colours[node] for node in self.nodes if node[0] == s) for s in self.graphs]
+        return sides[0] != sides[1]
+
+    def fail(self, colours: Mapping[_Node, object]) -> None:
+        lines: list[str] = []
+        unmatched: list[str] = []
+        for side, other in (("program", "network"), ("network", "program")):
+            before = len(unmatched)
+            left = Counter(colours[node] for node in self.nodes if node[0] == other)
+            for index, layer in enumerate(self.graphs[side].layers):
+                colour = colours[side, index]
+                if left[colour]:
+                    left[colour] -= 1
+                    continue
+                unmatched.append(
+                    f"  {side}, layer {index + 1}: {layer}, fed by {self.feeders(side, index)}"
+                )
+            lines += unmatched[before : before + 1]
+        theirs, ours = (len(graph.layers) for graph in self.graphs.values())
+        raise AlignmentError(
+            f"program and network are different networks ({theirs} layers in the program, {ours} "
+            "in the network); the first layer without a counterpart is\n" + "\n".join(lines) + "\n"
+            "Check that the files belong to this model (--list), or name the training YAML they "
+            "were made with (--config).",
+            unmatched,
+        )
+
+    def feeders(self, side: str, index: int) -> str:
+        layers = self.graphs[side].layers
+        sources = sorted({source for source, _ in layers[index].sources})
+        return ", ".join("the input" if i == INPUT else layers[i].name for i in sources)
+
+    def refine(self, colours: dict[_Node, object]) -> dict[_Node, object]:
+        """Let colours flow along the edges, both ways, until there are no new ones."""
+        classes = 0
+        for side, graph in self.graphs.items():
+            colours[side, INPUT] = "input"
+            colours[side, len(graph.layers)] = "result"
+        while classes != (classes := len(set(colours.values()))):
+            numbers: dict[object, int] = {}
+            fresh: dict[_Node, object] = {}
+            for node, colour in colours.items():
+                around = tuple(
+                    tuple(sorted((marks, repr(colours[other])) for marks, other in edges))
+                    for edges in (self.before.get(node, ()), self.after.get(node, ()))
+                )
+                fresh[node] = numbers.setdefault((colour, around), len(numbers))
+            colours = fresh
+        return colours
+
+    def pairings(
+        self,
+    ) -> Iterator[tuple[list[tuple[int, int]], list[list[int]]]]:
+        """Yield the pairings (program, network) that respect every edge, and what was chosen."""
+        groups = [mine for _, mine in self.classes(self.final).values() if len(mine) > 1]
+        for pairing in self.choose(self.final):
+            yield pairing, groups
+
+    def classes(self, colours: Mapping[_Node, object]) -> dict[object, tuple[list[int], list[int]]]:
+        classes: dict[object, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for side, index in self.nodes:
+            classes[colours[side, index]][side == "network"].append(index)
+        return classes
+
+    def choose(self, colours: dict[_Node, object]) -> Iterator[list[tuple[int, int]]]:
+        classes = self.classes(colours)
+        if any(len(theirs) != len(ours) for theirs, ours in classes.values()):
+            return
+        open_classes = [group for group in classes.values() if len(group[0]) > 1]
+        if not open_classes:
+            yield sorted((theirs[0], ours[0]) for theirs, ours in classes.values())
+            return
+        theirs, ours = min(open_classes)
+        for candidate in ours:
+            marked = {**colours, ("program", theirs[0]): "chosen", ("network", candidate): "chosen"}
+            yield from self.choose(self.refine(marked))

@@ -1,0 +1,1 @@
+"""The known models: cards read from `configs/`, dictionaries, tokenizers, processing settings."""

@@ -1,0 +1,1 @@
+"""The command line `python -m converter`: one module per subcommand."""

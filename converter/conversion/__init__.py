@@ -1,0 +1,1 @@
+"""One conversion as stages, and many conversions in one run."""

@@ -1,0 +1,193 @@
+"""Page by page: both sides read it, and what differs is noted and drawn."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from converter.end_to_end.compare import Limits, LinePair, compare
+from converter.end_to_end.drawing import draw_difference
+from converter.end_to_end.runtimes import Sides
+from converter.errors import NoReference, UsageError
+from pipelines import OCR, TextLine
+from pipelines.detection.postprocess.db import DBDecoder
+from pipelines.io.files import Failure, Page
+
+STATUSES = ("failed", "unreadable", "passed")  # in the order in which they are shown
+MOST_PICTURES = 16 << 20  # bytes; pages that differ after those are not drawn
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """What became of one page.
+
+    Attributes:
+        source: the file as it was named.
+        page: the number of the page in the file, from 1; None where the whole file is meant.
+        pages: how many the file has.
+        status: passed; failed, where the readings differ or one side could not read; unreadable.
+        size: width and height in pixels, None if unreadable.
+        lines: how many Paddle and PyTorch found; None where one of them could not read.
+        distance: the largest distance of two corners in pixels; None without a number.
+        score_difference: the largest difference of two scores; None without a number.
+        differing: the lines that differ, `{"line", "paddle", "torch", "fault"}`, each side None or
+            `{"text", "score", "box"}`.
+        message: why it failed or could not be read, or "".
+        edge: where boxes differ, how far the detectors' maps are apart at their threshold, or "".
+        seconds: the time of both readings.
+        picture: JPEG of a page whose lines differ, or nothing.
+    """
+
+    source: str
+    page: int | None
+    pages: int
+    status: str
+    size: tuple[int, int] | None = None
+    lines: tuple[int, int] | None = None
+    distance: float | None = None
+    score_difference: float | None = None
+    differing: tuple[dict[str, Any], ...] = ()
+    message: str = ""
+    edge: str = ""
+    seconds: float = 0.0
+    picture: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """The file, and the page where it has several."""
+        return f"{self.source}, page {self.page}" if self.pages > 1 and self.page else self.source
+
+    @property
+    def line(self) -> str:
+        """What the command line says of it."""
+        if self.status == "unreadable":
+            return f"{self.name}: UNREADABLE"
+        if self.message:
+            faults = self.message.splitlines()
+            more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+            return f"{self.name}: FAILED {faults[0]}{more}"
+        if not self.lines or not self.lines[0]:
+            return f"{self.name}: no line on either side"
+        lines = "1 line" if self.lines[0] == 1 else f"{self.lines[0]} lines"
+        return (
+            f"{self.name}: {lines}, corners within {self.distance:.2f} pixels, "
+            f"scores within {self.score_difference:.1e}"
+        )
+
+
+def prove_pages(
+    sides: Sides, pages: Iterable[Page | Failure], limits: Limits
+) -> Iterator[PageResult]:
+    """Read each page on both sides and compare, one page in memory at a time.
+
+    Raises:
+        NoReference: the Paddle process died.
+        UsageError: a network's output is not what its place in the pipeline needs.
+    """
+    room = MOST_PICTURES
+    for page in pages:
+        if isinstance(page, Failure):
+            yield unreadable(page)
+        else:
+            result = _prove(sides, page, limits, draw=room > 0)
+            room -= len(result.picture)
+            yield result
+
+
+def unreadable(failure: Failure) -> PageResult:
+    """Return the result of what could not be read."""
+    place = (str(failure.source), failure.number, 1)
+    return PageResult(*place, "unreadable", message=failure.message)
+
+
+def _prove(sides: Sides, page: Page, limits: Limits, draw: bool) -> PageResult:
+    height, width = page.image.shape[:2]
+    start = time.perf_counter()
+    paddle = _read("Paddle", sides.paddle, sides, page.image)
+    torch = _read("PyTorch", sides.torch, sides, page.image)
+    seconds = time.perf_counter() - start
+    result = partial(
+        PageResult, str(page.source), page.number, page.count, size=(width, height), seconds=seconds
+    )
+    if isinstance(paddle, str) or isinstance(torch, str):
+        said = "\n".join(side for side in (paddle, torch) if isinstance(side, str))
+        return result("failed", message=said)
+    found = compare(paddle, torch, limits)
+    differing, faults = found.differing, found.faults
+    boxes_differ = any(not pair.distance <= limits.pixels for _, pair, _ in differing)
+    return result(
+        "failed" if faults else "passed",
+        lines=(len(paddle), len(torch)),
+        distance=_number(found.distance),
+        score_difference=_number(found.score_difference),
+        differing=tuple(_described(*entry) for entry in differing),
+        message="\n".join(faults),
+        edge=edge(sides, page.image) if boxes_differ else "",
+        picture=draw_difference(page.image, found) if faults and draw else b"",
+    )
+
+
+def _read(name: str, ocr: OCR, sides: Sides, image: np.ndarray) -> list[TextLine] | str:
+    """Return what one side reads, or why it cannot."""
+    try:
+        return ocr(image)
+    except NoReference as error:
+        if sides.session is not None and not sides.session.alive:
+            raise
+        return f"{name}: {error}"
+    # RuntimeError and cv2.error are how PyTorch and OpenCV say that memory ran out.
+    except (MemoryError, RuntimeError, cv2.error) as error:
+        return f"{name}: {str(error) or type(error).__name__}"
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from error
+
+
+def edge(sides: Sides, image: np.ndarray) -> str:
+    """Say how far the detectors' maps are apart, and how near to the threshold that tells text.
+
+    Where a pixel is text on one side only, and its probability is as near to the threshold as the
+    maps are to each other, rounding alone has moved the box. Only DB decides by one threshold; of
+    other detectors nothing is said, "".
+    """
+    decoder = sides.torch.detector.decoder
+    if not isinstance(decoder, DBDecoder):
+        return ""
+    paddle, torch = (ocr.heat_map(image) for ocr in (sides.paddle, sides.torch))
+    if paddle.shape != torch.shape:
+        return f"the maps are of different size: {paddle.shape} in Paddle, {torch.shape} in PyTorch"
+    thresh = decoder.thresh
+    apart = f"the maps differ by at most {np.abs(paddle - torch).max():.2g}"
+    crossed = (paddle > thresh) != (torch > thresh)
+    margins = np.abs(paddle - thresh)
+    if not crossed.any():
+        return (
+            "no pixel of the map is text on one side only, the nearest to the threshold "
+            f"{thresh:g} is {margins.min():.2g} from it; {apart}"
+        )
+    return (
+        f"{crossed.sum()} pixels of the map are text on one side only, in Paddle at most "
+        f"{margins[crossed].max():.2g} from the threshold {thresh:g}; {apart}"
+    )
+
+
+def _described(number: int, pair: LinePair, fault: str) -> dict[str, Any]:
+    sides = {"paddle": _line(pair.paddle), "torch": _line(pair.torch)}
+    return {"line": number, **sides, "fault": fault}
+
+
+def _line(line: TextLine | None) -> dict[str, Any] | None:
+    if line is None:
+        return None
+    box = [[round(x, 2), round(y, 2)] for x, y in line.box.tolist()]
+    return {"text": line.text, "score": _number(float(line.score)), "box": box}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

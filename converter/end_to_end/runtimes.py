@@ -1,0 +1,120 @@
+"""The same pipeline twice: over the converted weights, and over Paddle running the exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from architectures.loading import ArtefactError
+from converter.errors import SourceError, UsageError
+from converter.references.paddle.session import PaddleSession
+from converter.sources.open import Source, open_source
+from pipelines import OCR, Network
+from pipelines.detection.predictor import result_names
+from pipelines.runtime import TorchNetwork
+
+TASKS = {"det": "detector", "rec": "recogniser", "cls": "classifier of upside-down lines"}
+
+
+class PaddleNetwork:
+    """An exported program that a Paddle process runs, as what the pipelines call a network.
+
+    `card` is that of the converted weights, so that both sides prepare and decode alike.
+
+    Raises:
+        SourceError: the program does not have one input, and one output or those that the decoder
+            of these weights takes.
+        NoReference: Paddle is not installed, or cannot run the program.
+    """
+
+    def __init__(
+        self, session: PaddleSession, task: str, source: Source, card: Mapping[str, Any]
+    ) -> None:
+        export = source.export
+        if export is None:
+            raise SourceError(
+                f"{source.path} holds no exported program (inference.pdmodel or inference.json), "
+                "which Paddle could run"
+            )
+        self._session, self._task, self.card = session, task, card
+        self._results = result_names(card) if task == "det" else ("",)
+        names = session.load_program(export.program_file, export.weights_file, task)
+        if len(names) != 1 or len(export.program.outputs) != len(self._results):
+            raise SourceError(
+                f"{source.path} has {len(names)} inputs and {len(export.program.outputs)} outputs; "
+                f"a network of this kind has 1 and {len(self._results)}"
+            )
+        (self._input,) = names
+
+    def __call__(self, batch: np.ndarray) -> Any:
+        """Run the program on `(N, 3, H, W) float32`; several results are named."""
+        outputs = self._session.run({self._input: batch}, name=self._task)
+        results = {name: outputs[str(place)] for place, name in enumerate(self._results)}
+        return results if len(results) > 1 else outputs["0"]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both pipelines, alike but for the networks, and by task what they are made of."""
+
+    paddle: OCR
+    torch: OCR
+    session: PaddleSession | None = None
+    models: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def paddle_version(self) -> str | None:
+        """The version of Paddle that reads."""
+        return self.session.version if self.session else None
+
+
+@contextmanager
+def open_sides(
+    weights: Mapping[str, Path], exports: Mapping[str, Path], **options: Any
+) -> Iterator[Sides]:
+    """Open both pipelines; the Paddle process ends with the context.
+
+    Args:
+        weights: for each of `TASKS`, cls if wanted, the converted weights.
+        exports: the same, what holds the exported program: all that `open_source` takes.
+        options: for both pipelines, as `OCR` takes them.
+
+    Raises:
+        SourceError: weights or programs are missing or unreadable.
+        UsageError: they are not of the kind that they are given as.
+        NoReference: Paddle is not installed, or cannot run a program.
+    """
+    sources = {task: open_source(exports[task]) for task in weights}
+    with PaddleSession() as session:  # Paddle is imported while the weights are loaded
+        try:
+            networks = {task: TorchNetwork(file) for task, file in weights.items()}
+            torch = _pipeline(networks, options)
+            paddle = _pipeline(
+                {
+                    task: PaddleNetwork(session, task, sources[task], network.card)
+                    for task, network in networks.items()
+                },
+                options,
+            )
+        except (ArtefactError, OSError) as error:
+            raise SourceError(str(error)) from error
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        models = {
+            task: {
+                "weights": network.card.get("weights"),
+                "form": network.card.get("form"),
+                "program": dict(sources[task].files),
+            }
+            for task, network in networks.items()
+        }
+        yield Sides(paddle, torch, session, models)
+
+
+def _pipeline(networks: Mapping[str, Network], options: Mapping[str, Any]) -> OCR:
+    return OCR(networks["det"], networks["rec"], networks.get("cls"), **options)

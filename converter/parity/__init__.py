@@ -1,0 +1,1 @@
+"""Measures, limits and verdicts of a comparison between Paddle and PyTorch."""

@@ -1,0 +1,117 @@
+"""The report of a proof, and the verdict on it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from converter.errors import ParityError
+from converter.parity.comparison import LIMIT, Comparison, finite
+
+if TYPE_CHECKING:
+    from architectures import Model
+    from converter.parity.layerwise import SideBySide
+
+_NOTHING = Comparison("nothing", (), (), math.inf, 0.0, LIMIT, (), "the reference compared nothing")
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The outcome of a proof; `seconds` is the time that the check took."""
+
+    reference: str
+    comparisons: tuple[Comparison, ...]
+    first_difference: str = ""
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    likely_cause: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether anything was compared and nothing is at fault."""
+        return bool(self.comparisons) and not any(c.fault for c in self.comparisons)
+
+    @property
+    def worst(self) -> Comparison:
+        """The comparison that failed first, else the one nearest to its limit."""
+        failed = [comparison for comparison in self.comparisons if comparison.fault]
+        if failed:
+            return failed[0]
+        return max(self.comparisons, key=lambda c: c.difference / c.limit, default=_NOTHING)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as it stands in the artefact's JSON."""
+        return {
+            "status": "passed" if self.passed else "failed",
+            "reference": self.reference,
+            "worst_difference": finite(self.worst.difference),
+            "worst_probe": self.worst.probe,
+            "first_difference": self.first_difference or None,
+            "likely_cause": self.likely_cause or None,
+            "seconds": round(self.seconds, 3),
+            "versions": dict(self.versions),
+            "comparisons": [finite(asdict(comparison)) for comparison in self.comparisons],
+        }
+
+
+class Reference(Protocol):
+    """Something independent of our networks that knows what they should compute."""
+
+    kind: str
+
+    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Run both sides on `batch`, (N, C, H, W) float32, and compare."""
+        ...
+
+    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Run both sides on `batch` and return their layers in order."""
+        ...
+
+
+def check(
+    reference: Reference,
+    network: Model,
+    batches: Sequence[np.ndarray],
+    *,
+    limit: float = LIMIT,
+    versions: Mapping[str, str] | None = None,
+    locate: bool = True,
+) -> ParityReport:
+    """Compare `network` with `reference` on every batch and return the report, passed or not.
+
+    With `locate`, the report of a network that fails names the first layer that differs, and why.
+    """
+    start = time.perf_counter()
+    comparisons: list[Comparison] = []
+    first = cause = ""
+    for batch in batches:
+        found = reference.compare(network, batch, limit)
+        comparisons += found
+        if locate and not first and any(comparison.fault for comparison in found):
+            from converter.diagnosis.explain import first_difference
+
+            first, cause = first_difference(reference.layers(network, batch), limit)
+    seconds = time.perf_counter() - start
+    return ParityReport(reference.kind, tuple(comparisons), first, seconds, versions or {}, cause)
+
+
+def require(report: ParityReport) -> None:
+    """Raise ParityError, with the layer to look at, unless the report passed."""
+    if report.passed:
+        return
+    if not report.comparisons:
+        raise ParityError(report.worst.fault, report)
+    worst = report.worst
+    lines = [
+        f"Paddle and PyTorch disagree at {worst.probe} for an input of {worst.input_shape}: "
+        f"{worst.fault}",
+        report.first_difference and f"the first layer that differs is {report.first_difference}",
+        report.likely_cause and f"likely cause: {report.likely_cause}",
+        "Nothing was written. `python -m converter diagnose`, with the same options, shows more.",
+    ]
+    raise ParityError("\n".join(line for line in lines if line), report)

@@ -1,0 +1,48 @@
+"""The network converted anew as the reference: what was done to an artefact since."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from architectures import Model
+from converter.parity.comparison import Comparison, compare, compare_results
+from converter.parity.layerwise import SideBySide
+from converter.references.hooks import layer_names, observe, results_of, side_by_side
+
+
+class ConvertedReference:
+    """Compares a network with another one of the same architecture and form, which was proved.
+
+    Args:
+        proved: the other one.
+        task: one of the catalog's TASKS; tells what is decided from the output.
+    """
+
+    kind = "converted"
+
+    def __init__(self, proved: Model, task: str) -> None:
+        self.proved, self.task = proved, task
+
+    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Compare the logits, the results, and what is decided from them."""
+        final, shape = network.logits_layers, batch.shape
+        expected, actual = (observe(n, batch, final) for n in (self.proved, network))
+        logits = [
+            compare(
+                f"logits ({name})", expected[name], actual[name], input_shape=shape, limit=limit
+            )
+            for name in final
+        ]
+        results = compare_results(
+            network,
+            self.task,
+            results_of(expected),
+            results_of(actual),
+            input_shape=shape,
+            limit=limit,
+        )
+        return [*logits, *results]
+
+    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Return the layers of both in the order in which they run."""
+        return side_by_side(network, batch, observe(self.proved, batch, layer_names(network)))

@@ -1,0 +1,126 @@
+"""A network of a PaddleOCR checkout as the reference: its own source, run by Paddle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from architectures import Model
+from converter.adapters.model_inputs import fed_to_paddle, head_of
+from converter.errors import NoReference
+from converter.parity import noise
+from converter.parity.comparison import INNER, LIMIT, Comparison, compare, compare_results
+from converter.parity.layerwise import SideBySide
+from converter.references.hooks import by_our_names, layer_names, observe, results_of, side_by_side
+from converter.references.paddle.checkout import require_checkout
+from converter.references.paddle.session import PaddleSession
+
+_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
+
+
+class NetworkReference:
+    """Compares a network with the one that PaddleOCR's source builds from the same weights.
+
+    Args:
+        session: the Paddle process.
+        checkout: a folder that holds PaddleOCR's `ppocr/`.
+        architecture: what both are built from.
+        weights: the tensors that our network uses, by the names that Paddle's has for them. What
+            is not given (heads that only training runs) keeps random values there.
+        task: one of the catalog's TASKS; tells what is decided from the output.
+        unfused: the network that has its normalisations, where the one that is compared does not.
+        noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
+
+    Raises:
+        NoReference: the folder is no checkout, or the network cannot be built or run there.
+    """
+
+    kind = "network"
+
+    def __init__(
+        self,
+        session: PaddleSession,
+        checkout: Path,
+        architecture: Mapping[str, Any],
+        weights: Mapping[str, np.ndarray],
+        task: str,
+        unfused: Model | None = None,
+        noisy: bool = False,
+    ) -> None:
+        require_checkout(checkout)
+        self.noisy = noisy
+        self.session, self.task, self.unfused = session, task, unfused
+        self.architecture = architecture
+        self.epsilons = session.load_network(
+            checkout.resolve(), _with_guides(architecture), weights
+        )
+
+    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Compare backbone, neck, logits, output, what it decides, and every epsilon."""
+        logits = network.logits_layers
+        names = ["backbone", "neck", *logits]
+        expected = self.session.run(fed_to_paddle(batch, self.architecture), names)
+        run = partial(observe, network, names=names)
+        actual = run(batch)
+        if self.noisy:
+            actual = noise.spared(network, run, batch, actual, expected, limit)
+        if missing := [name for name in logits if name not in expected]:
+            raise NoReference(
+                f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"
+            )
+        theirs, ours = results_of(expected), results_of(actual)
+        theirs = by_our_names(theirs, ours)
+        comparisons = [
+            compare(
+                f"logits ({name})" if name in logits else name,
+                array,
+                actual[name],
+                input_shape=batch.shape,
+                limit=limit if name in logits else INNER * limit,
+            )
+            for name, array in expected.items()
+            if name in actual and name not in theirs
+        ]
+        return [
+            *comparisons,
+            *compare_results(
+                network, self.task, theirs, ours, input_shape=batch.shape, limit=limit
+            ),
+            self.compare_epsilons(self.unfused or network, batch.shape),
+        ]
+
+    def compare_epsilons(self, network: Model, input_shape: tuple[int, ...]) -> Comparison:
+        """Compare what normalisations add to the variance: in numbers it hides in the rounding."""
+        norms = {n: m.eps for n, m in network.named_modules() if isinstance(m, _NORMALISATIONS)}
+        faults = [
+            f"the epsilon of {name} is {self.epsilons.get(name, math.nan):.3g} in Paddle, "
+            f"{ours:.3g} in PyTorch"
+            for name, ours in norms.items()
+            if not math.isclose(self.epsilons.get(name, math.nan), ours, rel_tol=1e-5)
+        ]
+        gap, shape = math.inf if faults else 0.0, (len(norms),)
+        fault = "; ".join(faults[:3])
+        return Comparison("epsilons", input_shape, shape, gap, 1.0, LIMIT, (), fault)
+
+    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Return the layers that both sides have, in the order in which ours run."""
+        fed = fed_to_paddle(batch, self.architecture)
+        expected = self.session.run(fed, layer_names(network))
+        return side_by_side(network, batch, expected, self.epsilons)
+
+
+def _with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the class counts of a MultiHead's guides, as PaddleOCR's tools/train.py does."""
+    head = dict(head_of(architecture))
+    if "out_channels_list" not in head:
+        return dict(architecture)
+    classes = head["out_channels_list"]["CTCLabelDecode"]
+    guides = {"SARLabelDecode": classes + 2, "NRTRLabelDecode": classes + 3}
+    head["out_channels_list"] = {**guides, **head["out_channels_list"]}
+    return {**architecture, "Head": head}

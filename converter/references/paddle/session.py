@@ -1,0 +1,193 @@
+"""A Paddle process: started early, because its import takes as long as PyTorch's, and asked later.
+
+The two frameworks' libraries clash in one process, and a crash of Paddle's must become an error
+here; so Paddle has a process of its own (`worker.py`).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.errors import NoReference
+from converter.references.paddle import worker
+
+_PATIENCE = 2  # seconds in which a process that has closed its output should end
+
+
+class PaddleSession(AbstractContextManager["PaddleSession"]):
+    """A running Paddle process.
+
+    Construction returns at once; the first request waits until Paddle is imported.
+
+    Raises (every request):
+        NoReference: Paddle is not installed, died, or cannot run what it was given.
+    """
+
+    def __init__(self) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(Path(worker.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
+        self._version = ""
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process can be asked more."""
+        return self._process.poll() is None
+
+    @property
+    def version(self) -> str:
+        """Paddle's version; waits until the process is up."""
+        self._wait_until_up()
+        return self._version
+
+    def load_program(self, program: Path, weights: Path, name: str = "") -> list[str]:
+        """Load an exported program and return the names of its inputs.
+
+        It takes the place of what was loaded under the same name.
+        """
+        request = {"do": "program", "program": str(program), "weights": str(weights), "name": name}
+        return self._ask(request, {})[0]["inputs"]
+
+    def load_network(
+        self, checkout: Path, architecture: Mapping[str, Any], weights: Mapping[str, np.ndarray]
+    ) -> dict[str, float]:
+        """Build a network from a PaddleOCR checkout and return its layers' epsilons, by name."""
+        request = {"do": "network", "checkout": str(checkout), "architecture": dict(architecture)}
+        return self._ask(request, weights)[0]["epsilons"]
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = (), name: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Run what was loaded under a name; return its outputs: a program's by place, "0" first."""
+        return self._ask({"do": "run", "wanted": list(wanted), "name": name}, inputs)[1]
+
+    def release(self) -> int:
+        """Let go of what was loaded; return the bytes of memory that the process then holds."""
+        return int(self._ask({"do": "release"}, {})[0]["memory"])
+
+    def close(self) -> None:
+        """End the process; killed, because Paddle may hang in its own clean-up."""
+        self._end()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._stderr.close()
+
+    def _end(self) -> int:
+        self._process.kill()
+        return self._process.wait()
+
+    def _wait_until_up(self) -> None:
+        if not self._version:
+            answer, _ = self._receive()
+            self._version = str(answer["paddle"])
+
+    def _ask(
+        self, request: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        self._wait_until_up()
+        assert self._process.stdin is not None
+        try:
+            worker.send(self._process.stdin, dict(request), dict(arrays))
+        except BrokenPipeError:
+            raise self._died() from None
+        return self._receive()
+
+    def _receive(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        assert self._process.stdout is not None
+        try:
+            answer, arrays = worker.receive(self._process.stdout)
+        except EOFError:
+            raise self._died() from None
+        except ValueError as error:
+            self._end()
+            raise NoReference(f"the Paddle process does not answer as it should: {error}") from None
+        if answer.get("stage") == "import":
+            self._end()
+            raise NoReference(
+                f"Paddle cannot be imported ({answer['error']}); install paddlepaddle for the "
+                "live check, or give --reference recorded or none"
+            )
+        if "error" in answer:
+            raise NoReference(f"Paddle cannot run the reference: {_brief(answer['error'])}")
+        return answer, arrays
+
+    def _died(self) -> NoReference:
+        try:
+            code = self._process.wait(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:  # silent, but caught in Paddle's clean-up
+            code = self._end()
+        self._stderr.seek(0)
+        said = self._stderr.read().decode(errors="replace").strip().splitlines()
+        last = f"; it said last: {said[-1].strip()}" if said else ""
+        return NoReference(f"the Paddle process ended with code {code}{last}")
+
+
+class SharedSession(AbstractContextManager["SharedSession"]):
+    """One Paddle process for many models: started for the first that needs it, then kept.
+
+        with SharedSession() as sessions:
+            for request in requests:
+                run(request, sessions=sessions.lend)
+
+    Another takes its place where it died, or holds more than `most` bytes between two models.
+    """
+
+    def __init__(self, most: int = 2 << 30) -> None:
+        self.most = most
+        self._session: PaddleSession | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def lend(self) -> Iterator[PaddleSession]:
+        """Give the process away for one model; what that loaded is let go afterwards."""
+        if self._session is None or not self._session.alive:
+            self.close()
+            self._session = PaddleSession()
+        try:
+            yield self._session
+        except KeyboardInterrupt:
+            self.close()  # it may be in the midst of an answer
+            raise
+        finally:
+            if self._session is not None:
+                self._settle(self._session)
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+
+    def _settle(self, session: PaddleSession) -> None:
+        try:
+            grown = session.alive and session.release() > self.most
+        except NoReference:
+            grown = True
+        if grown:
+            self.close()
+
+
+def _brief(text: str) -> str:
+    """Return what an error of Paddle's says, without its C++ stack."""
+    lines = [line.strip() for line in text.splitlines()]
+    telling = [line for line in lines if "Error:" in line or "Hint:" in line]
+    return " ".join(telling or [line for line in lines if line][:2])[:500]

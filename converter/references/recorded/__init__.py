@@ -1,0 +1,1 @@
+"""Records of what PaddleOCR's networks computed from seeded weights."""

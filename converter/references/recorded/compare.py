@@ -1,0 +1,57 @@
+"""Comparing a result of a network with what a record holds of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter.parity.comparison import INTEGERS, Comparison, compare, compare_integers
+from converter.parity.layerwise import failed
+from converter.parity.noise import Noise
+
+if TYPE_CHECKING:
+    from converter.references.recorded.reference import Record
+
+
+def compare_output(
+    record: Record, row: list[Any], actual: np.ndarray | None, grown: Noise | None, limit: float
+) -> list[Comparison]:
+    """Compare a result at `limit`, and the classes where the record holds them.
+
+    Args:
+        record: the record.
+        row: the result's, of the record's `outputs`.
+        actual: what our network gives; None where it has no such result.
+        grown: how far rounding alone takes it, where that is known.
+        limit: of the record's largest value. Integers are the same or at fault.
+    """
+    path, shape, _, mean, std, largest, stride = row
+    image_shape = tuple(record.facts["inputs"][0][1])
+    if actual is None or list(actual.shape) != shape:
+        ours = "no such result" if actual is None else actual.shape
+        fault = f"Paddle gives {tuple(shape)}, PyTorch {ours}"
+        return [failed(path, image_shape, shape, largest, limit, fault)]
+    expected, sample = record.arrays[path], actual.ravel()[::stride]
+    if expected.dtype.kind in INTEGERS:
+        return [compare_integers(path, expected, sample, input_shape=image_shape)]
+    room = 0.0
+    if grown is not None and grown.matters(limit * largest):
+        room = grown.values
+        # Values that noise has moved say little, their mean and standard deviation still do.
+        expected = np.array([mean, std, *expected])
+        sample = grown.spared(expected, np.array([actual.mean(), actual.std(), *sample]))
+    # The sample may miss the largest value, by which the difference is measured.
+    found = [compare(path, expected, sample, input_shape=image_shape, limit=limit,
+                     largest=largest)]  # fmt: skip
+    if f"{path}@argmax" in record.arrays:
+        theirs, ours = record.arrays[f"{path}@argmax"], actual.argmax(-1)
+        scores = np.take_along_axis(actual, theirs.reshape(*ours.shape, 1).astype(int), -1)
+        # Two classes change places where noise closes the gap between them.
+        other = (theirs.reshape(ours.shape) != ours) & (actual.max(-1) - scores[..., 0] > 2 * room)
+        fault = f"{int(other.sum())} classes differ" if other.any() else ""
+        gap = math.inf if fault else 0.0
+        found.append(Comparison(f"{path}, classes", image_shape, ours.shape, gap, 1.0, limit, (),
+                                fault))  # fmt: skip
+    return found

@@ -1,0 +1,260 @@
+"""Paddle's files, read without Paddle: training checkpoints, exported programs, release archives.
+
+Nothing here imports Paddle or PyTorch, and nothing trusts what it reads: a file that is truncated,
+corrupt, foreign or hostile ends in one `SourceError`, before anything is allocated for it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from converter.errors import SourceError
+from converter.sources import mapped_files as files
+from converter.sources.ir import Operation, Program, TensorSpec
+from converter.sources.pdiparams import Export, read_export
+from converter.sources.pdparams import Checkpoint, read_pdparams
+from converter.sources.reader import read_program
+
+__all__ = [
+    "Checkpoint",
+    "Export",
+    "Operation",
+    "Program",
+    "Source",
+    "TensorSpec",
+    "open_source",
+    "read_export",
+    "read_pdparams",
+    "read_program",
+]
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+
+SETTINGS = "inference.yml"  # what PaddleOCR 3 writes beside an export: pre-processing, characters
+
+# The checkpoint to take where a folder holds several; the first pattern that fits one wins.
+_CHECKPOINTS = (
+    "best_accuracy.pdparams",
+    "*_pretrained.pdparams",
+    "student.pdparams",
+    "latest.pdparams",
+    "*.pdparams",
+)
+
+# The program to take, likewise. PIR comes first: who has both has re-exported for Paddle 3.
+_PROGRAMS = (
+    "inference.json",
+    "inference.pdmodel",
+    "model.json",
+    "model.pdmodel",
+    "__model__",
+    "*.pdmodel",
+    "*.json",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was found at `path`: a checkpoint, an export, or both.
+
+    `settings` is the `inference.yml` that PaddleOCR 3 writes beside an export. `files` maps the
+    name of every file read to its SHA-256 in hex, `size` is their sum in bytes. Files of an archive
+    exist as long as this object does; arrays live longer.
+    """
+
+    path: Path
+    checkpoint: Checkpoint | None
+    export: Export | None
+    files: Mapping[str, str]
+    size: int
+    settings: Path | None = None
+
+
+def open_source(path: Path, program: Path | None = None) -> Source:
+    """Open a folder, a `.pdparams`, `.pdmodel` or PIR `.json` file, or a `.tar` or `.tar.gz`.
+
+    In a folder the checkpoint is `best_accuracy`, else the one `*_pretrained`, else `student`, else
+    `latest`, else the only `.pdparams`; the program is `inference`, else `model`, else the only
+    `.pdmodel`, with its `.pdiparams` (or `__model__` with `__params__`). What the folder itself
+    does not have may be in one of its folders. A program without weights is an error even beside a
+    checkpoint: name the checkpoint itself to have it read alone.
+
+    `program` is a second such place, whose export joins the checkpoint of the first.
+
+    Raises `SourceError` if nothing is found, too much is found, or a file cannot be read, and
+    `UnsafeSource` for a file that would do more than hold arrays.
+    """
+    if program is not None:
+        return _joined(open_source(path), open_source(program))
+    if not path.exists():
+        near = path.with_name(path.name + ".pdparams")
+        hint = f" Did you mean {near}?" if near.exists() else ""
+        raise SourceError(f"{path} does not exist.{hint}")
+    if path.is_dir():
+        return _open_folder(path)
+    if path.name.endswith(ARCHIVES):
+        from converter.sources import archive
+
+        folder = archive.unpack(path)
+        source = replace(_open_folder(_top(Path(folder.name)), path), path=path)
+        weakref.finalize(source, folder.cleanup)
+        return source
+    if path.suffix == ".pdparams":
+        return _open(path, path, None)
+    if _is_program(path):
+        return _open(path, None, path)
+    if path.suffix == ".pdiparams":
+        raise SourceError(f"{path} holds weights without names; name its program or its folder.")
+    if path.suffix == ".pdopt":
+        raise SourceError(f"{path} holds an optimizer's state; name the .pdparams beside it.")
+    raise SourceError(
+        f"{path} is no file of Paddle's. Expected a folder, a .pdparams, .pdmodel or .json file, "
+        "or a .tar."
+    )
+
+
+def kinds_in(path: Path) -> frozenset[str]:
+    """Return which of `checkpoint` and `export` a folder or a file holds, by names alone.
+
+    Of an archive, which was not looked into, nothing is known.
+    """
+    if not path.is_dir():
+        files = [path] if path.suffix == ".pdparams" or _is_program(path) else []
+    else:
+        files = model_files(path) or [
+            file
+            for entry in sorted(path.iterdir())
+            if entry.is_dir()
+            for file in model_files(entry)
+        ]
+    return frozenset("checkpoint" if file.suffix == ".pdparams" else "export" for file in files)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the checkpoints and programs right in `folder`."""
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if (file.suffix == ".pdparams" or _is_program(file)) and _is_model(file)
+    ]
+
+
+def _is_program(file: Path) -> bool:
+    return file.suffix in (".pdmodel", ".json") or file.name == "__model__"
+
+
+def _joined(first: Source, second: Source) -> Source:
+    """Return the checkpoint of one source with the export of another."""
+    if first.checkpoint is None:
+        raise SourceError(
+            f"{first.path} holds no checkpoint that the export in {second.path} could prove; "
+            "convert one of the two alone"
+        )
+    if second.export is None:
+        raise SourceError(
+            f"{second.path} holds no exported program (inference.pdmodel or inference.json)"
+        )
+    both = Source(
+        first.path,
+        first.checkpoint,
+        second.export,
+        MappingProxyType({**first.files, **second.files}),
+        first.size + second.size,
+        second.settings or first.settings,
+    )
+    for source in (first, second):  # files of an archive stay as long as they may be read
+        weakref.finalize(both, lambda _: None, source)
+    return both
+
+
+def _top(folder: Path) -> Path:
+    """Step into the one folder that a release archive has."""
+    entries = list(folder.iterdir())
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
+
+
+def _open_folder(folder: Path, named: Path | None = None) -> Source:
+    """Open what `folder` holds; messages speak of `named`, the archive it came from."""
+    named = named or folder
+    checkpoint = _find(folder, _CHECKPOINTS, named)
+    program = _find(folder, _PROGRAMS, named)
+    if program is None and (weights := _find(folder, ("*.pdiparams",), named)):
+        raise SourceError(
+            f"{named} holds {weights.name} without its program; expected "
+            f"{weights.stem}.pdmodel or {weights.stem}.json beside it."
+        )
+    if checkpoint is None and program is None:
+        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
+        raise SourceError(
+            f"{named} holds no Paddle model; found {found}. Expected a .pdparams, "
+            "or inference.pdmodel or inference.json with inference.pdiparams."
+        )
+    places = {file.parent for file in (checkpoint, program) if file}
+    if len(places) == 2 and folder not in places:
+        listed = " and ".join(sorted(place.name for place in places))
+        raise SourceError(f"{named} holds models in {listed}. Name the one to convert.")
+    return _open(folder, checkpoint, program)
+
+
+def _find(folder: Path, patterns: Iterable[str], named: Path) -> Path | None:
+    """Return the file that fits best in `folder`, else in the folders right below."""
+    folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
+    for level in ([folder], folders):
+        for pattern in patterns:
+            fitting = [
+                file for place in level for file in sorted(place.glob(pattern)) if _is_model(file)
+            ]
+            if len(fitting) > 1:
+                listed = ", ".join(str(file.relative_to(folder)) for file in fitting[:10])
+                raise SourceError(
+                    f"{named} holds several models: {listed}. Name the one to convert."
+                )
+            if fitting:
+                return fitting[0]
+    return None
+
+
+def _is_model(file: Path) -> bool:
+    """Tell models from folders, from macOS's `._*` files, and from JSON that is no program."""
+    if file.name.startswith(".") or not file.is_file():
+        return False
+    is_json = file.suffix == ".json" and file.name != "inference.json"
+    return not is_json or file.with_suffix(".pdiparams").is_file()
+
+
+def _open(path: Path, checkpoint_file: Path | None, program_file: Path | None) -> Source:
+    checkpoint = export = None
+    read = []
+    if checkpoint_file:
+        checkpoint = read_pdparams(checkpoint_file)
+        read.append(checkpoint_file)
+    if program_file:
+        weights, info = _weights(program_file)
+        export = read_export(program_file, weights, info)
+        read += [program_file, weights, *([info] if info else [])]
+    beside = (program_file or checkpoint_file or path).with_name(SETTINGS)
+    settings = beside if beside.is_file() else None
+    read += [settings] if settings else []
+    views = {file.name: files.map_file(file) for file in read}
+    hashes = {name: files.sha256(view) for name, view in views.items()}
+    size = sum(map(len, views.values()))
+    return Source(path, checkpoint, export, MappingProxyType(hashes), size, settings)
+
+
+def _weights(program: Path) -> tuple[Path, Path | None]:
+    """Return the weights of a program, and the names beside them if they are there."""
+    if program.name == "__model__":
+        weights = program.with_name("__params__")
+    else:
+        weights = program.with_suffix(".pdiparams")
+    if not weights.is_file():
+        raise SourceError(
+            f"{program} has no weights: {weights.name} is missing beside it. Add it, or name "
+            "a .pdparams file to have that read alone."
+        )
+    info = weights.with_name(weights.name + ".info")
+    return weights, info if info.is_file() else None

@@ -1,0 +1,1 @@
+"""Classifiers of text direction and page orientation."""

@@ -1,0 +1,1 @@
+"""Decoders of detection maps, one file per algorithm."""

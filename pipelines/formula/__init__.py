@@ -1,0 +1,1 @@
+"""Formula recognition: image to LaTeX."""

@@ -1,1 +1,0 @@
-"""What a formula says: images of formulas -> tokens -> LaTeX."""

@@ -1,1 +1,0 @@
-"""From files to pages and pieces of them."""

@@ -1,0 +1,244 @@
+"""Folding changes the form of a network, never what it computes; all comparisons in float64."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from architectures import Model, build, fuse
+from architectures.backbones.rec_lcnetv3 import DeployedRepLayer, LearnableRepLayer
+from architectures.layers.affine import LearnableAffine
+from architectures.reparameterize import BATCH_NORMS, channel_affine, folded, set_convolution
+from tests.support.small_networks import NETWORKS
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """Give all that folding reads values other than the initial 0 and 1."""
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(tensor: Tensor, low: float, high: float) -> None:
+        tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, BATCH_NORMS):
+                draw(part.weight, 0.5, 1.5)
+                draw(part.bias, -0.5, 0.5)
+                draw(part.get_buffer("running_mean"), -0.5, 0.5)
+                draw(part.get_buffer("running_var"), 0.3, 2.0)
+            elif isinstance(part, LearnableAffine):
+                draw(part.scale, 0.5, 1.5)
+                draw(part.bias, -0.5, 0.5)
+    return module.double().eval()
+
+
+def calibrated(model: Model, x: Tensor) -> Model:
+    """Take the statistics of each BatchNorm from `x`: a faded or exploded signal hides errors."""
+    for part in model.modules():
+        if isinstance(part, BATCH_NORMS):
+            part.momentum = 1.0
+    with torch.no_grad():
+        model.train()(x)
+    return model.eval()
+
+
+def outputs(model: Model, x: Tensor) -> list[Tensor]:
+    """Logits and results."""
+    seen: list[Tensor] = []
+    handles = [
+        model.get_submodule(name).register_forward_hook(
+            lambda _module, _input, output: seen.append(output)
+        )
+        for name in model.logits_layers
+    ]
+    with torch.no_grad():
+        result = model(x)
+    for handle in handles:
+        handle.remove()
+    return [*seen, *(result.values() if isinstance(result, dict) else [result])]
+
+
+def difference(expected: list[Tensor], found: list[Tensor]) -> float:
+    """The largest max|difference| / max|expected|."""
+    return max(
+        ((a - b).abs().max() / a.abs().max()).item() for a, b in zip(expected, found, strict=True)
+    )
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def case(request: pytest.FixtureRequest) -> tuple[Model, Tensor]:
+    architecture, (height, width) = NETWORKS[request.param]
+    torch.manual_seed(0)
+    model = randomised(build(architecture))
+    assert isinstance(model, Model)
+    x = torch.rand(2, 3, height, width, dtype=torch.float64) * 2 - 1
+    return calibrated(model, x), x
+
+
+class TestEquality:
+    @pytest.mark.parametrize("form", ["deploy", "fused"])
+    def test_every_form_computes_the_same(self, case, form):
+        model, x = case
+        assert difference(outputs(model, x), outputs(fuse(model, form), x)) < 1e-11
+
+    def test_two_steps_are_one(self, case):
+        model, _ = case
+        once, twice = fuse(model).state_dict(), fuse(fuse(model, "deploy"), "fused").state_dict()
+        assert list(once) == list(twice)
+        assert all(torch.equal(once[name], twice[name]) for name in once)
+
+    def test_single_precision(self, case):
+        model, x = case
+        single = fuse(model, "train").float()
+        expected = outputs(single, x.float())
+        bent = any(hasattr(module, "rounding") for module in model.modules())
+        limit = 1e-3 if bent else 1e-4
+        assert difference(expected, outputs(fuse(single), x.float())) < limit
+
+    @pytest.mark.parametrize(
+        ("channels", "kernel", "stride", "groups"),
+        [
+            pytest.param((8, 8), 3, 1, 8, id="depthwise with identity"),
+            pytest.param((8, 8), 5, 1, 8, id="5x5"),
+            pytest.param((8, 8), 3, 2, 8, id="stride 2: no activation"),
+            pytest.param((8, 8), 3, (2, 1), 8, id="vertical stride: activation"),
+            pytest.param((8, 8), 5, (1, 2), 8, id="horizontal stride"),
+            pytest.param((8, 16), 1, 1, 1, id="pointwise"),
+            pytest.param((8, 8), 1, 1, 1, id="pointwise with identity"),
+            pytest.param((8, 8), 3, 1, 2, id="grouped with identity"),
+        ],
+    )
+    def test_layer(self, channels, kernel, stride, groups):
+        torch.manual_seed(0)
+        layer = randomised(LearnableRepLayer(*channels, kernel, stride, groups, 3))
+        x = torch.randn(2, channels[0], 7, 9, dtype=torch.float64)
+        with torch.no_grad():
+            expected = layer(x)
+            deployed = layer.deployed()
+            assert isinstance(deployed, DeployedRepLayer)
+            torch.testing.assert_close(deployed(x), expected, rtol=1e-12, atol=1e-12)
+            weight, bias = folded(deployed.reparam_conv, deployed.lab)
+            set_convolution(deployed.reparam_conv, lambda: (weight, bias))
+            deployed.lab = nn.Identity()
+            torch.testing.assert_close(deployed(x), expected, rtol=1e-12, atol=1e-12)
+
+    def test_transposed_convolution(self):
+        torch.manual_seed(0)
+        conv, norm = nn.ConvTranspose2d(3, 5, 2, stride=2).double(), randomised(nn.BatchNorm2d(5))
+        x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
+        with torch.no_grad():
+            expected = norm(conv(x))
+            weight, bias = folded(conv, norm)
+            set_convolution(conv, lambda: (weight, bias))
+            torch.testing.assert_close(conv(x), expected, rtol=1e-12, atol=1e-12)
+
+
+class TestForms:
+    def test_deploy_has_no_branches_and_keeps_the_norms_elsewhere(self):
+        model = fuse(build(NETWORKS["det v4"][0]), "deploy")
+        names = list(model.state_dict())
+        assert not [n for n in names if "conv_kxk" in n or "identity" in n or "thresh" in n]
+        assert "backbone.blocks2.0.dw_conv.reparam_conv.bias" in names
+        assert "backbone.blocks2.0.dw_conv.lab.scale" in names
+        assert "backbone.conv1.bn.running_mean" in names
+        assert "head.binarize.conv_bn1.running_mean" in names
+
+    def test_deploy_drops_the_affine_that_no_input_reaches(self):
+        train = build(NETWORKS["det v4"][0])
+        deploy = fuse(train, "deploy")
+        name = "backbone.blocks3.0.dw_conv.act.lab.scale"
+        assert name in train.state_dict()
+        assert name not in deploy.state_dict()
+
+    def test_fused_has_no_norm_and_only_affines_after_activations(self, case):
+        model = fuse(case[0])
+        assert not [m for m in model.modules() if isinstance(m, BATCH_NORMS)]
+        affines = [n for n, m in model.named_modules() if isinstance(m, LearnableAffine)]
+        assert all(name.endswith("act.lab") for name in affines)
+
+    def test_folded_relu_stays_a_layer(self):
+        head = fuse(build(NETWORKS["det v2"][0])).head
+        assert isinstance(head.binarize.conv_bn1, nn.ReLU)
+
+    @pytest.mark.parametrize("form", ["train", "deploy", "fused"])
+    @pytest.mark.parametrize("device", ["cpu", "meta"])
+    @pytest.mark.parametrize("network", NETWORKS)
+    def test_build_gives_the_structure_that_fuse_gives(self, network, form, device):
+        architecture = NETWORKS[network][0]
+        with torch.device(device):
+            direct = build(architecture, form=form)
+        converted = fuse(build(architecture), form)
+        assert direct.form == converted.form == form
+        shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (direct, converted)]
+        assert shapes[0] == shapes[1]
+
+    def test_the_argument_is_left_alone(self, case):
+        model, x = case
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        expected = outputs(model, x)
+        result = fuse(model.train())
+        assert model.training
+        assert not result.training
+        assert model.form == "train"
+        after = model.eval().state_dict()
+        assert list(before) == list(after)
+        assert all(torch.equal(before[name], after[name]) for name in before)
+        assert difference(expected, outputs(model, x)) == 0
+
+    def test_precision_is_kept(self):
+        model = build(NETWORKS["cls"][0]).to(torch.bfloat16)
+        assert {p.dtype for p in fuse(model).parameters()} == {torch.bfloat16}
+
+    @pytest.mark.parametrize(
+        ("have", "want"), [("deploy", "train"), ("fused", "train"), ("fused", "deploy")]
+    )
+    def test_no_way_back(self, have, want):
+        model = build(NETWORKS["cls"][0], form=have)
+        with pytest.raises(ValueError, match=f"form '{have}' cannot go back to '{want}'"):
+            fuse(model, want)
+
+    def test_unknown_form(self):
+        with pytest.raises(ValueError, match="unknown form 'quick'; known: train, deploy, fused"):
+            fuse(build(NETWORKS["cls"][0]), "quick")
+
+    def test_only_affine_maps_fold(self):
+        with pytest.raises(TypeError, match="ReLU is not known to be an affine map"):
+            channel_affine(nn.ReLU())
+
+
+class TestTheCheckCanFail:
+    def test_folded_convolutions_matter(self, case):
+        """Some of them, spread over the network."""
+        model, x = case
+        fused = fuse(model)
+        expected = outputs(model, x)
+        pairs = [
+            module.get_submodule(conv)
+            for module in fused.modules()
+            for conv, _ in getattr(module, "folds", ())
+        ]
+        assert len(pairs) > 5
+        for conv in pairs[:: max(1, len(pairs) // 8)]:
+            for tensor in (conv.weight, conv.bias):
+                with torch.no_grad():
+                    kept = tensor.clone()
+                    tensor.mul_(1.01)
+                    assert difference(expected, outputs(fused, x)) > 1e-9
+                    tensor.copy_(kept)
+        assert difference(expected, outputs(fused, x)) < 1e-11
+
+    @pytest.mark.parametrize("form", ["deploy", "fused"])
+    def test_a_wrong_shift_is_seen(self, case, form, monkeypatch):
+        model, x = case
+
+        def wrong(module: nn.Module) -> tuple[Tensor, Tensor]:
+            scale, shift = channel_affine(module)
+            return scale, shift * 1.001
+
+        monkeypatch.setattr(sys.modules["architectures.reparameterize"], "channel_affine", wrong)
+        found = difference(outputs(model, x), outputs(fuse(model, form), x))
+        has_branches = any(hasattr(m, "deployed") and m is not model.head for m in model.modules())
+        assert (found > 1e-9) == (form == "fused" or has_branches)

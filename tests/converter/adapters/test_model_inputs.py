@@ -1,0 +1,196 @@
+"""Networks that take more than the image, or give more than one result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from architectures import Model
+from converter.adapters import model_inputs as feeding
+from converter.adapters import record_calls as probes
+from converter.alignment.trace import named_tensors, trace
+from converter.errors import SourceError
+from converter.parity.comparison import compare_integers, compare_results
+from converter.references.hooks import by_our_names, observe
+from converter.references.recorded.compare import compare_output
+from converter.references.recorded.reference import Record
+
+SAR = {"Backbone": {}, "Head": {"name": "SARHead", "max_text_length": 4}}
+
+
+class Masked(nn.Module):
+    takes = ("image_mask",)
+
+    def forward(self, x: Tensor, image_mask: Tensor) -> Tensor:
+        return x * image_mask
+
+
+class Wide(nn.Module):
+    takes = ("valid_ratio", "image_mask")
+    results = ("text", "lengths", "features")
+    text_scores = "text"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Linear(3, 3, bias=False)
+
+    def forward(self, x: Tensor, valid_ratio: Tensor, image_mask: Tensor) -> dict[str, Tensor]:
+        features = self.scale(x.mean(3).transpose(1, 2)) * valid_ratio[:, None, None]
+        masked = (image_mask > 0).sum((1, 2, 3))
+        return {"features": features, "text": features.argmax(-1), "lengths": masked}
+
+
+@pytest.fixture
+def network() -> Model:
+    torch.manual_seed(0)
+    return Model({"Backbone": Masked(), "Head": Wide()}, SAR, {}).eval()
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.rand(2, 3, 4, 8)
+
+
+def test_each_part_gets_what_it_takes(network, image):
+    assert network.takes == ("image_mask", "valid_ratio")
+    mask, ratio = torch.ones(2, 1, 4, 8), torch.tensor([1.0, 0.5])
+    whole = network(image, image_mask=mask, valid_ratio=torch.ones(2))["features"]
+    half = network(image, image_mask=mask, valid_ratio=ratio)["features"]
+    torch.testing.assert_close(half[1], whole[1] / 2)
+    assert not network(image, image_mask=0 * mask, valid_ratio=ratio)["features"].any()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [((), "nothing"), (("image_mask",), "image_mask"), (("image_mask", "label"), "label")],
+)
+def test_what_is_missing_or_unknown_is_one_error(network, image, given, found):
+    with pytest.raises(TypeError, match=rf"takes image_mask, valid_ratio, not .*{found}"):
+        network(image, **{name: torch.ones(2) for name in given})
+
+
+def test_results_come_in_the_order_of_the_exported_program(network, image):
+    names = [name for name, _ in named_tensors("output", feeding.infer(network, image))]
+    assert names == ["output.text", "output.lengths", "output.features"]
+    del Wide.results
+    try:
+        assert list(feeding.infer(network, image)) == ["features", "lengths", "text"]
+    finally:
+        Wide.results = ("text", "lengths", "features")
+
+
+def test_what_is_given_flows_through_the_trace(network, image):
+    given = feeding.given_to(network, image)
+    traced = trace(network, image, given=given)
+    assert len(traced.inputs) == 3
+    assert list(traced.outputs) == ["output.text", "output.lengths", "output.features"]
+
+
+# What Paddle is fed.
+
+
+@pytest.mark.parametrize(
+    ("head", "shapes"),
+    [
+        ("CTCHead", {}),
+        ("SARHead", {"valid_ratio": (2,)}),
+        ("RobustScannerHead", {"valid_ratio": (2,), "word_positions": (2, 5)}),
+        ("CANHead", {"image_mask": (2, 1, 8, 16), "label": (2, 5)}),
+        (
+            "SRNHead",
+            {
+                "encoder_word_pos": (2, 2, 1),
+                "gsrm_word_pos": (2, 5, 1),
+                "gsrm_slf_attn_bias1": (2, 8, 5, 5),
+                "gsrm_slf_attn_bias2": (2, 8, 5, 5),
+            },
+        ),
+    ],
+)
+def test_everything_that_paddle_takes_is_made(head, shapes):
+    batch = np.zeros((2, 3, 8, 16), np.float32)
+    fed = feeding.fed_to_paddle(batch, {"Head": {"name": head, "max_text_length": 5}})
+    assert {name: array.shape for name, array in fed.items()} == {"x": batch.shape, **shapes}
+    assert next(iter(fed)) == "x"
+
+
+def test_a_character_sees_what_comes_before_it_or_after_it():
+    batch = np.zeros((1, 1, 8, 8), np.float32)
+    fed = feeding.fed_to_paddle(batch, {"Head": {"name": "SRNHead", "max_text_length": 3}})
+    before, after = fed["gsrm_slf_attn_bias1"][0, 0], fed["gsrm_slf_attn_bias2"][0, 0]
+    np.testing.assert_array_equal(before < 0, [[0, 1, 1], [0, 0, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(after, before.T)
+
+
+# Records of such networks.
+
+
+def test_a_record_gives_the_network_what_it_takes(network, image):
+    ratio, mask = np.array([1, 0.5], np.float32), np.ones((2, 1, 4, 8), np.float32)
+    held = {"valid_ratio": ratio, "image_mask": mask, "word_positions": ratio}
+    found = observe(network, image.numpy(), (), probes.run_of(network, held))
+    whole = observe(network, image.numpy(), ())
+    expected = whole["output.features"] * ratio[:, None, None]
+    np.testing.assert_allclose(found["output.features"], expected, rtol=1e-6)
+    with pytest.raises(SourceError, match="takes image_mask, which the record does not hold"):
+        probes.run_of(network, {"valid_ratio": ratio})
+
+
+def test_a_probe_runs_where_the_record_holds_what_it_needs(network, image, monkeypatch):
+    def taught(network, _image, given):
+        return {"taught": network.head.scale(given["tokens"])}
+
+    monkeypatch.setattr(probes, "PROBES", {"SARHead": probes.Probe(("tokens",), taught)})
+    tokens = np.ones((1, 3), np.float32)
+    found = observe(
+        network, image.numpy(), ["head.scale"], probes.run_of(network, {"tokens": tokens})
+    )
+    assert list(found) == ["head.scale", "output.taught"]
+    held = {name: array.numpy() for name, array in feeding.given_to(network, image).items()}
+    assert "output.text" in observe(network, image.numpy(), (), probes.run_of(network, held))
+
+
+def test_results_of_a_tuple_are_told_by_their_places():
+    ours = ["output.text", "output.lengths"]
+    assert by_our_names({"output.0": "a", "output.1": "b"}, ours) == {ours[0]: "a", ours[1]: "b"}
+    named = by_our_names({"output.lengths": "b", "output.text": "a", "output.more": "c"}, ours)
+    assert list(named.items()) == [(ours[0], "a"), (ours[1], "b"), ("output.more", "c")]
+    assert by_our_names({"output.0": "a"}, ours) == {"output.0": "a"}
+
+
+def test_integers_are_the_same_or_at_fault():
+    expected = np.array([[3, 3], [3, 3]])
+    alike = compare_integers("tokens", expected, expected.copy(), input_shape=(1,))
+    assert (alike.fault, alike.difference) == ("", 0.0)
+    other = expected + np.array([[0, 0], [0, 1]])
+    found = compare_integers("tokens", expected, other, input_shape=(1,))
+    assert found.where == (1, 1)
+    assert found.fault == ("1 of 4 integers differ, the first at (1, 1): Paddle gives 3, PyTorch 4")
+    floats = compare_integers("tokens", expected, expected.astype(np.float32), input_shape=(1,))
+    assert floats.fault == "Paddle gives integers (int64), PyTorch float32"
+    shorter = compare_integers("tokens", expected, expected[:1], input_shape=(1,))
+    assert shorter.fault == "Paddle gives (2, 2), PyTorch (1, 2)"
+
+
+def test_recorded_integers_are_compared_exactly():
+    tokens = np.arange(2000).reshape(2, 1000)
+    record = Record("x", {"inputs": [["image", [1, 1, 4, 4]]]}, {"0": tokens.ravel()})
+    row = ["0", [2, 1000], "int64", 999.5, 577.0, 1999.0, 1]
+    other = tokens + (tokens == 1500)  # by a part in 2000, which the limit would not have seen
+    assert not compare_output(record, row, tokens, None, 1e-2)[0].fault
+    assert compare_output(record, row, other, None, 1e-2)[0].where == (1500,)
+
+
+def test_the_text_is_decided_by_the_result_that_tells_it(network, image):
+    results = observe(network, image.numpy(), ())
+    same = compare_results(network, "rec", results, results, input_shape=(1,))
+    assert not any(found.fault for found in same)
+    other = {**results, "output.text": results["output.text"] + 1}
+    faults = [
+        found.probe
+        for found in compare_results(network, "rec", results, other, input_shape=(1,))
+        if found.fault
+    ]
+    assert faults == ["output.text", "decisions (text)"]

@@ -1,0 +1,197 @@
+"""The command line: what it prints and what it writes when all goes well."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+import architectures
+from converter.catalog import cards as catalog
+from converter.references.recorded.reference import seeded_weight
+from tests.support.checkpoints import CRNN, fine_tuned, save, weights
+from tests.support.paths import ROOT
+
+CLASSIFIER = "ch_ppocr_mobile_v2.0_cls"
+LITE = "en_number_mobile_v2.0_rec"
+
+
+def test_an_export(convert, export, tmp_path):
+    out, report = tmp_path / "x.pth", tmp_path / "report.json"
+    done = convert(CLASSIFIER, "--paddle-dir", export, "--out", out, "--report", report)
+    assert (done.code, done.err) == (0, "")
+    counts, last = done.out.splitlines()
+    assert counts == "213 tensors used, 35 filled"
+    assert last.startswith(f"wrote {out} (0.6 MB): worst difference ")
+    assert last.endswith("(program reference, 8 comparisons)")
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert json.loads(report.read_text()) == {"model": CLASSIFIER, **card["parity"]}
+    assert card["parity"]["status"] == "passed"
+    assert architectures.load(out).class_counts == {"cls": 2}
+
+
+def test_quiet_fused_in_another_format(convert, export, tmp_path):
+    out = tmp_path / "x.safetensors"
+    done = convert(CLASSIFIER, "--paddle-dir", export, "--out", out, "--fuse", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("\n") == 1
+    assert done.out.startswith(f"wrote {out} ")
+    assert architectures.load(out).form == "fused"
+
+
+def test_verbose(convert, classifier, tmp_path):
+    done = convert(CLASSIFIER, "--paddle-dir", classifier, "--out", tmp_path / "x.pth", "-v")
+    assert done.code == 0
+    _, *probes, last = done.out.splitlines()
+    assert [line.split()[0] for line in probes][:2] == ["out", "head.fc"]
+    assert all("2x3x48x192" in line for line in probes)
+    assert "(recorded reference, " in last
+
+
+@pytest.mark.parametrize("fuse", [[], ["--fuse"]])
+def test_a_checkpoint_alone_is_proved_by_the_record(convert, classifier, tmp_path, fuse):
+    out = tmp_path / "x.pth"
+    done = convert(CLASSIFIER, "--paddle-dir", classifier, "--out", out, *fuse)
+    assert (done.code, done.err) == (0, "")
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert (card["status"], card["form"]) == ("VERIFIED", "fused" if fuse else "train")
+    assert card["parity"]["reference"] == "recorded"
+
+
+def test_an_archive(convert, classifier, tmp_path):
+    archive = tmp_path / "release.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(classifier, "ch_ppocr_mobile_v2.0_cls_train/best_accuracy.pdparams")
+    out = tmp_path / "x.pth"
+    assert convert(CLASSIFIER, "--paddle-dir", archive, "--out", out).code == 0
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert list(card["source"]["files"]) == ["best_accuracy.pdparams"]
+
+
+def test_without_a_reference(convert, classifier, paddle_is, tmp_path):
+    paddle_is(f"open({str(tmp_path / 'started')!r}, 'w')")
+    out, report = tmp_path / "x.pth", tmp_path / "report.json"
+    done = convert(
+        CLASSIFIER, "--paddle-dir", classifier, "--out", out, "--reference", "none",
+        "--report", report,
+    )  # fmt: skip
+    assert done.code == 0
+    assert done.out.splitlines()[-1].endswith("UNVERIFIED: no reference was wanted")
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert (card["status"], card["parity"]) == ("UNVERIFIED", None)
+    assert json.loads(report.read_text()) == {"model": CLASSIFIER, "status": "unverified"}
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_fine_tuned_model(convert, tmp_path):
+    """Bare names, another dictionary, and the YAML that PaddleOCR trained it with."""
+    folder, out = fine_tuned(tmp_path), tmp_path / "own.pth"
+    arguments = ("--config", folder / "train.yml", "--paddle-dir", folder, "--out", out)
+    done = convert("my_own", *arguments)
+    assert (done.code, done.err) == (0, "")
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert (card["name"], card["release"], card["status"]) == ("my_own", "custom", "VERIFIED")
+    assert card["class_counts"] == {"ctc": 8}
+    assert card["dictionary"]["characters"] == [*"abcxyz", " "]
+    assert card["counts"]["second_names"] == 16
+    assert architectures.load(out).class_counts == {"ctc": 8}
+
+
+def test_a_dictionary_of_ones_own(convert, tmp_path):
+    folder, out = fine_tuned(tmp_path, "abcdef"), tmp_path / "own.pth"
+    other = tmp_path / "other.txt"
+    other.write_text("1\n2\n3\n4\n5\n6\n")
+    done = convert(
+        LITE, "--paddle-dir", folder, "--out", out, "--dict", other, "--reference", "none"
+    )
+    assert done.code == 0, done
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert card["dictionary"]["characters"] == [*"123456", " "]
+    assert card["dictionary"]["file"] == "other.txt"
+
+
+def test_a_head_whose_classes_are_in_another_layer_than_the_releases(convert, tmp_path):
+    folder, out = fine_tuned(tmp_path), tmp_path / "own.pth"
+    tensors = weights(CRNN)
+    for name in ("head.fc.weight", "head.fc.bias"):
+        del tensors[name]
+    shapes = {"head.fc1": (96, 24), "head.fc2": (24, 8)}
+    for layer, shape in shapes.items():
+        tensors[f"{layer}.weight"] = seeded_weight(0, layer, shape)
+        tensors[f"{layer}.bias"] = seeded_weight(0, layer, shape[1:])
+    save(folder / "best_accuracy.pdparams", tensors)
+    text = (folder / "train.yml").read_text()
+    (folder / "train.yml").write_text(
+        text.replace("name: CTCHead", "name: CTCHead\n    mid_channels: 24")
+    )
+    arguments = ("--config", folder / "train.yml", "--paddle-dir", folder, "--out", out)
+    done = convert("my_own", *arguments, "--reference", "none")
+    assert (done.code, done.err) == (0, "")
+    assert architectures.load(out).class_counts == {"ctc": 8}
+
+
+def test_plan(convert, export, classifier, paddle_is, tmp_path):
+    paddle_is(f"open({str(tmp_path / 'started')!r}, 'w')")
+    by_name = convert(CLASSIFIER, "--paddle-dir", classifier, "--plan")
+    assert (by_name.code, by_name.err) == (0, "")
+    assert "head.fc.weight -> head.fc.weight  Transpose()" in by_name.out
+    by_flow = convert(CLASSIFIER, "--paddle-dir", export, "--plan")
+    assert by_flow.code == 0
+    assert "fc_0.w_0" in by_flow.out
+    assert not (tmp_path / "started").exists()
+
+
+def test_list(convert):
+    done = convert("--list")
+    assert (done.code, done.err) == (0, "")
+    listed = [line.split()[0] for line in done.out.splitlines() if line.startswith("  ")]
+    assert sorted(listed) == sorted([*catalog.names(), *catalog.refused()])
+    *titles, last = [line for line in done.out.splitlines() if not line.startswith("  ")]
+    assert titles[:3] == ["text detection (det)", "classification (cls)", "text recognition (rec)"]
+    tasks = list(dict.fromkeys(card.task for card in catalog.cards()))
+    assert [title.rpartition("(")[2] for title in titles] == [f"{task})" for task in tasks]
+    assert last == "released in a form that is refused"
+    assert "97 classes, dictionary en_dict.txt" in done.out
+    assert "latin_mobile_v2.0_rec (latin_ppocr_mobile_v2.0_rec)" in done.out
+
+
+def test_a_reader_that_has_seen_enough():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "converter", "--list"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+# What is imported.
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--list"], ["--version"], ["verify", "--help"]])
+def test_answers_without_the_frameworks(arguments):
+    code = (
+        "import sys\nfrom converter.cli.main import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print({'torch', 'paddle', 'cv2'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.endswith("set()\n")
+
+
+def test_exit_codes_stand_in_the_help(convert):
+    done = convert("--help")
+    assert done.code == 0
+    for code, meaning in (
+        (3, "source"),
+        (4, "names or layers"),
+        (5, "Paddle and PyTorch disagree"),
+        (6, "no refer"),
+    ):
+        assert f"{code} {meaning}" in " ".join(done.out.split())

@@ -1,0 +1,46 @@
+"""Exported programs in the pipeline's place for a network: how their outputs get their names."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from converter.end_to_end.runtimes import PaddleNetwork
+from converter.errors import SourceError
+
+EAST = {"task": "det", "architecture": {"Head": {"name": "EASTHead"}}}
+
+
+class Session:
+    """A Paddle process that has the outputs of EAST, sorted by name as every export has them."""
+
+    outputs = {"0": np.zeros((1, 8, 8, 16)), "1": np.ones((1, 1, 8, 16))}
+
+    def load_program(self, *_):
+        return ["x"]
+
+    def run(self, _, **__):
+        return self.outputs
+
+
+@pytest.fixture
+def source():
+    program = SimpleNamespace(outputs=["a", "b"])
+    export = SimpleNamespace(program=program, program_file=None, weights_file=None)
+    return SimpleNamespace(path="east", export=export)
+
+
+def test_several_outputs_have_the_names_that_the_decoder_takes(source):
+    network = PaddleNetwork(Session(), "det", source, EAST)
+    found = network(np.zeros((1, 3, 32, 64), np.float32))
+    assert found["f_geo"] is Session.outputs["0"]
+    assert found["f_score"] is Session.outputs["1"]
+
+
+@pytest.mark.parametrize(("task", "card"), [("det", {}), ("rec", EAST)])
+def test_one_output_too_many(source, task, card):
+    said = "east has 1 inputs and 2 outputs; a network of this kind has 1 and 1"
+    with pytest.raises(SourceError, match=said):
+        PaddleNetwork(Session(), task, source, card)

@@ -1,0 +1,283 @@
+"""Every released model: its mapping fits the names of its checkpoint, and no other names.
+
+The names and shapes are those of the recorded network, with the class counts of the release; for
+distilled models and released checkpoints that are at hand, `names/MODEL.txt` holds the whole list,
+a tensor a line: name, shape and dtype, with tabs between.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+import architectures
+from architectures.registry import scored_beyond
+from converter.catalog import cards as catalog
+from converter.errors import IncompletePlan
+from converter.mapping.plan import Plan, Signature, Target, resolve, targets_of
+from converter.mapping.rules import FOLDER, load_mapping
+from tests.support.paths import NAMES
+from tests.support.paths import RECORDS as RECORDED
+
+LISTS = {file.stem for file in NAMES.iterdir()}
+MODELS = catalog.names()
+# One model of each network: what is true of its names is true of the others'.
+NETWORKS = sorted({catalog.card(name).recorded: name for name in reversed(MODELS)}.values())
+DISTILLED = ("ch_PP-OCRv4_det", "ch_PP-OCRv2_det")
+
+STUDENT2, TEACHER = "second student of the mutual distillation", "teacher of the distillation"
+NRTR, BEFORE = "NRTR guide, run only in training", "feeds the NRTR guide"
+OWN = "of training, the weight is normalised by its own"
+UNREAD = "a constant that nothing reads"
+PLACES = "a constant, the same in every window of 5 x 5"
+# Of the lists: tensors used, second names, filled, dropped.
+EXPECTED = {
+    "LaTeX_OCR_rec":             (340, 0,  0,   {OWN: 80, UNREAD: 80}),
+    "PP-LCNet_x0_25_textline_ori": (146, 0, 27, {}),
+    "PP-LCNet_x1_0_doc_ori":     (146, 0,  27,  {}),
+    "PP-LCNet_x1_0_table_cls":   (146, 0,  27,  {}),
+    "PP-LCNet_x1_0_textline_ori": (146, 0, 27,  {}),
+    "UniMERNet":                 (602, 0,  0,   {PLACES: 20}),
+    "ch_PP-OCRv2_det":           (269, 0,  51,  {STUDENT2: 269, TEACHER: 149}),
+    "ch_PP-OCRv4_det":           (905, 0,  150, {STUDENT2: 905, TEACHER: 316}),
+    "ch_PP-OCRv4_rec":           (884, 0,  151, {NRTR: 83, BEFORE: 1}),
+    "ch_ppocr_mobile_v2.0_cls":  (213, 0,  35,  {}),
+    "en_PP-OCRv4_rec":           (884, 0,  151, {NRTR: 83, BEFORE: 1}),
+    "en_number_mobile_v2.0_rec": (229, 16, 35,  {}),
+    "rec_d28_can":               (632, 0,  100, {}),
+}  # fmt: skip
+
+Signatures = dict[str, Signature]
+
+
+def read(file: Path) -> Signatures:
+    rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
+    found = {
+        name: Signature(tuple(int(size) for size in shape.split(",") if size), dtype)
+        for name, shape, dtype in rows
+    }
+    assert len(found) == len(rows), "a name stands twice"
+    return found
+
+
+def bare(source: Signatures) -> Signatures:
+    student = [name for name in source if name.startswith("Student.")]
+    return {name.removeprefix("Student."): source[name] for name in student}
+
+
+@cache
+def recorded(name: str) -> Signatures:
+    """The names of a recorded network in its checkpoint, second names included."""
+    facts = json.loads((RECORDED / name / "reference.json").read_text(encoding="utf-8"))
+    found = {row[0]: Signature(tuple(row[1]), row[2]) for row in facts["parameters"]}
+    return found | {second: found[first] for second, first in facts["aliases"]}
+
+
+@cache
+def signatures(model: str) -> Signatures:
+    """The names of the model's checkpoint, with the class counts of the release."""
+    if model in LISTS:
+        return read(NAMES / f"{model}.txt")
+    card = catalog.card(model)
+    source = recorded(card.recorded)
+    resized = dict(source)
+    for counted, released in released_counts(card).items():
+        known = source[counted].shape[0]
+        scorer = counted.rpartition(".")[0]
+        for name, signature in source.items():
+            # The guides of a MultiHead score two or three classes more.
+            guide = name.startswith(("head.sar_head.", "head.gtc_head."))
+            extra = (2, 3) if guide else (0,) if name.startswith(f"{scorer}.") else ()
+            sizes = {known + more: released + more for more in extra}
+            shape = tuple(sizes.get(size, size) for size in signature.shape)
+            resized[name] = Signature(shape, signature.dtype)
+    return resized
+
+
+def released_counts(card: catalog.ModelCard) -> dict[str, int]:
+    """The tensors whose lengths tell class counts, with those of the release."""
+    if not card.class_counts:  # formulas have one vocabulary
+        return {}
+    count = card.classes if card.task in catalog.READING else len(card.labels)
+    return dict.fromkeys(card.class_counts.values(), count + scored_beyond(card.architecture))
+
+
+@cache
+def targets(model: str) -> dict[str, Target]:
+    """The tensors of the model's network, with the class counts that its list shows."""
+    card, source = catalog.card(model), signatures(model)
+    lengths = {count: source[name].shape[0] for count, name in card.class_counts.items()}
+    assert list(lengths.values()) == list(released_counts(card).values())
+    beyond = scored_beyond(card.architecture)
+    counts = {count: length - beyond for count, length in lengths.items()}
+    architecture = catalog.without_class_counts(card.architecture)
+    if card.recorded_sizes and model not in LISTS:  # the names are those of a smaller network
+        facts = json.loads((RECORDED / card.recorded / "reference.json").read_text())
+        architecture = facts["architecture"]
+    with torch.device("meta"):
+        network = architectures.build(architecture, class_counts=counts)
+    assert network.class_counts == counts
+    return targets_of(network)
+
+
+def plan(model: str, source: Signatures) -> Plan:
+    return resolve(load_mapping(catalog.card(model).mapping), source, targets(model))
+
+
+def fault(model: str, source: Signatures) -> str:
+    """The one row of the table of faults, but for a rule that has nothing to claim by it."""
+    with pytest.raises(IncompletePlan) as caught:
+        plan(model, source)
+    _, *rows, _ = str(caught.value).split("\n")
+    rows = [row for row in rows if not row.endswith("  claims nothing")]
+    assert len(rows) == 1
+    return rows[0].strip()
+
+
+def sample(model: str) -> dict[str, str]:
+    """Some of the sources that have no second name, with their targets.
+
+    One of each kind (section, last segment, rank), and each eighth of the list.
+    """
+    source, found = signatures(model), plan(model, signatures(model))
+    doubled = {*found.aliases.values(), *found.ties}
+    moves = [(move.sources[0], move.target) for move in found.moves]
+    single = [(name, target) for name, target in moves if name not in doubled]
+    kinds = {}
+    for name, target in single:
+        section, _, rest = target.partition(".")
+        kinds[section, rest.rpartition(".")[2], len(source[name].shape)] = (name, target)
+    return dict([*kinds.values(), *single[:: len(single) // 8]])
+
+
+def test_the_lists_are_of_models():
+    assert set(EXPECTED) == LISTS
+    assert set(MODELS) >= LISTS
+
+
+@pytest.mark.parametrize("model", EXPECTED)
+def test_what_a_list_becomes(model):
+    used, second_names, filled, dropped = EXPECTED[model]
+    assert plan(model, signatures(model)).counts() == {
+        "used": used,
+        "second_names": second_names,
+        "filled": filled,
+        "tied": 0,
+        "dropped": dropped,
+    }
+
+
+def test_no_mapping_is_without_a_model():
+    shipped = {file.stem for file in FOLDER.glob("[!_]*.yaml")}
+    of_paddlex = {card.paddlex.mapping for card in catalog.cards() if card.paddlex}
+    assert shipped == {card.mapping for card in catalog.cards()} | of_paddlex
+
+
+@pytest.mark.parametrize("model", MODELS)
+class TestEveryModel:
+    def test_the_plan_is_complete(self, model):
+        source, counts = signatures(model), plan(model, signatures(model)).counts()
+        dropped = sum(counts["dropped"].values())
+        assert counts["used"] + counts["second_names"] + dropped == len(source)
+        assert counts["used"] + counts["filled"] == len(targets(model))
+
+    def test_the_classes_are_those_of_the_release(self, model):
+        found = plan(model, signatures(model))
+        card = catalog.card(model)
+        moved = {move.sources[0].removeprefix(found.prefix): move.target for move in found.moves}
+        lengths = [
+            targets(model)[moved[name]].signature.shape[0] for name in card.class_counts.values()
+        ]
+        assert lengths == list(released_counts(card).values())
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+class TestEveryNetwork:
+    def test_every_name_is_accounted_for_once(self, model):
+        found = plan(model, signatures(model))
+        moved = [name for move in found.moves for name in move.sources]
+        assert sorted([*moved, *found.drops, *found.aliases]) == sorted(signatures(model))
+        assert sorted([*(m.target for m in found.moves), *found.fills]) == sorted(targets(model))
+
+    def test_linear_layers_alone_are_transposed(self, model):
+        for move in plan(model, signatures(model)).moves:
+            is_linear = "Linear" in targets(model)[move.target].owner_types
+            turned = is_linear and move.target.endswith(".weight")
+            if catalog.card(model).mapping == "latexocr" and ".attn.proj." in move.target:
+                turned = False  # PaddleOCR's myLinear holds [out, in]
+            assert bool(move.operations) == turned
+
+    def test_what_is_dropped_makes_no_difference(self, model):
+        source, found = signatures(model), plan(model, signatures(model))
+        rest = {name: source[name] for name in source if name not in found.drops}
+        assert plan(model, rest).moves == found.moves
+
+    def test_a_name_that_is_missing(self, model):
+        source = signatures(model)
+        for missing, target in sample(model).items():
+            rest = {name: source[name] for name in source if name != missing}
+            shape = targets(model)[target].signature.shape
+            assert fault(model, rest) == f"{target}  unfilled, shape {shape}"
+
+    def test_a_foreign_name(self, model):
+        source = signatures(model)
+        for name in sample(model):
+            foreign = f"{name.rpartition('.')[0]}.foreign"
+            row = fault(model, source | {foreign: Signature((3,))})
+            gone = f"is not in the network; {foreign} would go there"
+            assert row.endswith(gone) or row.startswith(f"{foreign}  unclaimed")
+
+    @pytest.mark.parametrize("foreign", ["foreign.weight", "Student3.head.x", "optimizer"])
+    def test_a_foreign_section(self, model, foreign):
+        assert fault(model, signatures(model) | {foreign: Signature((3,))}).startswith(foreign)
+
+    def test_another_shape(self, model):
+        source = signatures(model)
+        for name, target in sample(model).items():
+            shape = source[name].shape
+            for other in ((*shape[:-1], shape[-1] + 1), (*shape, 1), shape[:-1]):
+                row = fault(model, source | {name: Signature(other)})
+                assert row.startswith(f"{target}  ")
+                assert str(other) in row
+
+    def test_another_dtype(self, model):
+        source = signatures(model)
+        for name, target in list(sample(model).items())[:5]:
+            row = fault(model, source | {name: Signature(source[name].shape, "float64")})
+            assert row == f"{target}  is float32, the source is float64"
+
+
+@pytest.mark.parametrize("model", DISTILLED)
+def test_the_bare_form_of_a_distilled_model(model):
+    whole = plan(model, signatures(model))
+    found = plan(model, bare(signatures(model)))
+    assert found.counts() == {**whole.counts(), "dropped": {}}
+    assert [move.target for move in found.moves] == [move.target for move in whole.moves]
+    stripped = [move.sources[0].removeprefix("Student.") for move in whole.moves]
+    assert [move.sources[0] for move in found.moves] == stripped
+
+
+@pytest.mark.parametrize("model", DISTILLED)
+def test_bare_names_beside_a_student(model):
+    source = signatures(model)
+    assert "neither Student.**" in fault(model, source | {"head.x": Signature((1,))})
+
+
+def test_second_names_may_be_missing_but_not_misshapen():
+    model = "en_number_mobile_v2.0_rec"
+    source, found = signatures(model), plan(model, signatures(model))
+    assert len(found.aliases) == 16
+    for second, first in found.aliases.items():
+        without_second = {name: source[name] for name in source if name != second}
+        assert plan(model, without_second).moves == found.moves
+        without_first = {name: source[name] for name in source if name != first}
+        assert plan(model, without_first).counts()["used"] == 229
+        neither = {name: source[name] for name in source if name not in (first, second)}
+        assert fault(model, neither).startswith(f"{first}  unfilled")
+        for name in (first, second):
+            with pytest.raises(IncompletePlan, match=f"{second}  is no second name: has shape"):
+                plan(model, source | {name: Signature((1, 1))})

@@ -1,0 +1,119 @@
+"""Converted weights as functions of arrays, and on which devices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from architectures import build
+from pipelines.runtime import DeviceError, TorchNetwork, as_network, find_device
+from tests.support.small_networks import CRNN
+
+CARD = {"task": "rec", "input": {"height": 32}}
+
+
+CLASSIFIER = {
+    "model_type": "cls",
+    "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+    "Head": {"name": "ClsHead"},
+}
+
+
+def save(path, architecture, **counts):
+    """Weights of a small network whose normalisation does something, and the network."""
+    torch.manual_seed(0)
+    model = build(architecture, class_counts=counts).eval()
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            torch.nn.init.uniform_(buffer, 0.5, 1.5)
+    torch.save(model.state_dict(), path)
+    card = {
+        "format": 1,
+        "architecture": model.architecture,
+        "class_counts": model.class_counts,
+        "form": model.form,
+        "weights": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        **CARD,
+    }
+    path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
+    return path, model
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return save(tmp_path / "rec.pth", CRNN, ctc=4)
+
+
+def lines(count, width, height=32):
+    return np.random.RandomState(0).standard_normal((count, 3, height, width)).astype(np.float32)
+
+
+def test_weights_are_a_network(weights):
+    path, model = weights
+    network = TorchNetwork(path)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(lines(2, 64))).numpy()
+    result = network(lines(2, 64))
+    assert isinstance(result, np.ndarray)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert network.card.items() > CARD.items()
+
+
+def test_what_can_be_folded_is_folded(weights):
+    path, model = weights
+    assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()) > 10
+    network = TorchNetwork(path)
+    assert network.module.form == "fused"
+    assert all(part.inplace for part in network.module.modules() if hasattr(part, "inplace"))
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.module.modules())
+    convolutions = [m for m in network.module.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in convolutions)
+    assert not network.module.training
+
+
+def test_half_precision(weights, monkeypatch):
+    monkeypatch.setattr("pipelines.runtime.find_device", lambda *_, **__: torch.device("cpu"))
+    path, _ = weights
+    expected = TorchNetwork(path)(lines(2, 64))
+    result = TorchNetwork(path, half=True)(lines(2, 64))
+    assert result.dtype == np.float32
+    assert 0 < np.abs(result - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_other_sizes_are_not_compiled_anew(tmp_path, monkeypatch):
+    # The guards, which say what a compilation holds for, are those of every backend.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch._dynamo.reset()
+    counters.clear()
+    path, _ = save(tmp_path / "cls.pth", CLASSIFIER, cls=2)
+    network, eager = TorchNetwork(path, compile=True), TorchNetwork(path)
+    for count, width in ((2, 64), (2, 96), (3, 130), (4, 333)):
+        np.testing.assert_allclose(
+            network(lines(count, width, 64)), eager(lines(count, width, 64)), atol=1e-6
+        )
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_devices():
+    assert find_device("cpu") == torch.device("cpu")
+    for name in ("cuda:99", "meta", "nonsense", ""):
+        with pytest.raises(DeviceError, match=f"the device {name} is not there: .* finds .*cpu"):
+            find_device(name)
+    with pytest.raises(DeviceError, match="half precision is for accelerators"):
+        find_device("cpu", half=True)
+
+
+def test_a_device_is_looked_for_before_weights_are_read():
+    with pytest.raises(DeviceError):
+        TorchNetwork("none.pth", "cuda:99")
+
+
+def test_a_callable_is_taken_as_it_is(weights):
+    assert as_network(len) is len
+    assert isinstance(as_network(str(weights[0])), TorchNetwork)

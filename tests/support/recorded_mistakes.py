@@ -1,0 +1,40 @@
+"""Recorded networks with a mistake made on purpose, for the tests of single networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import pytest
+
+from architectures import Model
+from converter.mapping.plan import Plan
+from converter.parity.report import ParityReport
+from converter.references.recorded import reference as recorded
+from tests.support.mistakes import Mistake, mistaken
+from tests.support.paths import RECORDS
+
+
+@lru_cache(maxsize=1)
+def honest(name: str) -> tuple[recorded.Record, Model]:
+    """A record and the network that it holds."""
+    record = recorded.read_record(RECORDS / name)
+    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
+    return record, recorded.build(record, prefix, architecture)[0]
+
+
+def prove_changed(
+    monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[Model], Model]
+) -> ParityReport:
+    """Prove a record with a network that is not quite what it should be."""
+    record, network = honest(name)
+    changed = change(network)
+    monkeypatch.setattr(recorded, "build", lambda *_: (changed, Plan()))
+    return recorded.prove(record)
+
+
+def prove_mistaken(
+    monkeypatch: pytest.MonkeyPatch, name: str, layer: str, mistake: Mistake | str
+) -> ParityReport:
+    """Prove a record with a mistake in one layer of the network."""
+    return prove_changed(monkeypatch, name, lambda network: mistaken(network, layer, mistake))
