@@ -1,7 +1,7 @@
-"""What the classes of a recogniser are besides those of its characters.
+"""The special classes of recognisers: blank, start, end, unknown, padding.
 
-The network fixes how many there are, and the way of decoding that it was trained for fixes what
-they mean: PaddleOCR, `ppocr/postprocess/rec_postprocess.py`, whose names these are.
+The network fixes their number, the decoding method their meaning. The names are those of PaddleOCR,
+`ppocr/postprocess/rec_postprocess.py`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Classes:
-    """The special classes of one way of decoding, and where they stand.
+    """The special classes of one decoding method and their positions.
 
     Attributes:
-        before, after: those in front of the characters and behind them, under PaddleOCR's names.
-        unscored: how many of the last ones no network answers with, such as the padding.
-        uncounted: those that a network has on top of the `out_channels` that PaddleOCR counts.
+        before, after: special classes before and after the characters, by PaddleOCR's names.
+        unscored: number of trailing classes without a score, such as padding.
+        uncounted: classes that a network scores beyond PaddleOCR's `out_channels`.
     """
 
     before: tuple[str, ...] = ()
@@ -26,15 +26,15 @@ class Classes:
     uncounted: tuple[str, ...] = ()
 
     def count(self, characters: int) -> int:
-        """Return how many classes PaddleOCR counts with so many characters."""
+        """Return PaddleOCR's class count for a number of characters."""
         return len(self.before) + characters + len(self.after)
 
     def scores(self, characters: int) -> int:
-        """Return for how many classes a network gives a score."""
+        """Return the number of classes that a network scores."""
         return self.count(characters) - self.unscored + len(self.uncounted)
 
     def names(self, characters: Sequence[str]) -> tuple[str, ...]:
-        """Return what each class that is counted stands for."""
+        """Return the name or character of each counted class."""
         return (*self.before, *characters, *self.after)
 
     def place(self, name: str, characters: Sequence[str]) -> int:

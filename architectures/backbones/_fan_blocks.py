@@ -93,7 +93,7 @@ _UPPER = (("conv3", "bn3"), ("conv4_1", "bn4_1"), ("conv4_2", "bn4_2"))
 
 
 def upper_folds(prefix: str = "") -> tuple[tuple[str, str], ...]:
-    """What `fuse.py` folds of the upper stages."""
+    """Pairs of convolution and normalisation of the upper stages that are folded."""
     return tuple((prefix + conv, prefix + norm) for conv, norm in _UPPER)
 
 

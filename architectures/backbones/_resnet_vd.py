@@ -60,7 +60,7 @@ class StridedShortcut(ConvBatchNorm):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which has its own convolution in the first unit."""
+    """Residual unit of two 3x3 convolutions; the first unit's shortcut has its own convolution."""
 
     expansion = 1
 
@@ -83,7 +83,7 @@ class BasicBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """A 3x3 convolution between two 1x1, beside a shortcut as that of `BasicBlock`.
+    """Bottleneck unit: a 3x3 convolution between two 1x1; the shortcut is that of `BasicBlock`.
 
     With `deforming`, the 3x3 convolution is deformable in that many groups of channels.
     """
@@ -117,8 +117,8 @@ class BottleneckBlock(nn.Module):
 class Stages(nn.Module):
     """The four stages of a detector's backbone: maps at 1/4 to 1/32 of the image.
 
-    Only the maps of the stages in `out_indices` leave it, all if that is None. `dcn_stage` says in
-    which stages the 3x3 convolutions are deformable; basic units never are, whatever it says.
+    The backbone returns the maps of the stages in `out_indices`, of all stages if that is None.
+    `dcn_stage` selects the stages whose 3x3 convolutions are deformable; basic units have none.
     """
 
     shortcut: ClassVar[type[Shortcut | StridedShortcut]] = Shortcut

@@ -1,4 +1,4 @@
-"""PP-LCNet, the network that tells which way a page or a text line is turned.
+"""PP-LCNet, a classifier of page orientation and text line direction.
 
 PP-LCNet, https://arxiv.org/abs/2109.15099; PaddleClas:
 `ppcls/arch/backbone/legendary_models/pp_lcnet.py`; PaddleOCR has the same blocks in

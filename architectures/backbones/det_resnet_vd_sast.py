@@ -42,7 +42,7 @@ class FiveStages(nn.Module):
             self.out_channels.append(channels)
 
     def maps(self, image: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        """The image, what the stem made of it, `(N, 64, H / 2, W / 2)`, and each stage's map."""
+        """Return the image, the stem's map `(N, 64, H / 2, W / 2)` and the map of each stage."""
         maps = [image, x]
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for names in self.stage_names:

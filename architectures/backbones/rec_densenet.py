@@ -54,7 +54,7 @@ class DenseNet(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,  # noqa: ARG002, `input_channel` says it
+        in_channels: int,  # noqa: ARG002, `input_channel` holds it
         growthRate: int,  # noqa: N803, PaddleOCR's name
         reduction: float,
         bottleneck: bool,

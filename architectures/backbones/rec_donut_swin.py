@@ -16,7 +16,7 @@ WINDOW = 5
 SHIFT = WINDOW // 2
 PATCH = 4
 MLP_RATIO = 4
-HIDDEN = -100.0  # what is added to the scores of places that are not seen
+HIDDEN = -100.0  # bias that masks the attention scores of unseen positions
 
 Size = tuple[int, int]
 
@@ -43,7 +43,7 @@ def relative_positions(device: torch.device) -> Tensor:
 
 
 def shifted_mask(size: Size, device: torch.device) -> Tensor:
-    """What is added where a shifted map is torn: `(windows, 25, 25)`.
+    """Attention bias of shifted windows, `(windows, 25, 25)`.
 
     A window that holds places from both ends of the map is several: none sees the others.
     """
@@ -60,7 +60,7 @@ def shifted_mask(size: Size, device: torch.device) -> Tensor:
 
 
 class DonutSwinPatchEmbeddings(nn.Module):
-    """Patches of 4 x 4 pixels; what is missing at the right and at the bottom is zero."""
+    """Patches of 4 x 4 pixels, with zero padding at the right and at the bottom."""
 
     def __init__(self, in_channels: int, embed_dim: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class DonutSwinLayer(nn.Module):
 
 
 class DonutSwinStage(nn.Module):
-    """Layers, every second of them shifted, and a merging of patches unless it is the last."""
+    """Swin blocks, every second one shifted, then patch merging except in the last stage."""
 
     def __init__(self, dim: int, depth: int, num_heads: int, last: bool) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class DonutSwinStage(nn.Module):
         self.downsample = None if last else DonutSwinPatchMerging(dim)
 
     def forward(self, x: Tensor, size: Size) -> tuple[Tensor, Size]:
-        """`(N, H * W, dim)` and the map's size to what the next stage takes."""
+        """Map tokens `(N, H * W, dim)` and the map's size to the tokens and size of the next stage."""
         for block in self.blocks:
             x = block(x, size)
         return (x, size) if self.downsample is None else self.downsample(x, size)

@@ -102,7 +102,8 @@ class DeployedRepLayer(nn.Module):
 class LearnableRepLayer(nn.Module):
     """The sum of `num_conv_branches` kxk branches, a 1x1 branch and an identity branch.
 
-    Each ends in a BatchNorm; 1x1 exists beside larger kernels, identity where the shapes allow it.
+    Each ends in a BatchNorm; larger kernels also have a 1x1 branch, and an identity branch
+    where the shapes allow it.
     """
 
     def __init__(
@@ -213,7 +214,7 @@ class PPLCNetV3(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """`(N, 3, H, W)` to what the neck takes.
+        """Map an image `(N, 3, H, W)` to the features for the neck.
 
         Detection: maps of 1/4, 1/8, 1/16 and 1/32 of the size, sides multiples of 32.
         Recognition: `(N, 3, 48, W)` to `(N, out_channels, 1, W / 8)`.

@@ -168,7 +168,7 @@ class PPLCNetV4(nn.Module):
         self.out_channels: int | list[int] = widths if det else widths[-1]
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """`(N, 3, H, W)` to what the neck takes.
+        """Map an image `(N, 3, H, W)` to the features for the neck.
 
         Detection: maps of 1/4, 1/8, 1/16 and 1/32 of the size, sides multiples of 32.
         Recognition: `(N, 3, 48, W)` to `(N, out_channels, 1, W / 8)`.

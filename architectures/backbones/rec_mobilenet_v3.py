@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from architectures.backbones._mobilenet_v3 import STEM, ResidualUnit, scaled, variant
 from architectures.layers.conv import ConvBNAct
 
-# The units that take the four given strides.
+# The units whose strides the options set.
 STRIDED = {"large": (0, 1, 3, 12), "small": (0, 1, 3, 8)}
 LAST = {"large": 960, "small": 576}
 

@@ -72,7 +72,7 @@ def pad_after(x: Tensor) -> Tensor:
 
 
 class StemBlock(nn.Module):
-    """Halves the map twice, for recognition once; between, two 2x2 layers beside a pooling."""
+    """Stem that halves the map twice (recognition: once), with a 2x2 branch parallel to pooling."""
 
     def __init__(
         self, in_channels: int, mid_channels: int, out_channels: int, text_rec: bool
@@ -163,7 +163,7 @@ class HGV2Stage(nn.Module):
 class PPHGNetV2(nn.Module):
     """PPHGNetV2 for detection (`det`: four maps) or recognition (`text_rec`: a map of height 1).
 
-    The layers that would classify whole images stand in checkpoints, unused, and are not built.
+    Checkpoints also hold unused image classification layers, which are not built.
     """
 
     def __init__(self, in_channels: int, variant: Variant, det: bool, text_rec: bool) -> None:
@@ -183,7 +183,7 @@ class PPHGNetV2(nn.Module):
         self.out_channels: int | list[int] = outs if det else outs[-1]
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """`(N, 3, H, W)` to what the neck takes.
+        """Map an image `(N, 3, H, W)` to the features for the neck.
 
         Detection: maps of 1/4, 1/8, 1/16 and 1/32 of the size, sides multiples of 32.
         Recognition: `(N, 3, 48, W)` to `(N, out_channels, 1, W / 8)`.

@@ -133,7 +133,7 @@ class SEModule(nn.Module):
 
 
 class Residual(nn.Module):
-    """What a module gives, added to its input."""
+    """Residual connection: the output of a module added to its input."""
 
     def __init__(self, m: nn.Module) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ def features(in_channels: int, rows: Sequence[Row]) -> nn.ModuleList:
 
 
 class RepSVTR(nn.Module):
-    """RepViT as a recogniser's backbone: after the stem, the height alone shrinks."""
+    """RepViT as a recogniser's backbone: after the stem only the height shrinks."""
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()

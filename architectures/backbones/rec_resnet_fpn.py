@@ -62,7 +62,7 @@ class ConvBNLayer(nn.Module):
 
 
 class ShortCut(nn.Module):
-    """What a block's result is added to: its input, a 1x1 convolution of it in the `first`."""
+    """Shortcut of a block: its input, in the `first` block through a 1x1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, first: bool) -> None:
         super().__init__()

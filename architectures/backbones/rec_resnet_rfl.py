@@ -15,7 +15,7 @@ from architectures.backbones._fan_blocks import (
     upper_folds,
 )
 
-COUNTING = "v_"  # what the names of the half that counts begin with
+COUNTING = "v_"  # name prefix of the counting branch
 
 
 class RFLBase(nn.Module):
@@ -53,13 +53,13 @@ class ResNetRFL(nn.Module):
 
     @property
     def folds(self) -> tuple[tuple[str, str], ...]:
-        """What `fuse.py` folds, of the halves that are there."""
+        """Pairs of convolution and normalisation that are folded, of the branches that are built."""
         return tuple(pair for prefix in self._prefixes() for pair in upper_folds(prefix))
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """`(N, in_channels, 32, W)` to two maps `(N, out_channels, 1, W / 4 + 1)`.
 
-        The first is to count by, the second to read; None for what is not done.
+        The first is for counting, the second for reading; None for a branch that is not built.
         """
         x = self.backbone(x)
         counting = run_upper_stages(self, x, COUNTING) if self.use_cnt else None

@@ -19,7 +19,7 @@ CHANNELS = (256, 512, 1024)
 def pad_same(x: Tensor, kernel_size: int, stride: int, value: float = 0.0) -> Tensor:
     """As many values around `x (N, C, H, W)` as its size over `stride`, rounded up, takes.
 
-    Where their number is odd, one more stands on the right or at the bottom.
+    An odd amount puts one more on the right or at the bottom (TensorFlow's `SAME`).
     """
     height, width = (
         max((-(-side // stride) - 1) * stride + kernel_size - side, 0) for side in x.shape[2:]
@@ -31,7 +31,7 @@ def pad_same(x: Tensor, kernel_size: int, stride: int, value: float = 0.0) -> Te
 class StdConv2dSame(nn.Module):
     """A convolution whose weight is normalised, each output channel by itself, when it runs.
 
-    A BatchNorm does it, which takes the weight as a batch of one and counts its statistics anew.
+    A BatchNorm in training mode standardises the weight as a batch of one.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StdConv2dSame(nn.Module):
 
 
 class GroupNormAct(nn.GroupNorm):
-    """A GroupNorm, and ReLU unless told otherwise."""
+    """GroupNorm followed by ReLU, unless `apply_act` is False."""
 
     def __init__(self, channels: int, apply_act: bool = True) -> None:
         super().__init__(GROUPS, channels)
@@ -71,7 +71,7 @@ class MaxPool2dSame(nn.Module):
 
 
 class DownsampleConv(nn.Module):
-    """A pointwise layer beside a block that changes the shape."""
+    """Pointwise shortcut of a block that changes the shape."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class DownsampleConv(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions, the middle one of a quarter of the channels, beside a shortcut."""
+    """Bottleneck of three convolutions with a shortcut; the inner width is a quarter."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, first: bool) -> None:
         super().__init__()

@@ -78,7 +78,7 @@ class SubSample(nn.Module):
 class SVTRNet(nn.Module):
     """SVTRNet for images of one size, `img_size`; the options are PaddleOCR's.
 
-    `mixer` names what mixes the patches, block by block: `Conv`, `Local` or `Global`. Where
+    `mixer` names the token mixer of each block: `Conv`, `Local` or `Global`. Where
     `patch_merging` is `Conv` or `Pool`, the height is halved between the stages. `last_stage` makes
     a map of height 1 and width `out_char_num` of the sequence.
     """
@@ -154,7 +154,7 @@ class SVTRNet(nn.Module):
 
         With `last_stage`, to `(N, out_channels, 1, out_char_num)`.
         """
-        torch._assert(x.shape[2:] == self.img_size, "SVTRNet takes images of its img_size alone")
+        torch._assert(x.shape[2:] == self.img_size, "SVTRNet accepts images of its img_size only")
         x = self.blocks1(self.patch_embed(x) + self.pos_embed)
         x = self.blocks2(self.sub_sample1(x))
         x = self.norm(self.blocks3(self.sub_sample2(x)))

@@ -47,7 +47,7 @@ class ConvBlock(nn.Module):
 
 
 class FlattenTranspose(nn.Module):
-    """What stands between convolutions and attention."""
+    """The activation between the convolutions and attention."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to `(N, H * W, C)`."""
@@ -71,7 +71,7 @@ class SubSample(nn.Module):
 
 
 class SVTRStage(nn.Module):
-    """Blocks of one width; `mixer` names what mixes in each, `Conv` in the first ones.
+    """Blocks of one width; `mixer` names the token mixer of each, `Conv` in the first ones.
 
     All but the last stage end in a smaller map of `out_dim` channels.
     """

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 EPS = 1e-6
 PATCH = 16
 WINDOW = 14
-GLOBAL = (2, 5, 8, 11)  # blocks that see the whole map, whatever PaddleOCR's option says
+GLOBAL = (2, 5, 8, 11)  # blocks with global attention; PaddleOCR ignores its own option
 WIDTHS = (256, 512, 1024)  # after the transformer
 
 Size = tuple[int, int]
@@ -46,7 +46,7 @@ class MLPBlock(nn.Module):
 class Attention(nn.Module):
     """Attention of several heads in a map, biased by how far apart rows and columns are.
 
-    How much distance counts is told by the query, for each axis by itself.
+    The bias depends on the query and on the distance, separately for each axis.
     """
 
     def __init__(self, dim: int, num_heads: int, size: int) -> None:
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, (size, size)))
 
     def _bias(self, queries: Tensor) -> Tensor:
-        """`(N, heads, size, size, D)` to what is added to the scores, `(N, heads, T, T)`."""
+        """`(N, heads, size, size, D)` to the bias of the attention scores, `(N, heads, T, T)`."""
         places = torch.arange(queries.shape[2], device=queries.device)
         apart = places[:, None] - places + len(places) - 1
         rows = torch.einsum("nmhwd,hkd->nmhwk", queries, self.rel_pos_h[apart])
@@ -164,7 +164,7 @@ class Vary_VIT_B_Formula(nn.Module):  # noqa: N801, PaddleOCR's name
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 1 or 3, image_size, image_size)` to `(N, (image_size / 64)^2, 1024)`."""
         size = (self.image_size, self.image_size)
-        torch._assert(x.shape[2:] == size, "Vary_VIT_B_Formula takes images of its size alone")
+        torch._assert(x.shape[2:] == size, "Vary_VIT_B_Formula accepts images of its own size only")
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
         return self.mm_projector_vary(self.vision_tower_high(x).flatten(2).transpose(1, 2))

@@ -1,4 +1,4 @@
-"""The vision transformer of PARSeq: all its places are what the decoder reads from.
+"""The vision transformer of PARSeq; the decoder attends to all its tokens.
 
 Scene Text Recognition with Permuted Autoregressive Sequence Models,
 https://arxiv.org/abs/2207.06966; PaddleOCR: `ppocr/modeling/backbones/rec_vit_parseq.py`.
@@ -16,7 +16,7 @@ from architectures.layers.svtr_blocks import Attention, Mlp
 
 
 class Block(nn.Module):
-    """A transformer block: what is added to the sequence is computed of it normalised."""
+    """A pre-norm transformer block."""
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float, qkv_bias: bool) -> None:
         super().__init__()

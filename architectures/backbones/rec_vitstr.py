@@ -38,7 +38,7 @@ class PatchEmbed(nn.Module):
 class ViTSTR(nn.Module):
     """A vision transformer for images of one size; the result is its first `seqlen` places.
 
-    `embed_dim` and `num_heads` overrule what the scale says.
+    `embed_dim` and `num_heads` override those of the scale.
     """
 
     def __init__(

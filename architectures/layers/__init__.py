@@ -10,7 +10,7 @@ BatchNorm
     eps is 1e-5 in both. Paddle's older class can hold an activation, `BatchNorm(act="relu")`, which
     is then part of the layer's output (`BatchNormAct`). Paddle has no `num_batches_tracked`.
 Embedding
-    Paddle's gives zeros for `padding_idx`, whatever that row of its weight holds; PyTorch's only
+    Paddle's gives zeros for `padding_idx` and ignores that row of its weight; PyTorch's only
     keeps the row out of training (`PaddedEmbedding`).
 Linear
     Paddle stores `[in, out]`, PyTorch `[out, in]`; the modules here hold PyTorch's layout.

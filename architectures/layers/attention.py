@@ -6,12 +6,12 @@ a transformer of their own, and all of them compute this; they differ in the nam
 Keys and values that are kept
     PaddleOCR's decoders run the whole text again for each character that they add. Here a decoder
     keeps what it computed of the earlier ones, which none of the later ones can change, and runs
-    the new character alone.
+    the new character only.
 Masks
     True where a key may be seen. PaddleOCR adds minus infinity, or -1e9, where it may not; the
     softmax makes both exactly 0.
 Positions
-    PaddleOCR's tables are buffers, and stand in its checkpoints. Here they are computed when they
+    PaddleOCR's tables are buffers that its checkpoints contain. Here they are computed when they
     are needed: they are constants, and the longest has 5000 rows.
 """
 
@@ -49,14 +49,14 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 def attend(q: Tensor, keys_values: KeysValues, mask: Tensor | None = None) -> Tensor:
-    """What the queries `(N, heads, T, d)` see, heads side by side: `(N, T, heads * d)`."""
+    """Attention output of queries `(N, heads, T, d)`, heads concatenated: `(N, T, heads * d)`."""
     seen = F.scaled_dot_product_attention(q, *keys_values, attn_mask=mask)
     return seen.transpose(1, 2).flatten(2)
 
 
 @dataclass
 class Cache:
-    """What one block of a decoder keeps: keys and values of the encoder's output and of the text.
+    """Cache of one decoder block: keys and values of the encoder's output and of the text.
 
     `text` grows by one place at each step and is None before the first.
     """

@@ -70,7 +70,7 @@ def gathered(
     dilation: Pair,
     mask: Tensor | None,
 ) -> Tensor:
-    """`deform_conv2d` in PyTorch alone."""
+    """Deformable convolution (`deform_conv2d`) in plain PyTorch."""
     n, channels, height, width = x.shape
     kernel = weight.shape[2] * weight.shape[3]
     moved = offset.shape[1] // (2 * kernel)  # groups of channels that move together

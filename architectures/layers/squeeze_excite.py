@@ -24,6 +24,6 @@ class SqueezeExcite(nn.Module):
         return x * self.gate(x)
 
     def gate(self, x: Tensor) -> Tensor:
-        """`(N, C, H, W)` to what each channel is multiplied by, `(N, C, 1, 1)`."""
+        """Map `(N, C, H, W)` to the factor of each channel, `(N, C, 1, 1)`."""
         gate = self.conv2(F.relu(self.conv1(F.adaptive_avg_pool2d(x, 1))))
         return (self.slope * gate + 0.5).clamp(0.0, 1.0)

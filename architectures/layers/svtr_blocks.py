@@ -94,7 +94,8 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A transformer block, by default as the necks have it: global attention, swish.
 
-    PaddleOCR's `prenorm` means that sums are normalised; without, what is added to them.
+    PaddleOCR's `prenorm` normalises after the residual sum (post-norm); without it the block is
+    pre-norm.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class IntraCLBlock(nn.Module):
-    """Adds to a map what ever smaller square, tall and wide kernels see in a narrower one."""
+    """Adds square, tall and wide convolutions of decreasing size, run on fewer channels, to a map."""
 
     folds: ClassVar = (("conv1x1_return_channel", "bn"),)
 

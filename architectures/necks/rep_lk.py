@@ -15,7 +15,7 @@ from architectures.necks.db_fpn import RSELayer, add_down, join
 from architectures.necks.lk_pan import PathAggregation
 from architectures.reparameterize import folded, merged_into
 
-# Kernel size and dilation of the branches beside a large kernel, by its size.
+# Kernel size and dilation of the branches parallel to a large kernel, by its size.
 DILATED = {
     5: ((3, 1), (3, 2)),
     7: ((5, 1), (3, 2), (3, 3)),

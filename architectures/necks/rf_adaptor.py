@@ -1,4 +1,4 @@
-"""RFL's neck: what is known of the counts helps to read, and the reverse.
+"""RFL's neck: exchange between the counting and the reading branch.
 
 Reciprocal Feature Learning via Explicit and Implicit Tasks in Scene Text Recognition,
 https://arxiv.org/abs/2105.06229; PaddleOCR: `ppocr/modeling/necks/rf_adaptor.py`.
@@ -31,7 +31,7 @@ class ChannelAttention(nn.Module):
 
 
 class RFAdaptor(nn.Module):
-    """With `use_v2s` the counts weigh what is read, with `use_s2v` what is read adds to them."""
+    """`use_v2s`: counting weighs the reading features; `use_s2v`: reading adds to the counts."""
 
     def __init__(self, in_channels: int = 512, use_v2s: bool = True, use_s2v: bool = True) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What makes a sequence of the recogniser's map: nothing more, a BiLSTM, or SVTR blocks.
+"""Sequence encoders of recognisers: reshape only, BiLSTM, or SVTR blocks.
 
 CRNN, https://arxiv.org/abs/1507.05717; SVTR, https://arxiv.org/abs/2205.00159;
 PaddleOCR: `ppocr/modeling/necks/rnn.py`.
@@ -181,8 +181,8 @@ class Reshape(nn.Module):
 class SequenceEncoder(nn.Module):
     """The encoder of that type: `reshape`, `rnn`, `cascadernn`, `svtr` or `lightsvtr`.
 
-    `rnn` and `cascadernn` have `hidden_size`; that alone has `out_channels`, of its two layers.
-    `svtr` alone has `hidden_dims` and `kernel_size`, `lightsvtr` alone `local_kernel`; where
+    `rnn` and `cascadernn` take `hidden_size`; only the latter takes `out_channels`, of two layers.
+    Only `svtr` takes `hidden_dims` and `kernel_size`, only `lightsvtr` takes `local_kernel`; where
     `depth` and `mlp_ratio` are not given, `lightsvtr` has one block of ratio 4, `svtr` two of 2.
     """
 

@@ -22,7 +22,7 @@ from architectures.transforms.tsrn import TSRN
 WIDTH = 64
 HEADS = 4
 SIZE = (16, 64)
-# PaddleOCR's dropout leaves what it keeps in training as it is, and makes all smaller at inference.
+# Paddle's dropout mode `downscale_in_infer`: scale by 1 - p at inference.
 KEPT = 0.9
 
 
@@ -88,7 +88,7 @@ class PositionwiseFeedForward(nn.Module):
 
 
 class FeatureEnhancer(nn.Module):
-    """Each place of the map beside the others, by what is there and by where it is."""
+    """Self-attention over the positions of a map, by content and position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,9 +127,9 @@ class RecurrentResidualBlock(nn.Module):
 
 
 class TBSRN(TSRN):
-    """TSRN with attention in its blocks; it takes images of 16 x 64 alone.
+    """TSRN with attention in its blocks; it accepts 16 x 64 images only.
 
-    What it gives is as there.
+    The result is that of TSRN.
     """
 
     residual_block = RecurrentResidualBlock
@@ -139,5 +139,5 @@ class TBSRN(TSRN):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """`x: (N, 3, 16, 64)`, values 0 to 1, to the results by PaddleOCR's names."""
-        torch._assert(x.shape[2:] == SIZE, "TBSRN takes images of 16 x 64 alone")
+        torch._assert(x.shape[2:] == SIZE, "TBSRN accepts 16 x 64 images only")
         return super().forward(x)

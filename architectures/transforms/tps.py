@@ -68,7 +68,7 @@ class GridGenerator(nn.Module):
 
 
 class TPS(nn.Module):
-    """Straightens a line of text; the image keeps its size, what lies beyond it is 0."""
+    """Rectifies a text line by a thin-plate spline; same size, zeros outside the image."""
 
     def __init__(self, in_channels: int, num_fiducial: int, model_name: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Bending an image as a thin plate, so that given points of it come to where they should be.
+"""Thin-plate spline warping: control points of the image move to their target positions.
 
 Principal Warps: Thin-Plate Splines, https://ieeexplore.ieee.org/document/24792;
 PaddleOCR: `ppocr/modeling/transforms/tps_spatial_transformer.py`, and the `GridGenerator` of
@@ -36,7 +36,7 @@ class ThinPlate(nn.Module):
     `eps` is added to the distances from those whose logarithm is taken.
     """
 
-    # The bending forces are large and cancel out: what is left of single precision differs by this
+    # The bending coefficients are large and cancel out, so the result in single precision differs by this
     # from one library of linear algebra to the next.
     rounding: ClassVar = 2e-5
 

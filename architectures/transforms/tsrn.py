@@ -3,7 +3,7 @@
 Scene Text Image Super-Resolution in the Wild, https://arxiv.org/abs/2005.03341, as trained for Text
 Gestalt, https://arxiv.org/abs/2112.08171; PaddleOCR: `ppocr/modeling/transforms/tsrn.py`.
 
-In training an STN also straightens the image, and a recogniser tells how well the result reads.
+In training an STN also rectifies the image, and a recogniser scores the result.
 """
 
 from __future__ import annotations
