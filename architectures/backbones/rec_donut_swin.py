@@ -197,7 +197,7 @@ class DonutSwinStage(nn.Module):
         self.downsample = None if last else DonutSwinPatchMerging(dim)
 
     def forward(self, x: Tensor, size: Size) -> tuple[Tensor, Size]:
-        """Map tokens `(N, H * W, dim)` and the map's size to the tokens and size of the next stage."""
+        """Return the tokens and the map size of the next stage, from `(N, H * W, dim)`."""
         for block in self.blocks:
             x = block(x, size)
         return (x, size) if self.downsample is None else self.downsample(x, size)

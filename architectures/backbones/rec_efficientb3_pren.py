@@ -85,7 +85,7 @@ class MbConvBlock(nn.Module):
 
     @property
     def folds(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of convolution and normalisation that are folded; blocks without expansion lack one."""
+        """Foldable pairs of convolution and normalisation; blocks without expansion lack one."""
         pairs = (("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
         return (("_expand_conv", "_bn0"), *pairs) if self.expands else pairs
 

@@ -53,7 +53,7 @@ class ResNetRFL(nn.Module):
 
     @property
     def folds(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of convolution and normalisation that are folded, of the branches that are built."""
+        """Foldable pairs of convolution and normalisation of the branches that are built."""
         return tuple(pair for prefix in self._prefixes() for pair in upper_folds(prefix))
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class IntraCLBlock(nn.Module):
-    """Adds square, tall and wide convolutions of decreasing size, run on fewer channels, to a map."""
+    """Adds square, tall and wide convolutions of decreasing size to a map, on fewer channels."""
 
     folds: ClassVar = (("conv1x1_return_channel", "bn"),)
 

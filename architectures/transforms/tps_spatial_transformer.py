@@ -36,8 +36,8 @@ class ThinPlate(nn.Module):
     `eps` is added to the distances from those whose logarithm is taken.
     """
 
-    # The bending coefficients are large and cancel out, so the result in single precision differs by this
-    # from one library of linear algebra to the next.
+    # The bending coefficients are large and cancel out, so single precision results differ by this
+    # between linear algebra libraries.
     rounding: ClassVar = 2e-5
 
     def __init__(self, eps: float = 0.0) -> None:
