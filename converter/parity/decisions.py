@@ -12,16 +12,40 @@ import numpy as np
 
 Decided = tuple[list[Any], list[Any]]
 WHITE = 255
+NO_CLASS = -1
 
 
 def classes(expected: np.ndarray, actual: np.ndarray, limit: float) -> Decided:
-    """Return the best class of each place; integers are decided inside the network."""
+    """Return the best class at each position; integers are decided inside the network.
+
+    Args:
+        expected: Paddle's scores, (..., C), or its classes as integers.
+        actual: ours, of the same shape.
+        limit: the rounding that is allowed, as a fraction of max|expected|.
+    """
     if expected.dtype.kind in "iub":
         return expected.tolist(), actual.tolist()
-    theirs, ours = expected.argmax(-1), actual.argmax(-1)
-    second, first = np.moveaxis(np.partition(expected, -2)[..., -2:], -1, 0)
-    on_edge = first - second <= limit * expected.max()
-    return theirs.tolist(), np.where(on_edge, theirs, ours).tolist()
+    theirs = expected.argmax(-1)
+    rounding = limit * float(np.abs(expected).max())
+    return theirs.tolist(), settled_classes(theirs, actual, rounding).tolist()
+
+
+def settled_classes(theirs: np.ndarray, scores: np.ndarray, rounding: float) -> np.ndarray:
+    """Return our best class at each position; where rounding alone decides it, Paddle's.
+
+    Two scores, each moved by at most `rounding`, change their order only where they are no further
+    apart than twice that. Where the best score is NaN or infinite, it is NO_CLASS.
+
+    Args:
+        theirs: Paddle's best classes, (...) integers.
+        scores: ours, (..., C).
+        rounding: by how much each of them may differ from Paddle's.
+    """
+    theirs = theirs.astype(int)
+    best = scores.max(-1).astype(np.float64)
+    on_edge = best - np.take_along_axis(scores, theirs[..., None], -1)[..., 0] <= 2 * rounding
+    ours = np.where(np.isfinite(best), scores.argmax(-1), NO_CLASS)
+    return np.where(on_edge, theirs, ours)
 
 
 def boxes(expected: np.ndarray, actual: np.ndarray, limit: float, threshold: float) -> Decided:

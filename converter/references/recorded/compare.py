@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converter.parity.comparison import INTEGERS, Comparison, compare, compare_integers
+from converter.parity.decisions import settled_classes
 from converter.parity.layerwise import failed
 from converter.parity.noise import Noise
 
@@ -46,12 +47,12 @@ def compare_output(
     found = [compare(path, expected, sample, input_shape=image_shape, limit=limit,
                      largest=largest)]  # fmt: skip
     if f"{path}@argmax" in record.arrays:
-        theirs, ours = record.arrays[f"{path}@argmax"], actual.argmax(-1)
-        scores = np.take_along_axis(actual, theirs.reshape(*ours.shape, 1).astype(int), -1)
-        # Two classes change places where noise closes the gap between them.
-        other = (theirs.reshape(ours.shape) != ours) & (actual.max(-1) - scores[..., 0] > 2 * room)
-        fault = f"{int(other.sum())} classes differ" if other.any() else ""
+        best = record.arrays[f"{path}@argmax"].reshape(actual.shape[:-1])
+        # Two classes change places where the limit, or the measured noise, closes their gap.
+        classes = settled_classes(best, actual, max(limit * largest, room))
+        count = np.count_nonzero(classes != best)
+        fault = f"{count} classes differ" if count else ""
         gap = math.inf if fault else 0.0
-        found.append(Comparison(f"{path}, classes", image_shape, ours.shape, gap, 1.0, limit, (),
+        found.append(Comparison(f"{path}, classes", image_shape, best.shape, gap, 1.0, limit, (),
                                 fault))  # fmt: skip
     return found

@@ -160,10 +160,20 @@ def test_another_class():
     assert found.fault == "Paddle decides 1 for item 1, PyTorch 0"
 
 
-@pytest.mark.parametrize(("gap", "passes"), [(2e-5, True), (1e-3, False)])
-def test_two_classes_on_a_par_may_be_decided_either_way(gap, passes):
-    expected = [[0.5 + gap / 2, 0.5 - gap / 2]]
-    assert (decided("cls", expected, [[0.4, 0.6]]).fault == "") is passes
+@pytest.mark.parametrize("task", ["cls", "rec"])
+@pytest.mark.parametrize(("gap", "passes"), [(1.9, True), (2.1, False), (math.nan, False)])
+def test_two_classes_within_rounding_may_be_decided_either_way(task, gap, passes):
+    rounding = LIMIT * 0.5
+    expected = np.array([[0.5, 0.5 - rounding / 2, 0.1]])
+    ours = np.array([[0.5 - gap * rounding, 0.5, 0.1]])
+    if task == "rec":
+        expected, ours = expected[None], ours[None]
+    assert (decided(task, expected, ours).fault == "") is passes
+
+
+def test_a_third_class_is_wrong_though_the_first_two_are_on_a_par():
+    expected = [[0.4, 0.4 - 1e-6, 0.2]]
+    assert decided("cls", expected, [[0.2, 0.2, 0.6]]).fault
 
 
 @pytest.mark.parametrize(

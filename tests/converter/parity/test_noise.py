@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -118,12 +119,27 @@ def test_a_module_that_loses_digits_is_moved_by_what_it_states():
     assert (run(batch)["output"] == 4.0).all()  # and by nothing afterwards
 
 
-def test_classes_may_change_places_where_noise_closes_the_gap():
-    theirs = np.array([[[0.50, 0.49, 0.01], [0.1, 0.7, 0.2]]], np.float32)
-    ours = theirs + np.array([-0.02, 0.02, 0.0], np.float32)
+def classes_of(theirs: np.ndarray, ours: np.ndarray, noise: Noise | None) -> str:
     arrays = {"out": theirs.ravel(), "out@argmax": theirs.argmax(-1)}
     record = Record("toy", {"inputs": [["image", [1, 3, 8, 8]]]}, arrays)
     row = ["out", [1, 2, 3], "float32", theirs.mean(), theirs.std(), 0.7, 1]
-    for room, differ in ((0.03, ""), (0.01, "1 classes differ")):
-        _, classes = compare_output(record, row, ours, Noise(room, room), LIMIT)
-        assert classes.fault == differ
+    _, classes = compare_output(record, row, ours, noise, LIMIT)
+    return classes.fault
+
+
+SCORES = np.array([[[0.50, 0.49, 0.01], [0.1, 0.7, 0.2]]], np.float32)
+
+
+@pytest.mark.parametrize(("room", "fault"), [(0.03, ""), (0.01, "1 classes differ")])
+def test_classes_may_change_places_where_noise_closes_the_gap(room, fault):
+    ours = SCORES + np.array([-0.02, 0.02, 0.0], np.float32)
+    assert classes_of(SCORES, ours, Noise(room, room)) == fault
+
+
+@pytest.mark.parametrize(
+    ("gap", "fault"), [(1.9, ""), (2.1, "1 classes differ"), (np.nan, "1 classes differ")]
+)
+def test_classes_of_a_record_may_change_places_within_the_limit(gap, fault):
+    ours = SCORES.copy()
+    ours[0, 0, :2] = 0.5 - gap * LIMIT * 0.7, 0.5
+    assert classes_of(SCORES, ours, None) == fault
