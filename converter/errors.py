@@ -9,10 +9,10 @@
     ├── SourceError 3           a Paddle file that is missing, truncated, corrupt or foreign
     │   └── UnsafeSource        a Paddle file that would do more than hold arrays
     ├── PlanError 4             tensors and network do not fit together
-    │   ├── IncompletePlan      by name: lists every fault of a mapping
+    │   ├── MappingError        by name: lists every fault of a mapping
     │   └── AlignmentError      by data flow: names the layers that do not match
     ├── ParityError 5           Paddle and PyTorch disagree; carries the report
-    └── NoReference 6           nothing to compare with, or the reference could not be run
+    └── ReferenceUnavailable 6  nothing to compare with, or the reference could not be run
 
 Every message says what was found, what was expected and what to do.
 """
@@ -70,7 +70,7 @@ class PlanError(ConverterError):
     exit_code = 4
 
 
-class IncompletePlan(PlanError):
+class MappingError(PlanError):
     """A mapping by name leaves gaps; the message is a table of all of them."""
 
 
@@ -95,7 +95,7 @@ class ParityError(ConverterError):
         self.report = report
 
 
-class NoReference(ConverterError):
+class ReferenceUnavailable(ConverterError):
     """There is nothing to compare with, or it could not be run."""
 
     exit_code = 6

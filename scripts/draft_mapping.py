@@ -21,7 +21,7 @@ from pathlib import Path
 
 import architectures
 from converter.catalog.yaml_io import read_training
-from converter.errors import ConfigError, ConverterError, IncompletePlan, SourceError
+from converter.errors import ConfigError, ConverterError, MappingError, SourceError
 from converter.mapping.pattern import Pattern
 from converter.mapping.plan import (
     Signature,
@@ -118,7 +118,7 @@ def draft(source: Mapping[str, Signature], targets: Mapping[str, Target], base: 
     )
     try:
         resolve(rules, source, targets)
-    except IncompletePlan as error:
+    except MappingError as error:
         faults = [line for line in str(error).splitlines() if line.startswith("  ")]
         lines += ["", "# What does not fit yet:", *(f"# {line}" for line in faults)]
     return "\n".join(lines)

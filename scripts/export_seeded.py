@@ -38,7 +38,13 @@ import yaml
 from converter.adapters import model_inputs as feeding
 from converter.catalog.dictionary import read_table
 from converter.catalog.yaml_io import read_training
-from converter.errors import ConfigError, ConverterError, IncompletePlan, NoReference, OutputError
+from converter.errors import (
+    ConfigError,
+    ConverterError,
+    MappingError,
+    OutputError,
+    ReferenceUnavailable,
+)
 from converter.references import seeded
 from converter.references.paddle import checkout
 from converter.references.paddle.worker import TOGETHER
@@ -121,7 +127,7 @@ def in_a_child(job: Job, form: str) -> Path:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(write, job, form).result()
     except BrokenProcessPool as error:
-        raise NoReference(f"Paddle broke down while it wrote the form {form}") from error
+        raise ReferenceUnavailable(f"Paddle broke down while it wrote the form {form}") from error
 
 
 def write(job: Job, form: str) -> Path:
@@ -129,8 +135,8 @@ def write(job: Job, form: str) -> Path:
 
     Raises:
         ConfigError: YAML, dictionary and class count do not go together.
-        IncompletePlan: the given weights are not those of the network.
-        NoReference: Paddle is not installed, or cannot write the network.
+        MappingError: the given weights are not those of the network.
+        ReferenceUnavailable: Paddle is not installed, or cannot write the network.
         OutputError: the folder cannot be written to.
     """
     training = read_training(job.config)
@@ -226,7 +232,7 @@ def load(file: Path, weights: Mapping[str, Mapping[str, Any]], networks: Mapping
         if name in given and given[name].shape != tuple(tensor.shape)
     ]
     if faults:
-        raise IncompletePlan(f"{file} does not fit the network\n" + "\n".join(faults[:20]))
+        raise MappingError(f"{file} does not fit the network\n" + "\n".join(faults[:20]))
     for name, tensor in wanted.items():
         tensor.set_value(np.array(given[name], checkout.dtype_of(tensor)))
 
@@ -291,7 +297,7 @@ def export(network: Any, specs: Sequence[Any], folder: Path) -> None:
         reason = " ".join(line.strip() for line in str(error).splitlines()[-4:]).strip()
         later = folder.name == "pdmodel" and not paddle.__version__.startswith("3.0.")
         hint = "; Paddle 3.0 may (--old-paddle)" if later else ""
-        raise NoReference(
+        raise ReferenceUnavailable(
             f"Paddle {paddle.__version__} cannot export this network as {folder.name}: "
             f"{type(error).__name__}: {reason}{hint}"
         ) from error

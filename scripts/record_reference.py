@@ -27,7 +27,7 @@ import numpy as np
 
 from converter.adapters import model_inputs as feeding
 from converter.catalog.yaml_io import read_training
-from converter.errors import ConfigError, ConverterError, NoReference, OutputError
+from converter.errors import ConfigError, ConverterError, OutputError, ReferenceUnavailable
 from converter.references import seeded
 from converter.references.paddle import checkout
 
@@ -125,7 +125,7 @@ def record_network(
         rule: by which the image is made.
 
     Raises:
-        NoReference: Paddle is not installed, or the output says nothing about the image.
+        ReferenceUnavailable: Paddle is not installed, or the output says nothing about the image.
     """
     paddle = checkout.import_paddle()
     network = checkout.build(paddleocr, architecture)
@@ -146,7 +146,7 @@ def record_network(
     # Integers, a text that was decided, may stay the same where what decides them does not.
     telling = [path for path, array in outputs.items() if array.dtype.kind == "f"] or outputs
     if faint := [path for path in telling if not changes[path] > MIRRORED]:
-        raise NoReference(
+        raise ReferenceUnavailable(
             f"{', '.join(faint)} hardly changes with the image; a record of it would prove "
             "nothing. Try another --salt or --input."
         )

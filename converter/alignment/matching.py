@@ -84,7 +84,7 @@ def align(program: LayerGraph, network: LayerGraph) -> Iterator[Alignment]:
     Raises:
         AlignmentError: a layer without a counterpart, or one with other settings.
     """
-    colours = _Colours(program, network)
+    colours = ColorRefinement(program, network)
     colours.check()
     for pairing, groups in islice(colours.pairings(), _LIMIT):
         pairs = tuple((program.layers[a], network.layers[b]) for a, b in pairing)
@@ -119,7 +119,7 @@ def _shown(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-class _Colours:
+class ColorRefinement:
     """The colours of all layers of both graphs, as numbers that mean the same on both sides."""
 
     def __init__(self, program: LayerGraph, network: LayerGraph) -> None:
@@ -142,6 +142,7 @@ class _Colours:
         self.start = {node: self.own(node) for node in self.nodes}
 
     def own(self, node: _Node) -> tuple[object, ...]:
+        """Return what a layer shows by itself: kind, shapes, settings, shared tensors, results."""
         side, index = node
         layer = self.graphs[side].layers[index]
         return (layer.kind, *((tensor.role, tensor.shape) for tensor in layer.tensors))
@@ -168,10 +169,12 @@ class _Colours:
         return self.refine(dict(self.start))
 
     def differ(self, colours: Mapping[_Node, object]) -> bool:
+        """Return whether some color occurs more often on one side than on the other."""
         sides = [Counter(colours[node] for node in self.nodes if node[0] == s) for s in self.graphs]
         return sides[0] != sides[1]
 
     def fail(self, colours: Mapping[_Node, object]) -> None:
+        """Raise AlignmentError with every layer whose color the other side lacks."""
         lines: list[str] = []
         unmatched: list[str] = []
         for side, other in (("program", "network"), ("network", "program")):
@@ -196,6 +199,7 @@ class _Colours:
         )
 
     def feeders(self, side: str, index: int) -> str:
+        """Name the layers that feed a layer, for an error message."""
         layers = self.graphs[side].layers
         sources = sorted({source for source, _ in layers[index].sources})
         return ", ".join("the input" if i == INPUT else layers[i].name for i in sources)
@@ -227,12 +231,14 @@ class _Colours:
             yield pairing, groups
 
     def classes(self, colours: Mapping[_Node, object]) -> dict[object, tuple[list[int], list[int]]]:
+        """Return for each color the layers of the program and of the network that have it."""
         classes: dict[object, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         for side, index in self.nodes:
             classes[colours[side, index]][side == "network"].append(index)
         return classes
 
     def choose(self, colours: dict[_Node, object]) -> Iterator[list[tuple[int, int]]]:
+        """Yield every pairing that data flow allows, breaking ties one layer at a time."""
         classes = self.classes(colours)
         if any(len(theirs) != len(ours) for theirs, ours in classes.values()):
             return

@@ -21,7 +21,7 @@ from converter.catalog.dictionary import (
     shipped_dictionary,
 )
 from converter.catalog.export_settings import check_settings, detection_settings_of_training
-from converter.catalog.line_settings import line_settings_of_training, overruled
+from converter.catalog.line_settings import line_settings_of_training, merge_settings
 from converter.catalog.tokenizer import Tokenizer
 from converter.catalog.yaml_io import check_keys, read_training, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
@@ -51,12 +51,12 @@ _MODEL_KEYS = (
 class Proof:
     """What the live check feeds: `page` or `line` images of these (height, width).
 
-    Where answers are `drawn` by chance, an export has none to compare with.
+    Where tokens are `sampled` at random, an export is no reference.
     """
 
     kind: str
     sizes: tuple[tuple[int, int], ...]
-    drawn: bool = False
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,9 @@ def custom_card(
     if model.task in READING:
         table = dictionary_of_training(settings, training, dictionary)
     if model.task in ("rec", "formula"):
-        pipeline = overruled(pipeline, line_settings_of_training(content, str(training)))
+        pipeline = merge_settings(pipeline, line_settings_of_training(content, str(training)))
     if model.task == "det":
-        pipeline = overruled(pipeline, detection_settings_of_training(content, str(training)))
+        pipeline = merge_settings(pipeline, detection_settings_of_training(content, str(training)))
     return ModelCard(
         name=name,
         task=model.task,
@@ -335,7 +335,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{where}: task is one of {', '.join(TASKS)}, not {content['task']!r}")
     check_keys(content["input"], _INPUT_KEYS, f"{where}, input")
     check_settings(content.get("pipeline", {}), f"{where}, pipeline", content["task"])
-    check_keys(content["proof"], ("kind", "sizes", "drawn"), f"{where}, proof")
+    check_keys(content["proof"], ("kind", "sizes", "sampled"), f"{where}, proof")
     if len(content["proof"]["sizes"]) < 2:
         raise ConfigError(f"{where}: a proof takes two sizes at least")
     if "paddlex" in content:
@@ -368,7 +368,7 @@ def _card(
         architecture=config["architecture"],
         mapping=config["mapping"],
         input=config["input"],
-        proof=Proof(config["proof"]["kind"], sizes, config["proof"].get("drawn", False)),
+        proof=Proof(config["proof"]["kind"], sizes, config["proof"].get("sampled", False)),
         recorded=config["recorded"],
         recorded_sizes=tuple(config.get("recorded_sizes", ())),
         class_counts=config.get("class_counts", {}),

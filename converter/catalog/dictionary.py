@@ -35,7 +35,7 @@ class Dictionary:
     characters: tuple[str, ...]
     space: bool | None = None
 
-    def fitted(self, classes: int, decoder: str = "CTCLabelDecode") -> Dictionary:
+    def fit_to_classes(self, classes: int, decoder: str = "CTCLabelDecode") -> Dictionary:
         """Return the table with its space, if it has one, for weights of so many classes.
 
         Raises:
@@ -110,7 +110,7 @@ def read_table(file: Path, space: bool | None = None) -> Dictionary:
     return Dictionary(file.name, hashlib.sha256(data).hexdigest(), lines, space)
 
 
-def fitted(
+def fit_to_classes(
     table: Dictionary | Tokenizer, counts: Mapping[str, int], decoder: str
 ) -> Dictionary | Tokenizer:
     """Return a network's table as its answers are numbered.
@@ -133,7 +133,7 @@ def fitted(
     classes = next((count for kind, count in counts.items() if kind != "cls"), None)
     if isinstance(table, Tokenizer) or classes is None:
         return table
-    return table.fitted(classes, decoder)
+    return table.fit_to_classes(classes, decoder)
 
 
 def dictionary_of_training(

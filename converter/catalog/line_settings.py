@@ -87,7 +87,7 @@ _ONE_SIZE = ("image_shape", "keep_ratio")
 _OTHER_SIZES = {"limit_side_len", "resize_long", "short_size"}
 
 
-def overruled(released: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+def merge_settings(released: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a released model with what a file states of another like it.
 
     Settings of one way to resize have no meaning in another, so they are taken together. Detectors

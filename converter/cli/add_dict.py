@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.catalog.cards import READING
-from converter.catalog.dictionary import fitted, read_dictionary
+from converter.catalog.dictionary import fit_to_classes, read_dictionary
 from converter.conversion.artefact import write_json
 from converter.errors import SourceError, UsageError
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             "--replace to put another in its place"
         )
     decoder = (card.get("pipeline") or {}).get("decoder", "CTCLabelDecode")
-    dictionary = fitted(read_dictionary(options.dictionary), card["class_counts"], decoder)
+    dictionary = fit_to_classes(read_dictionary(options.dictionary), card["class_counts"], decoder)
     write_json(described, {**card, "dictionary": dictionary.to_dict()})
     print(f"wrote {described}: {dictionary.said(decoder)}")
     return 0

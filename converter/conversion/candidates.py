@@ -25,7 +25,7 @@ from converter.alignment.matching import Alignment, align
 from converter.alignment.trace import trace
 from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard
-from converter.catalog.dictionary import fitted
+from converter.catalog.dictionary import fit_to_classes
 from converter.errors import AlignmentError, ConfigError, PlanError
 from converter.mapping import apply as convert
 from converter.mapping.plan import Plan, fills_of, resolve, signature_of, targets_of
@@ -198,7 +198,7 @@ def _fewest(card: ModelCard) -> dict[str, int]:
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:
     if card.dictionary is not None:
-        fitted(card.dictionary, counts, card.decoder)
+        fit_to_classes(card.dictionary, counts, card.decoder)
     if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
         raise ConfigError(
             f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard
-from converter.catalog.dictionary import dictionary_of_export, fitted
+from converter.catalog.dictionary import dictionary_of_export, fit_to_classes
 from converter.catalog.export_settings import settings_of_export
-from converter.catalog.line_settings import overruled
+from converter.catalog.line_settings import merge_settings
 from converter.conversion.artefact import output_path, write_artefact
 from converter.conversion.versions import versions
-from converter.errors import AlignmentError, ConfigError, NoReference, UsageError
+from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, UsageError
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
 
@@ -100,12 +100,12 @@ def run(
         if out is None:
             return Outcome(card, candidate.plan)
         stage("convert")
-        candidate = conversion.settle(candidate, choices)
+        candidate = conversion.select_candidate(candidate, choices)
         network = conversion.finish(candidate)
         stage("prove")
         report = conversion.prove(network, candidate)
         stage("write")
-        described = conversion.describe(network, candidate.plan, report)
+        described = conversion.artefact_card(network, candidate.plan, report)
         size = write_artefact(*out, network.state_dict(), described)
         return Outcome(card, candidate.plan, out[0], size, report)
 
@@ -158,26 +158,31 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
 
 
 def _reference_kind(request: Request, source: Source, card: ModelCard) -> str:
-    """Return the reference that will be used; NoReference where the wanted one is not there."""
+    """Return the reference that will be used, or raise ReferenceUnavailable."""
     checkout, wanted = request.paddleocr, request.reference
     # An export holds the network that inference uses, no other one of a distillation.
-    has_program = source.export is not None and not request.submodel and not card.proof.drawn
-    if wanted == "program" and card.proof.drawn:
-        raise NoReference(f"an export of {card.name} draws its answers, none is like the other")
+    has_program = source.export is not None and not request.submodel and not card.proof.sampled
+    if wanted == "program" and card.proof.sampled:
+        raise ReferenceUnavailable(
+            f"{card.name}'s export samples tokens at random, so it cannot be a reference; "
+            "use --reference recorded"
+        )
     if wanted == "auto":
         if has_program:
             return "program"
         return "network" if checkout is not None else "recorded"
     if wanted == "program" and not has_program:
         network = f" of {request.submodel}" if request.submodel else ""
-        raise NoReference(
+        raise ReferenceUnavailable(
             f"{source.path} holds no exported program{network} (inference.pdmodel or "
             "inference.json)"
         )
     if wanted == "network" and checkout is None:
-        raise NoReference("give the PaddleOCR checkout with --paddleocr or $PADDLEOCR")
+        raise ReferenceUnavailable("give the PaddleOCR checkout with --paddleocr or $PADDLEOCR")
     if wanted == "network" and source.checkpoint is None:
-        raise NoReference(f"{source.path} holds no checkpoint that PaddleOCR's network could load")
+        raise ReferenceUnavailable(
+            f"{source.path} holds no checkpoint that PaddleOCR's network could load"
+        )
     return wanted
 
 
@@ -195,7 +200,7 @@ class Conversion:
         self.request, self.card, self.source = request, card, source
         self.reference, self.session = reference, session
 
-    def settle(self, candidate: Candidate, others: Iterator[Candidate]) -> Candidate:
+    def select_candidate(self, candidate: Candidate, others: Iterator[Candidate]) -> Candidate:
         """Return the candidate that a live check chooses; the first where there is no choice."""
         if candidate.alignment is None or not candidate.alignment.interchangeable:
             return candidate
@@ -269,7 +274,7 @@ class Conversion:
         if record is None or not catalog.same_network(
             record.facts["architecture"], card.architecture, card.recorded_sizes
         ):
-            raise NoReference(
+            raise ReferenceUnavailable(
                 f"nothing to compare {card.name} with: there is no exported program beside the "
                 "weights, no PaddleOCR checkout (--paddleocr), and no record of this very "
                 "network. Give one of them, or --reference none for weights marked UNVERIFIED."
@@ -333,13 +338,15 @@ class Conversion:
         """Return how images are resized and answers decoded; the export's own file knows best."""
         own = self.source.settings
         stated = settings_of_export(own, self.card.task) if own else {}
-        return overruled(self.card.pipeline, stated)
+        return merge_settings(self.card.pipeline, stated)
 
-    def describe(self, network: Model, plan: Plan, report: ParityReport | None) -> dict[str, Any]:
+    def artefact_card(
+        self, network: Model, plan: Plan, report: ParityReport | None
+    ) -> dict[str, Any]:
         """Return the artefact's JSON, all but the entry of the weights file."""
         card, dictionary = self.card, self.card.dictionary
         if dictionary is not None:
-            dictionary = fitted(dictionary, network.class_counts, card.decoder)
+            dictionary = fit_to_classes(dictionary, network.class_counts, card.decoder)
         return {
             "format": 1,
             "name": card.name,

@@ -76,7 +76,7 @@ def _settled(conversion: Conversion) -> Candidate:
 
     choices = candidates(conversion.card, conversion.source)
     try:
-        return conversion.settle(next(choices), choices)
+        return conversion.select_candidate(next(choices), choices)
     except AlignmentError as error:
         if error.unmatched or conversion.session is None:
             raise

@@ -15,7 +15,7 @@ import numpy as np
 from converter.end_to_end.compare import Limits, LinePair, compare
 from converter.end_to_end.drawing import draw_difference
 from converter.end_to_end.runtimes import Sides
-from converter.errors import NoReference, UsageError
+from converter.errors import ReferenceUnavailable, UsageError
 from pipelines import OCR, TextLine
 from pipelines.detection.postprocess.db import DBDecoder
 from pipelines.io.files import Failure, Page
@@ -88,7 +88,7 @@ def prove_pages(
     """Read each page on both sides and compare, one page in memory at a time.
 
     Raises:
-        NoReference: the Paddle process died.
+        ReferenceUnavailable: the Paddle process died.
         UsageError: a network's output is not what its place in the pipeline needs.
     """
     room = MOST_PICTURES
@@ -138,7 +138,7 @@ def _read(name: str, ocr: OCR, sides: Sides, image: np.ndarray) -> list[TextLine
     """Return what one side reads, or why it cannot."""
     try:
         return ocr(image)
-    except NoReference as error:
+    except ReferenceUnavailable as error:
         if sides.session is not None and not sides.session.alive:
             raise
         return f"{name}: {error}"

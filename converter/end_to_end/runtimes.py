@@ -29,7 +29,7 @@ class PaddleNetwork:
     Raises:
         SourceError: the program does not have one input, and one output or those that the decoder
             of these weights takes.
-        NoReference: Paddle is not installed, or cannot run the program.
+        ReferenceUnavailable: Paddle is not installed, or cannot run the program.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ def open_sides(
     Raises:
         SourceError: weights or programs are missing or unreadable.
         UsageError: they are not of the kind that they are given as.
-        NoReference: Paddle is not installed, or cannot run a program.
+        ReferenceUnavailable: Paddle is not installed, or cannot run a program.
     """
     sources = {task: open_source(exports[task]) for task in weights}
     with PaddleSession() as session:  # Paddle is imported while the weights are loaded

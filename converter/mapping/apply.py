@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
-from converter.errors import IncompletePlan
+from converter.errors import MappingError
 from converter.mapping import ops
 from converter.mapping.plan import Plan, Target
 
@@ -23,7 +23,7 @@ def apply(
         targets: the tensors of the network.
 
     Raises:
-        IncompletePlan: two names of one tensor hold different arrays.
+        MappingError: two names of one tensor hold different arrays.
     """
     _require_equal(
         (name, of)
@@ -54,7 +54,7 @@ def _require_equal(different: Iterable[tuple[str, str]]) -> None:
     rows = [f"  {name} differs from {of}" for name, of in different]
     if rows:
         table = "\n".join(rows)
-        raise IncompletePlan(
+        raise MappingError(
             f"{len(rows)} tensors should be second names of others but hold other "
             f"values\n{table}\nThe checkpoint was edited or is damaged; convert the original."
         )

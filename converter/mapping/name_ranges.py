@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 
-def grouped(rows: Iterable[tuple[str, str]]) -> list[str]:
+def summarize_names(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Write rows of a name and a text; those that differ in numbers alone are one line.
 
-    >>> grouped([("layers.0.bias", "unfilled"), ("layers.1.bias", "unfilled")])
+    >>> summarize_names([("layers.0.bias", "unfilled"), ("layers.1.bias", "unfilled")])
     ['  layers.{0..1}.bias  unfilled, 2 tensors']
     """
     groups: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)

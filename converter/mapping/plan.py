@@ -1,7 +1,7 @@
 """Putting a mapping, a checkpoint and a network together, by names and shapes alone.
 
 `resolve` returns a `Plan` in which every source tensor is used, dropped for a reason or proved a
-second name, and every target tensor is filled exactly once; or it raises `IncompletePlan` with all
+second name, and every target tensor is filled exactly once; or it raises `MappingError` with all
 faults in one table. No array moves before that.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from converter.errors import IncompletePlan
+from converter.errors import MappingError
 from converter.mapping import ops, rules
-from converter.mapping.name_ranges import grouped
+from converter.mapping.name_ranges import summarize_names
 from converter.mapping.pattern import Pattern, expand
 
 
@@ -82,11 +82,17 @@ class Plan:
     def table(self) -> str:
         """Return the plan for a person: one line per group of tensors that differ in numbers."""
         lines = [
-            *grouped((_arrow(move), ", ".join(map(str, move.operations))) for move in self.moves),
-            *grouped((f"{name}  dropped", why) for name, why in self.drops.items()),
-            *grouped((f"{name}  second name", f"of {of}") for name, of in self.aliases.items()),
-            *grouped((f"{name}  filled", f"with {value}") for name, value in self.fills.items()),
-            *grouped((f"{name}  tied", f"to {of}") for name, of in self.ties.items()),
+            *summarize_names(
+                (_arrow(move), ", ".join(map(str, move.operations))) for move in self.moves
+            ),
+            *summarize_names((f"{name}  dropped", why) for name, why in self.drops.items()),
+            *summarize_names(
+                (f"{name}  second name", f"of {of}") for name, of in self.aliases.items()
+            ),
+            *summarize_names(
+                (f"{name}  filled", f"with {value}") for name, value in self.fills.items()
+            ),
+            *summarize_names((f"{name}  tied", f"to {of}") for name, of in self.ties.items()),
         ]
         return "\n".join(lines)
 
@@ -130,7 +136,7 @@ def resolve(
         targets: the tensors of the network (`targets_of`).
 
     Raises:
-        IncompletePlan: names unclaimed or claimed twice, targets unfilled or filled twice, shapes
+        MappingError: names unclaimed or claimed twice, targets unfilled or filled twice, shapes
             that do not fit, own rules that claim nothing: all of them, in one table.
     """
     return _Resolution(mapping, source, targets).run()
@@ -187,7 +193,7 @@ class _Resolution:
         ties = self.tie()
         self.check_targets(fills, ties)
         if self.faults:
-            raise IncompletePlan(self.message())
+            raise MappingError(self.message())
         return Plan(tuple(self.moves), self.drops, aliases, fills, ties, self.prefix)
 
     # Step 1: which names take part
@@ -367,7 +373,7 @@ class _Resolution:
                 self.faults.append((name, f"unfilled, shape {target.signature.shape}"))
 
     def message(self) -> str:
-        table = "\n".join(grouped(self.faults))
+        table = "\n".join(summarize_names(self.faults))
         return (
             f"mapping {self.mapping.name} does not fit: {len(self.faults)} faults in "
             f"{len(self.source)} source and {len(self.targets)} target tensors\n{table}\n"

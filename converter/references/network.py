@@ -13,7 +13,7 @@ from torch import nn
 
 from architectures import Model
 from converter.adapters.model_inputs import fed_to_paddle, head_of
-from converter.errors import NoReference
+from converter.errors import ReferenceUnavailable
 from converter.parity import noise
 from converter.parity.comparison import INNER, LIMIT, Comparison, compare, compare_results
 from converter.parity.layerwise import SideBySide
@@ -38,7 +38,7 @@ class NetworkReference:
         noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
 
     Raises:
-        NoReference: the folder is no checkout, or the network cannot be built or run there.
+        ReferenceUnavailable: the folder is no checkout, or the network fails to build or run.
     """
 
     kind = "network"
@@ -71,7 +71,7 @@ class NetworkReference:
         if self.noisy:
             actual = noise.spared(network, run, batch, actual, expected, limit)
         if missing := [name for name in logits if name not in expected]:
-            raise NoReference(
+            raise ReferenceUnavailable(
                 f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"
             )
         theirs, ours = results_of(expected), results_of(actual)

@@ -16,7 +16,7 @@ from architectures.model import FORMS
 from converter.adapters.model_inputs import fed_to_paddle, given_to
 from converter.alignment.layer_graph import Key, Layer, LayerGraph, network_graph
 from converter.alignment.trace import Trace, trace
-from converter.errors import NoReference
+from converter.errors import ReferenceUnavailable
 from converter.parity import noise
 from converter.parity.comparison import INNER, Comparison, compare, compare_results
 from converter.parity.layerwise import Pair, SideBySide, Whole
@@ -188,7 +188,7 @@ class ProgramReference:
         """Return what is fed by the program's names, in its types."""
         specs = self.program.inputs
         if len(specs) != len(fed):
-            raise NoReference(
+            raise ReferenceUnavailable(
                 f"the program takes {', '.join(spec.name for spec in specs) or 'nothing'}, where "
                 f"its network takes {', '.join(fed)}"
             )
@@ -205,7 +205,7 @@ class PaddleProgram(AbstractContextManager["PaddleProgram"]):
         maps = paddle.run({"x": image})[0]
 
     Raises:
-        NoReference: Paddle is not installed, or cannot run the program.
+        ReferenceUnavailable: Paddle is not installed, or cannot run the program.
     """
 
     def __init__(self, program_file: Path, weights_file: Path) -> None:

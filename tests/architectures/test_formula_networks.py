@@ -23,7 +23,7 @@ from architectures.heads._mbart import END, PAD
 from architectures.registry import make
 from converter.catalog import cards as catalog
 from converter.conversion import steps as run
-from converter.errors import NoReference
+from converter.errors import ReferenceUnavailable
 from tests.support.recorded_mistakes import honest, prove_changed
 
 LATEX, UNIMER = "rec__LaTeX_OCR_rec", "rec__UniMERNet"
@@ -232,7 +232,7 @@ def test_no_export_proves_a_network_that_draws_its_answers():
     request = run.Request(card.name, Path("files"), None)
     assert run._reference_kind(request, source, card) == "recorded"
     assert run._reference_kind(request, source, catalog.card("UniMERNet")) == "program"
-    with pytest.raises(NoReference, match="LaTeX_OCR_rec draws its answers"):
+    with pytest.raises(ReferenceUnavailable, match="LaTeX_OCR_rec's export samples tokens"):
         run._reference_kind(replace(request, reference="program"), source, card)
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from converter.catalog.line_settings import line_settings, overruled
+from converter.catalog.line_settings import line_settings, merge_settings
 from converter.errors import ConfigError
 from pipelines.recognition.preprocess import line_inputs
 from pipelines.settings import RecSettings
@@ -115,9 +115,9 @@ def test_what_a_file_states_of_resizing_is_taken_together():
     released = {"decoder": "AttnLabelDecode", "width": 100, "max_width": 100, "padding": True}
     steps, decoder = STEPS["rec_r45_abinet"]
     stated = line_settings(steps, {}, "")
-    assert overruled(released, stated) == {"decoder": "AttnLabelDecode", **stated}
-    assert overruled(released, {"decoder": decoder}) == {**released, "decoder": decoder}
-    assert overruled(released, {}) == released
+    assert merge_settings(released, stated) == {"decoder": "AttnLabelDecode", **stated}
+    assert merge_settings(released, {"decoder": decoder}) == {**released, "decoder": decoder}
+    assert merge_settings(released, {}) == released
 
 
 def test_rare_takes_lines_of_one_width():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from converter.errors import ConfigError, IncompletePlan
+from converter.errors import ConfigError, MappingError
 from converter.references.seeded import seeded_weight
 from converter.sources.open import open_source
 from tests.scripts.test_scripts import ROOT, script
@@ -176,7 +176,7 @@ def test_weights_of_another_network_are_listed(tmp_path):
     given = {name: np.zeros(3, np.float32) for name in ("b", "c", "second_name")}
     file = save(tmp_path / "x.pdparams", given)
     wanted = {name: np.zeros(2, np.float32) for name in "ab"}
-    with pytest.raises(IncompletePlan) as raised:
+    with pytest.raises(MappingError) as raised:
         export_seeded.load(file, {"": wanted}, {"": Network()})
     assert str(raised.value).splitlines()[1:] == [
         "  a is missing", "  c is not in the network", "  b has shape (3,), the network (2,)",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from converter.errors import IncompletePlan
+from converter.errors import MappingError
 from converter.mapping import apply as convert
 from converter.mapping import rules as mapping
 from converter.mapping.plan import Plan, Signature, resolve, signature_of, targets_of
@@ -37,7 +37,7 @@ def faults(
     rules: mapping.Mapping, network: nn.Module, source: MappingType[str, tuple[int, ...]]
 ) -> list[str]:
     """Return the rows of the table of faults."""
-    with pytest.raises(IncompletePlan) as caught:
+    with pytest.raises(MappingError) as caught:
         plan(rules, network, source)
     head, *rows, advice = str(caught.value).split("\n")
     assert head.startswith("mapping toy does not fit: ")

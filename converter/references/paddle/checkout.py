@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from converter.adapters import teacher_forcing as told
-from converter.errors import ConfigError, NoReference, UsageError
+from converter.errors import ConfigError, ReferenceUnavailable, UsageError
 from converter.references import seeded
 from converter.references.paddle.worker import build_network, call_network
 
@@ -64,18 +64,20 @@ SHAPES = {
 
 
 def require_checkout(folder: Path) -> None:
-    """Raise NoReference for a folder that holds no PaddleOCR."""
+    """Raise ReferenceUnavailable for a folder that holds no PaddleOCR."""
     if not (folder / "ppocr/modeling/architectures/base_model.py").is_file():
-        raise NoReference(f"{folder} is no PaddleOCR checkout: it has no ppocr/modeling")
+        raise ReferenceUnavailable(f"{folder} is no PaddleOCR checkout: it has no ppocr/modeling")
 
 
 def import_paddle() -> Any:
-    """Return Paddle, which then sums in one order on every machine; NoReference without it."""
+    """Return Paddle, set to sum in one order everywhere, or raise ReferenceUnavailable."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         import paddle
     except ImportError as error:
-        raise NoReference(f"Paddle cannot be imported ({error}); install paddlepaddle") from error
+        raise ReferenceUnavailable(
+            f"Paddle cannot be imported ({error}); install paddlepaddle"
+        ) from error
     return paddle
 
 
@@ -141,12 +143,12 @@ def build(checkout: Path, architecture: Mapping[str, Any]) -> Any:
     """Return the network, in eval mode, that a checkout makes of an architecture.
 
     Raises:
-        NoReference: it makes none; older and newer checkouts know different networks.
+        ReferenceUnavailable: it makes none; older and newer checkouts know different networks.
     """
     try:
         return build_network(str(checkout), copy.deepcopy(dict(architecture)))
     except Exception as error:  # whatever the checkout's source raises
-        raise NoReference(
+        raise ReferenceUnavailable(
             f"{checkout} cannot build this network: {type(error).__name__}: {error}. Give a "
             "checkout that has it, and the class counts that the YAML leaves out (--classes)."
         ) from error
@@ -232,13 +234,13 @@ def run(network: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
     """Return a network's outputs by their paths; that of a single tensor is `out`.
 
     Raises:
-        NoReference: it cannot be run on these inputs, or not by this version of Paddle.
+        ReferenceUnavailable: it cannot be run on these inputs, or not by this version of Paddle.
     """
     try:
         return dict(leaves(_call(network, inputs)))
     except Exception as error:  # whatever the checkout's source raises
         shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-        raise NoReference(
+        raise ReferenceUnavailable(
             f"the checkout's network cannot be run on {shapes}: {type(error).__name__}: {error}"
         ) from error
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.errors import NoReference
+from converter.errors import ReferenceUnavailable
 from converter.references.paddle import worker
 
 _PATIENCE = 2  # seconds in which a process that has closed its output should end
@@ -28,7 +28,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
     Construction returns at once; the first request waits until Paddle is imported.
 
     Raises (every request):
-        NoReference: Paddle is not installed, died, or cannot run what it was given.
+        ReferenceUnavailable: Paddle is not installed, died, or cannot run what it was given.
     """
 
     def __init__(self) -> None:
@@ -117,18 +117,22 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
             raise self._died() from None
         except ValueError as error:
             self._end()
-            raise NoReference(f"the Paddle process does not answer as it should: {error}") from None
+            raise ReferenceUnavailable(
+                f"the Paddle process does not answer as it should: {error}"
+            ) from None
         if answer.get("stage") == "import":
             self._end()
-            raise NoReference(
+            raise ReferenceUnavailable(
                 f"Paddle cannot be imported ({answer['error']}); install paddlepaddle for the "
                 "live check, or give --reference recorded or none"
             )
         if "error" in answer:
-            raise NoReference(f"Paddle cannot run the reference: {_brief(answer['error'])}")
+            raise ReferenceUnavailable(
+                f"Paddle cannot run the reference: {_brief(answer['error'])}"
+            )
         return answer, arrays
 
-    def _died(self) -> NoReference:
+    def _died(self) -> ReferenceUnavailable:
         try:
             code = self._process.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:  # silent, but caught in Paddle's clean-up
@@ -136,7 +140,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip().splitlines()
         last = f"; it said last: {said[-1].strip()}" if said else ""
-        return NoReference(f"the Paddle process ended with code {code}{last}")
+        return ReferenceUnavailable(f"the Paddle process ended with code {code}{last}")
 
 
 class SharedSession(AbstractContextManager["SharedSession"]):
@@ -180,7 +184,7 @@ class SharedSession(AbstractContextManager["SharedSession"]):
     def _settle(self, session: PaddleSession) -> None:
         try:
             grown = session.alive and session.release() > self.most
-        except NoReference:
+        except ReferenceUnavailable:
             grown = True
         if grown:
             self.close()

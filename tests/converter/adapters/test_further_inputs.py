@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from architectures import Model
 from converter.adapters import model_inputs as feeding
-from converter.errors import NoReference
+from converter.errors import ReferenceUnavailable
 from converter.parity.comparison import LIMIT
 from converter.references import seeded
 from converter.references.network import NetworkReference
@@ -197,5 +197,5 @@ def test_a_program_is_fed_in_its_own_order_and_types():
         "x": "float32",
         "_jst.0": "float64",
     }
-    with pytest.raises(NoReference, match=r"takes x, _jst\.0, where its network takes x"):
+    with pytest.raises(ReferenceUnavailable, match=r"takes x, _jst\.0, where its network takes x"):
         reference.inputs({"x": fed["x"]})

@@ -281,7 +281,7 @@ def conversion(monkeypatch, right: str | None, session=None) -> tuple[Conversion
 @pytest.mark.parametrize("right", ["left.weight", "right.weight"])
 def test_the_live_check_chooses(monkeypatch, right):
     subject, choices = conversion(monkeypatch, right, session=object())
-    chosen = subject.settle(next(choices), choices)
+    chosen = subject.select_candidate(next(choices), choices)
     pairs = {theirs.name: ours.name for theirs, ours in chosen.alignment.pairs}
     assert pairs["left.weight"] == right
 
@@ -289,14 +289,14 @@ def test_the_live_check_chooses(monkeypatch, right):
 def test_no_pairing_is_right(monkeypatch):
     subject, choices = conversion(monkeypatch, None, session=object())
     with pytest.raises(AlignmentError, match="none of the 2 pairings") as caught:
-        subject.settle(next(choices), choices)
+        subject.select_candidate(next(choices), choices)
     assert "left.weight, right.weight" in str(caught.value)
 
 
 def test_without_paddle_nothing_is_chosen(monkeypatch):
     subject, choices = conversion(monkeypatch, "left.weight")
     with pytest.raises(AlignmentError, match="--reference program"):
-        subject.settle(next(choices), choices)
+        subject.select_candidate(next(choices), choices)
 
 
 # Plans.

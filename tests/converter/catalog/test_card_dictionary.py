@@ -123,7 +123,7 @@ def test_no_dictionary_is_named(folder, path):
     file = training(folder, CRNN, character_dict_path=path, use_space_char=True)
     dictionary = catalog.custom_card("mine", file).dictionary
     assert "".join(dictionary.characters) == "0123456789abcdefghijklmnopqrstuvwxyz"
-    assert dictionary.fitted(37).characters == dictionary.characters
+    assert dictionary.fit_to_classes(37).characters == dictionary.characters
 
 
 def test_nothing_is_said_of_a_dictionary(folder):

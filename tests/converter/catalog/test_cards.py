@@ -117,7 +117,7 @@ class TestShipped:
     )
     def test_a_shipped_dictionary_fits_the_classes_of_the_release(self, name):
         card = catalog.card(name)
-        table = card.dictionary.fitted(card.classes, card.decoder)
+        table = card.dictionary.fit_to_classes(card.classes, card.decoder)
         assert CLASSES[card.decoder].count(len(table.characters)) == card.classes
 
     @pytest.mark.parametrize("name", catalog.refused())

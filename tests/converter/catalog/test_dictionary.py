@@ -36,7 +36,7 @@ def test_lines_are_taken_as_they_are(file, data, characters, space):
     dictionary = read_dictionary(file, space)
     assert dictionary.characters == lines
     expected = (*lines, " ") if space else lines
-    assert dictionary.fitted(len(expected) + 1).characters == expected
+    assert dictionary.fit_to_classes(len(expected) + 1).characters == expected
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_a_line_of_one_space_and_an_empty_line_are_classes(file, data, character
 
 def test_a_table_with_a_space_and_use_space_char_has_two(file):
     file.write_bytes(b" \na\n")
-    assert read_dictionary(file, space=True).fitted(4).characters == (" ", "a", " ")
+    assert read_dictionary(file, space=True).fit_to_classes(4).characters == (" ", "a", " ")
 
 
 def test_what_is_known_of_the_file(file):
     file.write_bytes(b"a\r\n")
-    dictionary = read_dictionary(file, space=True).fitted(3)
+    dictionary = read_dictionary(file, space=True).fit_to_classes(3)
     sha256 = hashlib.sha256(b"a\r\n").hexdigest()
     assert dictionary.to_dict() == {"file": "dict.txt", "sha256": sha256, "characters": ["a", " "]}
 
@@ -78,12 +78,12 @@ def test_the_count_of_classes(space, fitting, makes):
     dictionary = Dictionary("some.txt", "", ("a", "b", "c"), space)
     for classes in range(3, 7):
         if classes in fitting:
-            fitted = dictionary.fitted(classes)
+            fitted = dictionary.fit_to_classes(classes)
             assert fitted.characters == tuple(fitting[classes])
-            assert fitted.fitted(classes) == fitted
+            assert fitted.fit_to_classes(classes) == fitted
             continue
         with pytest.raises(ConfigError) as caught:
-            dictionary.fitted(classes)
+            dictionary.fit_to_classes(classes)
         text = str(caught.value)
         assert f"has 3 characters, {makes} the weights have {classes}" in text
         assert "--dict" in text
@@ -140,7 +140,7 @@ class TestOfAnExport:
         for dictionary in (read_dictionary(file), dictionary_of_export(file)):
             assert dictionary.file == "inference.yml"
             assert dictionary.characters == ("a", "1", "null", "a")
-            assert dictionary.fitted(6).characters == ("a", "1", "null", "a", " ")
+            assert dictionary.fit_to_classes(6).characters == ("a", "1", "null", "a", " ")
 
     @pytest.mark.parametrize("text", ["{}", "PostProcess: null", "PostProcess: {name: DB}"])
     def test_none(self, tmp_path, text):
@@ -171,7 +171,7 @@ class TestOfAnExport:
 )
 def test_the_classes_that_a_decoder_adds(decoder, classes, makes):
     dictionary = Dictionary("some.txt", "", ("a", "b", "c"), space=None)
-    assert dictionary.fitted(classes, decoder).characters == ("a", "b", "c")
-    assert dictionary.fitted(classes + 1, decoder).characters == ("a", "b", "c", " ")
+    assert dictionary.fit_to_classes(classes, decoder).characters == ("a", "b", "c")
+    assert dictionary.fit_to_classes(classes + 1, decoder).characters == ("a", "b", "c", " ")
     with pytest.raises(ConfigError, match=f"3 characters, {makes}, with a space too {classes + 1}"):
-        dictionary.fitted(classes + 2, decoder)
+        dictionary.fit_to_classes(classes + 2, decoder)

@@ -9,7 +9,7 @@ import yaml
 
 from converter.catalog import cards as catalog
 from converter.catalog.export_settings import check_settings, detection_settings, settings_of_export
-from converter.catalog.line_settings import overruled
+from converter.catalog.line_settings import merge_settings
 from converter.errors import ConfigError
 from tests.support.checkpoints import DET, save, weights
 from tests.support.line_steps import STEPS
@@ -68,9 +68,9 @@ def test_other_detectors(settings, steps, decode, expected):
 
 def test_one_size_of_all_images_makes_room_for_a_limit():
     released = {"image_shape": [736, 1280], "keep_ratio": True, "thresh": 0.2}
-    assert overruled(released, {"thresh": 0.3}) == {**released, "thresh": 0.3}
+    assert merge_settings(released, {"thresh": 0.3}) == {**released, "thresh": 0.3}
     stated = {"limit_side_len": 960, "limit_type": "max"}
-    assert overruled(released, stated) == {"thresh": 0.2, **stated}
+    assert merge_settings(released, stated) == {"thresh": 0.2, **stated}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,12 @@ import json
 import pytest
 import yaml
 
-from converter.catalog.dictionary import Dictionary, dictionary_of_export, fitted, read_dictionary
+from converter.catalog.dictionary import (
+    Dictionary,
+    dictionary_of_export,
+    fit_to_classes,
+    read_dictionary,
+)
 from converter.errors import ConfigError
 
 CONTENT = {
@@ -58,10 +63,10 @@ def test_files_that_are_none(file, text, message):
 
 def test_which_networks_take_one(file):
     tokenizer = read_dictionary(file)
-    assert fitted(tokenizer, {}, "UniMERNetDecode") is tokenizer
-    assert fitted(TABLE, {"ctc": 3}, "CTCLabelDecode").characters == ("a", "b")
-    assert fitted(TABLE, {}, "CANLabelDecode") is TABLE
+    assert fit_to_classes(tokenizer, {}, "UniMERNetDecode") is tokenizer
+    assert fit_to_classes(TABLE, {"ctc": 3}, "CTCLabelDecode").characters == ("a", "b")
+    assert fit_to_classes(TABLE, {}, "CANLabelDecode") is TABLE
     with pytest.raises(ConfigError, match="a tokenizer, but the network is read by CTCLabelDecode"):
-        fitted(tokenizer, {"ctc": 3}, "CTCLabelDecode")
+        fit_to_classes(tokenizer, {"ctc": 3}, "CTCLabelDecode")
     with pytest.raises(ConfigError, match=r"table.txt is a table .* which takes a tokenizer"):
-        fitted(TABLE, {}, "LaTeXOCRDecode")
+        fit_to_classes(TABLE, {}, "LaTeXOCRDecode")

@@ -33,7 +33,7 @@ from converter.end_to_end.compare import Limits, compare, corner_distance
 from converter.end_to_end.drawing import LONGEST_SIDE, draw_difference
 from converter.end_to_end.pages import PageResult, prove_pages
 from converter.end_to_end.runtimes import Sides, open_sides
-from converter.errors import NoReference, SourceError, UsageError
+from converter.errors import ReferenceUnavailable, SourceError, UsageError
 from pipelines import OCR, TextLine, read_image
 from pipelines.io.files import Failure, Page
 from tests.support.paths import ROOT
@@ -221,10 +221,12 @@ def test_a_side_that_cannot_read_a_page(opened, image):
     result = proved(with_torch(opened, det=out_of_memory), image)
     assert (result.status, result.message, result.lines) == (
         "failed", "PyTorch: out of memory", None)  # fmt: skip
-    refused = proved(replace(opened, paddle=raising(NoReference("Paddle cannot run"))), image)
+    refused = proved(
+        replace(opened, paddle=raising(ReferenceUnavailable("Paddle cannot run"))), image
+    )
     assert refused.message == "Paddle: Paddle cannot run"
-    died = replace(opened, paddle=raising(NoReference("it ended")), session=Dead())
-    with pytest.raises(NoReference, match="it ended"):
+    died = replace(opened, paddle=raising(ReferenceUnavailable("it ended")), session=Dead())
+    with pytest.raises(ReferenceUnavailable, match="it ended"):
         proved(died, image)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from converter.errors import IncompletePlan
+from converter.errors import MappingError
 from converter.mapping import apply as convert
 from converter.mapping.plan import Move, Plan, targets_of
 from tests.support.toy_mappings import load, state
@@ -175,12 +175,12 @@ class TestAliases:
         name = list(aliases)[-1]
         changed = aliases[name].copy()
         changed.flat[-1] += 1
-        with pytest.raises(IncompletePlan, match=f"1 tensors should .*\n  {name} differs from rnn"):
+        with pytest.raises(MappingError, match=f"1 tensors should .*\n  {name} differs from rnn"):
             state(load(tmp_path, ALL_SAME), toy, tensors | aliases | {name: changed})
 
     def test_names_of_different_shapes(self, tmp_path, toy, tensors, aliases):
         name = next(iter(aliases))
-        with pytest.raises(IncompletePlan, match=f"{name}  is no second name: has shape"):
+        with pytest.raises(MappingError, match=f"{name}  is no second name: has shape"):
             state(load(tmp_path, ALL_SAME), toy, tensors | aliases | {name: counted(1)})
 
 

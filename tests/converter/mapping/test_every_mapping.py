@@ -17,7 +17,7 @@ import torch
 import architectures
 from architectures.registry import scored_beyond
 from converter.catalog import cards as catalog
-from converter.errors import IncompletePlan
+from converter.errors import MappingError
 from converter.mapping.plan import Plan, Signature, Target, resolve, targets_of
 from converter.mapping.rules import FOLDER, load_mapping
 from tests.support.paths import NAMES
@@ -130,7 +130,7 @@ def plan(model: str, source: Signatures) -> Plan:
 
 def fault(model: str, source: Signatures) -> str:
     """The one row of the table of faults, but for a rule that has nothing to claim by it."""
-    with pytest.raises(IncompletePlan) as caught:
+    with pytest.raises(MappingError) as caught:
         plan(model, source)
     _, *rows, _ = str(caught.value).split("\n")
     rows = [row for row in rows if not row.endswith("  claims nothing")]
@@ -279,5 +279,5 @@ def test_second_names_may_be_missing_but_not_misshapen():
         neither = {name: source[name] for name in source if name not in (first, second)}
         assert fault(model, neither).startswith(f"{first}  unfilled")
         for name in (first, second):
-            with pytest.raises(IncompletePlan, match=f"{second}  is no second name: has shape"):
+            with pytest.raises(MappingError, match=f"{second}  is no second name: has shape"):
                 plan(model, source | {name: Signature((1, 1))})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from converter.mapping.name_ranges import grouped
+from converter.mapping.name_ranges import summarize_names
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from converter.mapping.name_ranges import grouped
     ],
 )
 def test_rows_that_differ_in_numbers_alone(rows, lines):
-    assert grouped(rows) == lines
+    assert summarize_names(rows) == lines

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import pytest
 from torch import nn
 
-from converter.errors import IncompletePlan
+from converter.errors import MappingError
 from converter.mapping.ops import Transpose
 from converter.mapping.plan import Move, Signature, resolve, signature_of, targets_of
 from tests.support.toy_mappings import faults, load, plan
@@ -164,7 +164,7 @@ class TestFaults:
             "rule drop idle.**  claims nothing",
             "square.bias  filled twice: by square.bias and old.bias",
         ]
-        with pytest.raises(IncompletePlan, match="6 faults in 9 source and 9 target tensors"):
+        with pytest.raises(MappingError, match="6 faults in 9 source and 9 target tensors"):
             plan(mapping, NETWORK, source)
 
     def test_faults_that_differ_in_numbers_alone_are_one_row(self, tmp_path):
@@ -200,7 +200,7 @@ class TestFaults:
         if fits:
             assert resolve(mapping, signatures, targets)
         else:
-            with pytest.raises(IncompletePlan, match=f"fc.bias  is float32, the source is {dtype}"):
+            with pytest.raises(MappingError, match=f"fc.bias  is float32, the source is {dtype}"):
                 resolve(mapping, signatures, targets)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.errors import ConfigError, NoReference
+from converter.errors import ConfigError, ReferenceUnavailable
 from converter.references.paddle import checkout
 
 YAML = Path("train.yml")
@@ -74,5 +74,5 @@ def test_a_tensor_goes_by_its_first_name():
 
 
 def test_a_folder_that_is_no_checkout(tmp_path):
-    with pytest.raises(NoReference, match="is no PaddleOCR checkout"):
+    with pytest.raises(ReferenceUnavailable, match="is no PaddleOCR checkout"):
         checkout.require_checkout(tmp_path)

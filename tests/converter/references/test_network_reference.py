@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from architectures import Model, fuse
-from converter.errors import NoReference
+from converter.errors import ReferenceUnavailable
 from converter.parity import report as parity
 from converter.references.network import NetworkReference
 from converter.references.paddle.session import PaddleSession
@@ -87,7 +87,7 @@ def test_a_normalisation_that_paddle_does_not_have(reference, network):
 
 def test_logits_that_paddle_does_not_have(reference, network):
     network.head.logits_layers = ("projection",)
-    with pytest.raises(NoReference, match=r"no layer head\.projection"):
+    with pytest.raises(ReferenceUnavailable, match=r"no layer head\.projection"):
         parity.check(reference, network, BATCHES)
 
 
@@ -100,15 +100,15 @@ def test_a_mistake_in_a_fused_network_is_named_where_it_can_be_seen(reference, n
 
 def test_weights_that_the_checkout_does_not_have(session, checkout):
     weights = {**WEIGHTS, "neck.weight": np.zeros(3, np.float32)}
-    with pytest.raises(NoReference, match=r"has no neck\.weight"):
+    with pytest.raises(ReferenceUnavailable, match=r"has no neck\.weight"):
         NetworkReference(session, checkout, ARCHITECTURE, weights, "cls")
 
 
 def test_a_network_that_the_checkout_cannot_build(session, checkout):
-    with pytest.raises(NoReference, match="KeyError: 'Backbone'"):
+    with pytest.raises(ReferenceUnavailable, match="KeyError: 'Backbone'"):
         NetworkReference(session, checkout, {"Head": {}}, WEIGHTS, "cls")
 
 
 def test_no_checkout(session, tmp_path):
-    with pytest.raises(NoReference, match="is no PaddleOCR checkout"):
+    with pytest.raises(ReferenceUnavailable, match="is no PaddleOCR checkout"):
         NetworkReference(session, tmp_path, ARCHITECTURE, WEIGHTS, "cls")

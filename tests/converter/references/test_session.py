@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from converter.errors import NoReference
+from converter.errors import ReferenceUnavailable
 from converter.references.paddle import session as session_module
 from converter.references.paddle import worker
 from converter.references.paddle.session import PaddleSession, SharedSession
@@ -41,7 +41,7 @@ UP = "send(sys.stdout.buffer, {'paddle': '9'}, {})\n"
 
 def complaint(session: PaddleSession) -> str:
     """Return what a request ends in."""
-    with session, pytest.raises(NoReference) as caught:
+    with session, pytest.raises(ReferenceUnavailable) as caught:
         session.run({"x": np.zeros((1, 2), np.float32)})
     assert is_gone(session)
     message = str(caught.value)
@@ -102,24 +102,24 @@ def test_several_programs_are_loaded_at_once(paddle, real_models):
     assert paddle.run({"x": images}, name="rec")["0"].shape == (1, 40, 6625)
     paddle.release()
     for task in ("cls", "rec"):
-        with pytest.raises(NoReference, match=f"KeyError: '{task}'"):
+        with pytest.raises(ReferenceUnavailable, match=f"KeyError: '{task}'"):
             paddle.run({"x": images}, name=task)
 
 
 def test_what_paddle_refuses_is_an_error_and_the_session_lives_on(paddle, real_models, tmp_path):
     folder = real_models / CLASSIFIER
     weights = folder / "inference.pdiparams"
-    with pytest.raises(NoReference, match="Paddle cannot run the reference: ") as caught:
+    with pytest.raises(ReferenceUnavailable, match="Paddle cannot run the reference: ") as caught:
         paddle.load_program(tmp_path / "none.pdmodel", weights)
     assert len(str(caught.value)) < 600
     (name,) = paddle.load_program(folder / "inference.pdmodel", weights)
-    with pytest.raises(NoReference, match=r"Paddle cannot run .*Error"):
+    with pytest.raises(ReferenceUnavailable, match=r"Paddle cannot run .*Error"):
         paddle.run({name: np.ones((1, 5, 48, 192), np.float32)})
     assert paddle.run({name: np.ones((1, 3, 48, 192), np.float32)})["0"].shape == (1, 2)
 
 
 def test_a_checkout_that_is_none(paddle, tmp_path):
-    with pytest.raises(NoReference, match="No module named 'ppocr"):
+    with pytest.raises(ReferenceUnavailable, match="No module named 'ppocr"):
         paddle.load_network(tmp_path, {}, {})
 
 
@@ -137,7 +137,7 @@ def test_a_program_that_cannot_be_loaded_leaves_no_process(monkeypatch, paddle_i
     made = []
     start = PaddleSession.__init__
     monkeypatch.setattr(PaddleSession, "__init__", lambda self: (made.append(self), start(self))[1])
-    with pytest.raises(NoReference, match="cannot import name 'inference'"):
+    with pytest.raises(ReferenceUnavailable, match="cannot import name 'inference'"):
         PaddleProgram(tmp_path / "a", tmp_path / "b")
     assert is_gone(made[0])
 
@@ -248,11 +248,11 @@ def test_python_without_assertions(paddle_is):
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\n"
-        "from converter.errors import NoReference\n"
+        "from converter.errors import ReferenceUnavailable\n"
         "from converter.references.paddle.session import PaddleSession\n"
         "with PaddleSession() as session:\n"
         "    try: session.load_program(Path('a'), Path('b'))\n"
-        "    except NoReference as error: print(error)\n"
+        "    except ReferenceUnavailable as error: print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-O", "-c", code], capture_output=True, text=True, timeout=60, check=False
@@ -272,7 +272,7 @@ def test_a_process_is_kept_and_lets_go_of_what_it_loaded(real_models):
             assert first.run(image)["0"].shape == (1, 2)
         with sessions.lend() as second:
             assert second is first
-            with pytest.raises(NoReference, match="KeyError"):
+            with pytest.raises(ReferenceUnavailable, match="KeyError"):
                 second.run(image)
             assert second.release() > 1e7  # bytes
     assert is_gone(first)
@@ -300,7 +300,7 @@ def test_a_process_without_paddle_is_not_kept(paddle_is):
     with SharedSession() as sessions:
         for _ in range(2):
             with (
-                pytest.raises(NoReference, match="Paddle cannot be imported"),
+                pytest.raises(ReferenceUnavailable, match="Paddle cannot be imported"),
                 sessions.lend() as session,
             ):
                 session.version  # noqa: B018 - waits for the import

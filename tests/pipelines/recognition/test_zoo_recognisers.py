@@ -14,7 +14,7 @@ import torch
 import architectures
 from architectures.special_tokens import CLASSES
 from converter.catalog import cards as catalog
-from converter.catalog.dictionary import fitted
+from converter.catalog.dictionary import fit_to_classes
 from converter.catalog.line_settings import line_settings
 from pipelines import OCR, FormulaReader
 from pipelines.recognition.predictor import Recognizer
@@ -34,7 +34,7 @@ def settings_of(pipeline, **scale):
 @pytest.mark.parametrize("card", ZOO, ids=lambda card: card.name)
 def test_the_dictionary_makes_the_classes(card):
     assert card.dictionary is not None
-    fitted(card.dictionary, {"any": card.classes}, card.decoder)
+    fit_to_classes(card.dictionary, {"any": card.classes}, card.decoder)
 
 
 FORMULAS = [card for card in catalog.cards() if card.task == "formula"]
@@ -42,7 +42,7 @@ FORMULAS = [card for card in catalog.cards() if card.task == "formula"]
 
 @pytest.mark.parametrize("card", FORMULAS, ids=lambda card: card.name)
 def test_formulas(card):
-    table = fitted(card.dictionary, {}, card.decoder)
+    table = fit_to_classes(card.dictionary, {}, card.decoder)
     said = {"input": card.input, "pipeline": card.pipeline, "dictionary": table.to_dict()}
     settings = FormulaReader(SimpleNamespace(card=said)).settings
     assert settings.decoder == card.decoder
