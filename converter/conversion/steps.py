@@ -127,6 +127,8 @@ def opened(
             raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
         card = _with_dictionary(card, request, source)
         kind = _reference_kind(request, source, card)
+        if kind == "program" and source.export is not None:
+            source.export.program.check_operators()
         session = None
         if kind in ("program", "network") and not request.plan_only:
             session = stack.enter_context(sessions())

@@ -43,7 +43,7 @@ class PaddleNetwork:
             )
         self._session, self._task, self.card = session, task, card
         self._results = result_names(card) if task == "det" else ("",)
-        names = session.load_program(export.program_file, export.weights_file, task)
+        names = session.load_program(export.program, export.weights_file, name=task)
         if len(names) != 1 or len(export.program.outputs) != len(self._results):
             raise SourceError(
                 f"{source.path} has {len(names)} inputs and {len(export.program.outputs)} outputs; "

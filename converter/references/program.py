@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,6 +22,7 @@ from converter.parity.layerwise import Pair, SideBySide, Whole
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
 from converter.sources.ir import Program
+from converter.sources.pdiparams import read_export
 
 
 class ProgramReference:
@@ -174,11 +174,7 @@ class ProgramReference:
         asked = (*values, *self.program.outputs)
         # Logits may be the result; Paddle cannot return one value of a PIR program twice.
         if self._loaded != (wanted := tuple(dict.fromkeys(asked))):
-            suffix = ".pdmodel" if self.program.format == "pdmodel" else ".json"
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / f"probed{suffix}"
-                file.write_bytes(self.program.with_outputs(wanted))
-                self.session.load_program(file, self.weights)
+            self.session.load_program(self.program, self.weights, wanted)
             self._loaded = wanted
         outputs = self.session.run(self.inputs(fed))
         found = {value: outputs[str(place)] for place, value in enumerate(wanted)}
@@ -205,13 +201,16 @@ class PaddleProgram(AbstractContextManager["PaddleProgram"]):
         maps = paddle.run({"x": image})[0]
 
     Raises:
+        SourceError: a file cannot be read, or the weights are not those of the program.
+        UnsafeSource: the program has an operator that does more than compute.
         ReferenceUnavailable: Paddle is not installed, or cannot run the program.
     """
 
     def __init__(self, program_file: Path, weights_file: Path) -> None:
+        export = read_export(program_file, weights_file)
         self._session = PaddleSession()
         try:
-            self.input_names = self._session.load_program(program_file, weights_file)
+            self.input_names = self._session.load_program(export.program, weights_file)
         except BaseException:
             self._session.close()
             raise

@@ -1,8 +1,8 @@
 """The part of Paddle's `framework.proto` that inference programs use, as protobuf messages.
 
 Built at the first use, without generated code, so that it works with every protobuf from 4.21 on;
-the pool is private, so that it lives beside Paddle's own. What is not listed here, protobuf keeps
-as unknown fields and writes back. Field numbers are those of PaddlePaddle
+the pool is private, so that it lives beside Paddle's own. What is not listed here is dropped where
+a program is written again. Field numbers are those of PaddlePaddle
 `paddle/fluid/framework/framework.proto`. Enums are plain integers here, which read the same bytes.
 """
 
@@ -14,9 +14,21 @@ from typing import Any
 # message -> "label type name number": `*` repeats, a capital letter is another message.
 _MESSAGES = {
     "TensorDesc": ("int32 data_type 1", "*int64 dims 2"),
-    "DenseTensorDesc": ("TensorDesc tensor 1",),
-    "VarType": ("int32 type 1", "DenseTensorDesc dense_tensor 3"),
-    "VarDesc": ("bytes name 1", "VarType type 2", "bool persistable 3"),
+    "DenseTensorDesc": ("TensorDesc tensor 1", "int32 level_of_detail 2"),
+    "VarType": (
+        "int32 type 1",
+        "TensorDesc selected_rows 2",
+        "DenseTensorDesc dense_tensor 3",
+        "DenseTensorDesc tensor_array 4",
+    ),
+    "VarDesc": (
+        "bytes name 1",
+        "VarType type 2",
+        "bool persistable 3",
+        "bool need_check_feed 4",
+        "bool is_parameter 5",
+        "bool stop_gradient 6",
+    ),
     "OpVar": ("bytes parameter 1", "*bytes arguments 2"),
     "Scalar": ("int32 type 1", "bool b 2", "int64 i 3", "double r 4"),
     "OpAttr": (
@@ -41,9 +53,25 @@ _MESSAGES = {
         "Scalar scalar 20",
         "*Scalar scalars 21",
     ),
-    "OpDesc": ("*OpVar inputs 1", "*OpVar outputs 2", "bytes type 3", "*OpAttr attrs 4"),
-    "BlockDesc": ("int32 idx 1", "int32 parent_idx 2", "*VarDesc vars 3", "*OpDesc ops 4"),
-    "ProgramDesc": ("*BlockDesc blocks 1",),
+    "OpDesc": (
+        "*OpVar inputs 1",
+        "*OpVar outputs 2",
+        "bytes type 3",
+        "*OpAttr attrs 4",
+        "bool is_target 5",
+    ),
+    "BlockDesc": (
+        "int32 idx 1",
+        "int32 parent_idx 2",
+        "*VarDesc vars 3",
+        "*OpDesc ops 4",
+        "int32 forward_block_idx 5",
+    ),
+    "Version": ("int64 version 1",),
+    "OpVersion": ("int32 version 1",),
+    "OpVersionPair": ("bytes op_name 1", "OpVersion op_version 2"),
+    "OpVersionMap": ("*OpVersionPair pair 1",),
+    "ProgramDesc": ("*BlockDesc blocks 1", "Version version 4", "OpVersionMap op_version_map 5"),
 }
 
 # AttrType -> the field of OpAttr that holds the value

@@ -45,7 +45,7 @@ class Program:
     (`conv2d_0.tmp_0`; `%12` in PIR, where values are numbers). `operations` are in order of
     execution, with `fetch` but without the definitions of parameters and inputs; those of a loop
     or branch come right before it, and name the values that enter a PIR loop as before its first
-    round. `outputs` are the values fetched. `content` is the file.
+    round. `outputs` are the values fetched. `content` is the file, `source` its name for messages.
     """
 
     format: Literal["pdmodel", "pir"]
@@ -54,15 +54,39 @@ class Program:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     content: bytes = field(repr=False)
+    source: str = field(default="the program", compare=False)
 
-    def with_outputs(self, values: Sequence[str]) -> bytes:
-        """Return a program file of the same format that fetches `values`, in this order, instead.
+    def check_operators(self) -> None:
+        """Check every operation of every block against the operators that only compute.
 
-        Everything else in the file stays as it is. Raises `ValueError` for a value that the
-        program's main block does not have, or that is not a single tensor.
+        Raises:
+            UnsafeSource: an operator is not on the list of `computing_operators.py`: it might
+                write files, call Python, print, or speak to other machines.
         """
         from converter.sources import pir, program_desc
 
+        check = pir.check_operators if self.format == "pir" else program_desc.check_operators
+        check(self.content, self.source)
+
+    def with_outputs(self, values: Sequence[str]) -> bytes:
+        """Write the program again, for Paddle to run, so that it fetches `values` in this order.
+
+        Every operator is checked, and only the parts of the format that are known here are
+        written: Paddle is given what was checked and never the file itself.
+
+        Args:
+            values: names of values of the main block that are single tensors.
+
+        Returns:
+            A program file of the same format.
+
+        Raises:
+            UnsafeSource: an operator does more than compute.
+            ValueError: the main block does not have one of the values as a single tensor.
+        """
+        from converter.sources import pir, program_desc
+
+        self.check_operators()
         fetch = pir.fetch if self.format == "pir" else program_desc.fetch
         return fetch(self.content, values)
 

@@ -12,8 +12,14 @@ from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from converter.errors import SourceError
+from converter.errors import SourceError, UnsafeSource
 from converter.sources import op_table as kinds
+from converter.sources.computing_operators import (
+    OPERATORS,
+    PIR_STRUCTURE,
+    REMOTE_ATTRIBUTES,
+    refusal,
+)
 from converter.sources.ir import Operation, Program, TensorSpec, spec
 
 _DIALECTS = {"0": "builtin.", "1": "", "2": "cf.", "3": "custom.", "4": "dist."}
@@ -42,6 +48,7 @@ def parse(content: bytes, name: str) -> Program:
             inputs=tuple(reader.inputs),
             outputs=tuple(op.inputs["x"][0] for op in sorted(outputs, key=_column)),
             content=content,
+            source=name,
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as fault:
         raise SourceError(
@@ -50,9 +57,51 @@ def parse(content: bytes, name: str) -> Program:
         ) from None
 
 
+def check_operators(content: bytes, name: str) -> None:
+    """Raise `UnsafeSource` unless every operation of every region only computes."""
+    try:
+        for block, op in _all_operations(json.loads(content)["program"]):
+            if operator := _unsafe(op):
+                raise UnsafeSource(refusal(name, operator, block))
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise SourceError(
+            f"{name} has a region that cannot be followed ({type(fault).__name__}: {fault}); it is "
+            "corrupt. Export or download it again."
+        ) from None
+
+
+def _unsafe(op: Any) -> str:
+    """Return the name of an operator that does more than compute; nothing for any other."""
+    kind = op["#"]
+    if kind in PIR_STRUCTURE:
+        return ""
+    dialect, _, stem = str(kind).partition(".")
+    if dialect != "1" or stem.rstrip("_") not in OPERATORS:
+        return _DIALECTS.get(dialect, f"{dialect}.") + stem
+    remote = [e["N"] for e in op["A"] if e["N"] in REMOTE_ATTRIBUTES and e["AT"].get("D")]
+    return f"{stem} ({remote[0]})" if remote else ""
+
+
+def _all_operations(program: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every operation of a program with the name of its block, whatever holds the block."""
+    waiting = [("the program", program)]
+    while waiting:
+        place, holder = waiting.pop()
+        for region in holder.get("regions", ()):
+            for block in region["blocks"]:
+                name = f"{block.get('#', 'a block')} of {place}"
+                for op in block["ops"]:
+                    yield name, op
+                    waiting.append((f"the {op['#']} operation"[:60], op))
+
+
 def fetch(content: bytes, values: Sequence[str]) -> bytes:
-    """Return `content` with its fetch operations replaced by those of `values`."""
+    """Write `content` again with its fetch operations replaced by those of `values`.
+
+    Only the program and the description of the format are written.
+    """
     document = json.loads(content)
+    document = {key: document[key] for key in ("base_code", "program")}
     block = document["program"]["regions"][0]["blocks"][0]
     reader = _Reader()
     list(reader.operations(block["ops"]))

@@ -7,9 +7,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from converter.errors import SourceError
+from converter.errors import SourceError, UnsafeSource
 from converter.sources import framework_proto as schema
 from converter.sources import op_table as kinds
+from converter.sources.computing_operators import OPERATORS, REMOTE_ATTRIBUTES, refusal
 from converter.sources.ir import Operation, Program, TensorSpec, spec
 
 
@@ -36,6 +37,7 @@ def parse(content: bytes, name: str) -> Program:
             inputs=tuple(_spec(specs[op.outputs[0]]) for op in sorted(inputs, key=_column)),
             outputs=tuple(op.inputs["x"][0] for op in sorted(outputs, key=_column)),
             content=content,
+            source=name,
         )
     except (KeyError, IndexError, ValueError) as fault:
         raise SourceError(
@@ -44,9 +46,26 @@ def parse(content: bytes, name: str) -> Program:
         ) from None
 
 
+def check_operators(content: bytes, name: str) -> None:
+    """Raise `UnsafeSource` unless every operation of every block only computes."""
+    for number, block in enumerate(_message(content, name).blocks):
+        for op in block.ops:
+            operator = text(op.type)
+            if operator not in OPERATORS:
+                raise UnsafeSource(refusal(name, operator, f"block {number}"))
+            for attribute in op.attrs:
+                if text(attribute.name) in REMOTE_ATTRIBUTES and _value(attribute):
+                    remote = f"{operator} ({text(attribute.name)})"
+                    raise UnsafeSource(refusal(name, remote, f"block {number}"))
+
+
 def fetch(content: bytes, values: Sequence[str]) -> bytes:
-    """Return `content` with its fetch operations replaced by those of `values`."""
+    """Write `content` again with its fetch operations replaced by those of `values`.
+
+    Fields that the schema does not know are left out.
+    """
     program = _message(content, "the program")
+    program.DiscardUnknownFields()
     block = program.blocks[0]
     known = {text(variable.name) for variable in block.vars}
     if unknown := [value for value in values if value not in known]:

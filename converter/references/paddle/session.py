@@ -18,6 +18,7 @@ import numpy as np
 
 from converter.errors import ReferenceUnavailable
 from converter.references.paddle import worker
+from converter.sources.ir import Program
 
 _PATIENCE = 2  # seconds in which a process that has closed its output should end
 
@@ -55,13 +56,38 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         self._wait_until_up()
         return self._version
 
-    def load_program(self, program: Path, weights: Path, name: str = "") -> list[str]:
+    def load_program(
+        self,
+        program: Program,
+        weights: Path,
+        outputs: Sequence[str] | None = None,
+        name: str = "",
+    ) -> list[str]:
         """Load an exported program and return the names of its inputs.
 
-        It takes the place of what was loaded under the same name.
+        Paddle reads a program that was written again from the checked one, never the file itself.
+
+        Args:
+            program: the exported program; each of its operators must be known to only compute.
+            weights: its `.pdiparams`, which was read before.
+            outputs: the values to return when it is run; by default those of the program.
+            name: what `run` calls it; replaces what was loaded under the same name.
+
+        Raises:
+            UnsafeSource: an operator does more than compute; Paddle has seen nothing then.
         """
-        request = {"do": "program", "program": str(program), "weights": str(weights), "name": name}
-        return self._ask(request, {})[0]["inputs"]
+        content = program.with_outputs(program.outputs if outputs is None else outputs)
+        suffix = ".pdmodel" if program.format == "pdmodel" else ".json"
+        with tempfile.TemporaryDirectory(prefix="paddle-program-") as folder:
+            file = Path(folder, f"checked{suffix}")
+            file.write_bytes(content)
+            request = {
+                "do": "program",
+                "program": str(file),
+                "weights": str(weights.resolve()),
+                "name": name,
+            }
+            return self._ask(request, {})[0]["inputs"]
 
     def load_network(
         self, checkout: Path, architecture: Mapping[str, Any], weights: Mapping[str, np.ndarray]

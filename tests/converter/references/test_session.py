@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,17 @@ from converter.references.paddle import session as session_module
 from converter.references.paddle import worker
 from converter.references.paddle.session import PaddleSession, SharedSession
 from converter.references.program import PaddleProgram
+from converter.sources.ir import Program
+from converter.sources.reader import read_program
+from tests.support.paddle_files import write_export
 from tests.support.paths import ROOT
 
 CLASSIFIER = "ch_ppocr_mobile_v2_cls_infer"
+
+
+def exported(folder: Path) -> tuple[Program, Path]:
+    """Return the program and the weights that a folder holds."""
+    return read_program(folder / "inference.pdmodel"), folder / "inference.pdiparams"
 
 
 @pytest.fixture
@@ -86,7 +95,7 @@ def test_arrays_arrive_as_they_are():
 def test_a_program_is_run(paddle, real_models):
     folder = real_models / CLASSIFIER
     assert paddle.version[0].isdigit()
-    (name,) = paddle.load_program(folder / "inference.pdmodel", folder / "inference.pdiparams")
+    (name,) = paddle.load_program(*exported(folder))
     for width in (192, 256):  # one program, two shapes
         outputs = paddle.run({name: np.ones((3, 3, 48, width), np.float32)})
         assert outputs["0"].shape == (3, 2)
@@ -96,8 +105,7 @@ def test_a_program_is_run(paddle, real_models):
 def test_several_programs_are_loaded_at_once(paddle, real_models):
     images = np.ones((1, 3, 48, 320), np.float32)
     for task, model in (("cls", CLASSIFIER), ("rec", "ch_PP-OCRv4_rec_infer")):
-        files = (real_models / model / f"inference.{kind}" for kind in ("pdmodel", "pdiparams"))
-        assert paddle.load_program(*files, task) == ["x"]
+        assert paddle.load_program(*exported(real_models / model), name=task) == ["x"]
     assert paddle.run({"x": images}, name="cls")["0"].shape == (1, 2)
     assert paddle.run({"x": images}, name="rec")["0"].shape == (1, 40, 6625)
     paddle.release()
@@ -107,12 +115,11 @@ def test_several_programs_are_loaded_at_once(paddle, real_models):
 
 
 def test_what_paddle_refuses_is_an_error_and_the_session_lives_on(paddle, real_models, tmp_path):
-    folder = real_models / CLASSIFIER
-    weights = folder / "inference.pdiparams"
+    program, weights = exported(real_models / CLASSIFIER)
     with pytest.raises(ReferenceUnavailable, match="Paddle cannot run the reference: ") as caught:
-        paddle.load_program(tmp_path / "none.pdmodel", weights)
+        paddle.load_program(program, tmp_path / "none.pdiparams")
     assert len(str(caught.value)) < 600
-    (name,) = paddle.load_program(folder / "inference.pdmodel", weights)
+    (name,) = paddle.load_program(program, weights)
     with pytest.raises(ReferenceUnavailable, match=r"Paddle cannot run .*Error"):
         paddle.run({name: np.ones((1, 5, 48, 192), np.float32)})
     assert paddle.run({name: np.ones((1, 3, 48, 192), np.float32)})["0"].shape == (1, 2)
@@ -134,11 +141,12 @@ def test_a_program_as_a_function(real_models):
 
 def test_a_program_that_cannot_be_loaded_leaves_no_process(monkeypatch, paddle_is, tmp_path):
     paddle_is("__version__ = '9'")
+    program = write_export(tmp_path)
     made = []
     start = PaddleSession.__init__
     monkeypatch.setattr(PaddleSession, "__init__", lambda self: (made.append(self), start(self))[1])
     with pytest.raises(ReferenceUnavailable, match="cannot import name 'inference'"):
-        PaddleProgram(tmp_path / "a", tmp_path / "b")
+        PaddleProgram(program, program.with_suffix(".pdiparams"))
     assert is_gone(made[0])
 
 
@@ -242,7 +250,7 @@ def test_an_error_inside_the_block_ends_the_process(worker_is):
     assert is_gone(session)
 
 
-def test_python_without_assertions(paddle_is):
+def test_python_without_assertions(paddle_is, tmp_path):
     """Waiting for Paddle is no assertion, which -O would leave out."""
     paddle_is("__version__ = '9'")
     code = (
@@ -250,8 +258,10 @@ def test_python_without_assertions(paddle_is):
         "from pathlib import Path\n"
         "from converter.errors import ReferenceUnavailable\n"
         "from converter.references.paddle.session import PaddleSession\n"
+        "from converter.sources.reader import read_program\n"
+        f"program = read_program(Path({str(write_export(tmp_path))!r}))\n"
         "with PaddleSession() as session:\n"
-        "    try: session.load_program(Path('a'), Path('b'))\n"
+        "    try: session.load_program(program, Path('b'))\n"
         "    except ReferenceUnavailable as error: print(error)\n"
     )
     done = subprocess.run(
@@ -268,7 +278,7 @@ def test_a_process_is_kept_and_lets_go_of_what_it_loaded(real_models):
     image = {"x": np.ones((1, 3, 48, 192), np.float32)}
     with SharedSession() as sessions:
         with sessions.lend() as first:
-            first.load_program(folder / "inference.pdmodel", folder / "inference.pdiparams")
+            first.load_program(*exported(folder))
             assert first.run(image)["0"].shape == (1, 2)
         with sessions.lend() as second:
             assert second is first
