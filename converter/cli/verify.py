@@ -1,43 +1,45 @@
-"""`python -m converter verify DIR`: compare our networks with records of PaddleOCR's."""
+"""`python -m converter verify DIR`: compare the networks with recorded outputs of PaddleOCR's."""
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
+from converter.cli.options import regular_expression
 from converter.conversion.artefact import check_report_path, write_json
 from converter.errors import ConverterError, ParityError, UsageError
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return what the command takes."""
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """Build the argument parser."""
     parser = argparse.ArgumentParser(
-        prog="python -m converter verify",
-        description="Compare our networks with records of what PaddleOCR's computed.",
+        prog=prog,
+        description="Compare the PyTorch networks with records of the outputs that PaddleOCR's "
+        "networks computed with seeded weights. Prints one line per record.",
+        epilog="exit codes: 0 all records pass; 2 usage; 5 a record fails",
     )
-    parser.set_defaults(prog="converter verify")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of records")
-    parser.add_argument("--only", type=regex, default="", metavar="REGEX",
-        help="records whose name matches")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports")
-    parser.add_argument("--report", type=Path, metavar="FOLDER",
-        help="write parity.json, parity.md and parity.html")  # fmt: skip
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="folder of records, such as records/")
+    add(
+        "--only",
+        type=regular_expression,
+        default="",
+        metavar="REGEX",
+        help="verify only records whose name matches",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the reports of all records to a file")
+    add(
+        "--report",
+        type=Path,
+        metavar="FOLDER",
+        help="write parity.json, parity.md and parity.html to a folder",
+    )
     return parser
 
 
-def regex(text: str) -> str:
-    """Read an option that is a regular expression."""
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from error
-    return text
-
-
 def run(options: argparse.Namespace) -> int:
-    """Prove every record, print a line each, and return the exit code."""
+    """Verify every record and print one line each."""
     from tqdm import tqdm
 
     from converter.references.recorded.reference import find_records, verify

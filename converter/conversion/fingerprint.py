@@ -28,13 +28,13 @@ TOOLKIT = ("converter/**/*.py", "architectures/**/*.py", "mappings/*.yaml", "con
 # What deals with many conversions, or with what came out of them, changes none of them.
 ASIDE = (
     "converter/__main__.py",
-    "converter/batch.py",
-    "converter/cli.py",
-    "converter/commands/*",
-    "converter/discovery.py",
-    "converter/download.py",
-    "converter/freshness.py",
-    "converter/report*.py",
+    "converter/cli/*",
+    "converter/conversion/batch.py",
+    "converter/conversion/discovery.py",
+    "converter/conversion/download.py",
+    "converter/conversion/fingerprint.py",
+    "converter/end_to_end/*",
+    "converter/reports/*",
 )
 _PLACES = ("paddle_dir", "program_dir")
 _NOT_OPTIONS = (*_PLACES, "out", "fingerprint")

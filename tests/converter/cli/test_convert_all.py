@@ -1,4 +1,4 @@
-"""scripts/convert_all.py, from a folder of downloads to the table and the report."""
+"""The command convert-all, from a folder of downloads to the table and the report."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 
 import architectures
 from converter.catalog import cards as catalog
+from converter.cli.main import main
 from converter.reports.write import read_report
-from scripts import convert_all
 from tests.support.checkpoints import CLS, DET, save, weights
 from tests.support.paths import ROOT
 
@@ -38,14 +38,14 @@ def root(tmp_path) -> Path:
 
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
-    """Run the script in this process; its workers are processes of their own."""
+    """Run the command in this process; its workers are processes of their own."""
     monkeypatch.delenv("PADDLEOCR", raising=False)
     before = signal.getsignal(signal.SIGTERM)
 
     def command(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
         options = ["--out", tmp_path / "new/out", *arguments]
-        return convert_all.main([str(option) for option in options]), *capsys.readouterr()
+        return main(["convert-all", *map(str, options)]), *capsys.readouterr()
 
     yield command
     signal.signal(signal.SIGTERM, before)
@@ -109,7 +109,7 @@ def test_nothing_to_convert(command, tmp_path):
     (tmp_path / "none").mkdir()
     code, said, complaints = command("--paddle-root", tmp_path / "none")
     assert (code, said) == (2, "")
-    assert complaints.startswith("convert_all: there is no model to convert in ")
+    assert complaints.startswith("converter convert-all: there is no model to convert in ")
     code, _, complaints = command()
     assert (code, "--paddle-root is missing" in complaints) == (2, True)
     code, _, complaints = command("--paddle-root", tmp_path / "nowhere")
@@ -173,7 +173,10 @@ def test_interrupted(root, export, paddle_is, tmp_path):
     finally:
         child.kill()
     assert child.returncode == 130
-    assert complaints == "convert_all: interrupted; 1 models are left, run it again to go on\n"
+    assert (
+        complaints
+        == "converter convert-all: interrupted; 1 models are left, run it again to continue\n"
+    )
     assert f"{DETECTOR}  passed" in said
     assert [result.name for result in read_report(out / "report/parity.json")] == [DETECTOR]
     assert {file.name for file in out.iterdir()} == {

@@ -1,0 +1,64 @@
+"""The overview of the subcommands, and how one of them is chosen."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import pytest
+
+from converter import __version__
+from converter.cli.main import COMMANDS, SCRIPT
+from tests.support.paths import ROOT
+
+CLASSIFIER = "ch_ppocr_mobile_v2.0_cls"
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_the_overview_has_one_line_per_command(convert, option):
+    done = convert(option)
+    assert (done.code, done.err) == (0, "")
+    for name, command in COMMANDS.items():
+        assert f"\n  {name:<13}{command.summary}\n" in done.out
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+    assert "COMMAND --help" in done.out
+
+
+def test_every_module_of_a_command_is_listed():
+    files = {file.stem for file in (ROOT / "converter/cli").glob("*.py")}
+    assert files - {"__init__", "main", "options"} == {c.module for c in COMMANDS.values()}
+
+
+def test_the_version(convert):
+    done = convert("--version")
+    assert (done.code, done.out) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_every_option_explained(convert, name):
+    done = convert(name, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"usage: python -m converter {name} ")
+    parser = import_module(f"converter.cli.{COMMANDS[name].module}").build_parser(name)
+    assert all(action.help for action in parser._actions)
+
+
+def test_the_command_convert_may_be_named(convert, classifier):
+    arguments = (CLASSIFIER, "--paddle-dir", classifier, "--plan")
+    unnamed, named = convert(*arguments), convert("convert", *arguments)
+    assert (unnamed.code, unnamed.err) == (0, "")
+    assert unnamed == named
+
+
+def test_help_names_the_console_script(convert, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [f"/usr/bin/{SCRIPT}"])
+    assert convert("verify", "--help").out.startswith(f"usage: {SCRIPT} verify ")
+    assert convert("--help").out.startswith(f"usage: {SCRIPT} ")
+
+
+def test_verbose_errors_have_a_traceback(convert, tmp_path):
+    arguments = ("convert-all", "--paddle-root", tmp_path / "none", "--out", tmp_path / "out")
+    quiet, verbose = convert(*arguments), convert(*arguments, "-v")
+    assert quiet.code == verbose.code == 3
+    assert "Traceback" not in quiet.err
+    assert "Traceback" in verbose.err
