@@ -20,10 +20,15 @@ Every message says what was found, what was expected and what to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from converter.parity.report import ParityReport
+
+class FailedProof(Protocol):
+    """What an error knows of the report of a proof (`parity.report.ParityReport`)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        ...
 
 
 class ConverterError(Exception):
@@ -90,7 +95,7 @@ class ParityError(ConverterError):
 
     exit_code = 5
 
-    def __init__(self, message: str, report: ParityReport) -> None:
+    def __init__(self, message: str, report: FailedProof) -> None:
         super().__init__(message)
         self.report = report
 

@@ -21,9 +21,11 @@ from converter.conversion import batch
 from converter.conversion.artefact import make_folder
 from converter.conversion.discovery import Discovery, Found, discover
 from converter.conversion.download import WHICH, Downloads, wanted
+from converter.conversion.result import ModelResult
 from converter.conversion.steps import Request
 from converter.errors import ConverterError, UsageError
-from converter.reports.write import ModelResult, prepare, scientific, write_report
+from converter.reports.formatting import scientific
+from converter.reports.write import prepare, write_report
 
 TITLE = "Parity of the converted models"
 INTERRUPTED = 130

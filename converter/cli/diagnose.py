@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     request = build_request(options)
     if options.json:
         check_report_path(options.json, options.weights)
-    from converter.diagnosis.examine import examine
+    from converter.conversion.examine import examine
     from converter.diagnosis.table import lines
 
     try:

@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
     """Verify every record and print one line each."""
     from tqdm import tqdm
 
-    from converter.references.recorded.reference import find_records, verify
+    from converter.diagnosis.records import verify
+    from converter.references.recorded.reference import find_records
     from converter.reports.record_results import result_of
     from converter.reports.write import prepare, write_report
 

@@ -26,10 +26,10 @@ from typing import Any
 from converter.catalog import cards as catalog
 from converter.conversion.artefact import discard_partial
 from converter.conversion.fingerprint import ROOT, fingerprint, source_files, up_to_date
+from converter.conversion.result import ModelResult
 from converter.conversion.steps import Request, run
 from converter.errors import ConverterError, ParityError, PlanError
 from converter.references.paddle.session import SharedSession
-from converter.reports.write import ModelResult
 
 CRASHED = 1  # the exit code of what is no ConverterError: a killed worker, a fault of this program
 _APART = (

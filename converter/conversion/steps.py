@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from architectures import Model
     from converter.conversion.candidates import Candidate
     from converter.mapping.plan import Plan
-    from converter.parity.report import ParityReport, Reference
+    from converter.parity.report import ParityReport
+    from converter.references.base import Reference
     from converter.references.recorded.reference import Record
 
 STAGES = ("read", "plan", "convert", "prove", "write")
@@ -233,19 +234,19 @@ class Conversion:
         """Return the report of the check, passed, or None where none was wanted."""
         if self.reference == "none":
             return None
-        from converter.parity import report as parity
+        from converter.parity.report import require
 
         report = self.check(network, candidate)
-        parity.require(report)
+        require(report)
         return report
 
     def check(self, network: Model, candidate: Candidate, *, locate: bool = True) -> ParityReport:
         """Compare a network with the reference; with `locate`, say where and why it differs."""
-        from converter.parity import report as parity
+        from converter.diagnosis.check import check
 
         if self.reference == "recorded":
             return replace(self.recorded(network.form), versions=self.versions())
-        return parity.check(
+        return check(
             self.live_reference(candidate),
             network,
             self.batches(),
@@ -263,9 +264,9 @@ class Conversion:
 
     def recorded(self, form: str) -> ParityReport:
         """Prove the architecture by the record that comes with the project."""
-        from converter.references.recorded import reference as recorded
+        from converter.diagnosis.records import prove
 
-        return recorded.prove(self.record(), form, self.request.tolerance)
+        return prove(self.record(), form, self.request.tolerance)
 
     def record(self) -> Record:
         """Return the record of this network that comes with the project."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from converter.diagnosis.examine import Examination
+from converter.diagnosis.examination import Examination
 from converter.diagnosis.explain import Row
 
 _BEFORE, _AFTER = 4, 6  # layers shown around the first that differs

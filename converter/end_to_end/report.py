@@ -18,8 +18,15 @@ from converter import __version__
 from converter.conversion.artefact import write_json, write_text
 from converter.end_to_end.compare import Limits
 from converter.end_to_end.pages import STATUSES, PageResult
-from converter.reports.html import Column, duration, render, sort_key
-from converter.reports.write import scientific, shortened, table, totals
+from converter.reports.formatting import (
+    duration,
+    scientific,
+    shortened,
+    sort_key,
+    table,
+    totals,
+)
+from converter.reports.html import Column, render
 
 FORMAT = 1
 FILES = ("prove.json", "prove.md", "prove.html")

@@ -6,16 +6,20 @@ Every reference gives its layers in this form; what is looked for in them is wri
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from architectures import Model
-from converter.adapters.model_inputs import Run, infer
 from converter.parity.comparison import Comparison, compare
 from converter.parity.noise import Noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Run = Callable[[Model, "Tensor"], Any]  # a network and its image to the results
 
 
 @dataclass(frozen=True)
@@ -182,16 +186,16 @@ class SideBySide:
         batch: the input, (N, C, H, W) float32.
         pairs: the layers, in order.
         outputs: what `network` gives: `output`, or each result as `output.NAME`.
-        noises: how far rounding alone takes what was observed, by name, where that is known.
         run: how `network` was run.
+        noises: how far rounding alone takes what was observed, by name, where that is known.
     """
 
     network: Model
     batch: np.ndarray
     pairs: tuple[Pair, ...]
     outputs: Mapping[str, np.ndarray]
+    run: Run
     noises: Mapping[str, Noise] = field(default_factory=dict)
-    run: Run = infer
 
     def comparisons(self, limit: float, *, slack: bool = True) -> list[Comparison]:
         """Compare every layer, in order."""

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from converter.errors import ParityError
 from converter.parity.comparison import LIMIT, Comparison, finite
-
-if TYPE_CHECKING:
-    from architectures import Model
-    from converter.parity.layerwise import SideBySide
 
 _NOTHING = Comparison("nothing", (), (), math.inf, 0.0, LIMIT, (), "the reference compared nothing")
 
@@ -57,47 +50,6 @@ class ParityReport:
             "versions": dict(self.versions),
             "comparisons": [finite(asdict(comparison)) for comparison in self.comparisons],
         }
-
-
-class Reference(Protocol):
-    """Something independent of our networks that knows what they should compute."""
-
-    kind: str
-
-    def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Run both sides on `batch`, (N, C, H, W) float32, and compare."""
-        ...
-
-    def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
-        """Run both sides on `batch` and return their layers in order."""
-        ...
-
-
-def check(
-    reference: Reference,
-    network: Model,
-    batches: Sequence[np.ndarray],
-    *,
-    limit: float = LIMIT,
-    versions: Mapping[str, str] | None = None,
-    locate: bool = True,
-) -> ParityReport:
-    """Compare `network` with `reference` on every batch and return the report, passed or not.
-
-    With `locate`, the report of a network that fails names the first layer that differs, and why.
-    """
-    start = time.perf_counter()
-    comparisons: list[Comparison] = []
-    first = cause = ""
-    for batch in batches:
-        found = reference.compare(network, batch, limit)
-        comparisons += found
-        if locate and not first and any(comparison.fault for comparison in found):
-            from converter.diagnosis.explain import first_difference
-
-            first, cause = first_difference(reference.layers(network, batch), limit)
-    seconds = time.perf_counter() - start
-    return ParityReport(reference.kind, tuple(comparisons), first, seconds, versions or {}, cause)
 
 
 def require(report: ParityReport) -> None:

@@ -103,7 +103,7 @@ def side_by_side(
             slack = 1.0 if name in network.logits_layers else INNER
             stated = {"epsilon": epsilons[name]} if name in epsilons else {}
             pairs.append(Pair(name, name, Whole(expected[key]), array, slack, (), stated))
-    return SideBySide(network, batch, tuple(pairs), results_of(actual))
+    return SideBySide(network, batch, tuple(pairs), results_of(actual), infer)
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ import torch
 
 from architectures import Model, fuse
 from architectures.model import FORMS
-from converter.adapters.model_inputs import fed_to_paddle, given_to
+from converter.adapters.model_inputs import fed_to_paddle, given_to, infer
 from converter.alignment.layer_graph import Key, Layer, LayerGraph, network_graph
 from converter.alignment.trace import Trace, trace
 from converter.errors import ReferenceUnavailable
@@ -153,7 +153,7 @@ class ProgramReference:
             for (layer, theirs), array in zip(found, expected, strict=False)
         )
         results = {name: traced.values[value].numpy() for name, value in traced.outputs.items()}
-        return SideBySide(counted, batch, pairs, results)
+        return SideBySide(counted, batch, pairs, results, infer)
 
     def places(self, network: Model) -> dict[Key, Layer]:
         """Return, for each layer of ours by its key, the program's that gives the same."""

@@ -14,15 +14,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from converter import __version__
+from converter.conversion.result import STATUSES, ModelResult
 from converter.parity.comparison import DECADES, LIMIT
-
-if TYPE_CHECKING:
-    from converter.reports.write import ModelResult
+from converter.reports.formatting import dropped, duration, scientific, shape, sort_key, totals
 
 FOLDER = Path(__file__).parent / "static"
 BINS = len(DECADES) + 1
@@ -61,8 +60,6 @@ COLUMNS = (
 
 def page(results: Sequence[ModelResult], title: str, created: datetime) -> str:
     """Return the page; the rows stand in the order of `results`."""
-    from converter.reports.write import STATUSES, totals
-
     passed = [r.difference for r in results if r.status == "passed" and r.difference is not None]
     return render(
         FOLDER / "report.html",
@@ -81,8 +78,6 @@ def page(results: Sequence[ModelResult], title: str, created: datetime) -> str:
 
 def render(template: Path, **content: Any) -> str:
     """Return a page of `template`, which extends `report_frame.html`, with all values escaped."""
-    from converter.reports.write import scientific
-
     environment = Environment(
         loader=FileSystemLoader([template.parent, FOLDER], encoding="utf-8"),
         autoescape=True,
@@ -90,7 +85,7 @@ def render(template: Path, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"scientific": scientific, "shape": _shape}
+    environment.filters |= {"scientific": scientific, "shape": shape}
     style, script = ((FOLDER / f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
     return environment.get_template(template.name).render(
         converter=__version__,
@@ -105,8 +100,6 @@ def render(template: Path, **content: Any) -> str:
 
 def _row(result: ModelResult, rank: int) -> dict[str, Any]:
     """Return what the template shows of one model, and under `sort` what its numbers sort by."""
-    from converter.reports.write import dropped
-
     parity, counts = result.parity or {}, result.counts
     inputs = list(dict.fromkeys(tuple(c["input_shape"]) for c in result.comparisons))
     histogram = _histogram(*_of_logits(result))
@@ -143,11 +136,6 @@ def _row(result: ModelResult, rank: int) -> dict[str, Any]:
             "seconds": sort_key(result.seconds),
         },
     }
-
-
-def sort_key(value: float | None) -> str:
-    """Return a number for the page's script; nothing where there is none, which comes last."""
-    return "" if value is None else repr(value).replace("inf", "Infinity")
 
 
 def _of_logits(result: ModelResult) -> tuple[Sequence[int], float]:
@@ -187,19 +175,6 @@ def _decade(place: int) -> str:
     if place == 0:
         return "below 1e-9"
     return f"1e{place - BINS} to 1e{place - BINS + 1}" if place < BINS - 1 else "above 1e-1"
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "scalar"
-
-
-def duration(seconds: float) -> str:
-    """Return a time for a person."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _common(versions: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:

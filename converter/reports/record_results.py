@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from converter.conversion.result import ModelResult
 from converter.conversion.versions import versions
+from converter.diagnosis.records import Verified
 from converter.errors import ConverterError, ParityError
-from converter.references.recorded.reference import Verified
-from converter.reports.write import ModelResult
 
 
 def result_of(verified: Verified) -> ModelResult:

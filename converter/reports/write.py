@@ -7,22 +7,20 @@ strangers' files: the Markdown and the page show them as text, whatever they hol
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from converter import __version__
 from converter.conversion.artefact import check_report_path, make_folder, write_json, write_text
+from converter.conversion.result import STATUSES, ModelResult
 from converter.errors import SourceError
 from converter.parity.comparison import DECADES
+from converter.reports.formatting import dropped, scientific, shortened, table, totals
 
 FORMAT = 1
-STATUSES = ("failed", "unverified", "passed")  # in the order in which they are shown
 FILES = ("parity.json", "parity.md", "parity.html")
 
 _OPTIONAL = (dict, type(None))
@@ -31,74 +29,6 @@ _TYPES: Mapping[str, Any] = {
     "counts": _OPTIONAL, "seconds": (int, float), "versions": dict, "sources": dict,
     "weights": _OPTIONAL, "error": str, "exit_code": int, "fresh": bool,
 }  # fmt: skip
-_MESSAGE_LINES, _MESSAGE_LENGTH = 12, 1200  # of a message in the Markdown; GitHub's limit is 1 MiB
-
-
-@dataclass(frozen=True)
-class ModelResult:
-    """What became of one model.
-
-    Args:
-        name: the released name, or a record's name.
-        task: det, rec, cls, ...
-        status: passed; failed, where it differs or was stopped by an error; or unverified.
-        reference: program, network, recorded or None.
-        parity: `ParityReport.to_dict()`.
-        counts: `Plan.counts()`.
-        seconds: the time of the whole conversion.
-        versions: of all that took part.
-        sources: the SHA-256 of each file that was read.
-        weights: file, format and sha256 of the artefact.
-        error: the message that stopped it.
-        exit_code: what the command line returns for that.
-        fresh: False where it was up to date and not converted again.
-    """
-
-    name: str
-    task: str
-    status: str
-    reference: str | None
-    parity: Mapping[str, Any] | None
-    counts: Mapping[str, Any] | None
-    seconds: float
-    versions: Mapping[str, str]
-    sources: Mapping[str, str]
-    weights: Mapping[str, str] | None
-    error: str = ""
-    exit_code: int = 0
-    fresh: bool = True
-
-    @property
-    def comparisons(self) -> Sequence[Mapping[str, Any]]:
-        """What was compared; empty without a proof."""
-        return (self.parity or {}).get("comparisons", ())
-
-    @property
-    def difference(self) -> float | None:
-        """The worst difference; infinite where there is no number for it, None without a proof."""
-        if self.parity is None:
-            return None
-        worst = self.parity.get("worst_difference")
-        return math.inf if worst is None else worst
-
-    @property
-    def limit(self) -> float | None:
-        """The limit at the worst probe, or None."""
-        probe = (self.parity or {}).get("worst_probe")
-        found = [c for c in self.comparisons if c["probe"] == probe]
-        return max(found, key=lambda c: bool(c.get("fault")))["limit"] if found else None
-
-    @property
-    def message(self) -> str:
-        """Why the model failed, or ""."""
-        if self.error or self.status != "failed":
-            return self.error
-        faults = [c["fault"] for c in self.comparisons if c.get("fault")]
-        first = (self.parity or {}).get("first_difference")
-        cause = (self.parity or {}).get("likely_cause")
-        lines = faults[:1] + ([f"the first layer that differs is {first}"] if first else [])
-        lines += [f"likely cause: {cause}"] if cause else []
-        return "\n".join(lines) or "the comparison failed"
 
 
 def write_report(folder: Path, results: Sequence[ModelResult], *, title: str) -> None:
@@ -109,7 +39,7 @@ def write_report(folder: Path, results: Sequence[ModelResult], *, title: str) ->
     Raises:
         OutputError: the folder cannot be made, or a file cannot be written.
     """
-    from converter.reports.html import page
+    from converter.reports.html import page  # Jinja is not needed by those who only read reports
 
     prepare(folder)
     ordered = sorted(results, key=lambda r: (STATUSES.index(r.status), r.name))
@@ -155,12 +85,6 @@ def read_report(file: Path) -> list[ModelResult]:
     return [_result(model, f"{file}, model {number}") for number, model in enumerate(models, 1)]
 
 
-def totals(results: Sequence[Any], statuses: Sequence[str] = STATUSES) -> dict[str, int]:
-    """Return how many results there are of each status."""
-    counted = Counter(result.status for result in results)
-    return {status: counted[status] for status in statuses}
-
-
 def markdown(results: Sequence[ModelResult], title: str) -> str:
     """Return the report as a table, in the order given, with the messages of what failed."""
     counted = totals(results)
@@ -169,45 +93,6 @@ def markdown(results: Sequence[ModelResult], title: str) -> str:
     if counted["failed"]:
         heads.append("Message")
     return table(title, "models", counted, heads, map(_row, results))
-
-
-def table(
-    title: str,
-    things: str,
-    counted: Mapping[str, int],
-    heads: Sequence[str],
-    rows: Iterable[Sequence[str]],
-) -> str:
-    """Return a Markdown page: title, how many `things` there are of each status, and a table.
-
-    Cells beyond the heads are left out.
-    """
-    cells = [[cell(value) for value in row[: len(heads)]] for row in rows]
-    said = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
-    lines = [
-        f"# {cell(title)}",
-        "",
-        f"**{said or f'No {things}'}**"
-        + (f" of {len(cells)} {things}" if counted["failed"] else ""),
-        "",
-        *(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *cells]),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def scientific(value: float | None) -> str:
-    """Return a small number for a person: 2.70e-6, 1e-4, ∞, or – for None."""
-    if value is None:
-        return "–"
-    if not math.isfinite(value):
-        return "∞"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.removesuffix('.00')}e{int(exponent)}" if value else "0"
-
-
-def dropped(counts: Mapping[str, Any]) -> int:
-    """Return how many tensors were dropped, for whatever reason."""
-    return sum(counts.get("dropped", {}).values())
 
 
 def _row(result: ModelResult) -> list[str]:
@@ -223,21 +108,8 @@ def _row(result: ModelResult) -> list[str]:
         (result.parity or {}).get("worst_probe") or "–",
         *(map(str, numbers) if counts else "–––"),
         f"{result.seconds:.1f} s" if result.fresh else "up to date",
-        shortened(result.message),
+        shortened(result.message, FILES[0]),
     ]
-
-
-def shortened(message: str, file: str = FILES[0]) -> str:
-    """Return the beginning of a message, and where all of it is."""
-    lines = message.splitlines()
-    kept = "\n".join(lines[:_MESSAGE_LINES])[:_MESSAGE_LENGTH]
-    return kept if kept == "\n".join(lines) else f"{kept}\n… (all of it in {file})"
-
-
-def cell(text: str) -> str:
-    """Return text as Markdown that shows it as it is and stays in one cell."""
-    lines = [re.sub(r"([\\`*_{}\[\]<>#|~&$!])", r"\\\1", line) for line in text.splitlines()]
-    return "<br>".join(lines).strip()
 
 
 def _result(model: Any, where: str) -> ModelResult:

@@ -17,6 +17,7 @@ from converter.alignment.layer_graph import network_graph
 from converter.alignment.trace import trace
 from converter.catalog import cards as catalog
 from converter.conversion import candidates
+from converter.diagnosis import records
 from converter.errors import AlignmentError
 from converter.mapping.plan import Plan
 from converter.parity.comparison import compare_results
@@ -183,6 +184,6 @@ def test_a_mistake_is_seen_in_the_record(monkeypatch, honest, layer, mistake):
     record, network = honest
     changed = mistaken(network, layer, mistake)
     monkeypatch.setattr(recorded, "build", lambda *_: (changed, Plan()))
-    report = recorded.prove(record)
+    report = records.prove(record)
     assert not report.passed
     assert report.first_difference.startswith(f"{layer}: ")

@@ -16,6 +16,7 @@ from architectures.transforms import stn, tps, tps_spatial_transformer
 from architectures.transforms.stn import STN, STN_ON
 from architectures.transforms.tps import TPS
 from architectures.transforms.tps_spatial_transformer import ThinPlate, control_points
+from converter.diagnosis import records
 from converter.mapping.plan import Plan
 from converter.parity.report import ParityReport
 from converter.references.recorded import reference as recorded
@@ -171,7 +172,7 @@ def verdict(monkeypatch, name: str, change: Callable[[Model], None]) -> ParityRe
     network = copy.deepcopy(recorded.build(record, prefix, architecture)[0])
     change(network)
     monkeypatch.setattr(recorded, "build", lambda *_: (network, Plan()))
-    return recorded.prove(record)
+    return records.prove(record)
 
 
 class TestMistakes:

@@ -18,8 +18,9 @@ from architectures.necks.sast_fpn import SASTFPN, attend
 from architectures.reparameterize import fold_
 from converter.alignment.layer_graph import network_graph
 from converter.alignment.trace import trace
+from converter.diagnosis.records import prove
 from converter.parity.comparison import compare_results
-from converter.references.recorded.reference import Record, prove, read_record
+from converter.references.recorded.reference import Record, read_record
 from tests.support.paths import RECORDS
 
 CHANNELS = (4, 6, 8, 10)

@@ -118,7 +118,7 @@ def sampled(sides: SideBySide) -> SideBySide:
         Pair(p.name, p.title, Sampled(p.expected.shape, row(p.expected.array)), p.actual, p.slack)
         for p in sides.pairs
     ]
-    return SideBySide(sides.network, sides.batch, tuple(pairs), sides.outputs)
+    return SideBySide(sides.network, sides.batch, tuple(pairs), sides.outputs, sides.run)
 
 
 def first(diagnosis: Diagnosis) -> str:

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
+from converter.conversion.result import ModelResult
 from converter.parity.comparison import Comparison, compare
 from converter.parity.report import ParityReport
-from converter.reports.write import ModelResult
 
 SHAPES = ((1, 3, 640, 640), (1, 3, 736, 960))
 VERSIONS = {"converter": "0.1.0", "python": "3.11.9", "numpy": "2.1.0", "torch": "2.13.0+cpu",

@@ -8,6 +8,7 @@ from functools import lru_cache
 import pytest
 
 from architectures import Model
+from converter.diagnosis import records
 from converter.mapping.plan import Plan
 from converter.parity.report import ParityReport
 from converter.references.recorded import reference as recorded
@@ -30,7 +31,7 @@ def prove_changed(
     record, network = honest(name)
     changed = change(network)
     monkeypatch.setattr(recorded, "build", lambda *_: (changed, Plan()))
-    return recorded.prove(record)
+    return records.prove(record)
 
 
 def prove_mistaken(

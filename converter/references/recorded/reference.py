@@ -11,14 +11,13 @@ from __future__ import annotations
 import copy
 import json
 import re
-import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,15 +29,13 @@ from converter.adapters.model_inputs import Run
 from converter.adapters.record_calls import run_of
 from converter.alignment.trace import OUTPUT
 from converter.catalog import cards as catalog
-from converter.diagnosis.explain import first_difference
-from converter.errors import ConfigError, ConverterError, PlanError, SourceError
+from converter.errors import ConfigError, PlanError, SourceError
 from converter.mapping import apply as convert
 from converter.mapping.plan import Plan, Signature, resolve, targets_of
 from converter.mapping.rules import load_mapping
 from converter.parity import noise
 from converter.parity.comparison import INNER, INTEGERS, LIMIT, Comparison
 from converter.parity.layerwise import Pair, Sampled, SideBySide, failed
-from converter.parity.report import ParityReport
 from converter.references import seeded
 from converter.references.hooks import by_our_names, folded_into, observe, results_of
 from converter.references.recorded.compare import compare_output
@@ -52,10 +49,6 @@ _KEYS = {"rule", "salt", "architecture", "parameters", "inputs", "outputs", "tra
 # What reading a damaged archive or JSON raises.
 _DAMAGE = (
     OSError, ValueError, TypeError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
-# What facts that do not hold together raise, and a network that is fed what it cannot take.
-_UNFIT = (
-    KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError,
 )  # fmt: skip
 
 
@@ -122,33 +115,6 @@ def shipped_record(name: str) -> Record | None:
     """Return a record that comes with the project, or None."""
     folder = SHIPPED / name
     return read_record(folder) if (folder / "reference.json").is_file() else None
-
-
-def prove(record: Record, form: str = "train", limit: float = LIMIT) -> ParityReport:
-    """Build the record's network with its weights and compare it with what Paddle computed.
-
-    Every output is compared at `limit`, and so is every layer that the network has in that form,
-    but for those that work on the means of a map: those at `INNER` times that. Where the record
-    states that rounding alone moves a result by more, `noise.py` says what is no fault.
-
-    Raises:
-        ConverterError: no config or mapping is known for this network, or it does not fit.
-    """
-    return _prove(record, form, limit)[0]
-
-
-def _prove(record: Record, form: str, limit: float) -> tuple[ParityReport, list[Plan]]:
-    comparisons: list[Comparison] = []
-    plans: list[Plan] = []
-    first = cause = ""
-    for reference, network, plan in subjects(record, form):
-        plans.append(plan)
-        sides = reference.layers(network, reference.image)
-        found = reference.compare_all(sides, limit)
-        comparisons += found
-        if not first and any(comparison.fault for comparison in found):
-            first, cause = first_difference(sides, limit)
-    return ParityReport("recorded", tuple(comparisons), first, likely_cause=cause), plans
 
 
 def subjects(
@@ -316,7 +282,7 @@ class RecordedReference:
                 slack = INNER if module is not None and shape[2:] == [1, 1] else 1.0
                 expected = Sampled(tuple(shape), row, _first_output(noises, ours), lost)
                 pairs.append(Pair(ours, name, expected, module, slack))
-        return SideBySide(network, batch, tuple(pairs), results_of(actual), noises, run)
+        return SideBySide(network, batch, tuple(pairs), results_of(actual), run, noises)
 
     @staticmethod
     def _exact_integers(network: Model, batch: np.ndarray, run: Run) -> dict[str, np.ndarray]:
@@ -332,30 +298,3 @@ class RecordedReference:
 def _first_output(actual: Mapping[str, T], name: str) -> T | None:
     """Return what is known of a layer's output; of several outputs (an LSTM's) the first."""
     return actual.get(name, actual.get(f"{name}.0"))
-
-
-class Verified(NamedTuple):
-    """What became of one record: the report or what stopped it, and a plan for each network."""
-
-    folder: Path
-    result: ParityReport | ConverterError
-    record: Record | None
-    plans: list[Plan]
-    seconds: float
-
-
-def verify(folders: list[Path]) -> Iterator[Verified]:
-    """Prove every record, and go on after one that fails."""
-    for folder in folders:
-        start = time.perf_counter()
-        record, plans = None, list[Plan]()
-        result: ParityReport | ConverterError
-        try:
-            record = read_record(folder)
-            result, plans = _prove(record, "train", LIMIT)
-        except ConverterError as error:
-            result = error
-        except _UNFIT as error:
-            reason = f"{folder} cannot be followed ({type(error).__name__}: {error})"
-            result = SourceError(reason)
-        yield Verified(folder, result, record, plans, time.perf_counter() - start)

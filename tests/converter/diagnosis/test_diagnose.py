@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from converter.catalog import cards as catalog
+from converter.conversion import examine as examining
 from converter.conversion.candidates import candidates
 from converter.conversion.steps import Conversion, Request
-from converter.diagnosis import examine as examining
-from converter.diagnosis.examine import Examination
+from converter.diagnosis import records
+from converter.diagnosis.check import check
+from converter.diagnosis.examination import Examination
 from converter.diagnosis.explain import Diagnosis, Row, diagnose
 from converter.diagnosis.table import lines, shortened
-from converter.parity import report as parity
 from converter.parity.comparison import LIMIT, Comparison
 from converter.parity.layerwise import Statistics
 from converter.parity.report import ParityReport
@@ -76,7 +77,7 @@ def test_a_record(monkeypatch, name, layer, mistake, told):
     assert told in diagnosis.cause
     assert evidence(diagnosis.cause) < 1e-5
     monkeypatch.setattr(recorded, "build", lambda *_: (wrong, None))
-    assert recorded.prove(record).likely_cause == diagnosis.cause
+    assert records.prove(record).likely_cause == diagnosis.cause
 
 
 def test_an_activation_of_a_record():
@@ -104,7 +105,7 @@ def test_a_checkout(session, tmp_path, layer, mistake, told):
     reference = NetworkReference(session, checkout, ARCHITECTURE, WEIGHTS, "cls")
     batch = np.random.default_rng(0).uniform(-1, 1, (2, 3, 8, 8)).astype(np.float32)
     assert diagnose(reference.layers(mirror(), batch), LIMIT).first is None
-    report = parity.check(reference, mistaken(mirror(), layer, mistake), [batch])
+    report = check(reference, mistaken(mirror(), layer, mistake), [batch])
     assert report.first_difference.startswith(f"{layer}: ")
     assert told in report.likely_cause
 

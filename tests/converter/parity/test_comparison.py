@@ -8,6 +8,8 @@ import math
 import numpy as np
 import pytest
 
+from converter.adapters.model_inputs import infer
+from converter.diagnosis.check import check
 from converter.errors import ParityError
 from converter.parity.comparison import (
     DECADES,
@@ -18,7 +20,7 @@ from converter.parity.comparison import (
     compare_decisions,
 )
 from converter.parity.layerwise import Pair, SideBySide, Whole
-from converter.parity.report import ParityReport, check, require
+from converter.parity.report import ParityReport, require
 
 SHAPE = (1, 3, 32, 32)
 VALUES = np.linspace(-2, 1, 60, dtype=np.float32).reshape(3, 20)
@@ -258,7 +260,7 @@ class Fixed:
     def layers(self, network, batch):
         self.asked += 1
         pair = Pair("neck", f"layer {batch.shape}", Whole(batch), None)
-        return SideBySide(network, batch, (pair,), {"output": batch})
+        return SideBySide(network, batch, (pair,), {"output": batch}, infer)
 
 
 BATCHES = [np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3, 8, 16), np.float32)]

@@ -24,12 +24,13 @@ from converter.alignment.trace import trace
 from converter.catalog import cards as catalog
 from converter.conversion.candidates import candidates
 from converter.conversion.steps import Conversion, Request
+from converter.diagnosis import records
+from converter.diagnosis.check import check
 from converter.errors import AlignmentError, ParityError
 from converter.mapping.plan import Plan
 from converter.parity import rendered_inputs as inputs
-from converter.parity import report as parity
 from converter.parity.comparison import LIMIT
-from converter.parity.report import ParityReport
+from converter.parity.report import ParityReport, require
 from converter.references.paddle.session import PaddleSession
 from converter.references.program import ProgramReference
 from converter.references.recorded import reference as recorded
@@ -62,7 +63,7 @@ class Live:
     batches: list[np.ndarray]
 
     def check(self, network: Model) -> ParityReport:
-        return parity.check(self.reference, network, self.batches)
+        return check(self.reference, network, self.batches)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_a_mistake_is_seen_by_paddle(live, name, layer, mistake):
     assert not report.passed
     assert f" {layer} (" in report.first_difference
     with pytest.raises(ParityError) as caught:
-        parity.require(report)
+        require(report)
     assert layer in str(caught.value)
 
 
@@ -174,7 +175,7 @@ def prove(monkeypatch, name: str, change: Callable[[Model], Model]) -> ParityRep
     record, network = honest(name)
     changed = change(network)
     monkeypatch.setattr(recorded, "build", lambda *_: (changed, Plan()))
-    return recorded.prove(record)
+    return records.prove(record)
 
 
 CLS, CRNN = "cls__cls_mv3", "rec__multi_language__rec_en_number_lite_train"

@@ -11,8 +11,8 @@ import pytest
 from torch import nn
 
 from architectures import Model, fuse
+from converter.diagnosis.check import check
 from converter.errors import ReferenceUnavailable
-from converter.parity import report as parity
 from converter.references.network import NetworkReference
 from converter.references.paddle.session import PaddleSession
 from tests.support.small_checkout import ARCHITECTURE, WEIGHTS, mirror, write_checkout
@@ -46,7 +46,7 @@ BATCHES = [
 
 @pytest.mark.parametrize("form", ["train", "fused"])
 def test_an_honest_network_passes(reference, network, form):
-    report = parity.check(reference, fuse(network, form), BATCHES)
+    report = check(reference, fuse(network, form), BATCHES)
     assert report.passed, report.worst
     assert report.reference == "network"
     probes = [comparison.probe for comparison in report.comparisons]
@@ -62,7 +62,7 @@ def test_an_honest_network_passes(reference, network, form):
 def test_a_mistake_is_named(reference, network, layer, tensor):
     wrong = copy.deepcopy(network)
     getattr(wrong.get_submodule(layer), tensor).data[0] += 0.5
-    report = parity.check(reference, wrong, BATCHES)
+    report = check(reference, wrong, BATCHES)
     assert not report.passed
     assert report.first_difference.startswith(f"{layer}: the largest difference is ")
 
@@ -72,7 +72,7 @@ def test_an_epsilon_that_hides_in_the_rounding_is_named(session, checkout, netwo
     wrong.backbone.bn.eps *= 1.1
     reference = NetworkReference(session, checkout, ARCHITECTURE, WEIGHTS, "cls", wrong)
     for form in ("train", "fused"):
-        report = parity.check(reference, fuse(wrong, form), BATCHES)
+        report = check(reference, fuse(wrong, form), BATCHES)
         assert not report.passed
         assert report.worst.probe == "epsilons"
         told = "the epsilon of backbone.bn is 1e-05 in Paddle, 1.1e-05 in PyTorch"
@@ -81,20 +81,20 @@ def test_an_epsilon_that_hides_in_the_rounding_is_named(session, checkout, netwo
 
 def test_a_normalisation_that_paddle_does_not_have(reference, network):
     network.backbone.other = nn.BatchNorm2d(2)
-    report = parity.check(reference, network, BATCHES)
+    report = check(reference, network, BATCHES)
     assert report.worst.fault == "the epsilon of backbone.other is nan in Paddle, 1e-05 in PyTorch"
 
 
 def test_logits_that_paddle_does_not_have(reference, network):
     network.head.logits_layers = ("projection",)
     with pytest.raises(ReferenceUnavailable, match=r"no layer head\.projection"):
-        parity.check(reference, network, BATCHES)
+        check(reference, network, BATCHES)
 
 
 def test_a_mistake_in_a_fused_network_is_named_where_it_can_be_seen(reference, network):
     wrong = fuse(network)
     wrong.backbone.conv.weight.data[0] += 0.5
-    report = parity.check(reference, wrong, BATCHES)
+    report = check(reference, wrong, BATCHES)
     assert report.first_difference.startswith("backbone.bn: ")
 
 

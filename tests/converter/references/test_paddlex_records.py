@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converter.diagnosis.records import prove, verify
 from converter.errors import ConverterError
 from converter.parity.report import ParityReport
-from converter.references.recorded.reference import build, prove, read_record, verify
+from converter.references.recorded.reference import build, read_record
 from tests.support.paths import RECORDS
 
 TINY = "paddlex__PP-OCRv6_tiny_rec"

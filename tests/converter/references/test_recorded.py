@@ -12,17 +12,15 @@ import pytest
 
 from converter.catalog import cards as catalog
 from converter.cli.main import main
+from converter.diagnosis.records import Verified, prove, verify
 from converter.errors import ConverterError, SourceError
 from converter.parity.report import ParityReport
 from converter.references.recorded.reference import (
     Record,
-    Verified,
     find_records,
-    prove,
     read_record,
     seeded_weight,
     shipped_record,
-    verify,
 )
 from converter.reports.record_results import result_of
 from converter.reports.write import read_report

@@ -11,7 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from converter.parity.comparison import DECADES
-from converter.reports.html import BAR, BINS, COLUMNS, _histogram, duration
+from converter.reports.formatting import duration
+from converter.reports.html import BAR, BINS, COLUMNS, _histogram
 from converter.reports.write import write_report
 from tests.support.many_results import proof, result, stopped
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from converter.conversion.result import ModelResult
 from converter.reports.html import COLUMNS
-from converter.reports.write import ModelResult, write_report
+from converter.reports.write import write_report
 from tests.support.many_results import proof, result, stopped
 
 pytestmark = pytest.mark.browser

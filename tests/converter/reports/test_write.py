@@ -11,14 +11,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from converter.conversion.result import ModelResult
 from converter.errors import OutputError, SourceError
 from converter.parity.comparison import DECADES
+from converter.reports.formatting import scientific
 from converter.reports.write import (
     FILES,
-    ModelResult,
     markdown,
     read_report,
-    scientific,
     write_report,
 )
 from tests.support.many_results import proof, result, stopped

@@ -3,49 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converter.conversion.steps import Conversion, Request, card_of, opened
-from converter.diagnosis.explain import Diagnosis, diagnose
+from converter.diagnosis.check import check
+from converter.diagnosis.examination import Examination
+from converter.diagnosis.explain import diagnose
 from converter.errors import AlignmentError, SourceError, UsageError
-from converter.parity.comparison import finite
-from converter.parity.report import ParityReport, check
 
 if TYPE_CHECKING:
     from architectures import Model
     from converter.conversion.candidates import Candidate
-    from converter.parity.report import Reference
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What was found: the check as a conversion makes it, and every layer."""
-
-    name: str
-    report: ParityReport
-    diagnosis: Diagnosis
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the check passed and no layer differs."""
-        return self.report.passed and self.diagnosis.first is None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all of it, for JSON."""
-        found = self.diagnosis
-        return {
-            "model": self.name,
-            "agrees": self.agrees,
-            "first": None if found.first is None else found.rows[found.first].name,
-            "first_difference": found.told or None,
-            "likely_cause": found.cause or None,
-            "layers": [finite(asdict(row)) for row in found.rows],
-            "check": self.report.to_dict(),
-        }
+    from converter.references.base import Reference
 
 
 def examine(request: Request, weights: Path | None = None) -> Examination:
