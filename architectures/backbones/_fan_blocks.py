@@ -12,6 +12,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.layers.pooling import max_pool2d
+
 UNITS = (1, 2, 5, 3)  # in each of the four stages
 
 
@@ -82,9 +84,9 @@ class LowerStages(nn.Module):
         """`(N, in_channels, H, W)` to `(N, out_channels / 2, H / 4, W / 4)`."""
         x = self.first_act(self.bn0_1(self.conv0_1(x)))
         x = F.relu(self.bn0_2(self.conv0_2(x)))
-        x = self.layer1(F.max_pool2d(x, 2))
+        x = self.layer1(max_pool2d(x, 2))
         x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layer2(F.max_pool2d(x, 2))
+        x = self.layer2(max_pool2d(x, 2))
         return F.relu(self.bn2(self.conv2(x)))
 
 
@@ -119,7 +121,7 @@ def run_upper_stages(network: nn.Module, x: Tensor, prefix: str = "") -> Tensor:
     def run(name: str, x: Tensor) -> Tensor:
         return network.get_submodule(prefix + name)(x)
 
-    x = run("layer3", F.max_pool2d(x, 2, (2, 1), (0, 1)))
+    x = run("layer3", max_pool2d(x, 2, (2, 1), (0, 1)))
     x = F.relu(run("bn3", run("conv3", x)))
     x = run("layer4", x)
     for conv, norm in _UPPER[1:]:

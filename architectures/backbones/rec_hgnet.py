@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import ConvBNAct
+from architectures.layers.pooling import avg_pool2d
 
 Stride = int | tuple[int, int]
 
@@ -138,7 +139,7 @@ class PPHGNet(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        return tuple(maps) if self.det else F.avg_pool2d(x, (3, 2))
+        return tuple(maps) if self.det else avg_pool2d(x, (3, 2))
 
 
 class PPHGNet_small(PPHGNet):  # noqa: N801, PaddleOCR's name

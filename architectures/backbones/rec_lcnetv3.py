@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from architectures.layers.affine import LearnableAffine
 from architectures.layers.conv import ConvBNAct, make_divisible
+from architectures.layers.pooling import avg_pool2d
 from architectures.layers.squeeze_excite import SqueezeExcite
 from architectures.reparameterize import channel_affine, folded, set_convolution
 
@@ -225,4 +226,4 @@ class PPLCNetV3(nn.Module):
         c5 = self.blocks6(c4)
         if self.det:
             return tuple(conv(c) for conv, c in zip(self.layer_list, (c2, c3, c4, c5), strict=True))
-        return F.avg_pool2d(c5, (3, 2))
+        return avg_pool2d(c5, (3, 2))

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.backbones import rec_pphgnetv2
 from architectures.layers.conv import ConvBNAct
+from architectures.layers.pooling import avg_pool2d
 from architectures.layers.squeeze_excite import SqueezeExcite
 from architectures.reparameterize import channel_affine, folded, merged_into
 
@@ -178,7 +178,7 @@ class PPLCNetV4(nn.Module):
         for name in self.stage_names:
             x = self.get_submodule(name)(x)
             maps.append(x)
-        return tuple(maps) if self.det else F.avg_pool2d(x, (3, 2))
+        return tuple(maps) if self.det else avg_pool2d(x, (3, 2))
 
 
 def _stem(in_channels: int, variant: Variant) -> nn.Module:

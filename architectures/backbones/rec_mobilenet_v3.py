@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.backbones._mobilenet_v3 import STEM, ResidualUnit, scaled, variant
 from architectures.layers.conv import ConvBNAct
+from architectures.layers.pooling import max_pool2d
 
 # The units whose strides the options set.
 STRIDED = {"large": (0, 1, 3, 12), "small": (0, 1, 3, 8)}
@@ -57,4 +57,4 @@ class MobileNetV3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, 32, W)` to `(N, out_channels, 1, W / 4)` with the strides 1, 2, 2, 2."""
-        return F.max_pool2d(self.conv2(self.blocks(self.conv1(x))), 2)
+        return max_pool2d(self.conv2(self.blocks(self.conv1(x))), 2)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from architectures.layers.conv import ConvBatchNorm
+from architectures.layers.pooling import AvgPool2d, MaxPool2d
 from architectures.layers.squeeze_excite import SqueezeExcite
 
 Stride = int | tuple[int, int]
@@ -85,9 +86,9 @@ class MobileNetV1Enhance(nn.Module):
         self.block_list = nn.Sequential(
             *(DepthwiseSeparable(row, scale) for row in (*BLOCKS, last))
         )
-        self.pool: nn.Module = nn.MaxPool2d(2)
+        self.pool: nn.Module = MaxPool2d(2)
         if last_pool_type == "avg":
-            self.pool = nn.AvgPool2d(pair(last_pool_kernel_size))
+            self.pool = AvgPool2d(pair(last_pool_kernel_size))
         self.out_channels = int(LAST * scale)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import ConvBNAct
+from architectures.layers.pooling import avg_pool2d
 
 Stride = int | tuple[int, int]
 
@@ -193,7 +194,7 @@ class PPHGNetV2(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        return tuple(maps) if self.det else F.avg_pool2d(x, (3, 2))
+        return tuple(maps) if self.det else avg_pool2d(x, (3, 2))
 
 
 class PPHGNetV2_B4(PPHGNetV2):  # noqa: N801, PaddleOCR's name

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import make_divisible
+from architectures.layers.pooling import avg_pool2d
 from architectures.reparameterize import channel_affine, folded, merged_into
 
 
@@ -196,7 +197,7 @@ class RepSVTR(nn.Module):
         """`(N, 3, H, W)`, heights multiples of 16, to `(N, out_channels, 1, W / 8)`."""
         for block in self.features:
             x = block(x)
-        return F.avg_pool2d(x, (x.shape[2], 2))
+        return avg_pool2d(x, (x.shape[2], 2))
 
 
 class RepSVTR_det(nn.Module):  # noqa: N801, PaddleOCR's name

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from architectures.backbones._resnet_vd import DEPTHS, WIDTHS, unit_of
 from architectures.layers.conv import ConvBatchNorm
+from architectures.layers.pooling import max_pool2d
 
 
 class ResNet(nn.Module):
@@ -40,4 +41,4 @@ class ResNet(nn.Module):
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for name in self.block_names:
             x = self.get_submodule(name)(x)
-        return F.max_pool2d(x, 2)
+        return max_pool2d(x, 2)

@@ -6,10 +6,10 @@ PaddleOCR: `ppocr/modeling/backbones/rec_shallow_cnn.py`.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import ConvBNAct
+from architectures.layers.pooling import max_pool2d
 
 
 class ShallowCNN(nn.Module):
@@ -23,4 +23,4 @@ class ShallowCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, hidden_dim, H / 4, W / 4)`."""
-        return F.max_pool2d(self.conv2(F.max_pool2d(self.conv1(x), 2)), 2)
+        return max_pool2d(self.conv2(max_pool2d(self.conv1(x), 2)), 2)

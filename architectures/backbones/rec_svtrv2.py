@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.backbones.rec_svtrnet import ConvNormGelu
+from architectures.layers.pooling import avg_pool2d
 from architectures.layers.svtr_blocks import Block, Mlp, Size, to_map, to_sequence
 from architectures.registry import UnknownArchitecture
 
@@ -181,4 +181,4 @@ class SVTRv2(nn.Module):
             x, size = stage(x, size)
         if not self.use_pool:
             return x if self.ends_flat else to_sequence(x)
-        return F.avg_pool2d(to_map(x, size) if self.ends_flat else x, (size[0], 2))
+        return avg_pool2d(to_map(x, size) if self.ends_flat else x, (size[0], 2))

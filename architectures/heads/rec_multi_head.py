@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.layers.pooling import avg_pool2d
 from architectures.registry import UnknownArchitecture, make
 
 GUIDES = ("NRTRHead", "SARHead")
@@ -53,5 +53,5 @@ class MultiHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, 1, W)`, or `(N, 3 * 2 * W, in_channels)`, to `(N, W, classes)`."""
         if self.use_pool:
-            x = F.avg_pool2d(x.unflatten(1, (3, -1)).permute(0, 3, 1, 2), (3, 2))
+            x = avg_pool2d(x.unflatten(1, (3, -1)).permute(0, 3, 1, 2), (3, 2))
         return self.ctc_head(self.ctc_encoder(x))

@@ -11,6 +11,7 @@ from architectures.backbones._resnet_vd import BottleneckBlock, Shortcut
 from architectures.backbones.rec_mv1_enhance import MobileNetV1Enhance
 from architectures.backbones.rec_resnet_vd import ResNet
 from architectures.layers.conv import ConvBatchNorm
+from architectures.layers.pooling import AvgPool2d, MaxPool2d
 from architectures.layers.squeeze_excite import SqueezeExcite
 
 
@@ -54,8 +55,8 @@ class TestMobileNetV1Enhance:
         assert backbone.out_channels == expected[0]
 
     def test_the_last_pooling(self):
-        assert isinstance(MobileNetV1Enhance().pool, nn.MaxPool2d)
-        assert isinstance(MobileNetV1Enhance(last_pool_type="avg").pool, nn.AvgPool2d)
+        assert isinstance(MobileNetV1Enhance().pool, MaxPool2d)
+        assert isinstance(MobileNetV1Enhance(last_pool_type="avg").pool, AvgPool2d)
 
     def test_channels_are_weighed_in_the_last_two_blocks_by_a_slope_of_a_sixth(self):
         slopes = {

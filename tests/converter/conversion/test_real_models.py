@@ -139,3 +139,21 @@ def test_another_run_writes_the_same_bytes(converted, real_models, tmp_path, nam
     again = run(request)
     assert again.written.read_bytes() == outcome.written.read_bytes()
     assert again.report is None
+
+
+HEIGHTS_AND_WIDTHS = [(16, 40), (17, 333), (24, 200), (32, 320), (40, 61), (48, 9), (48, 317)]
+
+
+@pytest.mark.parametrize("name", ["ch_PP-OCRv4_rec", "ch_ppocr_mobile_v2.0_cls"])
+def test_every_size_that_paddle_accepts(converted, paddle, name):
+    """Lines of other heights than the release's, and of odd widths."""
+    networks = [architectures.load(converted(name, fuse)[0].written) for fuse in (False, True)]
+    for height, width in HEIGHTS_AND_WIDTHS:
+        image = inputs.line(height, width, seed=6).astype(np.float32).transpose(2, 0, 1)[None]
+        batch = np.ascontiguousarray(image / 127.5 - 1)
+        expected = paddle(name, batch)
+        for network in networks:
+            with torch.inference_mode():
+                actual = network(torch.from_numpy(batch)).numpy()
+            assert actual.shape == expected.shape, (height, width)
+            np.testing.assert_allclose(actual, expected, atol=1e-4)
