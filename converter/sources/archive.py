@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from converter.errors import SourceError, UnsafeSource
+from converter.sources.scratch import ScratchFolder
 
 _WANTED = (".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json")
 _WANTED_NAMES = ("__model__", "__params__")
@@ -18,14 +18,14 @@ _MOST = 20  # times the size of a compressed archive: weights hardly shrink, a b
 _MARGIN = 64 << 20  # bytes, for small archives of programs, which shrink well
 
 
-def unpack(archive: Path) -> tempfile.TemporaryDirectory[str]:
+def unpack(archive: Path) -> ScratchFolder:
     """Unpack the model files of `archive` into a private folder, removed with the returned object.
 
     Every member is checked, but only Paddle's files are written. Raises `UnsafeSource` for a member
     that is a link, a device or sparse, or that leads out of the folder, and for an archive that
     unpacks to far more than its size; `SourceError` for one that is truncated or corrupt.
     """
-    folder = tempfile.TemporaryDirectory(prefix="paddle-", ignore_cleanup_errors=True)
+    folder = ScratchFolder()
     try:
         _unpack(archive, Path(folder.name))
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error) as error:

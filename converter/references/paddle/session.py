@@ -1,14 +1,18 @@
 """A Paddle process: started early, because its import takes as long as PyTorch's, and asked later.
 
 The two frameworks' libraries clash in one process, and a crash of Paddle's must become an error
-here; so Paddle has a process of its own (`worker.py`).
+here; so Paddle has a process of its own (`worker.py`). What it runs is a stranger's, so the process
+is bound (`confined.py`), and each request has a time limit.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -16,31 +20,50 @@ from typing import Any
 
 import numpy as np
 
-from converter.errors import ReferenceUnavailable
-from converter.references.paddle import worker
+from converter.errors import ReferenceUnavailable, UsageError
+from converter.references.paddle import confined, worker
 from converter.sources.ir import Program
+from converter.sources.scratch import ScratchFolder
 
+TIME_LIMIT = "PADDLE_TIME_LIMIT"  # the environment variable
+_TIME_LIMIT = 600  # seconds
 _PATIENCE = 2  # seconds in which a process that has closed its output should end
 
 
 class PaddleSession(AbstractContextManager["PaddleSession"]):
     """A running Paddle process.
 
-    Construction returns at once; the first request waits until Paddle is imported.
+    Construction returns at once; the first request waits until Paddle is imported. The process
+    works in a temporary folder of its own and ends with this one, also where this one is killed.
+
+    Args:
+        time_limit: the seconds that a request may take; by default the environment variable
+            `PADDLE_TIME_LIMIT`, else ten minutes.
+
+    Raises (construction):
+        UsageError: `PADDLE_TIME_LIMIT` is no number of seconds.
 
     Raises (every request):
-        ReferenceUnavailable: Paddle is not installed, died, or cannot run what it was given.
+        ReferenceUnavailable: Paddle is not installed, died, cannot run what it was given, or took
+            too long, after which the process is ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, time_limit: float | None = None) -> None:
+        self.time_limit = _time_limit() if time_limit is None else time_limit
+        self._overdue = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._folder = ScratchFolder()
+        # The kernel takes the end of the thread that starts a process for that of the parent.
+        parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
+        script = [str(Path(confined.__file__)), str(Path(worker.__file__))]
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(Path(worker.__file__))],
+            [sys.executable, "-W", "ignore", *script, self._folder.name, str(parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
         )
         self._version = ""
+        self._confinement = ""
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -55,6 +78,12 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         """Paddle's version; waits until the process is up."""
         self._wait_until_up()
         return self._version
+
+    @property
+    def confinement(self) -> str:
+        """What binds the process, in words; waits until the process is up."""
+        self._wait_until_up()
+        return self._confinement
 
     def load_program(
         self,
@@ -78,16 +107,18 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         """
         content = program.with_outputs(program.outputs if outputs is None else outputs)
         suffix = ".pdmodel" if program.format == "pdmodel" else ".json"
-        with tempfile.TemporaryDirectory(prefix="paddle-program-") as folder:
-            file = Path(folder, f"checked{suffix}")
-            file.write_bytes(content)
-            request = {
-                "do": "program",
-                "program": str(file),
-                "weights": str(weights.resolve()),
-                "name": name,
-            }
+        file = Path(self._folder.name, f"checked{suffix}")
+        file.write_bytes(content)
+        request = {
+            "do": "program",
+            "program": str(file),
+            "weights": str(weights.resolve()),
+            "name": name,
+        }
+        try:
             return self._ask(request, {})[0]["inputs"]
+        finally:
+            file.unlink(missing_ok=True)
 
     def load_network(
         self, checkout: Path, architecture: Mapping[str, Any], weights: Mapping[str, np.ndarray]
@@ -114,6 +145,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
                 with suppress(BrokenPipeError):
                     pipe.close()
         self._stderr.close()
+        self._folder.cleanup()
 
     def _end(self) -> int:
         self._process.kill()
@@ -121,19 +153,37 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
 
     def _wait_until_up(self) -> None:
         if not self._version:
-            answer, _ = self._receive()
+            with self._limited():
+                answer, _ = self._receive()
             self._version = str(answer["paddle"])
+            self._confinement = str(answer.get("confinement", ""))
 
     def _ask(
         self, request: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         self._wait_until_up()
         assert self._process.stdin is not None
+        with self._limited():
+            try:
+                worker.send(self._process.stdin, dict(request), dict(arrays))
+            except BrokenPipeError:
+                raise self._died() from None
+            return self._receive()
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """End the process if what is done meanwhile takes too long; it then counts as dead."""
+        timer = threading.Timer(self.time_limit, self._end_overdue)
+        timer.daemon = True
+        timer.start()
         try:
-            worker.send(self._process.stdin, dict(request), dict(arrays))
-        except BrokenPipeError:
-            raise self._died() from None
-        return self._receive()
+            yield
+        finally:
+            timer.cancel()
+
+    def _end_overdue(self) -> None:
+        self._overdue = True
+        self._process.kill()
 
     def _receive(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         assert self._process.stdout is not None
@@ -163,6 +213,12 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
             code = self._process.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:  # silent, but caught in Paddle's clean-up
             code = self._end()
+        if self._overdue:
+            return ReferenceUnavailable(
+                f"Paddle did not answer within {self.time_limit:g} seconds, and its process was "
+                f"ended. If this network takes longer, set ${TIME_LIMIT} to more seconds; a "
+                "program may also never end, then use --reference recorded or none"
+            )
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip().splitlines()
         last = f"; it said last: {said[-1].strip()}" if said else ""
@@ -214,6 +270,18 @@ class SharedSession(AbstractContextManager["SharedSession"]):
             grown = True
         if grown:
             self.close()
+
+
+def _time_limit() -> float:
+    """Return the seconds that a request may take, as the environment has them."""
+    stated = os.environ.get(TIME_LIMIT, "")
+    try:
+        seconds = float(stated or _TIME_LIMIT)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise UsageError(f"${TIME_LIMIT} is {stated!r}; expected a number of seconds above 0")
+    return seconds
 
 
 def _brief(text: str) -> str:

@@ -1,4 +1,5 @@
-"""The child process in which Paddle runs. Started by `session.py`; imports Paddle, not the project.
+"""The child process in which Paddle runs. Started by `session.py` through `confined.py`;
+imports Paddle, not the project.
 
 It reads requests from standard input and writes answers to what was standard output. Both are
 messages: a mark, the length of a JSON header (8 bytes, little-endian), the header, then the raw
@@ -226,7 +227,8 @@ def main() -> None:
     except ImportError as error:
         send(answers, {"error": str(error), "stage": "import"}, {})
         return
-    send(answers, {"paddle": paddle.__version__}, {})
+    confinement = os.environ.get("CONFINEMENT", "")
+    send(answers, {"paddle": paddle.__version__, "confinement": confinement}, {})
     while True:
         try:
             request, arrays = receive(requests)
