@@ -6,9 +6,12 @@ PaddleOCR: `ppocr/modeling/architectures/base_model.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor, nn
+
+from architectures.activations import Activation
 
 FORMS = ("train", "deploy", "fused")
 DB_TEXT_MAP = ("output", 0.3)  # DBPostProcess's `thresh`
@@ -87,10 +90,19 @@ class Model(nn.Module):
     def logits_layers(self) -> tuple[str, ...]:
         """Names of the layers whose outputs, before one activation or softmax, are the results.
 
-        Of a result that is the mean of two maps (PFHeadLocal), the layer of the later one.
+        Of a result that is the mean of two maps (PFHeadLocal), the layers of both.
         """
         layers = cast("tuple[str, ...]", self._last.logits_layers)
         return tuple(f"{self.last}.{layer}" for layer in layers)
+
+    @property
+    def activations(self) -> Mapping[str, Activation]:
+        """The results, by name, that are known functions of layers, whose names are full ones."""
+        own = cast("Mapping[str, Activation]", getattr(self._last, "activations", {}))
+        return {
+            name: replace(known, layers=tuple(f"{self.last}.{layer}" for layer in known.layers))
+            for name, known in own.items()
+        }
 
     @property
     def text_map(self) -> tuple[str, float]:

@@ -5,13 +5,18 @@ PaddleOCR: `ppocr/modeling/heads/cls_head.py`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
+
+from architectures.activations import Activation
 
 
 class ClsHead(nn.Module):
     """The mean over the map, one linear layer, and the softmax over the classes."""
 
     logits_layers = ("fc",)
+    activations: ClassVar = {"output": Activation("softmax", ("fc",), axis=1)}
 
     def __init__(self, in_channels: int, class_dim: int) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.layers.conv import BatchNormAct, ConvBNAct
 
 
@@ -49,7 +50,8 @@ class DBHead(nn.Module):
     for each of three maps of the neck.
     """
 
-    logits_layers = ("binarize.conv3",)
+    logits_layers: tuple[str, ...] = ("binarize.conv3",)
+    activations: ClassVar = {"output": Activation("sigmoid", ("binarize.conv3",))}
 
     def __init__(
         self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2), aux_in_channels: int = 0
@@ -90,10 +92,11 @@ class LocalModule(nn.Module):
 class PFHeadLocal(DBHead):
     """The mean of the map of text probabilities and of a second one, refined from it.
 
-    The second is computed from the first, so its logits tell of both.
+    The second is computed from the first.
     """
 
-    logits_layers = ("cbn_layer.last_1",)
+    logits_layers = ("binarize.conv3", "cbn_layer.last_1")
+    activations: ClassVar = {"output": Activation("sigmoid", logits_layers)}
     REDUCTIONS: ClassVar = {"large": 4, "small": 8}
 
     def __init__(

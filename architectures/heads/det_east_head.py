@@ -6,8 +6,11 @@ PaddleOCR: `ppocr/modeling/heads/det_east_head.py`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.layers.conv import ConvBNLayer
 from architectures.necks.east_fpn import east_width
 
@@ -18,6 +21,10 @@ class EASTHead(nn.Module):
     """Two convolutions, then one for each result."""
 
     logits_layers = ("score_conv.bn", "geo_conv.bn")
+    activations: ClassVar = {
+        "f_geo": Activation("sigmoid", ("geo_conv.bn",), scale=2 * FARTHEST, shift=-FARTHEST),
+        "f_score": Activation("sigmoid", ("score_conv.bn",)),
+    }
     text_map = ("f_score", 0.8)  # EASTPostProcess's `score_thresh`
 
     def __init__(self, in_channels: int, model_name: str) -> None:

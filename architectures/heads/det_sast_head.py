@@ -6,8 +6,11 @@ https://arxiv.org/abs/1908.05498; PaddleOCR: `ppocr/modeling/heads/det_sast_head
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.layers.conv import ConvBNLayer
 
 
@@ -56,6 +59,7 @@ class SASTHead(nn.Module):
         "head2.tco_conv.3.bn",
         "head2.tvo_conv.3.bn",
     )
+    activations: ClassVar = {"f_score": Activation("sigmoid", ("head1.score_conv.3.bn",))}
     text_map = ("f_score", 0.5)  # SASTPostProcess's `score_thresh`
 
     def __init__(self, in_channels: int) -> None:

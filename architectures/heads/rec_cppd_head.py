@@ -6,10 +6,13 @@ PaddleOCR: `ppocr/modeling/heads/rec_cppd_head.py`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.layers.svtr_blocks import Mlp
 
 HEAD_WIDTH = 32
@@ -102,6 +105,7 @@ class CPPDHead(nn.Module):
     """
 
     logits_layers = ("edge_fc",)
+    activations: ClassVar = {"output": Activation("softmax", ("edge_fc",), axis=2)}
 
     def __init__(
         self,

@@ -10,6 +10,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from architectures.activations import Activation
+
 
 class GuideLayer(nn.Sequential):
     """A depthwise and a pointwise convolution along the sequence, BatchNorm, hard swish twice."""
@@ -50,6 +52,7 @@ class CTCHead(nn.Module):
             self.logits_layers = ("fc2",)
             self.fc1 = nn.Linear(in_channels, mid_channels)
             self.fc2 = nn.Linear(mid_channels, out_channels)
+        self.activations = {"output": Activation("softmax", self.logits_layers, axis=2)}
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, in_channels)` to `(N, T, out_channels)`."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.layers.pooling import avg_pool2d
 from architectures.registry import UnknownArchitecture, make
 
@@ -49,6 +50,7 @@ class MultiHead(nn.Module):
         self.ctc_head = make("Head", "rec", head, self.ctc_encoder.out_channels)
         layers = cast("tuple[str, ...]", self.ctc_head.logits_layers)
         self.logits_layers = tuple(f"ctc_head.{layer}" for layer in layers)
+        self.activations = {"output": Activation("softmax", self.logits_layers, axis=2)}
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, 1, W)`, or `(N, 3 * 2 * W, in_channels)`, to `(N, W, classes)`."""

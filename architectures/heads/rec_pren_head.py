@@ -6,13 +6,18 @@ PaddleOCR: `ppocr/modeling/heads/rec_pren_head.py`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
+
+from architectures.activations import Activation
 
 
 class PRENHead(nn.Module):
     """One linear layer and the softmax over the classes."""
 
     logits_layers = ("linear",)
+    activations: ClassVar = {"output": Activation("softmax", ("linear",), axis=2)}
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

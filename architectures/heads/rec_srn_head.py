@@ -9,10 +9,13 @@ others. Both follow from the shapes, and are made here.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.heads.self_attention import WrapEncoder, WrapEncoderForFeature, positions
 
 PLACES = 256  # of the map at most: those of 64x256 pixels
@@ -93,6 +96,7 @@ class SRNHead(nn.Module):
     """
 
     logits_layers = ("vsfd.fc1",)
+    activations: ClassVar = {"predict": Activation("softmax", ("vsfd.fc1",), axis=1)}
     text_scores = "predict"
 
     def __init__(

@@ -9,7 +9,7 @@ rounding, the epsilon of a normalisation, is compared by structure instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converter.parity import decisions
+from converter.parity.implied_limits import implied_limit
 
 if TYPE_CHECKING:
     from architectures import Model
@@ -32,10 +33,13 @@ class Comparison:
     """One array of the reference against ours.
 
     `difference` is max|difference| / max|reference|; `where` is the index of the largest
-    difference. `fault` is empty if the comparison passed, else says why not. `histogram` counts the
-    elements by |difference| / max|reference|: up to the first of DECADES, from each to the next,
-    above the last; it is empty where no elements were set against each other (decisions, epsilons,
-    statistics of a layer, arrays that are not finite).
+    difference. Where each element has a limit of its own, `difference`, `limit` and `where` are
+    those of the element that is nearest to its limit, or furthest beyond it.
+
+    `fault` is empty if the comparison passed, else says why not. `histogram` counts the elements by
+    |difference| / max|reference|: up to the first of DECADES, from each to the next, above the
+    last. It is empty where no elements were compared (decisions, epsilons, statistics of a layer,
+    arrays that are not finite) or where they have no limit in common.
     """
 
     probe: str
@@ -58,16 +62,26 @@ def compare(
     limit: float = LIMIT,
     constant_passes: bool = False,
     largest: float | None = None,
+    allowed: np.ndarray | None = None,
 ) -> Comparison:
-    """Compare two arrays; NaN, infinity and another shape are faults.
+    """Compare two arrays of one shape; NaN, infinity and another shape are faults.
 
-    So is a constant reference, which proves nothing, unless `constant_passes`. Where the arrays
-    are samples, `largest` is the max|reference| of the whole.
+    Args:
+        probe: name of the arrays in the report.
+        expected: the reference's.
+        actual: ours.
+        input_shape: shape of the network's input, for the report.
+        limit: allowed difference, as a fraction of max|reference|.
+        constant_passes: whether a constant reference, which proves nothing, may pass.
+        largest: max|reference| of the whole, where the arrays are samples of it.
+        allowed: allowed absolute difference of each element, in place of `limit`.
     """
     whole = _largest(expected) if largest is None else largest
     histogram: tuple[int, ...] = ()
 
-    def outcome(difference: float, where: tuple[int, ...] = (), fault: str = "") -> Comparison:
+    def outcome(
+        difference: float, where: tuple[int, ...] = (), fault: str = "", limit: float = limit
+    ) -> Comparison:
         return Comparison(
             probe,
             input_shape,
@@ -93,6 +107,8 @@ def compare(
         return outcome(0.0)
     gap = np.abs(expected.astype(np.float64) - actual)
     where = tuple(int(i) for i in np.unravel_index(gap.argmax(), gap.shape))
+    if allowed is not None and whole:
+        return _within(outcome, gap / whole, allowed / whole)
     histogram = _by_decade(gap, whole)
     same_zeros = constant_passes and not gap.any()
     difference = float(gap.max()) / whole if whole else 0.0 if same_zeros else np.inf
@@ -104,6 +120,20 @@ def compare(
             f"the limit is {limit:.0e}",
         )
     return outcome(difference, where)
+
+
+def _within(
+    outcome: Callable[..., Comparison], difference: np.ndarray, allowed: np.ndarray
+) -> Comparison:
+    """Return the outcome where each element, (...) relative to the maximum, has its own limit."""
+    where = np.unravel_index((difference / allowed).argmax(), difference.shape)
+    worst, most = float(difference[where]), float(allowed[where])
+    place = tuple(map(int, where))
+    fault = (
+        f"the difference at {place} is {worst:.2e} of the reference's maximum; what its logits may "
+        f"differ by allows {most:.1e} there"
+    )
+    return outcome(worst, place, "" if worst <= most else fault, limit=most)
 
 
 def compare_integers(
@@ -147,8 +177,12 @@ def compare_results(
     *,
     input_shape: tuple[int, ...],
     limit: float = LIMIT,
+    logits: Mapping[str, np.ndarray] | None = None,
 ) -> list[Comparison]:
     """Compare each result of a network, `output` or `output.NAME`, and what is decided from them.
+
+    Results may differ by `INNER` times the limit; those that the network declares as a function of
+    logits, by what the limit of these implies (`implied_limits.py`).
 
     Args:
         network: ours; tells which of its results says where text is, which what it says, and which
@@ -157,16 +191,25 @@ def compare_results(
         expected: Paddle's results.
         actual: ours.
         input_shape: for the report.
-        limit: that of logits; results may differ by `INNER` times as much.
+        limit: that of logits.
+        logits: outputs of the reference's last layers, by our full names, that were compared.
     """
     if list(expected) != list(actual):
         theirs, ours = (", ".join(results) or "nothing" for results in (expected, actual))
         fault = f"Paddle gives {theirs}, PyTorch {ours}"
         return [Comparison("results", input_shape, (), math.inf, 0.0, limit, (), fault)]
+    allowed = _implied_limits(network, expected, logits or {}, limit)
     comparisons = [
         compare_integers(name, array, actual[name], input_shape=input_shape)
         if array.dtype.kind in INTEGERS
-        else compare(name, array, actual[name], input_shape=input_shape, limit=INNER * limit)
+        else compare(
+            name,
+            array,
+            actual[name],
+            input_shape=input_shape,
+            limit=INNER * limit,
+            allowed=allowed.get(name),
+        )
         for name, array in expected.items()
     ]
     for kind in _DECIDED.get(task, (task,)):
@@ -176,7 +219,12 @@ def compare_results(
         if task == "e2e" and kind == "rec":
             pair = [_by_place(maps) for maps in pair]
         decided = compare_decisions(
-            kind, *pair, input_shape=input_shape, limit=limit, threshold=threshold
+            kind,
+            *pair,
+            input_shape=input_shape,
+            limit=limit,
+            threshold=threshold,
+            allowed=allowed.get(decisive),
         )
         comparisons.append(decided)
     return comparisons
@@ -190,6 +238,7 @@ def compare_decisions(
     input_shape: tuple[int, ...],
     limit: float = LIMIT,
     threshold: float = 0.0,
+    allowed: np.ndarray | None = None,
 ) -> Comparison:
     """Compare what is decided: text for rec, classes for cls, boxes for det, pixels for sr.
 
@@ -204,17 +253,18 @@ def compare_decisions(
         input_shape: for the report.
         limit: the rounding that is allowed, of the largest value.
         threshold: above which there is text, for det.
+        allowed: allowed absolute difference of each element, in place of `limit`.
     """
     fault = ""
     if expected.shape != actual.shape:
         fault = f"Paddle gives {expected.shape}, PyTorch {actual.shape}"
     else:
         if task == "det":
-            decided = decisions.boxes(expected, actual, INNER * limit, threshold)
+            decided = decisions.boxes(expected, actual, INNER * limit, threshold, allowed)
         elif task == "sr":
             decided = decisions.pixels(expected, actual, limit)
         else:
-            decided = decisions.classes(expected, actual, limit)
+            decided = decisions.classes(expected, actual, limit, allowed)
         if unlike := decisions.first_unlike(*decided):
             fault = f"Paddle decides {unlike}"
     return Comparison(
@@ -234,6 +284,23 @@ def _decisive(network: Model, kind: str) -> tuple[str, float]:
     if kind == "det":
         return network.text_map
     return network.picture if kind == "sr" else network.text_scores, 0.0
+
+
+def _implied_limits(
+    network: Model,
+    expected: Mapping[str, np.ndarray],
+    logits: Mapping[str, np.ndarray],
+    limit: float,
+) -> dict[str, np.ndarray]:
+    """Return the allowed differences of those results that are known functions of logits."""
+    if not logits:
+        return {}
+    limits = {
+        name: implied_limit(activation, logits, array, limit)
+        for name, array in expected.items()
+        if (activation := network.activations.get(name.removeprefix("output."))) is not None
+    }
+    return {name: array for name, array in limits.items() if array is not None}
 
 
 def _by_place(maps: np.ndarray) -> np.ndarray:

@@ -15,42 +15,67 @@ WHITE = 255
 NO_CLASS = -1
 
 
-def classes(expected: np.ndarray, actual: np.ndarray, limit: float) -> Decided:
+def classes(
+    expected: np.ndarray, actual: np.ndarray, limit: float, allowed: np.ndarray | None = None
+) -> Decided:
     """Return the best class at each position; integers are decided inside the network.
 
     Args:
         expected: Paddle's scores, (..., C), or its classes as integers.
         actual: ours, of the same shape.
         limit: the rounding that is allowed, as a fraction of max|expected|.
+        allowed: the absolute rounding of each score, in place of `limit`.
     """
     if expected.dtype.kind in "iub":
         return expected.tolist(), actual.tolist()
     theirs = expected.argmax(-1)
-    rounding = limit * float(np.abs(expected).max())
+    rounding = limit * float(np.abs(expected).max()) if allowed is None else allowed
     return theirs.tolist(), settled_classes(theirs, actual, rounding).tolist()
 
 
-def settled_classes(theirs: np.ndarray, scores: np.ndarray, rounding: float) -> np.ndarray:
+def settled_classes(
+    theirs: np.ndarray, scores: np.ndarray, rounding: float | np.ndarray
+) -> np.ndarray:
     """Return our best class at each position; where rounding alone decides it, Paddle's.
 
     Two scores, each moved by at most `rounding`, change their order only where they are no further
-    apart than twice that. Where the best score is NaN or infinite, it is NO_CLASS.
+    apart than both together. Where the best score is NaN or infinite, it is NO_CLASS.
 
     Args:
         theirs: Paddle's best classes, (...) integers.
         scores: ours, (..., C).
-        rounding: by how much each of them may differ from Paddle's.
+        rounding: by how much they may differ from Paddle's: one number, or one for each, (..., C).
     """
     theirs = theirs.astype(int)
-    best = scores.max(-1).astype(np.float64)
-    on_edge = best - np.take_along_axis(scores, theirs[..., None], -1)[..., 0] <= 2 * rounding
-    ours = np.where(np.isfinite(best), scores.argmax(-1), NO_CLASS)
-    return np.where(on_edge, theirs, ours)
+    ours = scores.argmax(-1)
+    best, other = _chosen(scores, ours), _chosen(scores, theirs)
+    room = np.broadcast_to(rounding, scores.shape)
+    on_edge = best - other <= _chosen(room, ours) + _chosen(room, theirs)
+    return np.where(on_edge, theirs, np.where(np.isfinite(best), ours, NO_CLASS))
 
 
-def boxes(expected: np.ndarray, actual: np.ndarray, limit: float, threshold: float) -> Decided:
-    """Return the upright boxes (x, y, width, height) of all regions above the threshold."""
-    rounding = limit * max(1.0, float(np.abs(expected).max()))
+def _chosen(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the value of one class at each position: of (..., C) by (...) to (...) float64."""
+    return np.take_along_axis(values, classes[..., None], -1)[..., 0].astype(np.float64)
+
+
+def boxes(
+    expected: np.ndarray,
+    actual: np.ndarray,
+    limit: float,
+    threshold: float,
+    allowed: np.ndarray | None = None,
+) -> Decided:
+    """Return the upright boxes (x, y, width, height) of all regions above the threshold.
+
+    Args:
+        expected: Paddle's maps, (N, C, H, W); the first channel shows where text is.
+        actual: ours, of the same shape.
+        limit: the rounding that is allowed, as a fraction of max|expected|, at least of 1.
+        threshold: above which a pixel is text.
+        allowed: the absolute rounding of each pixel, in place of `limit`.
+    """
+    rounding = limit * max(1.0, float(np.abs(expected).max())) if allowed is None else allowed
     on_edge = np.abs(expected - threshold) <= rounding
     settled = np.where(on_edge, expected, actual)
     return _boxes(expected, threshold), _boxes(settled, threshold)

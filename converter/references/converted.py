@@ -40,6 +40,7 @@ class ConvertedReference:
             results_of(actual),
             input_shape=shape,
             limit=limit,
+            logits={name: expected[name] for name in final},
         )
         return [*logits, *results]
 

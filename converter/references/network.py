@@ -90,7 +90,13 @@ class NetworkReference:
         return [
             *comparisons,
             *compare_results(
-                network, self.task, theirs, ours, input_shape=batch.shape, limit=limit
+                network,
+                self.task,
+                theirs,
+                ours,
+                input_shape=batch.shape,
+                limit=limit,
+                logits={name: expected[name] for name in logits},
             ),
             self.compare_epsilons(self.unfused or network, batch.shape),
         ]

@@ -98,7 +98,17 @@ class ProgramReference:
         results = {name: values[value] for name, value in recorded.outputs.items()}
         theirs = dict(zip(results, expected[len(probes) :], strict=True))
         return comparisons + compare_results(
-            network, self.task, theirs, results, input_shape=batch.shape, limit=limit
+            network,
+            self.task,
+            theirs,
+            results,
+            input_shape=batch.shape,
+            limit=limit,
+            logits={
+                _module(graph.layers[index]): array
+                for index, array in zip(probes, expected, strict=False)
+                if index in last
+            },
         )
 
     def graph(self, traced: Trace) -> LayerGraph:
