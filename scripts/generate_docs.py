@@ -1,0 +1,253 @@
+"""Write the pages of the documentation that follow from the code, the configs and the records.
+
+    python scripts/generate_docs.py [--verified FILE.json]
+
+Writes `docs/models.md` (committed, since GitHub shows it too), `docs/commands.md` and `docs/api/`
+(both made by each build). `--verified` takes over the results of `python -m converter verify
+records --json FILE.json` into `docs/verified.json`, from which the errors in `models.md` come.
+
+MkDocs calls `on_config` before a build (`hooks` in mkdocs.yml).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from converter import __version__
+from converter.catalog import cards as catalog
+from converter.cli.main import COMMANDS as CONVERTER_COMMANDS
+from converter.cli.main import main as converter_main
+from pipelines.cli.main import COMMANDS as PIPELINE_COMMANDS
+from pipelines.cli.main import main as pipelines_main
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+VERIFIED = DOCS / "verified.json"
+PACKAGES = ("architectures", "pipelines", "converter", "schemas")
+NOISE_LIMIT = 1e-4
+TASKS = {
+    "det": "Text detection",
+    "cls": "Orientation of pages and lines",
+    "rec": "Text recognition",
+    "e2e": "Detection and recognition in one network",
+    "formula": "Formula recognition",
+    "sr": "Super-resolution of text lines",
+}
+
+
+def on_config(config: Any) -> Any:
+    """Write all generated pages and put the API pages into MkDocs' navigation."""
+    write_if_changed(DOCS / "models.md", models_page())
+    write_if_changed(DOCS / "commands.md", commands_page())
+    config["nav"].append({"API reference": api_pages()})
+    return config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the pages and return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--verified", type=Path, metavar="FILE.json")
+    options = parser.parse_args(argv)
+    if options.verified:
+        results = json.loads(options.verified.read_text(encoding="utf-8"))
+        text = json.dumps(summary_of(results), indent=1)
+        VERIFIED.write_text(text + "\n", encoding="utf-8")
+    on_config({"nav": []})
+    return 0
+
+
+def summary_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what `models.md` needs of the results of `verify --json`: the worst error by record.
+
+    Raises:
+        ValueError: a record failed; such results are not published.
+    """
+    if failed := [name for name, result in results.items() if result["status"] != "passed"]:
+        raise ValueError(f"these records failed: {', '.join(failed)}")
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": commit.stdout.strip(),
+        "versions": {
+            "converter": __version__,
+            **{name: importlib.metadata.version(name) for name in ("torch", "numpy")},
+        },
+        "worst_difference": {name: results[name]["worst_difference"] for name in sorted(results)},
+    }
+
+
+def models_page() -> str:
+    """Return the page of all models: a table per task, from the catalogue and the records."""
+    verified = json.loads(VERIFIED.read_text(encoding="utf-8"))
+    rows: dict[str, list[catalog.ModelCard]] = {task: [] for task in TASKS}
+    for card in catalog.cards():
+        rows[card.task].append(card)
+    refused = catalog.refused()
+    versions = verified["versions"]
+    page = [
+        "# Models",
+        "",
+        "<!-- Written by scripts/generate_docs.py; do not edit. -->",
+        "",
+        f"{sum(map(len, rows.values()))} released models can be converted. "
+        "`python -m converter --list` prints them with their class counts and dictionaries.",
+        "",
+        "*Released as* says in which forms PaddleOCR publishes the model; [Convert a model]"
+        "(convert.md#what-an-export-is-good-for) says which exports cannot be converted alone. "
+        "*Record* is the worst max|difference| / max|reference| between this network and "
+        "PaddleOCR's own with the same seeded weights, over all outputs and layers that the record "
+        "holds. Networks marked * amplify rounding errors: the [noise](verification.md#noise) "
+        "measured for them is subtracted first.",
+        "",
+        f"The errors were measured on {verified['date']} at commit {verified['commit']} (version "
+        f"{versions['converter']}, PyTorch {versions['torch']}, NumPy {versions['numpy']}) with "
+        "`python -m converter verify records`.",
+    ]
+    for task, cards in rows.items():
+        page += ["", f"## {TASKS[task]}", ""]
+        page += ["| model | release | network | released as | record |", "|---|---|---|---|---|"]
+        for card in cards:
+            cells = (
+                ", ".join(f"`{name}`" for name in (card.name, *card.aliases)),
+                card.release,
+                network_of(card.architecture),
+                sources_of(card),
+                error_of(card.recorded, verified["worst_difference"]),
+            )
+            page.append(f"| {' | '.join(cells)} |")
+    page += ["", "## Refused", "", "These releases cannot be converted:", ""]
+    page += ["| model | reason |", "|---|---|"]
+    page += [f"| `{name}` | {reason} |" for name, reason in refused.items()]
+    return "\n".join(page) + "\n"
+
+
+def network_of(architecture: Mapping[str, Any]) -> str:
+    """Return the names of a network's parts, in the order in which they run."""
+    parts = []
+    for key in ("Transform", "Backbone", "Neck", "Head"):
+        section = architecture.get(key) or {}
+        name = section.get("name")
+        if name == "SequenceEncoder":
+            name = {"reshape": None, "rnn": "BiLSTM"}.get(section["encoder_type"], name)
+        if name == "MultiHead":
+            ctc = next(entry["CTCHead"] for entry in section["head_list"] if "CTCHead" in entry)
+            parts.append(ctc["Neck"]["name"])
+            name = "CTCHead"
+        parts += [name] if name else []
+    return ", ".join(parts)
+
+
+def sources_of(card: catalog.ModelCard) -> str:
+    """Return the forms in which a model is released."""
+    forms = {"checkpoint": card.train, "export": card.infer}
+    return ", ".join(form for form, url in forms.items() if url) or "your own training"
+
+
+def error_of(record: str, worst: Mapping[str, float]) -> str:
+    """Return a record's worst error; an asterisk marks a network that amplifies rounding errors."""
+    facts = json.loads((ROOT / "records" / record / "reference.json").read_text(encoding="utf-8"))
+    noisy = any(change > NOISE_LIMIT for change in facts["change_under_1e-6_jitter"].values())
+    return f"{worst[record]:.1e}{' *' if noisy else ''}"
+
+
+def commands_page() -> str:
+    """Return the page of both command lines: what each `--help` prints."""
+    page = [
+        "# All commands and options",
+        "",
+        "The output of `--help`, from the version that this site was built from. The [exit codes]"
+        "(command-line.md#exit-codes) have a table of their own.",
+    ]
+    page += help_of("converter", CONVERTER_COMMANDS, converter_main)
+    page += help_of("pipelines", PIPELINE_COMMANDS, pipelines_main)
+    return "\n".join(page) + "\n"
+
+
+def help_of(
+    package: str, commands: Iterable[str], run: Callable[[Sequence[str]], int]
+) -> Iterator[str]:
+    """Yield a section for the package and for each of its commands."""
+    for command in ("", *commands):
+        title = f"python -m {package} {command}".rstrip()
+        arguments = [command, "--help"] if command else ["--help"]
+        text = printed_help(package, run, arguments)
+        yield from ("", f"## `{title}`", "", "```text", text, "```")
+
+
+def printed_help(
+    package: str, run: Callable[[Sequence[str]], int], arguments: Sequence[str]
+) -> str:
+    """Return what a command line prints for `--help`, wrapped at 96 columns."""
+    output, argv, columns = io.StringIO(), sys.argv, os.environ.get("COLUMNS")
+    sys.argv, os.environ["COLUMNS"] = [f"{package}/__main__.py"], "96"
+    try:
+        with redirect_stdout(output):
+            run(arguments)
+    except SystemExit:  # argparse ends the program after the help
+        pass
+    finally:
+        sys.argv = argv
+        if columns is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = columns
+    return output.getvalue().strip()
+
+
+def api_pages() -> list[dict[str, Any]]:
+    """Write a page per package and per room of it, and return them as MkDocs' navigation."""
+    folder = DOCS / "api"
+    navigation: list[dict[str, Any]] = []
+    written = set()
+    for package in PACKAGES:
+        if not (ROOT / package / "__init__.py").is_file():
+            continue
+        pages: list[dict[str, Any]] = []
+        for room, modules in rooms_of(package).items():
+            file = folder / f"{room}.md"
+            blocks = [f"# `{room}`", *(f"::: {module}" for module in modules)]
+            write_if_changed(file, "\n\n".join(blocks) + "\n")
+            written.add(file)
+            pages.append({room: file.relative_to(DOCS).as_posix()})
+        navigation.append({package: pages})
+    for file in folder.glob("*.md"):
+        if file not in written:
+            file.unlink()  # of a module that has been renamed
+    return navigation
+
+
+def rooms_of(package: str) -> dict[str, list[str]]:
+    """Return the public modules of a package by the folder that they lie in."""
+    rooms: dict[str, list[str]] = {}
+    for file in sorted((ROOT / package).rglob("*.py")):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        if file.name == "__main__.py" or any(p.startswith("_") for p in parts if p != "__init__"):
+            continue
+        module = ".".join(part for part in parts if part != "__init__")
+        room = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        if file.stat().st_size:
+            rooms.setdefault(room, []).append(module)
+    return dict(sorted(rooms.items()))
+
+
+def write_if_changed(file: Path, text: str) -> None:
+    """Write a page unless it is there already, so that `mkdocs serve` does not build for ever."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
