@@ -81,7 +81,32 @@ class DepthwiseSeparable(nn.Module):
         return self.pw_conv(self.se(self.dw_conv(x)))
 
 
-class PPLCNet(nn.Module):
+class Stages(nn.Module):
+    """The stem and five stages; `strides` are those of the stem and of `blocks3` to `blocks6`."""
+
+    def __init__(self, in_channels: int, scale: float, strides: Sequence[Stride]) -> None:
+        super().__init__()
+        stem, *others = strides
+        self.conv1 = ConvBNAct(in_channels, scaled(STEM, scale), 3, stem, act="hardswish")
+        self.blocks2, self.blocks3, self.blocks4, self.blocks5, self.blocks6 = (
+            nn.Sequential(
+                *(
+                    DepthwiseSeparable(row, stride if index == 0 else 1, scale)
+                    for index, row in enumerate(rows)
+                )
+            )
+            for rows, stride in zip(STAGES.values(), (1, *others), strict=True)
+        )
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Map an image `(N, 3, H, W)` to the maps of `blocks3` to `blocks6`."""
+        c3 = self.blocks3(self.blocks2(self.conv1(x)))
+        c4 = self.blocks4(c3)
+        c5 = self.blocks5(c4)
+        return c3, c4, c5, self.blocks6(c5)
+
+
+class PPLCNet(Stages):
     """PP-LCNet up to its last linear layer, which is the head; the options are PaddleClas'.
 
     `stride_list` has the stride of the stem and those of the stages `blocks3` to `blocks6`.
@@ -95,29 +120,31 @@ class PPLCNet(nn.Module):
         class_expand: int = 1280,
         dropout_prob: float = 0.2,
     ) -> None:
-        super().__init__()
         if len(stride_list) != 5:
             raise ValueError(f"PPLCNet takes five strides, not {list(stride_list)}")
-        stem, *strides = (s if isinstance(s, int) else (s[0], s[1]) for s in stride_list)
+        strides = [s if isinstance(s, int) else (s[0], s[1]) for s in stride_list]
+        super().__init__(in_channels, scale, strides)
         self.dropout_prob = dropout_prob
         self.out_channels = class_expand
-        self.conv1 = ConvBNAct(in_channels, scaled(STEM, scale), 3, stem, act="hardswish")
-        self.blocks2, self.blocks3, self.blocks4, self.blocks5, self.blocks6 = (
-            nn.Sequential(
-                *(
-                    DepthwiseSeparable(row, stride if index == 0 else 1, scale)
-                    for index, row in enumerate(rows)
-                )
-            )
-            for rows, stride in zip(STAGES.values(), (1, *strides), strict=True)
-        )
         last = scaled(STAGES["blocks6"][-1].out_channels, scale)
         self.last_conv = nn.Conv2d(last, class_expand, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` to `(N, class_expand, 1, 1)`."""
-        x = self.blocks4(self.blocks3(self.blocks2(self.conv1(x))))
-        x = self.blocks6(self.blocks5(x))
+        x = self.maps(x)[-1]
         x = F.hardswish(self.last_conv(F.adaptive_avg_pool2d(x, 1)))
-        # Training drops values without enlarging the others, so inference makes all smaller.
+        # Paddle's dropout mode `downscale_in_infer`: scale by 1 - p at inference.
         return x * (1 - self.dropout_prob)
+
+
+class PPLCNetMaps(Stages):
+    """PP-LCNet as the backbone of table networks: four maps, at 1/4 to 1/32 of the image."""
+
+    def __init__(self, in_channels: int = 3, scale: float = 1.0) -> None:
+        super().__init__(in_channels, scale, (2, 2, 2, 2, 2))
+        names = ("blocks3", "blocks4", "blocks5", "blocks6")
+        self.out_channels = [int(STAGES[name][-1].out_channels * scale) for name in names]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`(N, 3, H, W)` to maps of `out_channels` at 1/4, 1/8, 1/16 and 1/32 of the size."""
+        return self.maps(x)

@@ -1,10 +1,12 @@
-"""Vary_VIT_B_Formula, the backbone of PP-FormulaNet-L: a ViT of windows, whole maps now and then.
+"""Vary_VIT_B, the backbone of SLANeXt and PP-FormulaNet-L: a ViT of windowed and global attention.
 
 Vary, https://arxiv.org/abs/2312.06109; ViTDet, https://arxiv.org/abs/2203.16527; PaddleOCR:
 `ppocr/modeling/backbones/rec_vary_vit.py`.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -114,10 +116,25 @@ class PatchEmbed(nn.Module):
 
 
 class ImageEncoderViT(nn.Module):
-    """The transformer, and convolutions that make its map four times smaller."""
+    """The transformer, and convolutions that halve its map once or twice.
+
+    Args:
+        in_channels: of the image.
+        image_size: side of the image in pixels.
+        embed_dim: width of the transformer.
+        depth: number of blocks.
+        num_heads: heads of each block.
+        halvings: 1 or 2.
+    """
 
     def __init__(
-        self, in_channels: int, image_size: int, embed_dim: int, depth: int, num_heads: int
+        self,
+        in_channels: int,
+        image_size: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        halvings: int,
     ) -> None:
         super().__init__()
         size = image_size // PATCH
@@ -134,16 +151,20 @@ class ImageEncoderViT(nn.Module):
             LayerNorm2d(first),
         )
         self.net_2 = nn.Conv2d(first, second, 3, stride=2, padding=1, bias=False)
-        self.net_3 = nn.Conv2d(second, third, 3, stride=2, padding=1, bias=False)
+        self.net_3: nn.Module = nn.Identity()
+        if halvings == 2:
+            self.net_3 = nn.Conv2d(second, third, 3, stride=2, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, image_size, image_size)` to a map of 1/64 of it, 1024 channels."""
+        """`(N, in_channels, image_size, image_size)` to a map of 1/32 or 1/64 of it."""
         x = self.blocks(self.patch_embed(x) + self.pos_embed)
         return self.net_3(self.net_2(self.neck(x.permute(0, 3, 1, 2))))
 
 
-class Vary_VIT_B_Formula(nn.Module):  # noqa: N801, PaddleOCR's name
-    """A ViT for images of formulas, of one channel or three and of one size, as a sequence."""
+class Vary_VIT_B(nn.Module):  # noqa: N801, PaddleOCR's name
+    """A ViT for images of one size, of one channel or three, as a sequence (SLANeXt)."""
+
+    halvings: ClassVar = 1
 
     def __init__(
         self,
@@ -155,16 +176,44 @@ class Vary_VIT_B_Formula(nn.Module):  # noqa: N801, PaddleOCR's name
     ) -> None:
         super().__init__()
         self.image_size = image_size
-        self.out_channels = WIDTHS[-1]
+        self.out_channels = WIDTHS[self.halvings]
         self.vision_tower_high = ImageEncoderViT(
+            in_channels,
+            image_size,
+            encoder_embed_dim,
+            encoder_depth,
+            encoder_num_heads,
+            self.halvings,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, 1 or 3, image_size, image_size)` to `(N, (image_size / 32)^2, 512)`."""
+        size = (self.image_size, self.image_size)
+        message = f"{type(self).__name__} accepts images of its own size only"
+        torch._assert(x.shape[2:] == size, message)
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        return self.vision_tower_high(x).flatten(2).transpose(1, 2)
+
+
+class Vary_VIT_B_Formula(Vary_VIT_B):  # noqa: N801, PaddleOCR's name
+    """The same with a smaller map and a linear projection of the sequence (PP-FormulaNet-L)."""
+
+    halvings = 2
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        image_size: int = 768,
+        encoder_embed_dim: int = 768,
+        encoder_depth: int = 12,
+        encoder_num_heads: int = 12,
+    ) -> None:
+        super().__init__(
             in_channels, image_size, encoder_embed_dim, encoder_depth, encoder_num_heads
         )
         self.mm_projector_vary = nn.Linear(self.out_channels, self.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 1 or 3, image_size, image_size)` to `(N, (image_size / 64)^2, 1024)`."""
-        size = (self.image_size, self.image_size)
-        torch._assert(x.shape[2:] == size, "Vary_VIT_B_Formula accepts images of its own size only")
-        if x.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
-        return self.mm_projector_vary(self.vision_tower_high(x).flatten(2).transpose(1, 2))
+        return self.mm_projector_vary(super().forward(x))

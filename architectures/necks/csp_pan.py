@@ -1,0 +1,185 @@
+"""CSP-PAN: a path aggregation network of cross stage partial layers.
+
+PP-PicoDet, https://arxiv.org/abs/2111.00902; PaddleOCR: `ppocr/modeling/necks/csp_pan.py`;
+PaddleDetection: `ppdet/modeling/necks/csp_pan.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"hard_swish": nn.Hardswish, "leaky_relu": nn.LeakyReLU}
+
+
+class ConvBNLayer(nn.Module):
+    """Convolution that keeps the size at stride 1, BatchNorm and activation."""
+
+    folds: ClassVar = (("conv", "bn"),)
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, act: str
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.act = ACTIVATIONS[act]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
+        return self.act(self.bn(self.conv(x)))
+
+
+class DPModule(nn.Module):
+    """Depthwise and pointwise convolution, each with BatchNorm and activation."""
+
+    folds: ClassVar = (("dwconv", "bn1"), ("pwconv", "bn2"))
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, act: str
+    ) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            kernel_size // 2,
+            groups=out_channels,
+            bias=False,
+        )
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.pwconv = nn.Conv2d(out_channels, out_channels, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.act = ACTIVATIONS[act]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
+        x = self.act(self.bn1(self.dwconv(x)))
+        return self.act(self.bn2(self.pwconv(x)))
+
+
+class DarknetBottleneck(nn.Module):
+    """A 1x1 and a larger convolution, without a shortcut."""
+
+    def __init__(self, channels: int, kernel_size: int, depthwise: bool, act: str) -> None:
+        super().__init__()
+        layer = DPModule if depthwise else ConvBNLayer
+        self.conv1 = ConvBNLayer(channels, channels, 1, 1, act)
+        self.conv2 = layer(channels, channels, kernel_size, 1, act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, channels, H, W)` to the same shape."""
+        return self.conv2(self.conv1(x))
+
+
+class CSPLayer(nn.Module):
+    """Cross stage partial layer: half the channels pass through bottlenecks."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        num_blocks: int,
+        depthwise: bool,
+        act: str,
+    ) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.main_conv = ConvBNLayer(in_channels, half, 1, 1, act)
+        self.short_conv = ConvBNLayer(in_channels, half, 1, 1, act)
+        self.final_conv = ConvBNLayer(2 * half, out_channels, 1, 1, act)
+        self.blocks = nn.Sequential(
+            *(DarknetBottleneck(half, kernel_size, depthwise, act) for _ in range(num_blocks))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
+        short = self.short_conv(x)
+        return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), short], 1))
+
+
+class ChannelAdapters(nn.Module):
+    """One 1x1 convolution per map, to a common number of channels."""
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int, act: str) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            ConvBNLayer(channels, out_channels, 1, 1, act) for channels in in_channels
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps of `in_channels` to maps of `out_channels`, sizes unchanged."""
+        return [conv(x) for conv, x in zip(self.convs, maps, strict=True)]
+
+
+class CSPPAN(nn.Module):
+    """Fuses maps from coarse to fine and back.
+
+    Args:
+        in_channels: of the maps, from fine to coarse, each half as large as the one before.
+        out_channels: of every fused map.
+        kernel_size: of the larger convolutions.
+        num_csp_blocks: bottlenecks in each CSP layer.
+        use_depthwise: whether the larger convolutions are depthwise and pointwise.
+        act: `hard_swish` or `leaky_relu`.
+        num_features: number of results; one more than `in_channels` adds a coarser map.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        kernel_size: int = 5,
+        num_csp_blocks: int = 1,
+        use_depthwise: bool = True,
+        act: str = "hard_swish",
+        num_features: int | None = None,
+    ) -> None:
+        super().__init__()
+        levels = len(in_channels)
+        extra = (levels if num_features is None else num_features) - levels
+        if extra not in (0, 1):
+            raise ValueError(f"CSPPAN makes {levels} or {levels + 1} maps, not {num_features}")
+        self.out_channels = [out_channels] * (levels + extra)
+        self.conv_t = ChannelAdapters(in_channels, out_channels, act)
+        layer = DPModule if use_depthwise else ConvBNLayer
+        if extra:
+            self.first_top_conv = layer(out_channels, out_channels, kernel_size, 2, act)
+            self.second_top_conv = layer(out_channels, out_channels, kernel_size, 2, act)
+        self.extra = bool(extra)
+
+        def csp() -> CSPLayer:
+            return CSPLayer(
+                2 * out_channels, out_channels, kernel_size, num_csp_blocks, use_depthwise, act
+            )
+
+        self.top_down_blocks = nn.ModuleList(csp() for _ in range(levels - 1))
+        self.downsamples = nn.ModuleList(
+            layer(out_channels, out_channels, kernel_size, 2, act) for _ in range(levels - 1)
+        )
+        self.bottom_up_blocks = nn.ModuleList(csp() for _ in range(levels - 1))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Maps of `in_channels`, fine to coarse, to maps of `out_channels`."""
+        adapted = self.conv_t(maps)
+        fused = [adapted[-1]]
+        for block, finer in zip(self.top_down_blocks, adapted[-2::-1], strict=True):
+            upsampled = F.interpolate(fused[0], size=finer.shape[2:], mode="nearest")
+            fused.insert(0, block(torch.cat([upsampled, finer], 1)))
+        results = [fused[0]]
+        for downsample, block, coarser in zip(
+            self.downsamples, self.bottom_up_blocks, fused[1:], strict=True
+        ):
+            results.append(block(torch.cat([downsample(results[-1]), coarser], 1)))
+        if self.extra:
+            top = self.first_top_conv(adapted[-1])
+            results.append(top + self.second_top_conv(results[-1]))
+        return tuple(results)
