@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.classification.predictor import Classifier, turned, turned_back
-from pipelines.detection.curved import crop_polygon, from_the_top
+from pipelines.classification.predictor import Classifier, rotate, rotate_back
+from pipelines.detection.curved import crop_polygon, sort_top_down
 from pipelines.detection.predictor import Detector
 from pipelines.geometry import crop, reading_order
-from pipelines.io.images import Picture, as_bgr
+from pipelines.io.images import ImageLike, as_bgr
 from pipelines.recognition.batching import BATCH_SIZE
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import Word, find_words
@@ -68,8 +68,8 @@ class OCR:
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on a device that can.
         compile: use `torch.compile`, slow to start, then faster.
-        batch: how many lines are classified or recognised at once. Lines of a batch are padded to
-            the same width, so another number may change a reading a little.
+        batch_size: how many lines are classified or recognised at once. Lines of a batch are padded
+            to the same width, so another number may change a reading a little.
         det_settings, rec_settings, cls_settings: what takes the place of what the weights say, by
             the names of `DetSettings` and the detector's decoder, of `RecSettings` and of
             `ClsSettings`, such as {"limit_side_len": 1280}.
@@ -93,27 +93,29 @@ class OCR:
         device: str = "cpu",
         half: bool = False,
         compile: bool = False,
-        batch: int = BATCH_SIZE,
+        batch_size: int = BATCH_SIZE,
         det_settings: Mapping[str, Any] | None = None,
         rec_settings: Mapping[str, Any] | None = None,
         cls_settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if batch < 1:
-            raise ValueError(f"batch is {batch}, but at least one line has to be read at once")
+        if batch_size < 1:
+            raise ValueError(
+                f"batch_size is {batch_size}, but at least one line has to be read at once"
+            )
 
         def load(source: Network | str | Path) -> Network:
             return as_network(source, device, half=half, compile=compile)
 
         self.detector = Detector(load(det), **(det_settings or {}))
-        self.recognizer = Recognizer(load(rec), characters, batch, **(rec_settings or {}))
+        self.recognizer = Recognizer(load(rec), characters, batch_size, **(rec_settings or {}))
         self.classifier, self.page_classifier = None, None
         if cls is not None:
-            self.classifier = Classifier(load(cls), batch, **(cls_settings or {}))
+            self.classifier = Classifier(load(cls), batch_size, **(cls_settings or {}))
             _check_angles(self.classifier, {0, 180}, "cls= turns lines", "doc=")
         if doc is not None:
-            self.page_classifier = Classifier(load(doc), batch)
+            self.page_classifier = Classifier(load(doc), batch_size)
             _check_angles(self.page_classifier, {0, 90, 180, 270}, "doc= turns pages", "cls=")
-        if word_boxes and not self.recognizer.finds_places:
+        if word_boxes and not self.recognizer.locates_characters:
             raise SettingsError(
                 "words are found with recognisers of CTC only; others do not tell where in a line "
                 "a character stands"
@@ -121,7 +123,7 @@ class OCR:
         self.min_score = min_score
         self.word_boxes = word_boxes
 
-    def __call__(self, image: Picture) -> list[TextLine]:
+    def __call__(self, image: ImageLike) -> list[TextLine]:
         """Read an image from top to bottom, left to right.
 
         Args:
@@ -133,18 +135,18 @@ class OCR:
         """
         image = as_bgr(image)
         angle = self.page_classifier([image])[0] if self.page_classifier else 0
-        lines = self._read(turned(image, angle) if angle else image)
-        return [_turned_back(line, angle, image) for line in lines] if angle else lines
+        lines = self._read(rotate(image, angle) if angle else image)
+        return [_rotate_line_back(line, angle, image) for line in lines] if angle else lines
 
     def _read(self, image: np.ndarray) -> list[TextLine]:
         if self.detector.decoder.box_type == "poly":
-            boxes = from_the_top(self.detector(image))
+            boxes = sort_top_down(self.detector(image))
             crops = [crop_polygon(image, box) for box in boxes]
         else:
             boxes = reading_order(self.detector(image))
             crops = [crop(image, box) for box in boxes]
         angles = self.classifier(crops) if self.classifier else [0] * len(crops)
-        readings = self.recognizer(list(map(turned, crops, angles)))
+        readings = self.recognizer(list(map(rotate, crops, angles)))
         return [
             TextLine(
                 box,
@@ -157,7 +159,7 @@ class OCR:
             if reading.score >= self.min_score
         ]
 
-    def heat_map(self, image: Picture) -> np.ndarray:
+    def probability_map(self, image: ImageLike) -> np.ndarray:
         """Probability of text at the network's resolution, `(h, w) float32`; any image as above.
 
         The image is taken as it is, never turned.
@@ -166,7 +168,7 @@ class OCR:
             ImageError: not an image.
             ValueError: the detector's output is not one map.
         """
-        return self.detector.heat_map(as_bgr(image))
+        return self.detector.probability_map(as_bgr(image))
 
 
 def _check_angles(classifier: Classifier, expected: set[int], use: str, other: str) -> None:
@@ -179,9 +181,9 @@ def _check_angles(classifier: Classifier, expected: set[int], use: str, other: s
         )
 
 
-def _turned_back(line: TextLine, angle: int, image: np.ndarray) -> TextLine:
+def _rotate_line_back(line: TextLine, angle: int, image: np.ndarray) -> TextLine:
     """The line where it is in the image that was turned."""
     words = tuple(
-        replace(word, box=turned_back(word.box, angle, image.shape)) for word in line.words
+        replace(word, box=rotate_back(word.box, angle, image.shape)) for word in line.words
     )
-    return replace(line, box=turned_back(line.box, angle, image.shape), words=words)
+    return replace(line, box=rotate_back(line.box, angle, image.shape), words=words)

@@ -83,7 +83,7 @@ class TorchNetwork:
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
 
-def answered(network: Network, images: np.ndarray, given: Mapping[str, np.ndarray]) -> Any:
+def run_network(network: Network, images: np.ndarray, given: Mapping[str, np.ndarray]) -> Any:
     """Return what a network makes of images and of that which it takes of what is given."""
     return network(images, **{name: given[name] for name in getattr(network, "takes", ())})
 

@@ -131,7 +131,7 @@ def compare(page: np.ndarray, folders: dict[str, Path], out: Path) -> int:
 
 def read(ocr: OCR, page: np.ndarray) -> Reading:
     """Read the page on one side."""
-    return Reading(ocr(page), ocr.heat_map(page))
+    return Reading(ocr(page), ocr.probability_map(page))
 
 
 def table(paddle: Sequence[TextLine], torch: Sequence[TextLine]) -> list[str]:

@@ -159,7 +159,7 @@ def edge(sides: Sides, image: np.ndarray) -> str:
     decoder = sides.torch.detector.decoder
     if not isinstance(decoder, DBDecoder):
         return ""
-    paddle, torch = (ocr.heat_map(image) for ocr in (sides.paddle, sides.torch))
+    paddle, torch = (ocr.probability_map(image) for ocr in (sides.paddle, sides.torch))
     if paddle.shape != torch.shape:
         return f"the maps are of different size: {paddle.shape} in Paddle, {torch.shape} in PyTorch"
     thresh = decoder.thresh

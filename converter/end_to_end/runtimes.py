@@ -15,7 +15,7 @@ from converter.errors import SourceError, UsageError
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
 from pipelines import OCR, Network
-from pipelines.detection.predictor import result_names
+from pipelines.detection.predictor import output_names
 from pipelines.runtime import TorchNetwork
 
 TASKS = {"det": "detector", "rec": "recogniser", "cls": "classifier of upside-down lines"}
@@ -42,7 +42,7 @@ class PaddleNetwork:
                 "which Paddle could run"
             )
         self._session, self._task, self.card = session, task, card
-        self._results = result_names(card) if task == "det" else ("",)
+        self._results = output_names(card) if task == "det" else ("",)
         names = session.load_program(export.program, export.weights_file, name=task)
         if len(names) != 1 or len(export.program.outputs) != len(self._results):
             raise SourceError(

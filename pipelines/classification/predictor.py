@@ -28,10 +28,10 @@ class Classifier:
     the network takes at once.
     """
 
-    def __init__(self, network: Network, batch: int = BATCH_SIZE, **changes: Any) -> None:
+    def __init__(self, network: Network, batch_size: int = BATCH_SIZE, **changes: Any) -> None:
         self.network = network
         self.settings = ClsSettings.of(network, **changes)
-        self.batch = batch
+        self.batch_size = batch_size
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[int]:
         """Return by how many degrees to turn each `(h, w, 3) uint8` image, counter-clockwise.
@@ -43,7 +43,7 @@ class Classifier:
         """
         angles = [0] * len(images)
         expected = len(self.settings.angles)
-        for batch in by_width(images, self.batch):
+        for batch in by_width(images, self.batch_size):
             scores = self.network(network_input([images[i] for i in batch], self.settings))
             if scores.shape != (len(batch), expected):
                 raise ValueError(
@@ -95,12 +95,12 @@ def _normalised(image: np.ndarray, settings: ClsSettings) -> np.ndarray:
     return normalised.transpose(2, 0, 1)
 
 
-def turned(image: np.ndarray, angle: int) -> np.ndarray:
+def rotate(image: np.ndarray, angle: int) -> np.ndarray:
     """An image turned counter-clockwise by 0, 90, 180 or 270 degrees."""
     return np.ascontiguousarray(np.rot90(image, angle // 90))
 
 
-def turned_back(points: np.ndarray, angle: int, shape: Sequence[int]) -> np.ndarray:
+def rotate_back(points: np.ndarray, angle: int, shape: Sequence[int]) -> np.ndarray:
     """Where points `(N, 2)` of an image turned by `turned` lie in the image of this shape."""
     last_row, last_column = shape[0] - 1, shape[1] - 1
     x, y = points[:, 0], points[:, 1]

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.cli.page_runner import load_networks, parser_of_network, read_all
-from pipelines.detection.curved import from_the_top
+from pipelines.detection.curved import sort_top_down
 from pipelines.detection.predictor import Detector
 from pipelines.geometry import reading_order
-from pipelines.io.exporters import PLACE_FORMATS, Place
+from pipelines.io.exporters import DETECTION_FORMATS, DetectedLine
 from pipelines.runtime import as_network
 
 
 def parser() -> argparse.ArgumentParser:
     """Return what the command takes."""
     purpose = "Find the lines of text in images and PDFs."
-    return parser_of_network("detect", purpose, "the detector of lines", PLACE_FORMATS, texts=False)
+    return parser_of_network(
+        "detect", purpose, "the detector of lines", DETECTION_FORMATS, texts=False
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,8 +35,10 @@ class Finder:
         device = {"half": options.half, "compile": options.compile}
         self._detector = Detector(as_network(options.weights, options.device, **device))
 
-    def __call__(self, image: np.ndarray) -> Sequence[Place]:
+    def __call__(self, image: np.ndarray) -> Sequence[DetectedLine]:
         """Find the lines of an `(H, W, 3) uint8` BGR image."""
         lines = self._detector(image)
         poly = self._detector.decoder.box_type == "poly"
-        return [Place(line) for line in (from_the_top(lines) if poly else reading_order(lines))]
+        return [
+            DetectedLine(line) for line in (sort_top_down(lines) if poly else reading_order(lines))
+        ]

@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rec", type=Path, required=True, metavar="Y.pth", help="the recogniser")
     add("--cls", type=Path, metavar="Z.pth", help="the classifier of upside-down lines")
     add("--doc", type=Path, metavar="W.pth", help="the classifier of turned pages")
-    add("--batch", type=positive(int), metavar="N", help="lines read at once (default: 6)")
+    add("--batch-size", type=positive(int), metavar="N", help="lines read at once (default: 6)")
     add("--words", action="store_true", help="find the words of each line too, for json")
     add("--min-score", type=probability, default=0.5, metavar="X",
         help="leave out lines that score less, 0 to 1 (default: 0.5)")  # fmt: skip
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _ocr(options: argparse.Namespace) -> OCR:
-    chosen = {} if options.batch is None else {"batch": options.batch}
+    chosen = {} if options.batch_size is None else {"batch_size": options.batch_size}
     return OCR(
         options.det,
         options.rec,

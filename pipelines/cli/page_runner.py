@@ -17,15 +17,15 @@ import numpy as np
 
 from architectures.loading import ArtefactError
 from pipelines.errors import OutputError, SourceError, UsageError
-from pipelines.io.drawing import draw_places, draw_reading
+from pipelines.io.drawing import draw_detections, draw_recognition
 from pipelines.io.exporters import (
     BINARY_FORMATS,
     FORM_FEED,
-    Found,
+    Item,
     Writer,
     WriterMaker,
-    allot_names,
-    picture_name,
+    page_image_name,
+    unique_output_names,
     write_whole,
 )
 from pipelines.io.files import DPI, Failure, Page, find_files, read_pages
@@ -38,9 +38,9 @@ exit codes: 0 all was read; 2 usage, or the output cannot be written; 3 weights,
 could not be read"""
 FAILED = 3
 PDF_MODULES = ("pypdfium2", "fontTools", "bidi")
-PICTURE_QUALITY = 90  # of the JPEG files that --visualize writes
+JPEG_QUALITY = 90  # of the JPEG files that --visualize writes
 
-Reader = Callable[[np.ndarray], Sequence[Found]]
+Reader = Callable[[np.ndarray], Sequence[Item]]
 """Finds what is on a page, `(H, W, 3) uint8` BGR."""
 T = TypeVar("T")
 
@@ -174,7 +174,7 @@ def read_all(options: argparse.Namespace, load: Callable[[], Reader]) -> int:
     files, failures = find_files(options.paths)
     missing = ""
     if files:
-        desk = _Desk(options, files, load)
+        desk = PageRunner(options, files, load)
         bar = tqdm(total=len(files), unit="page", leave=False, disable=not sys.stderr.isatty())
         with bar:
             for file, pages in groupby(read_pages(files, options.dpi), key=_source):
@@ -224,7 +224,7 @@ def _counted(pages: Iterator[Page | Failure], bar: Any) -> Iterator[Page | Failu
         bar.update()
 
 
-class _Desk:
+class PageRunner:
     """Reads one file after another and writes what each says."""
 
     def __init__(
@@ -234,7 +234,7 @@ class _Desk:
         self._typesetter = _typesetter(options)
         self._names: dict[Path, str] = {}
         if options.out:
-            self._names = allot_names(files, options.out, f".{options.format}")
+            self._names = unique_output_names(files, options.out, f".{options.format}")
         self._reader = load()
         self._printed = False
 
@@ -267,7 +267,7 @@ class _Desk:
         make: WriterMaker = self._options.formats[self._options.format]
         return make(file, self._options.dpi)
 
-    def _read(self, page: Page) -> Sequence[Found] | Failure:
+    def _read(self, page: Page) -> Sequence[Item] | Failure:
         try:
             return self._reader(page.image)
         # RuntimeError and cv2.error are how PyTorch and OpenCV say that memory ran out.
@@ -280,19 +280,19 @@ class _Desk:
         except ValueError as error:
             raise UsageError(str(error)) from error
 
-    def _draw(self, page: Page, found: Sequence[Found]) -> None:
+    def _draw(self, page: Page, found: Sequence[Item]) -> None:
         """Write the picture of a page, if it was asked for."""
         if self._options.visualize:
             picture = self._picture(page.image, found)
-            quality = [cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY]
+            quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
             _, content = cv2.imencode(".jpg", picture, quality)
-            name = picture_name(self._names[page.source], f"{page.number}.jpg")
+            name = page_image_name(self._names[page.source], f"{page.number}.jpg")
             write_whole(self._options.out / name, content.tobytes())
 
-    def _picture(self, image: np.ndarray, found: Sequence[Found]) -> np.ndarray:
+    def _picture(self, image: np.ndarray, found: Sequence[Item]) -> np.ndarray:
         if self._typesetter:
-            return draw_reading(image, found, self._typesetter)
-        return draw_places(image, [place.box for place in found])
+            return draw_recognition(image, found, self._typesetter)
+        return draw_detections(image, [place.box for place in found])
 
     def _write(self, file: Path, content: bytes) -> None:
         """Write a file's result into --out, or print it."""

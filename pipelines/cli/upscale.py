@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.cli.page_runner import load_networks, parser_of_network, read_all
-from pipelines.io.exporters import PICTURE_FORMATS, Redrawn, frame_of
+from pipelines.io.exporters import IMAGE_FORMATS, UpscaledImage, frame_of
 from pipelines.super_resolution.predictor import Upscaler
 
 
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     """Return what the command takes."""
     purpose = "Draw blurred images of one line each anew, larger."
     return parser_of_network(
-        "upscale", purpose, "the network", PICTURE_FORMATS, texts=False, default="png"
+        "upscale", purpose, "the network", IMAGE_FORMATS, texts=False, default="png"
     )
 
 
@@ -32,6 +32,6 @@ class Draughtsman:
         device = {"half": options.half, "compile": options.compile}
         self._upscale = Upscaler(options.weights, device=options.device, **device)
 
-    def __call__(self, image: np.ndarray) -> Sequence[Redrawn]:
+    def __call__(self, image: np.ndarray) -> Sequence[UpscaledImage]:
         """Draw an `(H, W, 3) uint8` BGR image anew."""
-        return [Redrawn(frame_of(image), self._upscale(image))]
+        return [UpscaledImage(frame_of(image), self._upscale(image))]

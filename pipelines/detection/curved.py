@@ -25,7 +25,7 @@ PIECES = 15
 """How many pieces a curved line is cut into."""
 
 
-def from_the_top(polygons: Sequence[np.ndarray]) -> list[np.ndarray]:
+def sort_top_down(polygons: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Sort polygons `(N, 2)` by their highest corner."""
     return [polygons[place] for place in np.argsort([polygon[:, 1].min() for polygon in polygons])]
 

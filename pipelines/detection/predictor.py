@@ -13,13 +13,13 @@ import numpy as np
 
 from pipelines.detection.postprocess.ct import CTDecoder
 from pipelines.detection.postprocess.db import DBDecoder
-from pipelines.detection.postprocess.decoder import Decoder, Results, Sizes
+from pipelines.detection.postprocess.decoder import Decoder, Outputs, Sizes
 from pipelines.detection.postprocess.drrg import DRRGDecoder
 from pipelines.detection.postprocess.east import EASTDecoder
 from pipelines.detection.postprocess.fce import FCEDecoder
 from pipelines.detection.postprocess.pse import PSEDecoder
 from pipelines.detection.postprocess.sast import SASTDecoder
-from pipelines.detection.postprocess.shapes import check_results
+from pipelines.detection.postprocess.shapes import check_outputs
 from pipelines.detection.preprocess import pad, resize
 from pipelines.normalization import Normalizer
 from pipelines.runtime import Network
@@ -70,7 +70,7 @@ class Detector:
         sizes = Sizes(image.shape[:2], padded.shape[:2], resized.shape[:2])
         return self._normalize(resized), sizes
 
-    def results(self, image: np.ndarray) -> tuple[Results, Sizes]:
+    def results(self, image: np.ndarray) -> tuple[Outputs, Sizes]:
         """Return what the network makes of an `(H, W, 3) uint8` BGR image, and how it saw it.
 
         Raises:
@@ -80,9 +80,9 @@ class Detector:
         expected = self.decoder.shapes(*batch.shape[2:])
         algorithm = type(self.decoder).__name__.removesuffix("Decoder")
         network = f"a detection network of {algorithm}"
-        return check_results(self.network(batch), expected, "detector", network), sizes
+        return check_outputs(self.network(batch), expected, "detector", network), sizes
 
-    def heat_map(self, image: np.ndarray) -> np.ndarray:
+    def probability_map(self, image: np.ndarray) -> np.ndarray:
         """Probability of text at the network's resolution, `(h, w) float32`.
 
         Args:
@@ -111,7 +111,7 @@ class Detector:
         return self.decoder(*self.results(image))
 
 
-def result_names(card: Mapping[str, Any]) -> list[str]:
+def output_names(card: Mapping[str, Any]) -> list[str]:
     """Return what the results of a detector are called, in the order in which its export has them.
 
     An export has them sorted, whatever order PaddleOCR's network gives them.

@@ -17,9 +17,9 @@ import numpy as np
 
 from pipelines.formula.postprocess import TokenDecoder
 from pipelines.formula.preprocess import can_input, latexocr_input, unimernet_input
-from pipelines.io.images import Picture, as_bgr
+from pipelines.io.images import ImageLike, as_bgr
 from pipelines.recognition.postprocess import can_decode
-from pipelines.runtime import Network, answered, as_network
+from pipelines.runtime import Network, as_network, run_network
 from pipelines.validation import (
     COUNT,
     Check,
@@ -125,7 +125,7 @@ class FormulaReader:
             return latexocr_input(image, *values)
         return can_input(image)
 
-    def __call__(self, image: Picture) -> str:
+    def __call__(self, image: ImageLike) -> str:
         """Return the LaTeX of a formula.
 
         Args:
@@ -136,7 +136,7 @@ class FormulaReader:
             ValueError: the network's result is not that of its kind.
         """
         batch = self.network_input(as_bgr(image))
-        answers = answered(self.network, batch, {"image_mask": np.ones_like(batch)})
+        answers = run_network(self.network, batch, {"image_mask": np.ones_like(batch)})
         if isinstance(answers, Mapping):
             answers = next(iter(answers.values()))
         dimensions = 3 if self.settings.decoder == "CANLabelDecode" else 2

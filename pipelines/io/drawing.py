@@ -36,7 +36,7 @@ def draw_boxes(
     return page
 
 
-def draw_places(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+def draw_detections(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
     """Draw a page with boxes and polygons, `(N, 2)` in pixels, tinted and outlined.
 
     Args:
@@ -60,7 +60,7 @@ def draw_places(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
     return page
 
 
-def draw_reading(image: np.ndarray, lines: Sequence[Any], typesetter: Typesetter) -> np.ndarray:
+def draw_recognition(image: np.ndarray, lines: Sequence[Any], typesetter: Typesetter) -> np.ndarray:
     """Draw a page with its boxes and, to the right, what was read in the places of the boxes.
 
     Args:
@@ -71,7 +71,7 @@ def draw_reading(image: np.ndarray, lines: Sequence[Any], typesetter: Typesetter
     Returns:
         `(h, w, 3) uint8`.
     """
-    page = draw_places(image, [line.box for line in lines])
+    page = draw_detections(image, [line.box for line in lines])
     text = np.full_like(page, 255)
     boxes = [line.box * _scale(image) for line in lines]
     for line, box, (outline, colour) in zip(lines, boxes, _coloured(boxes), strict=True):

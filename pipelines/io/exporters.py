@@ -23,7 +23,7 @@ TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
 FORM_FEED = "\f"
 
 
-class Found(Protocol):
+class Item(Protocol):
     """Something on a page; texts and what else it has are written if the format has room."""
 
     @property
@@ -32,7 +32,7 @@ class Found(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class DetectedLine:
     """A line of text that was found and not read."""
 
     box: np.ndarray
@@ -47,7 +47,7 @@ class Formula:
 
 
 @dataclass(frozen=True, eq=False)
-class Redrawn:
+class UpscaledImage:
     """What was drawn anew, `(H, W, 3) uint8` BGR."""
 
     box: np.ndarray
@@ -199,7 +199,7 @@ class PngWriter:
     def __init__(self, source: Path) -> None:  # noqa: ARG002
         self._pictures: list[np.ndarray] = []
 
-    def add(self, page: Page, lines: Sequence[Redrawn]) -> None:  # noqa: ARG002
+    def add(self, page: Page, lines: Sequence[UpscaledImage]) -> None:  # noqa: ARG002
         """Add what was drawn of a page."""
         self._pictures += [line.image for line in lines]
 
@@ -215,21 +215,23 @@ class PngWriter:
 WriterMaker = Callable[[Path, float], Writer]
 """Makes a writer of the source and the pixels per inch of its pages."""
 
-PLACE_FORMATS: dict[str, WriterMaker] = {
+DETECTION_FORMATS: dict[str, WriterMaker] = {
     "json": lambda source, _: JsonWriter(source),
     "txt": lambda source, _: TxtWriter(source),
     "tsv": lambda source, _: TsvWriter(source),
 }
 """Formats of lines that were found."""
 TEXT_FORMATS: dict[str, WriterMaker] = {
-    **PLACE_FORMATS,
+    **DETECTION_FORMATS,
     "tsv": lambda source, _: TsvWriter(source, ("score", "text")),
     "pdf": lambda _, dpi: PdfWriter(dpi),
 }
 """Formats of lines that were read."""
-FORMULA_FORMATS: dict[str, WriterMaker] = {name: PLACE_FORMATS[name] for name in ("json", "txt")}
+FORMULA_FORMATS: dict[str, WriterMaker] = {
+    name: DETECTION_FORMATS[name] for name in ("json", "txt")
+}
 """Formats of formulas, whose LaTeX is their text."""
-PICTURE_FORMATS: dict[str, WriterMaker] = {"png": lambda source, _: PngWriter(source)}
+IMAGE_FORMATS: dict[str, WriterMaker] = {"png": lambda source, _: PngWriter(source)}
 """Formats of what was drawn anew."""
 BINARY_FORMATS = ("pdf", "png")
 
@@ -239,7 +241,7 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def allot_names(sources: Sequence[Path], out: Path, ending: str) -> dict[Path, str]:
+def unique_output_names(sources: Sequence[Path], out: Path, ending: str) -> dict[Path, str]:
     """Give each source the name, less its ending, under which its results lie in the folder `out`.
 
     That is its own, `scan` of `scan.png`; where two would be the same, or a result would replace a
@@ -253,7 +255,7 @@ def allot_names(sources: Sequence[Path], out: Path, ending: str) -> dict[Path, s
     for source in sources:
         numbered = (f"{source.name}-{number}" for number in count(2))
         for name in chain((source.stem, source.name), numbered):
-            result, pictures = f"{name}{ending}".casefold(), picture_name(name, "").casefold()
+            result, pictures = f"{name}{ending}".casefold(), page_image_name(name, "").casefold()
             if result not in taken and not any(file.startswith(pictures) for file in present):
                 break
         taken.add(result)
@@ -261,7 +263,7 @@ def allot_names(sources: Sequence[Path], out: Path, ending: str) -> dict[Path, s
     return names
 
 
-def picture_name(name: str, ending: str) -> str:
+def page_image_name(name: str, ending: str) -> str:
     """Return the file name of a page's picture; `ending` begins with the page's number."""
     return f"{name}.page{ending}"
 

@@ -25,7 +25,7 @@ SUFFIXES = frozenset(
     | {".pbm", ".pgm", ".ppm", ".jp2", ".j2k"}
 )
 
-Picture: TypeAlias = "np.ndarray | Image.Image | str | Path"
+ImageLike: TypeAlias = "np.ndarray | Image.Image | str | Path"
 """What the pipelines read: a BGR array, a Pillow image, or the path of an image file."""
 
 _ROWS = 256  # blended at a time, since that is done in float64
@@ -102,7 +102,7 @@ def read_image(path: str | Path, page: int = 1) -> np.ndarray:
         return file.read(page)
 
 
-def as_bgr(image: Picture) -> np.ndarray:
+def as_bgr(image: ImageLike) -> np.ndarray:
     """Bring any picture to `(H, W, 3) uint8` BGR; what is transparent turns white.
 
     Args:

@@ -36,7 +36,7 @@ class Character:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RecognizedText:
     """What a line says.
 
     Attributes:
@@ -59,7 +59,7 @@ def ctc_decode(
     *,
     share: float = 1.0,
     right_to_left: bool = False,
-) -> Reading:
+) -> RecognizedText:
     """Read one line: the best class per column, repeats collapsed, blanks dropped.
 
     Args:
@@ -79,7 +79,7 @@ def ctc_decode(
         found = _from_the_right(found)
     text = "".join(character.text for character in found)
     mean = float(scores.mean()) if found else 0.0
-    return Reading(text, mean, tuple(found), len(probabilities) * share)
+    return RecognizedText(text, mean, tuple(found), len(probabilities) * share)
 
 
 def _from_the_right(characters: Sequence[Character]) -> list[Character]:
@@ -135,7 +135,7 @@ def _searched_after_start(results: Mapping[str, np.ndarray], _: int) -> Answers:
 
 
 @dataclass(frozen=True)
-class Spelling:
+class DecodingRule:
     """How a network that spells a text out, step by step, is read.
 
     Attributes:
@@ -154,44 +154,44 @@ class Spelling:
 
 # Steps after the end are read on: PaddleOCR skips the end before it would stop there.
 _ATTENTION = ("sos", "eos")
-_SAR = Spelling(end="<BOS/EOS>", skipped=("<PAD>",))
+_SAR = DecodingRule(end="<BOS/EOS>", skipped=("<PAD>",))
 
-SPELLINGS: Mapping[str, Spelling] = {
-    "AttnLabelDecode": Spelling(skipped=_ATTENTION),
-    "SPINLabelDecode": Spelling(skipped=_ATTENTION),
-    "RFLLabelDecode": Spelling(_best_of_second, skipped=_ATTENTION),
-    "SRNLabelDecode": Spelling(_best_of_rows, skipped=_ATTENTION),
-    "SEEDLabelDecode": Spelling(_searched, end="eos"),
+DECODING_RULES: Mapping[str, DecodingRule] = {
+    "AttnLabelDecode": DecodingRule(skipped=_ATTENTION),
+    "SPINLabelDecode": DecodingRule(skipped=_ATTENTION),
+    "RFLLabelDecode": DecodingRule(_best_of_second, skipped=_ATTENTION),
+    "SRNLabelDecode": DecodingRule(_best_of_rows, skipped=_ATTENTION),
+    "SEEDLabelDecode": DecodingRule(_searched, end="eos"),
     "SARLabelDecode": _SAR,
     "SATRNLabelDecode": _SAR,
-    "NRTRLabelDecode": Spelling(_searched_after_start, end="</s>"),
-    "ViTSTRLabelDecode": Spelling(_best_after_start, end="</s>"),
-    "ABINetLabelDecode": Spelling(end="</s>"),
-    "CPPDLabelDecode": Spelling(end="</s>"),
-    "ParseQLabelDecode": Spelling(end="[E]", skipped=("[B]", "[P]")),
-    "PRENLabelDecode": Spelling(end="<EOS>", skipped=("<PAD>", "<UNK>"), empty=1.0),
+    "NRTRLabelDecode": DecodingRule(_searched_after_start, end="</s>"),
+    "ViTSTRLabelDecode": DecodingRule(_best_after_start, end="</s>"),
+    "ABINetLabelDecode": DecodingRule(end="</s>"),
+    "CPPDLabelDecode": DecodingRule(end="</s>"),
+    "ParseQLabelDecode": DecodingRule(end="[E]", skipped=("[B]", "[P]")),
+    "PRENLabelDecode": DecodingRule(end="<EOS>", skipped=("<PAD>", "<UNK>"), empty=1.0),
 }
 
 
-def spell(
+def decode_autoregressive(
     decoder: str,
     results: Any,
     size: int,
     characters: Sequence[str],
     *,
     rm_symbol: bool = False,
-) -> list[Reading]:
+) -> list[RecognizedText]:
     """Read the lines of a batch that a network spelled out.
 
     Args:
-        decoder: one of SPELLINGS.
+        decoder: one of DECODING_RULES.
         results: what the network returned for the batch: an array, or a dict of arrays.
         size: how many lines the batch has.
         characters: what the classes stand for that are not special.
         rm_symbol: whether letters are made small, and what is neither a letter, a digit nor a
             Chinese character is left out; the score stays that of the whole text.
     """
-    rule = SPELLINGS[decoder]
+    rule = DECODING_RULES[decoder]
     layout = CLASSES[decoder]
     names = layout.names(characters)
     skipped = [layout.place(name, characters) for name in rule.skipped]
@@ -207,7 +207,7 @@ def spell(
         if rm_symbol:
             found = [_without_symbols(character) for character in found]
         text = "".join(character.text for character in found)
-        readings.append(Reading(text, score, tuple(c for c in found if c.text), 0.0))
+        readings.append(RecognizedText(text, score, tuple(c for c in found if c.text), 0.0))
     return readings
 
 
@@ -215,7 +215,7 @@ def _without_symbols(character: Character) -> Character:
     return Character(SYMBOLS.sub("", character.text.lower()), character.score, character.column)
 
 
-def visionlan_decode(scores: np.ndarray, characters: Sequence[str]) -> Reading:
+def visionlan_decode(scores: np.ndarray, characters: Sequence[str]) -> RecognizedText:
     """Read one line of VisionLAN: all steps to the first of class 0, the end, count for the score.
 
     Args:
@@ -233,7 +233,7 @@ def visionlan_decode(scores: np.ndarray, characters: Sequence[str]) -> Reading:
         if classes[k]
     )
     mean = np.exp(np.log(probabilities[:steps]).sum() / np.float32(steps + 1e-6))
-    return Reading("".join(character.text for character in found), float(mean), found, 0.0)
+    return RecognizedText("".join(character.text for character in found), float(mean), found, 0.0)
 
 
 def can_decode(scores: np.ndarray, symbols: Sequence[str]) -> str:

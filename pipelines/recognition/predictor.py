@@ -13,9 +13,14 @@ import numpy as np
 
 from architectures.special_tokens import CLASSES
 from pipelines.recognition.batching import BATCH_SIZE, by_width
-from pipelines.recognition.postprocess import Reading, ctc_decode, spell, visionlan_decode
+from pipelines.recognition.postprocess import (
+    RecognizedText,
+    ctc_decode,
+    decode_autoregressive,
+    visionlan_decode,
+)
 from pipelines.recognition.preprocess import LineInputs, line_inputs
-from pipelines.runtime import Network, answered, as_network
+from pipelines.runtime import Network, as_network, run_network
 from pipelines.settings import RecSettings
 
 
@@ -31,33 +36,33 @@ class Recognizer:
         self,
         network: Network | str | Path,
         characters: Sequence[str] | None = None,
-        batch: int = BATCH_SIZE,
+        batch_size: int = BATCH_SIZE,
         **changes: Any,
     ) -> None:
         self.network = as_network(network)
         self.settings = RecSettings.of(self.network, characters, **changes)
-        self.batch = batch
+        self.batch_size = batch_size
 
     @property
-    def finds_places(self) -> bool:
+    def locates_characters(self) -> bool:
         """Whether a character's column is where it stands in the line."""
         return self.settings.decoder == "CTCLabelDecode"
 
-    def __call__(self, lines: Sequence[np.ndarray]) -> list[Reading]:
+    def __call__(self, lines: Sequence[np.ndarray]) -> list[RecognizedText]:
         """Read each `(h, w, 3) uint8` line; the results come in the order of the lines.
 
         Raises:
             ValueError: a line has no pixels, or the network's output is not that of its kind, as
                 `(N, T, 1 + number of characters)` is of CTC.
         """
-        results: dict[int, Reading] = {}
-        for batch in by_width(lines, self.batch):
+        results: dict[int, RecognizedText] = {}
+        for batch in by_width(lines, self.batch_size):
             inputs = line_inputs([lines[index] for index in batch], self.settings)
-            answers = answered(self.network, inputs.images, inputs.given)
+            answers = run_network(self.network, inputs.images, inputs.given)
             results |= zip(map(int, batch), self._read(answers, inputs), strict=True)
         return [results[index] for index in range(len(lines))]
 
-    def _read(self, answers: Any, inputs: LineInputs) -> list[Reading]:
+    def _read(self, answers: Any, inputs: LineInputs) -> list[RecognizedText]:
         """Read the lines of one batch."""
         decoder, characters = self.settings.decoder, self.settings.characters
         size = len(inputs.images)
@@ -78,7 +83,9 @@ class Recognizer:
             return [visionlan_decode(scores, characters) for scores in steps]
         if isinstance(answers, np.ndarray) and decoder != "RFLLabelDecode":
             self._check(answers, size)
-        return spell(decoder, answers, size, characters, rm_symbol=self.settings.rm_symbol)
+        return decode_autoregressive(
+            decoder, answers, size, characters, rm_symbol=self.settings.rm_symbol
+        )
 
     def _check(self, scores: Any, size: int) -> None:
         layout, characters = CLASSES[self.settings.decoder], len(self.settings.characters)

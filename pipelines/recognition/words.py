@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.geometry import text_corners
-from pipelines.recognition.postprocess import Character, Reading
+from pipelines.recognition.postprocess import Character, RecognizedText
 
 CHINESE, LATIN, OTHER = "chinese", "latin", "other"
 LATIN_OR_DIGIT = re.compile("[a-zA-Z0-9]")
@@ -38,7 +38,9 @@ class Word:
     score: float
 
 
-def find_words(reading: Reading, box: np.ndarray, *, upside_down: bool = False) -> tuple[Word, ...]:
+def find_words(
+    reading: RecognizedText, box: np.ndarray, *, upside_down: bool = False
+) -> tuple[Word, ...]:
     """Return the words of a line in the order of reading.
 
     Letters of other scripts, punctuation and spaces are in no word.
@@ -62,7 +64,9 @@ def find_words(reading: Reading, box: np.ndarray, *, upside_down: bool = False) 
     return tuple(words)
 
 
-def _extents(reading: Reading, length: float) -> Iterator[tuple[Sequence[Character], float, float]]:
+def _extents(
+    reading: RecognizedText, length: float
+) -> Iterator[tuple[Sequence[Character], float, float]]:
     """Each word's characters, and from where to where it stands on a line of this many pixels."""
     groups = list(_groups(reading.characters))
     column = length / reading.columns

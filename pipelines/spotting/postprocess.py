@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import cv2
 import numpy as np
 
-from pipelines.detection.postprocess.decoder import Results, Sizes, finished_polygons
+from pipelines.detection.postprocess.decoder import Outputs, Sizes, finish_polygons
 from pipelines.detection.postprocess.shapes import Shape
 from pipelines.spotting.thinning import thin
 from pipelines.validation import PROBABILITY, Check, SettingsError, check, one_of
@@ -95,7 +95,7 @@ class PGDecoder:
         place = (height // STRIDE, width // STRIDE)
         return {name: (1, count, *place) for name, count in {**channels, "f_score": 1}.items()}
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[Spotted]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[Spotted]:
         """Find and read the lines of one image.
 
         Args:
@@ -105,7 +105,7 @@ class PGDecoder:
         text = results["f_score"][0, 0] > self.score_thresh
         # What is summed up, is summed up in the order of PaddleOCR's memory.
         direction = np.ascontiguousarray(results["f_direction"][0]).transpose(1, 2, 0)
-        lines = middle_lines(text, direction)
+        lines = center_lines(text, direction)
         if self.mode == "fast":
             lines = [line for line in lines if len(line) >= POINTS]
             if self.point_gather_mode == "align":
@@ -142,10 +142,10 @@ class PGDecoder:
         if self.valid_set == "partvgg":
             middle = len(outline) // 2
             outline = outline[[0, middle - 1, middle, -1]]
-        return finished_polygons([outline], sizes.image)[0]
+        return finish_polygons([outline], sizes.image)[0]
 
 
-def middle_lines(text: np.ndarray, direction: np.ndarray) -> list[np.ndarray]:
+def center_lines(text: np.ndarray, direction: np.ndarray) -> list[np.ndarray]:
     """Return the places along the middle of each region, `(N, 2)`, y and x, from its start on.
 
     Args:

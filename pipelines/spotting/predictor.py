@@ -21,9 +21,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines.detection.postprocess.decoder import Results, Sizes
-from pipelines.detection.postprocess.shapes import check_results
-from pipelines.io.images import Picture, as_bgr
+from pipelines.detection.postprocess.decoder import Outputs, Sizes
+from pipelines.detection.postprocess.shapes import check_outputs
+from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer
 from pipelines.ocr import TextLine
 from pipelines.runtime import Network, as_network
@@ -126,7 +126,7 @@ class Spotter:
         size = self.settings.network_size(*image.shape[:2])
         return self._normalize(cv2.resize(image, size[::-1]))
 
-    def results(self, image: np.ndarray) -> Results:
+    def results(self, image: np.ndarray) -> Outputs:
         """Return what the network makes of an `(H, W, 3) uint8` BGR image.
 
         Raises:
@@ -135,9 +135,9 @@ class Spotter:
         batch = self.network_input(image)
         expected = self.decoder.shapes(*batch.shape[2:])
         algorithm = f"PGNet with {len(self.decoder.characters)} characters"
-        return check_results(self.network(batch), expected, "network", algorithm)
+        return check_outputs(self.network(batch), expected, "network", algorithm)
 
-    def __call__(self, image: Picture) -> list[TextLine]:
+    def __call__(self, image: ImageLike) -> list[TextLine]:
         """Find and read the lines of an image, those first that begin highest.
 
         Args:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.io.images import Picture, as_bgr
+from pipelines.io.images import ImageLike, as_bgr
 from pipelines.runtime import Network, as_network
 from pipelines.validation import COUNT, Check, card_of, check, given, stated
 
@@ -73,7 +73,7 @@ class Upscaler:
         pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
         return (pixels.astype(np.float32).transpose(2, 0, 1) / 255)[None]
 
-    def __call__(self, image: Picture) -> np.ndarray:
+    def __call__(self, image: ImageLike) -> np.ndarray:
         """Return a line at the network's size, `(2 h, 2 w, 3) uint8` BGR.
 
         Values beyond black and white become these; in PaddleOCR they wrap around.

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def _cases() -> Iterator[tuple[str, Case]]:
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
-    theirs, maps, heat_maps, drrg_maps = map(
+    theirs, maps, probability_maps, drrg_maps = map(
         importlib.import_module,
         (
             "tests.oracle.paddleocr_decoders",
@@ -100,7 +100,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
         return Case(ours(**options), theirs(**options), *pages)
 
     def heat(*size: int) -> Maps:
-        return {"maps": heat_maps.heat_map(*size)[np.newaxis, np.newaxis]}
+        return {"maps": probability_maps.probability_map(*size)[np.newaxis, np.newaxis]}
 
     for box_type in ("quad", "poly"):
         options = {"thresh": 0.3, "box_thresh": 0.6, "unclip_ratio": 1.5, "box_type": box_type}

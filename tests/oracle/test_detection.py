@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.detection.curved import crop_polygon, from_the_top
+from pipelines.detection.curved import crop_polygon, sort_top_down
 from pipelines.detection.postprocess.db import DBDecoder, rectangle
 from pipelines.detection.predictor import Detector
 from pipelines.detection.preprocess import network_size
 from pipelines.geometry import crop, reading_order
 from pipelines.settings import DetSettings
 from tests.oracle.paddleocr_source import STAND_INS, load
-from tests.support.probability_maps import heat_map
+from tests.support.probability_maps import probability_map
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -202,7 +202,7 @@ def test_boxes(settings):
             "unclip_ratio": float(random.choice([0.5, 1.5, 2.0])),
             "max_candidates": int(random.choice([5, 1000])),
         }
-        heat = heat_map(seed)
+        heat = probability_map(seed)
         found = DBDecoder(**settings, **limits).outlines(heat, height, width)
         same(found, by_paddleocr(heat, height, width, **settings, **limits))
         count += len(found)
@@ -226,7 +226,7 @@ def test_boxes_by_paddlex(box_type):
     decode = module.DBPostProcess(**limits)
     count = 0
     for seed in range(25):
-        heat = heat_map(seed)
+        heat = probability_map(seed)
         ((theirs,), _) = decode([heat[np.newaxis, np.newaxis]], [(640, 900, 2.0, 1.875)])
         ours = DBDecoder(**limits).outlines(heat, 640, 900)
         assert len(ours) == len(theirs)
@@ -240,7 +240,7 @@ def test_boxes_by_paddlex(box_type):
 def quads():
     """Boxes of generated maps and hard ones: tilted, tall, overlapping, at the border, flat."""
     for seed in range(12):
-        yield from DBDecoder(box_thresh=0.4).outlines(heat_map(seed), 300, 400)
+        yield from DBDecoder(box_thresh=0.4).outlines(probability_map(seed), 300, 400)
     for centre, size in (((200, 150), (120, 30)), ((200, 150), (31, 120)), ((5, 5), (60, 20))):
         for degrees in range(-90, 91, 15):
             corners = np.round(cv2.boxPoints((centre, size, degrees))).astype(np.float32)
@@ -268,7 +268,7 @@ def polygons():
     """Polygons of generated maps, and slanting quadrilaterals whose corners are cut off."""
     decode = DBDecoder(box_type="poly", box_thresh=0.3, unclip_ratio=0.5)
     for seed in range(30):
-        yield from decode.outlines(heat_map(seed), 640, 960)
+        yield from decode.outlines(probability_map(seed), 640, 960)
     random = np.random.default_rng(0)
     for number in range(300):
         angles = np.radians(random.uniform(0, 360) + np.array([0, random.uniform(5, 50)]))
@@ -318,7 +318,7 @@ def test_order_of_polygons_by_paddlex():
             random.integers(0, 30, (random.integers(4, 9), 2)).astype(np.float32)
             for _ in range(count)
         ]
-        same(from_the_top(polygons), sort(polygons))
+        same(sort_top_down(polygons), sort(polygons))
 
 
 def test_reading_order():

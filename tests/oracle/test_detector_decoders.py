@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pipelines.detection.postprocess.ct import CTDecoder
-from pipelines.detection.postprocess.decoder import Sizes, finished_quads
-from pipelines.detection.postprocess.east import EASTDecoder, ordered
+from pipelines.detection.postprocess.decoder import Sizes, finish_quads
+from pipelines.detection.postprocess.east import EASTDecoder, order_corners
 from pipelines.detection.postprocess.fce import FCEDecoder
-from pipelines.detection.postprocess.pse import PSEDecoder, grown
+from pipelines.detection.postprocess.pse import PSEDecoder, expand_kernels
 from pipelines.detection.postprocess.sast import SASTDecoder
 from tests.oracle import paddleocr_decoders as theirs
 from tests.oracle.paddleocr_source import load
@@ -82,7 +82,7 @@ def test_corners_of_east():
         box for box in map(sort, boxes)
         if all(np.linalg.norm(box[one] - box[other]) >= 5 for one, other in sides)
     ]  # fmt: skip
-    same(finished_quads(ordered(boxes), sizes.image), finished(expected, sizes, "quad"))
+    same(finish_quads(order_corners(boxes), sizes.image), finished(expected, sizes, "quad"))
     assert 500 < len(expected) < 2500
 
 
@@ -132,7 +132,7 @@ def test_growing():
         masks &= masks[:1]
         min_area = int(random.integers(1, 6))
         expected = theirs.expanded(masks.astype(np.uint8), min_area)
-        assert np.array_equal(grown(masks, min_area), expected)
+        assert np.array_equal(expand_kernels(masks, min_area), expected)
         count += len(np.unique(expected)) - 1
     assert count > 100
 

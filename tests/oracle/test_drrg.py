@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.detection.postprocess.decoder import Sizes, finished_polygons
+from pipelines.detection.postprocess.decoder import Sizes, finish_polygons
 from pipelines.detection.postprocess.drrg import DRRGDecoder, path
 from pipelines.detection.predictor import Detector
 from tests.oracle.paddleocr_decoders import decode, drrg
@@ -35,7 +35,7 @@ def test_lines(link_thr):
         sizes = Sizes((300, 501), (300, 501), (HEIGHT, WIDTH))
         expected = decode(drrg()(link_thr), found, sizes)
         ours = DRRGDecoder(link_thr)(found, sizes)
-        assert in_order(ours) == in_order(finished_polygons(expected, sizes.image)), seed
+        assert in_order(ours) == in_order(finish_polygons(expected, sizes.image)), seed
         count += len(expected)
     assert count > 40
 

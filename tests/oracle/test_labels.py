@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 from architectures.special_tokens import CLASSES
-from pipelines.recognition.postprocess import SPELLINGS, can_decode, spell, visionlan_decode
+from pipelines.recognition.postprocess import (
+    DECODING_RULES,
+    can_decode,
+    decode_autoregressive,
+    visionlan_decode,
+)
 from tests.oracle.paddleocr_source import load
 from tests.support.paths import SUPPORT
 
@@ -66,13 +71,13 @@ def same(readings, expected):
         assert reading.score == (0.0 if math.isnan(score) else score)
 
 
-@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("name", DECODING_RULES)
 def test_spelling(tmp_path, name):
     decode = decoder(name, TABLE, tmp_path, max_text_length=STEPS)
     lengths = set()
     for seed in range(30):
         given = WRAPPED.get(name, lambda scores: scores)(answers(name, seed))
-        readings = spell(name, ours(given), LINES, TABLE)
+        readings = decode_autoregressive(name, ours(given), LINES, TABLE)
         same(readings, decode(given))
         lengths |= {len(reading.text) for reading in readings}
     assert len(lengths) > 5
@@ -88,7 +93,7 @@ def test_without_symbols(tmp_path, name):
     decode = decoder(name, TABLE, tmp_path, rm_symbol=True)
     for seed in range(20):
         scores = answers(name, seed)
-        readings = spell(name, scores, LINES, TABLE, rm_symbol=True)
+        readings = decode_autoregressive(name, scores, LINES, TABLE, rm_symbol=True)
         same(readings, decode(scores))
         assert all("".join(c.text for c in r.characters) == r.text for r in readings)
 
@@ -98,19 +103,21 @@ def test_nrtr_that_spells_out_where_it_starts(tmp_path):
     for first in (2, 3):
         classes = np.array([[first, 5, 6, 99, 3, 7], [0, 1, 5, 5, 3, 3]])
         scores = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 6)
-        readings = spell("NRTRLabelDecode", {"ids": classes, "scores": scores}, 2, TABLE)
+        readings = decode_autoregressive(
+            "NRTRLabelDecode", {"ids": classes, "scores": scores}, 2, TABLE
+        )
         same(readings, decode((classes, scores)))
 
 
 def test_a_text_that_is_empty():
     end = np.eye(1 + len(TABLE), dtype=np.float32)[None, [0, 0]]
-    (reading,) = spell("CPPDLabelDecode", end, 1, TABLE)
+    (reading,) = decode_autoregressive("CPPDLabelDecode", end, 1, TABLE)
     assert (reading.text, reading.score, reading.characters) == ("", 0.0, ())
 
 
 def test_a_network_that_only_counts():
     with pytest.raises(ValueError, match="counts the characters of a line, and does not read them"):
-        spell("RFLLabelDecode", np.ones((2, 38), np.float32), 2, TABLE)
+        decode_autoregressive("RFLLabelDecode", np.ones((2, 38), np.float32), 2, TABLE)
 
 
 def test_visionlan(tmp_path):

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from pipelines.classification.predictor import Classifier, network_input, turned
+from pipelines.classification.predictor import Classifier, network_input, rotate
 from pipelines.recognition.postprocess import ctc_decode
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import find_words
@@ -247,7 +247,7 @@ def test_directions_of_lines(batch, threshold):
     angles = Classifier(ours, batch, cls_thresh=threshold)(lines)
     for one, other in zip(ours.given, theirs.given, strict=True):
         assert np.array_equal(one, other)
-    upright_lines = list(map(turned, lines, angles))
+    upright_lines = list(map(rotate, lines, angles))
     assert all(map(np.array_equal, upright_lines, expected))
     assert 0 < sum(angle == 180 for angle in angles) < 40
     assert {label for label, _ in labels} == {"0", "180"}
@@ -289,7 +289,7 @@ def test_the_way_in_which_pages_are_turned_by_paddlex(angle):
     """It turns about the corner of a pixel, so what it gives is shifted by one."""
     rotate = load("paddlex", "inference/pipelines/components/common/warp_image.py").rotate_image
     image = np.random.RandomState(0).randint(0, 256, (30, 50, 3)).astype(np.uint8)
-    ours, theirs = turned(image, angle), rotate(image, angle)
+    ours, theirs = rotate(image, angle), rotate(image, angle)
     assert ours.shape == theirs.shape
     down, right = {90: (1, 0), 180: (1, 1), 270: (0, 1)}[angle]
     height, width = ours.shape[:2]

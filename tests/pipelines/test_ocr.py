@@ -1,8 +1,6 @@
 """The pipeline end to end, with networks that see black ink, and with small converted weights."""
 
-import hashlib
 import importlib.util
-import json
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -11,44 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import pipelines
-from architectures import build
 from converter.end_to_end.runtimes import Sides
 from pipelines import OCR, TextLine, read_image
 from pipelines import geometry as cropping
+from tests.support.pages import NAMES, bar_page, find_bars, name_colour
 from tests.support.paths import ROOT
-from tests.support.small_networks import CRNN
+from tests.support.small_weights import write_weights
 
 SAMPLES = Path(pipelines.__path__[0]) / "samples"
-BARS = {"red": (0, 0, 200), "green": (0, 200, 0), "blue": (200, 0, 0)}
-
-
-def bar_page():
-    """A white page with three coloured bars; every bar has a darker right end."""
-    page = np.full((400, 600, 3), 255, np.uint8)
-    for colour, (left, top) in zip(BARS, [(300, 50), (50, 55), (50, 200)], strict=True):
-        page[top : top + 30, left : left + 200] = BARS[colour]
-        page[top : top + 30, left + 160 : left + 200] //= 2
-    return page
-
-
-def find_bars(batch):
-    return (batch.min(1, keepdims=True) < -1).astype(np.float32)
-
-
-def name_colour(batch):
-    """Blue, green, red are classes 1 to 3: that of the brightest channel near the middle."""
-    colours = batch[:, :, 24, 60]
-    answer = np.zeros((len(batch), 40, 4), np.float32)
-    answer[:, 1, 0] = 0.6
-    answer[np.arange(len(batch)), 0, 1 + colours.argmax(1)] = 0.8
-    return answer
-
-
-NAMES = ["blue", "green", "red"]
 
 
 def read_bars(**options):
@@ -91,7 +62,7 @@ def test_paths_and_pillow_images(tmp_path):
     for image in (tmp_path / "page.png", str(tmp_path / "page.png"),
                   Image.fromarray(page[..., ::-1])):  # fmt: skip
         assert [line.text for line in read_bars()(image)] == expected
-        assert read_bars().heat_map(image).shape == (384, 608)
+        assert read_bars().probability_map(image).shape == (384, 608)
 
 
 @pytest.mark.parametrize(("batch", "sizes"), [(1, [1, 1, 1]), (2, [2, 1]), (6, [3])])
@@ -106,14 +77,14 @@ def test_lines_are_read_in_batches(batch, sizes):
         seen["cls"].append(len(images))
         return np.tile(np.array([[1.0, 0.0]], np.float32), (len(images), 1))
 
-    lines = OCR(find_bars, recogniser, classifier, characters=NAMES, batch=batch)(bar_page())
+    lines = OCR(find_bars, recogniser, classifier, characters=NAMES, batch_size=batch)(bar_page())
     assert [line.text for line in lines] == ["green", "red", "blue"]
     assert seen == {"rec": sizes, "cls": sizes}
 
 
 def test_options_that_do_not_fit():
-    with pytest.raises(ValueError, match="batch is 0"):
-        read_bars(batch=0)
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        read_bars(batch_size=0)
     with pytest.raises(ValueError, match="there is no setting thresh of a recogniser"):
         read_bars(rec_settings={"thresh": 3})
 
@@ -213,8 +184,8 @@ def test_classifiers_in_each_others_place():
         read_bars(doc=find_bars)
 
 
-def test_heat_map():
-    heat = read_bars().heat_map(bar_page())
+def test_probability_map():
+    heat = read_bars().probability_map(bar_page())
     assert heat.shape == (384, 608)
     assert heat.dtype == np.float32
     assert heat[:40].max() == 0
@@ -225,7 +196,7 @@ def test_not_an_image():
     with pytest.raises(pipelines.ImageError, match="float32"):
         read_bars()(np.zeros((10, 10, 3), np.float32))
     with pytest.raises(pipelines.ImageError, match="float32"):
-        read_bars().heat_map(np.zeros((10, 10, 3), np.float32))
+        read_bars().probability_map(np.zeros((10, 10, 3), np.float32))
 
 
 def test_a_callable_needs_an_alphabet():
@@ -234,23 +205,6 @@ def test_a_callable_needs_an_alphabet():
 
 
 # Converted weights
-
-
-def write_weights(path, dictionary):
-    torch.manual_seed(0)
-    model = build(CRNN, class_counts={"ctc": 4})
-    torch.save(model.state_dict(), path)
-    card = {
-        "format": 1,
-        "architecture": model.architecture,
-        "class_counts": model.class_counts,
-        "form": model.form,
-        "weights": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
-        "input": {"height": 32},
-        **dictionary,
-    }
-    path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
-    return model
 
 
 def test_the_alphabet_comes_with_the_weights(tmp_path):

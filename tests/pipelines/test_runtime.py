@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import partial
 
 import numpy as np
@@ -11,12 +9,9 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from architectures import build
 from pipelines.runtime import DeviceError, TorchNetwork, as_network, find_device
 from tests.support.small_networks import CRNN
-
-CARD = {"task": "rec", "input": {"height": 32}}
-
+from tests.support.small_weights import CARD, save_network
 
 CLASSIFIER = {
     "model_type": "cls",
@@ -25,29 +20,9 @@ CLASSIFIER = {
 }
 
 
-def save(path, architecture, **counts):
-    """Weights of a small network whose normalisation does something, and the network."""
-    torch.manual_seed(0)
-    model = build(architecture, class_counts=counts).eval()
-    for name, buffer in model.named_buffers():
-        if name.endswith(("running_mean", "running_var")):
-            torch.nn.init.uniform_(buffer, 0.5, 1.5)
-    torch.save(model.state_dict(), path)
-    card = {
-        "format": 1,
-        "architecture": model.architecture,
-        "class_counts": model.class_counts,
-        "form": model.form,
-        "weights": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
-        **CARD,
-    }
-    path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
-    return path, model
-
-
 @pytest.fixture
 def weights(tmp_path):
-    return save(tmp_path / "rec.pth", CRNN, ctc=4)
+    return save_network(tmp_path / "rec.pth", CRNN, ctc=4)
 
 
 def lines(count, width, height=32):
@@ -91,7 +66,7 @@ def test_other_sizes_are_not_compiled_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     torch._dynamo.reset()
     counters.clear()
-    path, _ = save(tmp_path / "cls.pth", CLASSIFIER, cls=2)
+    path, _ = save_network(tmp_path / "cls.pth", CLASSIFIER, cls=2)
     network, eager = TorchNetwork(path, compile=True), TorchNetwork(path)
     for count, width in ((2, 64), (2, 96), (3, 130), (4, 333)):
         np.testing.assert_allclose(

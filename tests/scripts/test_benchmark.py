@@ -17,7 +17,7 @@ from benchmarks.rapidocr_weights import unfolded
 import pipelines
 from architectures.backbones.rec_lcnetv3 import LearnableRepLayer
 from converter.errors import UsageError
-from tests.pipelines.test_ocr import NAMES, bar_page, find_bars, name_colour
+from tests.support.pages import NAMES, bar_page, find_bars, name_colour
 
 # A conversion
 

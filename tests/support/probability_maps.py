@@ -10,7 +10,7 @@ import numpy as np
 Draw = Callable[[np.ndarray, np.random.Generator], None]
 
 
-def heat_map(seed: int, height: int = 320, width: int = 480) -> np.ndarray:
+def probability_map(seed: int, height: int = 320, width: int = 480) -> np.ndarray:
     """Some shapes with soft edges and uneven probabilities, `(height, width) float32`."""
     random = np.random.default_rng(seed)
     heat = np.zeros((height, width), np.float32)

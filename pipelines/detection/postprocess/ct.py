@@ -13,8 +13,8 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from pipelines.detection.postprocess.decoder import Results, Shape, Sizes, finished_polygons
-from pipelines.detection.postprocess.pse import outline_of, regions
+from pipelines.detection.postprocess.decoder import Outputs, Shape, Sizes, finish_polygons
+from pipelines.detection.postprocess.pse import region_outline, regions
 from pipelines.validation import COUNT, PROBABILITY, Check, check
 
 STRIDE = 4
@@ -53,7 +53,7 @@ class CTDecoder:
         size = height // STRIDE, width // STRIDE
         return {"maps": (1, 3, *size), "score": (1, *size)}
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
         maps, score = results["maps"][0], results["score"][0]
         cores = cv2.connectedComponents((maps[0] > CORE).view(np.uint8), connectivity=4)[1]
@@ -67,11 +67,11 @@ class CTDecoder:
         labels[~sure[labels]] = 0
         scale = np.array(sizes.image[::-1]) / np.array(sizes.input[::-1])
         polygons = [
-            np.trunc(outline_of(np.stack([columns, rows], axis=1), STRIDE) * scale)
+            np.trunc(region_outline(np.stack([columns, rows], axis=1), STRIDE) * scale)
             for rows, columns in regions(labels)
             if len(rows) * STRIDE**2 >= self.min_area
         ]
-        return finished_polygons(polygons, sizes.image)
+        return finish_polygons(polygons, sizes.image)
 
 
 def _pointing(distances: np.ndarray, cores: np.ndarray) -> np.ndarray:

@@ -17,11 +17,11 @@ import pyclipper
 from shapely.geometry import Polygon
 
 from pipelines.detection.postprocess.decoder import (
-    Results,
+    Outputs,
     Shape,
     Sizes,
-    finished_polygons,
-    finished_quads,
+    finish_polygons,
+    finish_quads,
     mean_inside,
 )
 from pipelines.validation import BOX_TYPE, COUNT, FLAG, PROBABILITY, QUANTITY, Check, check, one_of
@@ -78,7 +78,7 @@ class DBDecoder:
         """Return the shape of its map."""
         return {"maps": (1, 1, height, width)}
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
         return self.outlines(results["maps"][0, 0], *sizes.image)
 
@@ -100,9 +100,9 @@ class DBDecoder:
         size = np.array([width, height], np.float64)
         if self.box_type == "poly":
             polygons = [_scaled(polygon, map_size, size) for polygon in found]
-            return finished_polygons(polygons, (height, width))
+            return finish_polygons(polygons, (height, width))
         boxes = _scaled(np.array(found, np.float32).reshape(-1, 4, 2), map_size, size)
-        return finished_quads(boxes, (height, width))
+        return finish_quads(boxes, (height, width))
 
     def _quad(self, heat: np.ndarray, contour: np.ndarray) -> np.ndarray | None:
         """The grown rectangle around a region, `(4, 2) float32` on the map; None if it is noise."""
@@ -112,7 +112,7 @@ class DBDecoder:
         measured = core if self.score_mode == "fast" else contour[:, 0]
         if mean_inside(heat, measured) < self.box_thresh:
             return None
-        grown = self._grown(core)
+        grown = self._unclip(core)
         if grown is None:
             return None
         box, side = rectangle(grown)
@@ -124,12 +124,12 @@ class DBDecoder:
         core = cv2.approxPolyDP(contour, tolerance, True)[:, 0]
         if len(core) < 4 or mean_inside(heat, core) < self.box_thresh:
             return None
-        grown = self._grown(core)
+        grown = self._unclip(core)
         if grown is None or min(cv2.minAreaRect(grown)[1]) < MIN_SIDE + 2:
             return None
         return grown
 
-    def _grown(self, outline: np.ndarray) -> np.ndarray | None:
+    def _unclip(self, outline: np.ndarray) -> np.ndarray | None:
         """Move an outline `(N, 2)` outwards, `(M, 2) int32`; None if it comes apart or to nothing.
 
         Corners become round, and coordinates that are not whole lose their fraction first.

@@ -19,7 +19,7 @@ from pipelines.validation import Check
 MIN_SIDE_OF_PAGE = 4
 """A box with a shorter side, in pixels of the image, is left out."""
 
-Results = Mapping[str, np.ndarray]
+Outputs = Mapping[str, np.ndarray]
 """What a network returns, by PaddleOCR's names, each array with the batch of one in front."""
 
 
@@ -59,7 +59,7 @@ class Decoder(Protocol):
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
         """Return what the network has to return for an input of this size."""
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, in no order.
 
         Args:
@@ -72,7 +72,7 @@ class Decoder(Protocol):
         """
 
 
-def finished_quads(boxes: np.ndarray, image: tuple[int, int]) -> list[np.ndarray]:
+def finish_quads(boxes: np.ndarray, image: tuple[int, int]) -> list[np.ndarray]:
     """Order the corners of boxes `(N, 4, 2)`, keep them in the image and leave out tiny ones."""
     ordered = _clockwise(boxes.reshape(-1, 4, 2)).astype(np.float32)
     inside = np.trunc(np.clip(ordered, 0, _last_pixel(image))).astype(np.float32)
@@ -80,7 +80,7 @@ def finished_quads(boxes: np.ndarray, image: tuple[int, int]) -> list[np.ndarray
     return list(inside[(sides >= MIN_SIDE_OF_PAGE).all(1)])
 
 
-def finished_polygons(polygons: Iterable[np.ndarray], image: tuple[int, int]) -> list[np.ndarray]:
+def finish_polygons(polygons: Iterable[np.ndarray], image: tuple[int, int]) -> list[np.ndarray]:
     """Keep the corners of polygons `(N, 2)` in the image, and leave out what are only lines."""
     last = _last_pixel(image)
     return [

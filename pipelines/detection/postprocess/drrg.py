@@ -13,7 +13,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from pipelines.detection.postprocess.decoder import Results, Shape, Sizes, finished_polygons
+from pipelines.detection.postprocess.decoder import Outputs, Shape, Sizes, finish_polygons
 from pipelines.validation import PROBABILITY, Check, check
 
 MAX_LENGTH = 50.0
@@ -52,14 +52,14 @@ class DRRGDecoder:
             "maps": (1, 6, height, width),
         }
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
         boxes = results["text_comps"][:, :8].astype(np.float64).reshape(-1, 4, 2)
         edges = self._linked(results["edges"], results["scores"].astype(np.float64), boxes)
         whole = boxes.astype(np.int32)
         ratio = 1 / np.array(sizes.ratio[::-1])
         lines = (outline(whole[members]) * ratio for members in _groups(edges, len(boxes)))
-        return finished_polygons(lines, sizes.image)
+        return finish_polygons(lines, sizes.image)
 
     def _linked(self, edges: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """The pairs `(M, 2)` of components that belong together, by the mean of both's scores."""

@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
-    Results,
+    Outputs,
     Shape,
     Sizes,
-    finished_quads,
+    finish_quads,
     mean_inside,
 )
 from pipelines.detection.postprocess.nms import locality_aware_nms
@@ -61,7 +61,7 @@ class EASTDecoder:
         size = height // STRIDE, width // STRIDE
         return {"f_geo": (1, 8, *size), "f_score": (1, 1, *size)}
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
         score, geometry = results["f_score"][0, 0], results["f_geo"][0]
         boxes = locality_aware_nms(self._boxes(score, geometry), self.nms_thresh)
@@ -69,7 +69,7 @@ class EASTDecoder:
         cells = boxes[:, :8].reshape(-1, 4, 2).astype(np.int32) // STRIDE
         sure = [mean_inside(score, corners) > self.cover_thresh for corners in cells]
         corners = boxes[sure, :8].reshape(-1, 4, 2) / sizes.ratio[::-1]
-        return finished_quads(ordered(corners.astype(np.int32)), sizes.image)
+        return finish_quads(order_corners(corners.astype(np.int32)), sizes.image)
 
     def _boxes(self, score: np.ndarray, geometry: np.ndarray) -> np.ndarray:
         """For each pixel of text its box and its probability, `(N, 9) float64`."""
@@ -84,7 +84,7 @@ class EASTDecoder:
         return boxes.astype(np.float64)
 
 
-def ordered(boxes: np.ndarray) -> np.ndarray:
+def order_corners(boxes: np.ndarray) -> np.ndarray:
     """Let boxes `(N, 4, 2)` begin with the least x + y and go along it; leave out short ones."""
     first = boxes.sum(2).argmin(1)
     around = (first[:, np.newaxis] + np.arange(4)) % 4

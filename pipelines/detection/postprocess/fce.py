@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
-    Results,
+    Outputs,
     Shape,
     Sizes,
-    finished_polygons,
-    finished_quads,
+    finish_polygons,
+    finish_quads,
 )
 from pipelines.detection.postprocess.nms import Outlines, suppress
 from pipelines.detection.postprocess.pse import regions
@@ -29,7 +29,7 @@ SCORES = 4
 GROWTH = 1e-4
 """By so many pixels polygons grow before they are intersected."""
 
-Found = tuple[np.ndarray, np.ndarray]
+Candidates = tuple[np.ndarray, np.ndarray]
 """Outlines `(N, K, 2)` in whole pixels of the network's input, and their scores `(N,)`."""
 
 
@@ -88,7 +88,7 @@ class FCEDecoder:
             for level, scale in enumerate(self.scales)
         }
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
         levels = [
             self._level(results[f"level_{level}"][0], scale)
@@ -98,10 +98,10 @@ class FCEDecoder:
         scale = 1 / np.array(sizes.ratio[::-1])
         scaled = (outlines * scale).astype(np.float32)
         if self.box_type == "poly":
-            return finished_polygons(scaled, sizes.image)
-        return finished_quads(scaled, sizes.image)
+            return finish_polygons(scaled, sizes.image)
+        return finish_quads(scaled, sizes.image)
 
-    def _level(self, maps: np.ndarray, scale: int) -> Found:
+    def _level(self, maps: np.ndarray, scale: int) -> Candidates:
         """The outlines that one map has."""
         score = maps[1] ** self.alpha * maps[3] ** self.beta
         # Holes count as text.
@@ -138,7 +138,7 @@ class FCEDecoder:
         points = np.fft.ifft(frequencies) * self.num_reconstr_points
         return np.stack([points.real, points.imag], axis=2).astype(np.int32)
 
-    def _best(self, found: Sequence[Found]) -> Found:
+    def _best(self, found: Sequence[Candidates]) -> Candidates:
         """Of outlines that overlap keep the one with the highest score, of equal ones the last."""
         if not found:
             return np.empty((0, self.num_reconstr_points, 2), np.int32), np.empty(0, np.float32)

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
-    Results,
+    Outputs,
     Shape,
     Sizes,
-    finished_polygons,
-    finished_quads,
+    finish_polygons,
+    finish_quads,
 )
 from pipelines.validation import BOX_TYPE, COUNT, NUMBER, PROBABILITY, Check, check
 
@@ -63,14 +63,14 @@ class PSEDecoder:
         """Return the shape of its maps: of lines, then of smaller and smaller cores."""
         return {"maps": (1, None, height // STRIDE, width // STRIDE)}
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
         factor = STRIDE // self.scale
         maps = [cv2.resize(logits, None, fx=factor, fy=factor) for logits in results["maps"][0]]
         text = maps[0] > self.thresh
-        labels = grown(np.stack([text, *(text & (core > self.thresh) for core in maps[1:])]),
-                       self.min_area)  # fmt: skip
-        outline = outline_of if self.box_type == "poly" else _quad
+        kernels = [text & (core > self.thresh) for core in maps[1:]]
+        labels = expand_kernels(np.stack([text, *kernels]), self.min_area)
+        outline = region_outline if self.box_type == "poly" else _quad
         # PaddleOCR takes these pixels for the input's, whatever `scale` is.
         ratio, most = sizes.ratio[::-1], sizes.image[::-1]
         found = []
@@ -79,8 +79,8 @@ class PSEDecoder:
                 points = outline(np.stack([columns, rows], axis=1).astype(np.int32))
                 found.append(np.clip(np.round(points / np.array(ratio)), 0, most))
         if self.box_type == "poly":
-            return finished_polygons(found, sizes.image)
-        return finished_quads(np.array(found).reshape(-1, 4, 2), sizes.image)
+            return finish_polygons(found, sizes.image)
+        return finish_quads(np.array(found).reshape(-1, 4, 2), sizes.image)
 
     def _is_sure(self, logits: np.ndarray) -> bool:
         return bool(np.mean(1 / (1 + np.exp(-logits))) >= self.box_thresh)
@@ -90,7 +90,7 @@ def _quad(points: np.ndarray) -> np.ndarray:
     return cv2.boxPoints(cv2.minAreaRect(points))
 
 
-def outline_of(points: np.ndarray, size: int = 1) -> np.ndarray:
+def region_outline(points: np.ndarray, size: int = 1) -> np.ndarray:
     """Return the corners `(M, 2) int32` of the line around pixels `(N, 2)`, as x and y.
 
     Of pixels in several pieces it is the line around one. With `size` each pixel stands for a
@@ -108,7 +108,7 @@ def outline_of(points: np.ndarray, size: int = 1) -> np.ndarray:
     return outline
 
 
-def grown(masks: np.ndarray, min_area: int) -> np.ndarray:
+def expand_kernels(masks: np.ndarray, min_area: int) -> np.ndarray:
     """Let the connected regions of the last mask grow into the others, from the last to the first.
 
     All regions grow at the same pace, over sides; a pixel goes to the one that is first there.

@@ -14,11 +14,11 @@ from typing import ClassVar
 import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
-    Results,
+    Outputs,
     Shape,
     Sizes,
-    finished_polygons,
-    finished_quads,
+    finish_polygons,
+    finish_quads,
 )
 from pipelines.detection.postprocess.nms import locality_aware_nms
 from pipelines.validation import PROBABILITY, QUANTITY, Check, check, is_number
@@ -88,7 +88,7 @@ class SASTDecoder:
             "f_tvo": (1, 8, *size),
         }
 
-    def __call__(self, results: Results, sizes: Sizes) -> list[np.ndarray]:
+    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
         """Find the text lines of one image, as `Decoder` says."""
         score, border = results["f_score"][0, 0], results["f_border"][0]
         rows, columns = np.nonzero(score > self.tcl_map_thresh)
@@ -108,8 +108,8 @@ class SASTDecoder:
             outline = np.concatenate([sides[:, 0], sides[::-1, 1]])
             found.append(np.clip(self._lengthened(outline), 0, sizes.image[::-1]))
         if self.box_type == "poly":
-            return finished_polygons(found, sizes.image)
-        return finished_quads(np.array(found).reshape(-1, 4, 2), sizes.image)
+            return finish_polygons(found, sizes.image)
+        return finish_quads(np.array(found).reshape(-1, 4, 2), sizes.image)
 
     def _quads(self, places: np.ndarray, scores: np.ndarray, corners: np.ndarray) -> np.ndarray:
         """The box of each line, `(M, 4, 2) float32` on the maps, best first."""

@@ -11,7 +11,7 @@ Shape = tuple[int | None, ...]
 """Of an array; None stands for any length."""
 
 
-def check_results(
+def check_outputs(
     returned: Any, expected: Mapping[str, Shape], kind: str, algorithm: str
 ) -> Mapping[str, np.ndarray]:
     """Return a network's results by their names; one that is alone may have none.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.classification.predictor import Classifier, network_input, turned, turned_back
+from pipelines.classification.predictor import Classifier, network_input, rotate, rotate_back
 from pipelines.settings import ClsSettings
 
 PAGES = {"labels": ["0", "90", "180", "270"], "input": {"height": 224, "width": 224},
@@ -50,7 +50,7 @@ def test_the_labels_say_what_a_class_means():
 def test_quarters_of_a_turn():
     rows = [[0.3, 0.2, 0.2, 0.3], [0.1, 0.5, 0.2, 0.2], [0, 0, 1, 0], [0.1, 0.2, 0.3, 0.4]]
     images = [noise(200, 50 * (1 + i)) for i in range(4)]
-    assert Classifier(answering(*rows, card=PAGES), batch=3)(images) == [0, 90, 180, 270]
+    assert Classifier(answering(*rows, card=PAGES), batch_size=3)(images) == [0, 90, 180, 270]
 
 
 def test_the_right_line_of_several_is_found():
@@ -94,19 +94,19 @@ def test_of_a_long_page_the_middle_is_looked_at():
 
 def test_images_are_turned_counter_clockwise():
     image = noise(30, 50)
-    np.testing.assert_array_equal(turned(image, 90), cv2.rotate(image, 2))
-    np.testing.assert_array_equal(turned(image, 180), cv2.rotate(image, 1))
-    np.testing.assert_array_equal(turned(image, 270), cv2.rotate(image, 0))
-    np.testing.assert_array_equal(turned(image, 0), image)
-    assert turned(image, 90).flags.c_contiguous
+    np.testing.assert_array_equal(rotate(image, 90), cv2.rotate(image, 2))
+    np.testing.assert_array_equal(rotate(image, 180), cv2.rotate(image, 1))
+    np.testing.assert_array_equal(rotate(image, 270), cv2.rotate(image, 0))
+    np.testing.assert_array_equal(rotate(image, 0), image)
+    assert rotate(image, 90).flags.c_contiguous
 
 
 @pytest.mark.parametrize("angle", [0, 90, 180, 270])
 def test_points_are_turned_back_to_where_they_were(angle):
     image = noise(30, 50)
-    upright = turned(image, angle)
+    upright = rotate(image, angle)
     points = np.array([[0, 0], [7, 3], [20, 29], [29, 10]], np.float32)
-    places = turned_back(points, angle, image.shape)
+    places = rotate_back(points, angle, image.shape)
     assert places.dtype == np.float32
     for (x, y), (column, row) in zip(points.astype(int), places.astype(int), strict=True):
         np.testing.assert_array_equal(upright[y, x], image[row, column])

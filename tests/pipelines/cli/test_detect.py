@@ -8,8 +8,9 @@ import pytest
 
 from pipelines.cli import detect as command
 from pipelines.io.images import read_image
-from tests.pipelines.cli.test_ocr import files, folder, run, write_page
-from tests.pipelines.test_ocr import NAMES, write_weights
+from tests.support.cli_runs import files, folder, run, write_page
+from tests.support.pages import NAMES
+from tests.support.small_weights import write_weights
 
 __all__ = ["folder", "run"]  # fixtures
 

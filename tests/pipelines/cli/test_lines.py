@@ -15,7 +15,7 @@ from architectures.special_tokens import CLASSES
 from pipelines import FormulaReader, Upscaler
 from pipelines.recognition.predictor import Recognizer
 from pipelines.validation import SettingsError
-from tests.pipelines.cli.test_ocr import files, folder, run
+from tests.support.cli_runs import files, folder, run
 
 __all__ = ["folder", "run"]  # fixtures
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import subprocess
 import sys
 import tracemalloc
@@ -15,15 +14,18 @@ import pypdfium2
 import pytest
 from tqdm import tqdm
 
-from pipelines.cli import main as cli
 from pipelines.cli import ocr as command
 from pipelines.cli import page_runner as pages
 from pipelines.io.images import read_image
 from pipelines.ocr import TextLine
 from tests.conftest import Run
-from tests.pipelines.test_ocr import NAMES, write_weights
 from tests.support import pdf_files
+from tests.support.cli_runs import files, folder, run, write_page
+from tests.support.pages import NAMES
 from tests.support.paths import ROOT
+from tests.support.small_weights import write_weights
+
+__all__ = ["folder", "run"]  # fixtures
 
 BOX = np.array([[1, 2], [31, 2], [31, 12], [1, 12]], np.float32)
 
@@ -46,49 +48,12 @@ class FakeOCR:
 
 
 @pytest.fixture
-def run(capsysbinary):
-    """Run the command line in this process."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*words):
-        capsysbinary.readouterr()
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = stopped.code
-        return Run(code, *(text.decode() for text in capsysbinary.readouterr()))
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
 def read(run, monkeypatch):
     """Read with a `FakeOCR`."""
     monkeypatch.setattr(command, "OCR", FakeOCR)
     monkeypatch.setattr(FakeOCR, "made", [])
     monkeypatch.setattr(FakeOCR, "answers", {})
     return lambda *words: run("ocr", *words, "--det", "det.pth", "--rec", "rec.pth")
-
-
-def write_page(file, level):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), np.full((40, 60, 3), level, np.uint8))
-    return file
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Two pages, and a PDF of two."""
-    scans = tmp_path / "scans"
-    write_page(scans / "2.png", 20)
-    write_page(scans / "10.png", 100)
-    (scans / "book.pdf").write_bytes(pdf_files.pages((72, 72), (72, 36)))
-    return scans
-
-
-def files(folder):
-    return sorted(file.name for file in folder.iterdir())
 
 
 # What is printed and written.
@@ -159,12 +124,12 @@ def test_the_folder_of_the_inputs_may_be_the_one_of_the_results(read, folder):
 
 
 def test_options_reach_the_pipeline(read, folder):
-    read(folder, "--cls", "cls.pth", "--doc", "doc.pth", "--half", "--compile", "--batch", "3",
+    read(folder, "--cls", "cls.pth", "--doc", "doc.pth", "--half", "--compile", "--batch-size", "3",
          "--min-score", "0.25", "--words")  # fmt: skip
     (networks, options), = FakeOCR.made  # fmt: skip
     assert networks == (Path("det.pth"), Path("rec.pth"), Path("cls.pth"), Path("doc.pth"))
     assert options == {
-        "min_score": 0.25, "device": "cpu", "half": True, "compile": True, "batch": 3,
+        "min_score": 0.25, "device": "cpu", "half": True, "compile": True, "batch_size": 3,
         "word_boxes": True,
     }  # fmt: skip
 
@@ -228,8 +193,8 @@ def test_results_that_cannot_be_written(read, folder, tmp_path):
         (["--format", "pdf"], "give the folder for them with --out"),
         (["--visualize"], "give the folder for them with --out"),
         (["--format", "docx"], "invalid choice"),
-        (["--batch", "0"], "should be greater than 0"),
-        (["--batch", "x"], "should be greater than 0"),
+        (["--batch-size", "0"], "should be greater than 0"),
+        (["--batch-size", "x"], "should be greater than 0"),
         (["--dpi", "nan"], "should be greater than 0"),
         (["--dpi", "inf"], "should be greater than 0"),
         (["--min-score", "1.5"], "should be from 0 to 1"),

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.detection.curved import crop_polygon, from_the_top
+from pipelines.detection.curved import crop_polygon, sort_top_down
 from pipelines.detection.postprocess.db import DBDecoder, rectangle
 from pipelines.geometry import crop
 
@@ -71,5 +71,5 @@ def test_polygons_that_have_no_sides_are_cut_out_as_boxes(polygon):
 def test_polygons_are_sorted_by_their_highest_corner():
     low = np.array([[0, 50], [9, 50], [5, 30]], np.float32)
     high = np.array([[0, 90], [9, 70], [5, 20]], np.float32)
-    assert from_the_top([low, high])[0] is high
-    assert from_the_top([]) == []
+    assert sort_top_down([low, high])[0] is high
+    assert sort_top_down([]) == []

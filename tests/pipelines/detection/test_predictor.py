@@ -62,7 +62,7 @@ def test_detector_maps_the_image_to_boxes_of_the_image():
     page[300:331, 100:701] = 0
 
     detector = Detector(dark)
-    assert detector.heat_map(page).shape == (960, 704)
+    assert detector.probability_map(page).shape == (960, 704)
     (box,) = detector(page)
     d = 600 * 30 * 1.5 / (2 * (600 + 30))
     expected = [[100 - d, 300 - d], [700 + d, 300 - d], [700 + d, 330 + d], [100 - d, 330 + d]]
@@ -95,7 +95,7 @@ def test_the_file_tells_how_images_are_resized_and_maps_decoded(detector_of):
     page = np.full((1200, 900, 3), 255, np.uint8)
     page[300:331, 100:701] = 0
     detector = detector_of(limit_side_len=480, limit_type="max", box_type="poly", box_thresh=0.5)
-    assert detector.heat_map(page).shape == (480, 352)
+    assert detector.probability_map(page).shape == (480, 352)
     (polygon,) = detector(page)
     assert len(polygon) > 4
     assert detector.decoder.box_thresh == 0.5

@@ -8,10 +8,10 @@ import pytest
 from shapely.geometry import Polygon
 
 from pipelines import OCR
-from pipelines.detection.predictor import DECODERS, Detector, result_names
+from pipelines.detection.predictor import DECODERS, Detector, output_names
 from pipelines.runtime import TorchNetwork
-from tests.pipelines.test_runtime import save
 from tests.support.small_networks import NETWORKS
+from tests.support.small_weights import save_network
 from tests.support.zoo_maps import band, ct_maps, east_maps, fce_maps, pse_maps, sast_maps
 
 SIZE = 512, 768
@@ -120,20 +120,20 @@ def test_pages_without_text():
 def test_results_have_the_names_of_the_export(head):
     maps = HEADS[head][0](SEED)
     names = list(maps) if isinstance(maps, dict) else ["maps"]
-    assert result_names({"architecture": {"Head": {"name": head}}}) == sorted(names)
-    assert result_names({}) == ["maps"]
+    assert output_names({"architecture": {"Head": {"name": head}}}) == sorted(names)
+    assert output_names({}) == ["maps"]
 
 
-def test_a_heat_map_is_of_db_alone():
+def test_only_db_has_a_probability_map():
     with pytest.raises(ValueError, match="only detectors of DB return a map of probabilities"):
-        Detector(Network("EASTHead", east_maps(SEED))).heat_map(PAGE)
+        Detector(Network("EASTHead", east_maps(SEED))).probability_map(PAGE)
 
 
 @pytest.mark.parametrize("name", ["det v4", "det ++", "east", "pse", "fce", "ct"])
 def test_converted_weights(name, tmp_path, monkeypatch):
     """Networks as they are, with weights by chance: what they return is what is decoded."""
-    monkeypatch.setattr("tests.pipelines.test_runtime.CARD", {"task": "det"})
-    path, model = save(tmp_path / "det.pth", NETWORKS[name][0])
+    monkeypatch.setattr("tests.support.small_weights.CARD", {"task": "det"})
+    path, model = save_network(tmp_path / "det.pth", NETWORKS[name][0])
     detector = Detector(TorchNetwork(path), limit_side_len=64, limit_type="max")
     assert isinstance(detector.decoder, DECODERS[model.architecture["Head"]["name"]])
     results, sizes = detector.results(np.zeros((64, 96, 3), np.uint8))

@@ -10,7 +10,14 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from pipelines.geometry import text_corners
 from pipelines.io import fonts
-from pipelines.io.drawing import LONGEST_SIDE, MARGIN, colour_map, draw_boxes, draw_reading, montage
+from pipelines.io.drawing import (
+    LONGEST_SIDE,
+    MARGIN,
+    colour_map,
+    draw_boxes,
+    draw_recognition,
+    montage,
+)
 from pipelines.io.fonts import FontError, Typesetter
 from pipelines.ocr import TextLine
 
@@ -64,7 +71,7 @@ def test_a_montage_has_one_height():
 def test_a_reading_is_the_page_and_the_text_in_the_same_place(typesetter):
     page = np.full((100, 200, 3), 200, np.uint8)
     line = TextLine(rectangle(40, 30, 100, 20), "HHHHHHHHHHHHHHHH", 0.9)
-    drawn = draw_reading(page, [line], typesetter)
+    drawn = draw_recognition(page, [line], typesetter)
     assert (page == 200).all()
     assert drawn.shape == (100, 400 + MARGIN, 3)
     left, right = drawn[:, :200], drawn[:, 200 + MARGIN :]
@@ -80,7 +87,7 @@ def test_a_reading_is_the_page_and_the_text_in_the_same_place(typesetter):
 
 def test_tall_boxes_have_text_that_runs_downwards(typesetter):
     line = TextLine(rectangle(20, 10, 20, 160), "HHHHHHHHHHHHHHHH", 0.9)
-    drawn = draw_reading(np.full((200, 60, 3), 255, np.uint8), [line], typesetter)
+    drawn = draw_recognition(np.full((200, 60, 3), 255, np.uint8), [line], typesetter)
     dark = np.argwhere(drawn[:, 60 + MARGIN :].max(2) < 100)
     assert dark[:, 0].min() < 20
     assert dark[:, 0].max() > 100
@@ -101,15 +108,15 @@ def test_any_box_can_be_drawn(typesetter):
     ]
     for box in boxes:
         for text in ("Text", "", " ", "\u0301", "a\tb\nc", "🙂"):
-            drawn = draw_reading(page, [TextLine(box, text, 0.9)], typesetter)
+            drawn = draw_recognition(page, [TextLine(box, text, 0.9)], typesetter)
             assert drawn.shape == (50, 120 + MARGIN, 3)
-    assert draw_reading(page[:1, :1], [], typesetter).shape == (1, 2 + MARGIN, 3)
+    assert draw_recognition(page[:1, :1], [], typesetter).shape == (1, 2 + MARGIN, 3)
 
 
 def test_large_pages_are_drawn_smaller(typesetter):
     page = np.full((20, 2 * LONGEST_SIDE, 3), 255, np.uint8)
     line = TextLine(rectangle(LONGEST_SIDE, 4, 800, 12), "Text", 0.9)
-    drawn = draw_reading(page, [line], typesetter)
+    drawn = draw_recognition(page, [line], typesetter)
     assert drawn.shape == (10, 2 * LONGEST_SIDE + MARGIN, 3)
     assert (drawn[5, LONGEST_SIDE // 2 + 100] != 255).any()
 

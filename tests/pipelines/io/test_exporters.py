@@ -1,4 +1,4 @@
-"""Results as files: json, txt, tsv, searchable PDF, and their names."""
+"""Outputs as files: json, txt, tsv, searchable PDF, and their names."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pypdfium2
 import pytest
 
 from pipelines.errors import OutputError
-from pipelines.io.exporters import TEXT_FORMATS, allot_names, picture_name, write_whole
+from pipelines.io.exporters import TEXT_FORMATS, page_image_name, unique_output_names, write_whole
 from pipelines.io.files import Failure, Page
 from pipelines.io.searchable_pdf import SearchablePdf, to_unicode
 from pipelines.ocr import TextLine
@@ -217,7 +217,9 @@ def test_the_resolution_sets_the_size_of_a_pdf_page():
 
 
 def allotted(*sources, out="out", ending=".json"):
-    return list(allot_names([Path(source) for source in sources], Path(out), ending).values())
+    return list(
+        unique_output_names([Path(source) for source in sources], Path(out), ending).values()
+    )
 
 
 def test_names_never_collide():
@@ -232,7 +234,7 @@ def test_names_stay_in_the_folder():
     for source in ("../../a.png", "/etc/a.png", "..png", "...png", ".png"):
         (name,) = allotted(source)
         assert Path(f"{name}.json").name == f"{name}.json"
-        assert Path(picture_name(name, "1.jpg")).name == picture_name(name, "1.jpg")
+        assert Path(page_image_name(name, "1.jpg")).name == page_image_name(name, "1.jpg")
 
 
 def test_names_never_replace_a_source(tmp_path):

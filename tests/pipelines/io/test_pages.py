@@ -90,7 +90,7 @@ def test_people_count():
     ]  # fmt: skip
 
 
-# Reading.
+# RecognizedText.
 
 
 def test_pages_come_in_order_and_failures_between_them(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.recognition.postprocess import Character, Reading
+from pipelines.recognition.postprocess import Character, RecognizedText
 from pipelines.recognition.words import find_words
 
 BOX = np.array([[100, 50], [300, 50], [300, 70], [100, 70]], np.float32)
@@ -14,7 +14,9 @@ BOX = np.array([[100, 50], [300, 50], [300, 70], [100, 70]], np.float32)
 def read(text, score=0.5):
     """A reading with a character in each column but those of `_`."""
     characters = tuple(Character(c, score, i) for i, c in enumerate(text) if c != "_")
-    return Reading("".join(c.text for c in characters), score, characters, float(len(text) or 1))
+    return RecognizedText(
+        "".join(c.text for c in characters), score, characters, float(len(text) or 1)
+    )
 
 
 def spans(words, axis=0):
@@ -58,7 +60,7 @@ def test_chinese_characters_are_as_wide_as_they_stand_apart():
 
 def test_the_score_is_that_of_the_word():
     characters = (Character("a", 0.5, 0), Character("b", 0.75, 1), Character("中", 0.25, 2))
-    words = find_words(Reading("ab中", 0.5, characters, 4.0), BOX)
+    words = find_words(RecognizedText("ab中", 0.5, characters, 4.0), BOX)
     assert [word.score for word in words] == [0.625, 0.25]
 
 

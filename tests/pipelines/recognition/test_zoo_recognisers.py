@@ -20,8 +20,8 @@ from pipelines import OCR, FormulaReader
 from pipelines.recognition.predictor import Recognizer
 from pipelines.runtime import TorchNetwork
 from pipelines.settings import RecSettings
-from tests.pipelines.test_ocr import NAMES, bar_page, find_bars
 from tests.support.line_steps import STEPS
+from tests.support.pages import NAMES, bar_page, find_bars
 from tests.support.small_networks import NETWORKS
 
 ZOO = [card for card in catalog.cards() if card.task == "rec" and card.release == "algorithm zoo"]
@@ -91,7 +91,7 @@ def test_the_networks_read(tmp_path, name):
         "dictionary": {"characters": [chr(0x4E00 + k) for k in range(classes - layout.count(0))]},
     }  # fmt: skip
     (tmp_path / "rec.json").write_text(json.dumps(card))
-    recognizer = Recognizer(TorchNetwork(tmp_path / "rec.pth"), batch=2)
+    recognizer = Recognizer(TorchNetwork(tmp_path / "rec.pth"), batch_size=2)
     lines = [np.random.RandomState(k).randint(0, 256, (20, 60, 3), np.uint8) for k in range(3)]
     together = recognizer(lines)
     alone = [recognizer([line])[0] for line in lines]

@@ -15,8 +15,10 @@ from pipelines.runtime import TorchNetwork
 from pipelines.spotting import predictor as spotter
 from pipelines.spotting.postprocess import PGDecoder
 from pipelines.validation import SettingsError
-from tests.pipelines.cli.test_ocr import Run, files, run
-from tests.pipelines.test_ocr import NAMES, write_weights
+from tests.conftest import Run
+from tests.support.cli_runs import files, run
+from tests.support.pages import NAMES
+from tests.support.small_weights import write_weights
 from tests.support.spotted_maps import CHARACTERS, spotted_maps
 
 __all__ = ["run"]  # a fixture

@@ -8,12 +8,12 @@ import pytest
 from skimage.morphology import thin as expected
 
 from pipelines.spotting.thinning import thin
-from tests.support.probability_maps import heat_map
+from tests.support.probability_maps import probability_map
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_regions(seed):
-    mask = (heat_map(seed, 160, 240) > 0.5).astype(np.uint8)
+    mask = (probability_map(seed, 160, 240) > 0.5).astype(np.uint8)
     thinned = thin(mask)
     assert thinned.dtype == np.uint8
     assert np.array_equal(thinned, expected(mask))
