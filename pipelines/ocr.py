@@ -1,42 +1,44 @@
-"""The whole of it: page -> boxes -> lines -> text.
+"""OCR: image to text lines, by detection, cropping, classification of orientation and recognition.
 
-The order of steps is that of PaddleOCR 2.x, tools/infer/predict_system.py, and with the orientation
-of pages that of PaddleX 3, inference/pipelines/ocr.
+The order of steps is that of PaddleOCR 2.x, tools/infer/predict_system.py, and, for the orientation
+of pages, that of PaddleX 3, inference/pipelines/ocr.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from pipelines.classification.predictor import Classifier, rotate, rotate_back
+from pipelines.batching import BATCH_SIZE
+from pipelines.classification.predictor import Classifier
 from pipelines.detection.curved import crop_polygon, sort_top_down
 from pipelines.detection.predictor import Detector
-from pipelines.geometry import crop, reading_order
+from pipelines.geometry import crop, reading_order, rotate, rotate_back
 from pipelines.io.images import ImageLike, as_bgr
-from pipelines.recognition.batching import BATCH_SIZE
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import Word, find_words
-from pipelines.runtime import Network, as_network
+from pipelines.runtime import NetworkSource
 from pipelines.validation import SettingsError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class TextLine:
-    """A line of text.
+    """A line of text on an image.
 
     Attributes:
-        box: `(4, 2) float32`, corners in pixels of the image as x, y, clockwise from the top left;
-            on a page that was turned to be read, from the top left of the upright page. A detector
-            of curved lines gives polygons, `(N, 2) float32`.
-        text: what it says.
+        box: `(4, 2) float32`, x and y in pixels of the image, clockwise from the top left corner of
+            the line as it is read. A detector of curved lines gives polygons, `(N, 2) float32`.
+        text: the text of the line.
         score: mean probability of its characters, 0 to 1.
-        character_scores: the probability of each entry of the dictionary that makes up the text.
-        words: its words and Chinese characters, if they were asked for.
+        character_scores: probability of each character, 0 to 1. A dictionary entry counts as one
+            character, even if it is a longer string.
+        words: the words and Chinese characters of the line, with `OCR(word_boxes=True)`.
     """
 
     box: np.ndarray
@@ -45,47 +47,65 @@ class TextLine:
     character_scores: tuple[float, ...] = ()
     words: tuple[Word, ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line as plain Python values, which `json.dumps` accepts.
+
+        Returns:
+            `text`, `score`, `box` (a list of `[x, y]` in pixels), `character_scores`, and `words`,
+            each with `text`, `score` and `box`.
+        """
+        return {
+            "text": self.text,
+            "score": float(self.score),
+            "box": self.box.tolist(),
+            "character_scores": [float(score) for score in self.character_scores],
+            "words": [word.to_dict() for word in self.words],
+        }
+
 
 class OCR:
-    """Reads pages with a detector and a recogniser and, if given, classifiers of orientation.
+    """Reads images with a detector, a recogniser and, optionally, classifiers of orientation.
 
-    Each network is a path to converted weights or any callable from `(N, 3, H, W) float32` to an
-    array or, of several results, a dict of arrays. What they take and give is in the JSON beside
-    the weights, or in an attribute `card` of a callable; a callable without one is taken for a
-    network of PP-OCRv4.
+    Each network is the path of converted weights, an `architectures.Model`, or a callable from
+    `(N, 3, H, W) float32` to an array or a dict of arrays. The JSON beside the weights, or the
+    attribute `card` of a callable or model, describes its input and output; a network without it is
+    treated as one of PP-OCRv4.
 
     Args:
-        det: finds lines.
-        rec: reads them.
-        cls: tells which lines are upside down: the direction classifier of PaddleOCR 2 or the
+        det: the detector of text lines.
+        rec: the recogniser of text lines.
+        cls: the classifier of upside-down lines: the direction classifier of PaddleOCR 2 or the
             text-line orientation of PaddleOCR 3.
-        doc: tells by which quarter of a turn a page is turned. It is read upright, and boxes lie
-            where the lines are in the image as it was given.
-        characters: the recogniser's alphabet in the order of its classes, without the blank; by
-            default that of its weights.
-        min_score: lines that score below it are left out.
-        word_boxes: find the words within the lines too.
+        doc: the classifier of page orientation. Pages are read upright; boxes refer to the image as
+            it was passed.
+        characters: the recogniser's dictionary, in the order of its classes and without special
+            tokens; by default that of its weights.
+        min_score: lines with a lower score are left out.
+        word_boxes: also locate the words of each line.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on a device that can.
-        compile: use `torch.compile`, slow to start, then faster.
-        batch_size: how many lines are classified or recognised at once. Lines of a batch are padded
-            to the same width, so another number may change a reading a little.
-        det_settings, rec_settings, cls_settings: what takes the place of what the weights say, by
-            the names of `DetSettings` and the detector's decoder, of `RecSettings` and of
-            `ClsSettings`, such as {"limit_side_len": 1280}.
+        half: compute in half precision, on other devices than a CPU.
+        compile: use `torch.compile`: a slow first call, then faster ones.
+        batch_size: the number of lines per call of the classifier and the recogniser. The lines of
+            a batch are padded to one width, so that results may differ slightly between sizes.
+        det_settings: settings of `DetSettings` and of the detector's decoder that replace those of
+            the weights, such as {"limit_side_len": 1280}.
+        rec_settings: likewise settings of `RecSettings`.
+        cls_settings: likewise settings of `ClsSettings`.
 
     Raises:
-        ValueError: no alphabet is known; a network of another kind; a device that is not there, or
-            that computes no halves; a setting that is unknown or has no meaning; `batch` is
-            below 1.
+        SettingsError: the recogniser has no dictionary; a network is of another task; a setting is
+            unknown or invalid.
+        DeviceError: the device is not available, or has no half precision.
+        ArtefactError: weights are missing or damaged.
+        ValueError: `batch_size` is below 1.
     """
 
     def __init__(
         self,
-        det: Network | str | Path,
-        rec: Network | str | Path,
-        cls: Network | str | Path | None = None,
-        doc: Network | str | Path | None = None,
+        det: NetworkSource,
+        rec: NetworkSource,
+        cls: NetworkSource | None = None,
+        doc: NetworkSource | None = None,
         *,
         characters: Sequence[str] | None = None,
         min_score: float = 0.5,
@@ -99,46 +119,64 @@ class OCR:
         cls_settings: Mapping[str, Any] | None = None,
     ) -> None:
         if batch_size < 1:
-            raise ValueError(
-                f"batch_size is {batch_size}, but at least one line has to be read at once"
-            )
-
-        def load(source: Network | str | Path) -> Network:
-            return as_network(source, device, half=half, compile=compile)
-
-        self.detector = Detector(load(det), **(det_settings or {}))
-        self.recognizer = Recognizer(load(rec), characters, batch_size, **(rec_settings or {}))
+            raise ValueError(f"batch_size is {batch_size}, expected a whole number above 0")
+        runtime: dict[str, Any] = {"device": device, "half": half, "compile": compile}
+        self.detector = Detector(det, **runtime, **(det_settings or {}))
+        self.recognizer = Recognizer(rec, characters, batch_size, **runtime, **(rec_settings or {}))
         self.classifier, self.page_classifier = None, None
         if cls is not None:
-            self.classifier = Classifier(load(cls), batch_size, **(cls_settings or {}))
-            _check_angles(self.classifier, {0, 180}, "cls= turns lines", "doc=")
+            self.classifier = Classifier(cls, batch_size, **runtime, **(cls_settings or {}))
+            _check_angles(self.classifier, {0, 180}, "cls= rotates lines", "doc=")
         if doc is not None:
-            self.page_classifier = Classifier(load(doc), batch_size)
-            _check_angles(self.page_classifier, {0, 90, 180, 270}, "doc= turns pages", "cls=")
+            self.page_classifier = Classifier(doc, batch_size, **runtime)
+            _check_angles(self.page_classifier, {0, 90, 180, 270}, "doc= rotates pages", "cls=")
         if word_boxes and not self.recognizer.locates_characters:
             raise SettingsError(
-                "words are found with recognisers of CTC only; others do not tell where in a line "
-                "a character stands"
+                "word_boxes=True needs a recogniser of CTC; the outputs of others do not show "
+                "where in a line a character is"
             )
         self.min_score = min_score
         self.word_boxes = word_boxes
 
-    def __call__(self, image: ImageLike) -> list[TextLine]:
-        """Read an image from top to bottom, left to right.
+    # Strings and bytes are sequences too, but count as one image.
+    @overload
+    def __call__(self, image: ImageLike) -> list[TextLine]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, image: Sequence[ImageLike]) -> list[list[TextLine]]: ...
+
+    def __call__(
+        self, image: ImageLike | Sequence[ImageLike]
+    ) -> list[TextLine] | list[list[TextLine]]:
+        """Read an image, or each image of a list.
 
         Args:
-            image: `(H, W, 3) uint8` BGR, grey, or BGRA; a Pillow image; or the path of a file.
+            image: an array or a tensor, `(H, W, 3) uint8` BGR, also grey or BGRA; a Pillow image;
+                the path of an image file, its bytes or a binary stream; or a list or tuple of
+                these.
+
+        Returns:
+            The lines, from top to bottom and left to right; for a list of images, a list of these.
 
         Raises:
-            ImageError: not an image.
-            ValueError: a network's output is not what its place in the pipeline needs.
+            ImageError: `image`, or an item of it, is not an image.
+            ValueError: a network's output is not that of its task.
         """
-        image = as_bgr(image)
-        angle = self.page_classifier([image])[0] if self.page_classifier else 0
-        lines = self._read(rotate(image, angle) if angle else image)
-        return [_rotate_line_back(line, angle, image) for line in lines] if angle else lines
+        if isinstance(image, (list, tuple)):
+            return [self._read(item) for item in image]
+        return self._read(image)  # type: ignore[arg-type]  # other sequences are no images
 
-    def _read(self, image: np.ndarray) -> list[TextLine]:
+    def _read(self, image: ImageLike) -> list[TextLine]:
+        """Read one image, upright."""
+        page = as_bgr(image)
+        angle = self.page_classifier([page])[0] if self.page_classifier else 0
+        if not angle:
+            return self._read_upright(page)
+        lines = self._read_upright(rotate(page, angle))
+        return [_rotate_line_back(line, angle, page.shape) for line in lines]
+
+    def _read_upright(self, image: np.ndarray) -> list[TextLine]:
+        """Find the lines of an upright image `(H, W, 3) uint8` BGR and read them."""
         if self.detector.decoder.box_type == "poly":
             boxes = sort_top_down(self.detector(image))
             crops = [crop_polygon(image, box) for box in boxes]
@@ -146,44 +184,54 @@ class OCR:
             boxes = reading_order(self.detector(image))
             crops = [crop(image, box) for box in boxes]
         angles = self.classifier(crops) if self.classifier else [0] * len(crops)
-        readings = self.recognizer(list(map(rotate, crops, angles)))
-        return [
+        texts = self.recognizer(list(map(rotate, crops, angles)))
+        lines = [
             TextLine(
                 box,
-                reading.text,
-                reading.score,
-                tuple(character.score for character in reading.characters),
-                find_words(reading, box, upside_down=angle == 180) if self.word_boxes else (),
+                text.text,
+                text.score,
+                tuple(character.score for character in text.characters),
+                find_words(text, box, upside_down=angle == 180) if self.word_boxes else (),
             )
-            for box, angle, reading in zip(boxes, angles, readings, strict=True)
-            if reading.score >= self.min_score
+            for box, angle, text in zip(boxes, angles, texts, strict=True)
+            if text.score >= self.min_score
         ]
+        logger.debug(
+            "found %d lines, kept the %d with a score of at least %g",
+            len(boxes),
+            len(lines),
+            self.min_score,
+        )
+        return lines
 
     def probability_map(self, image: ImageLike) -> np.ndarray:
-        """Probability of text at the network's resolution, `(h, w) float32`; any image as above.
+        """Return the detector's probability of text, without rotating the image.
 
-        The image is taken as it is, never turned.
+        Args:
+            image: an image, as for reading.
+
+        Returns:
+            `(h, w) float32`, 0 to 1, at the network's resolution.
 
         Raises:
-            ImageError: not an image.
-            ValueError: the detector's output is not one map.
+            ImageError: `image` is not an image.
+            ValueError: the detector is not one of DB, or its output is not one map.
         """
-        return self.detector.probability_map(as_bgr(image))
+        return self.detector.probability_map(image)
 
 
 def _check_angles(classifier: Classifier, expected: set[int], use: str, other: str) -> None:
-    found = set(classifier.settings.angles)
-    if found != expected:
-        tells, needs = (", ".join(map(str, sorted(angles))) for angles in (found, expected))
+    """Raise SettingsError unless a classifier has exactly the expected angles."""
+    angles = set(classifier.settings.angles)
+    if angles != expected:
+        has, needs = (", ".join(map(str, sorted(group))) for group in (angles, expected))
         raise SettingsError(
-            f"{use} and needs a network that tells {needs} degrees; the one given tells {tells}: "
+            f"{use} and needs a classifier of {needs} degrees, but this one has {has}: "
             f"is it meant for {other}?"
         )
 
 
-def _rotate_line_back(line: TextLine, angle: int, image: np.ndarray) -> TextLine:
-    """The line where it is in the image that was turned."""
-    words = tuple(
-        replace(word, box=rotate_back(word.box, angle, image.shape)) for word in line.words
-    )
-    return replace(line, box=rotate_back(line.box, angle, image.shape), words=words)
+def _rotate_line_back(line: TextLine, angle: int, shape: Sequence[int]) -> TextLine:
+    """Map a line of the rotated image to the image of `shape`, before its rotation."""
+    words = tuple(replace(word, box=rotate_back(word.box, angle, shape)) for word in line.words)
+    return replace(line, box=rotate_back(line.box, angle, shape), words=words)

@@ -1,57 +1,66 @@
-"""What the pipelines call a network: an array in, arrays out, whichever framework computes them."""
+"""Networks as functions from NumPy arrays to NumPy arrays, whichever framework computes them."""
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 import architectures
+from architectures.model import Model
 from architectures.reparameterize import fuse_, overwrite_
 
-Network = Callable[..., Any]
-"""Takes `(N, C, H, W) float32`, normalised; returns the network's only result as an array, or
-several in a dict of arrays by PaddleOCR's names.
+logger = logging.getLogger(__name__)
 
-Where it has an attribute `card`, that is the JSON beside converted weights, which says what the
-network takes and gives; where it has `takes`, these are the names of arrays that it takes by
-keyword beside the images, such as SAR's `valid_ratio`.
+Network = Callable[..., Any]
+"""Maps `(N, C, H, W) float32`, normalised, to the network's output: one array, or a dict of arrays
+by PaddleOCR's names.
+
+Two attributes are optional. `card` is the JSON beside converted weights, which describes the
+network's input and output. `takes` names the arrays that the network takes by keyword in addition
+to the images, such as SAR's `valid_ratio`.
 """
+
+NetworkSource: TypeAlias = "Network | Model | str | Path"
+"""A network: the path of converted weights, an `architectures.Model`, or any `Network`."""
 
 
 class DeviceError(ValueError):
-    """A device that is not there, or that cannot do what is asked."""
+    """The device is not available, or does not support half precision."""
 
 
 class TorchNetwork:
-    """Converted weights as a `Network`, without gradients, in the form that runs fastest.
+    """Runs a PyTorch network on NumPy arrays, without gradients, in its fastest form.
 
-    Whatever form the weights have, branches are merged and normalisation is folded into the
-    convolutions, and pixels are kept with their channels side by side. What comes out is the same
-    but for rounding.
+    Branches are merged, normalisation is folded into the convolutions, and tensors are stored in
+    channels-last order. The outputs are those of the network up to rounding.
 
     Attributes:
-        card: the JSON beside the weights.
-        takes: what the network takes beside the images.
-        module: what runs, on `device` and in `dtype`; `compiled` or not.
+        card: the JSON beside the weights; empty if the network was not loaded from a file.
+        takes: names of the arrays that the network takes in addition to the images.
+        module: the module that runs, on `device` and in `dtype`; compiled if `compiled`.
 
     Args:
-        weights: `X.pth` or `X.safetensors`, with `X.json` beside it.
+        network: the path of `X.pth` or `X.safetensors` with `X.json` beside it, or a network, which
+            is copied.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on another device than a CPU.
-        compile: use `torch.compile`: the first call takes long, the others are faster. A batch of
-            one and very small images are compiled for themselves, but not each height and width.
+        half: compute in half precision, on other devices than a CPU.
+        compile: use `torch.compile`: the first call is slow, later calls are faster. It compiles
+            separately for a batch of one and for very small images, but not for each image size.
 
     Raises:
-        DeviceError: there is no such device, or it computes no halves.
+        ArtefactError: the files are missing or damaged.
+        DeviceError: the device is not available, or has no half precision.
     """
 
     def __init__(
         self,
-        weights: str | Path,
+        network: Model | str | Path,
         device: str = "cpu",
         *,
         half: bool = False,
@@ -59,7 +68,10 @@ class TorchNetwork:
     ) -> None:
         self.device = find_device(device, half=half)
         self.dtype = torch.float16 if half else torch.float32
-        model = architectures.load(weights)
+        if isinstance(network, Model):
+            model = copy.deepcopy(network).eval()
+        else:
+            model = architectures.load(network)
         self.card: Mapping[str, Any] = model.card or {}
         self.takes: tuple[str, ...] = model.takes
         fuse_(model, "fused")
@@ -68,51 +80,81 @@ class TorchNetwork:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.compiled = compile
         self.module = torch.compile(model, dynamic=True) if compile else model
+        name = "a network" if isinstance(network, Model) else network
+        logger.info("loaded %s on %s in %s", name, self.device, self.dtype)
 
     @torch.inference_mode()
-    def __call__(self, batch: np.ndarray, **given: np.ndarray) -> Any:
-        """`(N, C, H, W) float32` to the network's result or results, float32 or whole numbers."""
+    def __call__(self, batch: np.ndarray, **extra_inputs: np.ndarray) -> Any:
+        """Run a batch.
+
+        Args:
+            batch: `(N, C, H, W) float32`, normalised.
+            extra_inputs: the arrays named in `takes`.
+
+        Returns:
+            The network's output as an array, or several as a dict; floats are float32.
+        """
         images = torch.from_numpy(batch)
         images = images.to(self.device, self.dtype, memory_format=torch.channels_last)
         if self.compiled:  # else a first image that is square is compiled for squares alone
             torch._dynamo.maybe_mark_dynamic(images, (2, 3))
-        return _arrays(self.module(images, **{name: self._taken(given[name]) for name in given}))
+        tensors = {name: self._to_tensor(array) for name, array in extra_inputs.items()}
+        return _to_arrays(self.module(images, **tensors))
 
-    def _taken(self, array: np.ndarray) -> torch.Tensor:
+    def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array).to(self.device)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
 
-def run_network(network: Network, images: np.ndarray, given: Mapping[str, np.ndarray]) -> Any:
-    """Return what a network makes of images and of that which it takes of what is given."""
-    return network(images, **{name: given[name] for name in getattr(network, "takes", ())})
+def run_network(network: Network, batch: np.ndarray, extra_inputs: Mapping[str, np.ndarray]) -> Any:
+    """Run a network on a batch and on those extra inputs that it takes.
+
+    Args:
+        network: the network.
+        batch: `(N, C, H, W) float32`, normalised.
+        extra_inputs: arrays by name; the network's `takes` selects among them.
+
+    Returns:
+        The network's output.
+    """
+    return network(batch, **{name: extra_inputs[name] for name in getattr(network, "takes", ())})
 
 
-def _arrays(results: Any) -> Any:
-    """A tensor as an array, or a dict of such; halves become float32."""
-    if isinstance(results, Mapping):
-        return {name: _arrays(result) for name, result in results.items()}
-    return (results.float() if results.is_floating_point() else results).cpu().numpy()
+def _to_arrays(outputs: Any) -> Any:
+    """Turn a tensor, or a dict of tensors, into arrays; floats become float32."""
+    if isinstance(outputs, Mapping):
+        return {name: _to_arrays(output) for name, output in outputs.items()}
+    return (outputs.float() if outputs.is_floating_point() else outputs).cpu().numpy()
 
 
 def find_device(name: str, *, half: bool = False) -> torch.device:
-    """Return a device that is there; DeviceError if it is not, or computes no halves."""
+    """Return an available device.
+
+    Args:
+        name: cpu, cuda, cuda:N or mps.
+        half: whether it has to support half precision.
+
+    Raises:
+        DeviceError: the device is not available, or has no half precision.
+    """
     try:
         device = torch.device(name)
-        there = {
+        available = {
             "cpu": True,
             "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
             "mps": torch.backends.mps.is_available(),
         }.get(device.type, False)
     except RuntimeError:
-        there = False
-    if not there:
+        available = False
+    if not available:
         raise DeviceError(
-            f"the device {name} is not there: this PyTorch ({torch.__version__}) finds "
+            f"the device {name} is not available: this PyTorch ({torch.__version__}) finds "
             f"{', '.join(_devices())}"
         )
     if half and device.type == "cpu":
-        raise DeviceError("half precision is for accelerators; give another device than cpu")
+        raise DeviceError(
+            "half precision is not supported on cpu; choose another device, or leave it out"
+        )
     return device
 
 
@@ -122,13 +164,24 @@ def _devices() -> list[str]:
 
 
 def as_network(
-    source: Network | str | Path,
+    source: NetworkSource,
     device: str = "cpu",
     *,
     half: bool = False,
     compile: bool = False,
 ) -> Network:
-    """Load a weights file; a callable is taken as it is."""
-    if not isinstance(source, (str, Path)):
-        return source
-    return TorchNetwork(source, device, half=half, compile=compile)
+    """Turn weights or a model into a `Network`; any other callable is returned unchanged.
+
+    Args:
+        source: the path of converted weights, an `architectures.Model`, or a `Network`.
+        device: the device of weights and models.
+        half: compute in half precision.
+        compile: use `torch.compile`.
+
+    Raises:
+        ArtefactError: the weights are missing or damaged.
+        DeviceError: the device is not available, or has no half precision.
+    """
+    if isinstance(source, (str, Path, Model)):
+        return TorchNetwork(source, device, half=half, compile=compile)
+    return source

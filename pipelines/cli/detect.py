@@ -1,4 +1,4 @@
-"""`python -m pipelines detect PATH...`: find the lines of text in images and PDFs."""
+"""`python -m pipelines detect PATH...`: find the text lines in images and PDFs."""
 
 from __future__ import annotations
 
@@ -7,38 +7,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.cli.page_runner import load_networks, parser_of_network, read_all
+from pipelines.cli.options import network_parser, runtime_options
+from pipelines.cli.page_runner import run_pages
 from pipelines.detection.curved import sort_top_down
 from pipelines.detection.predictor import Detector
 from pipelines.geometry import reading_order
 from pipelines.io.exporters import DETECTION_FORMATS, DetectedLine
-from pipelines.runtime import as_network
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return what the command takes."""
-    purpose = "Find the lines of text in images and PDFs."
-    return parser_of_network(
-        "detect", purpose, "the detector of lines", DETECTION_FORMATS, texts=False
+def build_parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
+    purpose = "Find the text lines in images and PDFs."
+    return network_parser(
+        "detect", purpose, "detector of text lines", DETECTION_FORMATS, texts=False
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Find everything, write the results, list what failed, and return the exit code."""
-    return read_all(options, lambda: load_networks(lambda: Finder(options)))
+    """Process all files, write their results, and return the exit code."""
+    return run_pages(options, lambda: LineFinder(options))
 
 
-class Finder:
-    """Finds the lines of a page, in the order of reading."""
+class LineFinder:
+    """Finds the text lines of a page, in reading order."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        device = {"half": options.half, "compile": options.compile}
-        self._detector = Detector(as_network(options.weights, options.device, **device))
+        self._detector = Detector(options.weights, **runtime_options(options))
 
     def __call__(self, image: np.ndarray) -> Sequence[DetectedLine]:
         """Find the lines of an `(H, W, 3) uint8` BGR image."""
-        lines = self._detector(image)
-        poly = self._detector.decoder.box_type == "poly"
-        return [
-            DetectedLine(line) for line in (sort_top_down(lines) if poly else reading_order(lines))
-        ]
+        boxes = self._detector(image)
+        is_curved = self._detector.decoder.box_type == "poly"
+        ordered = sort_top_down(boxes) if is_curved else reading_order(boxes)
+        return [DetectedLine(box) for box in ordered]

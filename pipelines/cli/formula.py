@@ -7,31 +7,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.cli.page_runner import load_networks, parser_of_network, read_all
+from pipelines.cli.options import network_parser, runtime_options
+from pipelines.cli.page_runner import run_pages
 from pipelines.formula.predictor import FormulaReader
 from pipelines.io.exporters import FORMULA_FORMATS, Formula, frame_of
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return what the command takes."""
+def build_parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
     purpose = "Read images of one formula each, as LaTeX."
-    return parser_of_network(
-        "formula", purpose, "the network of formulas", FORMULA_FORMATS, texts=True
-    )
+    return network_parser("formula", purpose, "formula network", FORMULA_FORMATS, texts=True)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read everything, write the results, list what failed, and return the exit code."""
-    return read_all(options, lambda: load_networks(lambda: Reader(options)))
+    """Read all files, write their results, and return the exit code."""
+    return run_pages(options, lambda: PageFormulaReader(options))
 
 
-class Reader:
-    """Reads images as the one formula that each shows."""
+class PageFormulaReader:
+    """Reads an image as one formula."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        device = {"half": options.half, "compile": options.compile}
-        self._read = FormulaReader(options.weights, device=options.device, **device)
+        self._reader = FormulaReader(options.weights, **runtime_options(options))
 
     def __call__(self, image: np.ndarray) -> Sequence[Formula]:
         """Read an `(H, W, 3) uint8` BGR image."""
-        return [Formula(frame_of(image), self._read(image))]
+        return [Formula(frame_of(image), self._reader(image))]

@@ -1,36 +1,45 @@
-"""The command line: which command is meant, errors as messages, exit codes."""
+"""The entry point of `python -m pipelines`: selects the command, prints errors, sets exit codes."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Any
 
 from pipelines.errors import CommandError
 
-# Command -> module in pipelines/commands and what it does.
+# Command -> module in pipelines/cli, and its purpose.
 COMMANDS = {
     "ocr": ("ocr", "read the text of images and PDFs"),
-    "detect": ("detect", "find the lines of text in images and PDFs"),
-    "spot": ("spot", "find and read text by one network"),
+    "detect": ("detect", "find the text lines in images and PDFs"),
+    "spot": ("spot", "find and read text with one network"),
     "recognize": ("recognize", "read images of one line each"),
     "formula": ("formula", "read images of one formula each, as LaTeX"),
-    "upscale": ("upscale", "draw blurred images of one line each anew, larger"),
+    "upscale": ("upscale", "super-resolve low-resolution images of one line each"),
 }
+PACKAGE = "paddleocr-to-torch"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code.
+
+    Args:
+        argv: the arguments; by default those of the process.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what is half written is removed
-    name = _parser().parse_args(arguments[:1]).command
+    signal.signal(signal.SIGTERM, _interrupt)  # so that incomplete files are removed
+    name = _build_parser().parse_args(arguments[:1]).command
     command = import_module(f"pipelines.cli.{COMMANDS[name][0]}")
-    options = command.parser().parse_args(arguments[1:])
+    options = command.build_parser().parse_args(arguments[1:])
+    if options.verbose:
+        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.getLogger("pipelines").setLevel(logging.DEBUG)
     try:
         code = int(command.run(options))
         sys.stdout.flush()
@@ -40,24 +49,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"{options.prog}: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # whoever read what is printed has seen enough, as `head` does
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(f"{options.prog}: interrupted, the results so far are whole", file=sys.stderr)
+        print(
+            f"{options.prog}: interrupted; the files written so far are complete", file=sys.stderr
+        )
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     commands = [f"  {name:<12}{purpose}" for name, (_, purpose) in COMMANDS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m pipelines",
-        description="Use converted networks; COMMAND --help tells what a command takes.",
+        description="Run converted networks on images and PDFs; "
+        "COMMAND --help lists the options of a command.",
         epilog="\n".join(["commands:", *commands]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=_version())
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS)
     return parser
+
+
+def _version() -> str:
+    """Return the version of the installed package."""
+    try:
+        return metadata.version(PACKAGE)
+    except metadata.PackageNotFoundError:
+        return f"unknown ({PACKAGE} is not installed)"
 
 
 def _interrupt(*_: Any) -> None:

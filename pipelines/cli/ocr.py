@@ -5,50 +5,53 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipelines.cli.page_runner import (
+from pipelines.batching import BATCH_SIZE
+from pipelines.cli.options import (
+    add_min_score,
     add_page_options,
-    load_networks,
-    parser_of,
+    page_parser,
     positive,
-    probability,
-    read_all,
+    runtime_options,
 )
+from pipelines.cli.page_runner import run_pages
 from pipelines.io.exporters import TEXT_FORMATS
 from pipelines.ocr import OCR
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return what the command takes."""
-    parser = parser_of("ocr", "Read the text of images and PDFs.")
+def build_parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
+    parser = page_parser("ocr", "Read the text of images and PDFs.")
     add = parser.add_argument
-    add("--det", type=Path, required=True, metavar="X.pth", help="the detector of lines")
-    add("--rec", type=Path, required=True, metavar="Y.pth", help="the recogniser")
-    add("--cls", type=Path, metavar="Z.pth", help="the classifier of upside-down lines")
-    add("--doc", type=Path, metavar="W.pth", help="the classifier of turned pages")
-    add("--batch-size", type=positive(int), metavar="N", help="lines read at once (default: 6)")
-    add("--words", action="store_true", help="find the words of each line too, for json")
-    add("--min-score", type=probability, default=0.5, metavar="X",
-        help="leave out lines that score less, 0 to 1 (default: 0.5)")  # fmt: skip
+    add("--det", type=Path, required=True, metavar="X.pth", help="detector of text lines")
+    add("--rec", type=Path, required=True, metavar="Y.pth", help="recogniser of text lines")
+    add("--cls", type=Path, metavar="Z.pth", help="classifier of upside-down lines")
+    add("--doc", type=Path, metavar="W.pth", help="classifier of page orientation")
+    add(
+        "--batch-size",
+        type=positive(int),
+        default=BATCH_SIZE,
+        metavar="N",
+        help=f"lines per call of a network (default: {BATCH_SIZE})",
+    )
+    add("--words", action="store_true", help="also locate the words of each line, for json")
+    add_min_score(parser, 0.5)
     add_page_options(parser, TEXT_FORMATS, texts=True)
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read everything, write the results, list what failed, and return the exit code."""
-    return read_all(options, lambda: load_networks(lambda: _ocr(options)))
+    """Read all files, write their results, and return the exit code."""
+    return run_pages(options, lambda: _load(options))
 
 
-def _ocr(options: argparse.Namespace) -> OCR:
-    chosen = {} if options.batch_size is None else {"batch_size": options.batch_size}
+def _load(options: argparse.Namespace) -> OCR:
     return OCR(
         options.det,
         options.rec,
         options.cls,
         options.doc,
         min_score=options.min_score,
-        device=options.device,
-        half=options.half,
-        compile=options.compile,
         word_boxes=options.words,
-        **chosen,
+        batch_size=options.batch_size,
+        **runtime_options(options),
     )

@@ -1,4 +1,4 @@
-"""`python -m pipelines upscale PATH...`: draw blurred images of one line each anew, larger."""
+"""`python -m pipelines upscale PATH...`: super-resolve low-resolution images of one line each."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.cli.page_runner import load_networks, parser_of_network, read_all
+from pipelines.cli.options import network_parser, runtime_options
+from pipelines.cli.page_runner import run_pages
 from pipelines.io.exporters import IMAGE_FORMATS, UpscaledImage, frame_of
 from pipelines.super_resolution.predictor import Upscaler
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return what the command takes."""
-    purpose = "Draw blurred images of one line each anew, larger."
-    return parser_of_network(
-        "upscale", purpose, "the network", IMAGE_FORMATS, texts=False, default="png"
+def build_parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
+    purpose = "Super-resolve low-resolution images of one line each."
+    return network_parser(
+        "upscale", purpose, "super-resolution network", IMAGE_FORMATS, texts=False, default="png"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw everything, write the pictures, list what failed, and return the exit code."""
-    return read_all(options, lambda: load_networks(lambda: Draughtsman(options)))
+    """Process all files, write the images, and return the exit code."""
+    return run_pages(options, lambda: PageUpscaler(options))
 
 
-class Draughtsman:
-    """Draws images anew."""
+class PageUpscaler:
+    """Super-resolves an image of one line."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        device = {"half": options.half, "compile": options.compile}
-        self._upscale = Upscaler(options.weights, device=options.device, **device)
+        self._upscaler = Upscaler(options.weights, **runtime_options(options))
 
     def __call__(self, image: np.ndarray) -> Sequence[UpscaledImage]:
-        """Draw an `(H, W, 3) uint8` BGR image anew."""
-        return [UpscaledImage(frame_of(image), self._upscale(image))]
+        """Super-resolve an `(H, W, 3) uint8` BGR image."""
+        return [UpscaledImage(frame_of(image), self._upscaler(image))]

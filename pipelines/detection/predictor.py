@@ -1,4 +1,4 @@
-"""Where the text of a page is: image -> what the network returns -> boxes or polygons.
+"""Detection: image to boxes or polygons around its text lines.
 
 Numbers follow PaddleOCR 2.x: tools/infer/predict_det.py.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from pipelines.detection.postprocess.pse import PSEDecoder
 from pipelines.detection.postprocess.sast import SASTDecoder
 from pipelines.detection.postprocess.shapes import check_outputs
 from pipelines.detection.preprocess import pad, resize
+from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer
-from pipelines.runtime import Network
+from pipelines.predictor import Predictor
+from pipelines.runtime import NetworkSource
 from pipelines.settings import DETECTION, DetSettings
 from pipelines.validation import SettingsError, card_of, given, stated
 
@@ -36,93 +38,132 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "CT_Head": CTDecoder,
     "DRRGHead": DRRGDecoder,
 }
-"""The head in which a detector ends, by PaddleOCR's name -> what decodes its results."""
+"""The decoder for each head that a detector may end in, by PaddleOCR's name."""
 
 
-class Detector:
-    """A network that finds text with its pre- and post-processing, as its weights' `.json` says.
+class Detector(Predictor):
+    """Finds the text lines of an image.
 
-    `changes` take the place of what it says, such as `box_thresh=0.5`: settings of `DetSettings`
-    and of the decoder. A network without a `.json` is taken for one of DB.
+    Args:
+        network: converted weights, a network, or a callable from `(1, 3, H, W) float32` to the maps
+            of its algorithm. A network without a card is treated as one of DB.
+        device: cpu, cuda, cuda:N or mps.
+        half: compute in half precision, on other devices than a CPU.
+        compile: use `torch.compile`.
+        settings: settings of `DetSettings` and of the decoder that replace those of the weights,
+            such as `box_thresh=0.5`.
 
     Raises:
-        SettingsError: it is no detector, a value without a meaning, a change of what is no setting.
+        SettingsError: the network is no detector, or a setting is unknown or invalid.
+        DeviceError: the device is not available.
     """
 
-    def __init__(self, network: Network, **changes: Any) -> None:
-        self.network = network
-        head, kind = _head(network)
-        changes = given(changes, {**DETECTION, **kind.checks}, "this detector")
-        prepared = {name: changes[name] for name in changes if name in DETECTION}
-        self.settings = DetSettings.of(network, **prepared)
-        decoded = {name: changes[name] for name in changes if name in kind.checks}
-        built = {name: head[name] for name in kind.checks if name in head}
-        self.decoder = kind(**built | stated(network, kind.checks) | decoded)
+    task: ClassVar[str] = "det"
+    title: ClassVar[str] = "a detector"
+
+    def __init__(
+        self,
+        network: NetworkSource,
+        *,
+        device: str = "cpu",
+        half: bool = False,
+        compile: bool = False,
+        **settings: Any,
+    ) -> None:
+        super().__init__(network, device=device, half=half, compile=compile)
+        head, decoder = _head(self.card)
+        changes = given(settings, {**DETECTION, **decoder.checks}, "this detector")
+        self.settings = DetSettings.of(
+            self.network, **{name: changes[name] for name in changes if name in DETECTION}
+        )
+        of_head = {name: head[name] for name in decoder.checks if name in head}
+        of_caller = {name: changes[name] for name in changes if name in decoder.checks}
+        self.decoder = decoder(**of_head | stated(self.network, decoder.checks) | of_caller)
         self._normalize = Normalizer(self.settings.color, self.settings.mean, self.settings.std)
 
-    def network_input(self, image: np.ndarray) -> np.ndarray:
-        """Resize and normalise an `(H, W, 3) uint8` BGR image to `(1, 3, h, w) float32`."""
-        return self._prepared(image)[0]
-
-    def _prepared(self, image: np.ndarray) -> tuple[np.ndarray, Sizes]:
-        padded = pad(image, self.settings)
-        resized = resize(padded, self.settings)
-        sizes = Sizes(image.shape[:2], padded.shape[:2], resized.shape[:2])
-        return self._normalize(resized), sizes
-
-    def results(self, image: np.ndarray) -> tuple[Outputs, Sizes]:
-        """Return what the network makes of an `(H, W, 3) uint8` BGR image, and how it saw it.
-
-        Raises:
-            ValueError: that is not what a network of this kind returns, or not finite.
-        """
-        batch, sizes = self._prepared(image)
-        expected = self.decoder.shapes(*batch.shape[2:])
-        algorithm = type(self.decoder).__name__.removesuffix("Decoder")
-        network = f"a detection network of {algorithm}"
-        return check_outputs(self.network(batch), expected, "detector", network), sizes
-
-    def probability_map(self, image: np.ndarray) -> np.ndarray:
-        """Probability of text at the network's resolution, `(h, w) float32`.
+    def preprocess(self, image: np.ndarray) -> tuple[np.ndarray, Sizes]:
+        """Pad, resize and normalise an image.
 
         Args:
             image: `(H, W, 3) uint8` BGR.
 
+        Returns:
+            The batch, `(1, 3, h, w) float32`, and the sizes of the image on its way to it.
+        """
+        padded = pad(image, self.settings)
+        resized = resize(padded, self.settings)
+        sizes = Sizes(image.shape[:2], padded.shape[:2], resized.shape[:2])
+        return self._normalize(resized)[np.newaxis], sizes
+
+    def run(self, image: np.ndarray) -> tuple[Outputs, Sizes]:
+        """Run the network on an image.
+
+        Args:
+            image: `(H, W, 3) uint8` BGR.
+
+        Returns:
+            The network's outputs by name, and the sizes of the image on its way to the network.
+
         Raises:
-            ValueError: the network's output is not one map of its input's size.
+            ValueError: the outputs do not have the shapes of this algorithm, or are not finite.
+        """
+        batch, sizes = self.preprocess(image)
+        expected = self.decoder.shapes(*batch.shape[2:])
+        algorithm = type(self.decoder).__name__.removesuffix("Decoder")
+        outputs = self.network(batch)
+        title = f"a detection network of {algorithm}"
+        return check_outputs(outputs, expected, "detector", title), sizes
+
+    def probability_map(self, image: ImageLike) -> np.ndarray:
+        """Return the probability of text at each pixel of the network's input.
+
+        Args:
+            image: an image, as `pipelines.io.images.as_bgr` accepts it.
+
+        Returns:
+            `(h, w) float32`, 0 to 1, at the network's resolution.
+
+        Raises:
+            ImageError: `image` is not an image.
+            ValueError: the detector is not one of DB, or its output is not one such map.
         """
         if not isinstance(self.decoder, DBDecoder):
             raise ValueError(
                 "only detectors of DB return a map of probabilities of the input's size; "
-                "Detector.results gives what this one returns"
+                "Detector.run returns the outputs of this one"
             )
-        heat: np.ndarray = self.results(image)[0]["maps"][0, 0]
-        return heat
+        probabilities: np.ndarray = self.run(as_bgr(image))[0]["maps"][0, 0]
+        return probabilities
 
-    def __call__(self, image: np.ndarray) -> list[np.ndarray]:
-        """Find the text lines of an `(H, W, 3) uint8` image, in no order.
+    def __call__(self, image: ImageLike) -> list[np.ndarray]:
+        """Find the text lines of an image.
+
+        Args:
+            image: an image, as `pipelines.io.images.as_bgr` accepts it.
 
         Returns:
-            For each a box, `(4, 2) float32`, or a polygon, `(N, 2) float32`.
+            The lines, in no particular order: boxes `(4, 2) float32` or polygons `(N, 2) float32`,
+            in pixels of the image as x, y.
 
         Raises:
-            ValueError: what the network returns is not what one of its kind does, or not finite.
+            ImageError: `image` is not an image.
+            ValueError: the outputs do not have the shapes of this algorithm, or are not finite.
         """
-        return self.decoder(*self.results(image))
+        return self.decoder(*self.run(as_bgr(image)))
 
 
 def output_names(card: Mapping[str, Any]) -> list[str]:
-    """Return what the results of a detector are called, in the order in which its export has them.
+    """Return the names of a detector's outputs in the order of its export, which is sorted.
 
-    An export has them sorted, whatever order PaddleOCR's network gives them.
+    Args:
+        card: the JSON beside the detector's weights.
     """
-    _, kind = _head(SimpleNamespace(card=card))
-    return sorted(kind().shapes(0, 0))
+    _, decoder = _head(card_of(SimpleNamespace(card=card), Detector.task, Detector.title))
+    return sorted(decoder().shapes(0, 0))
 
 
-def _head(network: Any) -> tuple[Mapping[str, Any], type[Decoder]]:
-    """The head as the weights' `.json` describes it, and the decoder that is chosen by its name."""
-    card = card_of(network, "det", "a detector")
+def _head(card: Mapping[str, Any]) -> tuple[Mapping[str, Any], type[Decoder]]:
+    """Return the configuration of the head that the card states, and the decoder for it."""
     head = (card.get("architecture") or {}).get("Head") or {}
     name = head.get("name", "DBHead")
     if name not in DECODERS:

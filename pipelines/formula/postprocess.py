@@ -1,8 +1,8 @@
-"""From the tokens or symbols of a formula to LaTeX.
+"""Decoding of formula networks' tokens to LaTeX.
 
-The text follows PaddleOCR 2.x, ppocr/postprocess/rec_postprocess.py (`LaTeXOCRDecode`), and, for
-`UniMERNetDecode`, PaddleX 3, inference/models/formula_recognition/processors.py, which leaves more
-spaces where LaTeX needs them. The tokens are byte-level BPE's: a space within is written as Ġ.
+The rules follow PaddleOCR 2.x, ppocr/postprocess/rec_postprocess.py (`LaTeXOCRDecode`), and, for
+`UniMERNetDecode`, PaddleX 3, inference/models/formula_recognition/processors.py, which keeps more
+of the spaces that LaTeX needs. The tokenizers are byte-level BPE: Ġ stands for a space.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ END = 2
 """The token that ends a formula of UniMERNet and PP-FormulaNet."""
 MODULES = ("tokenizers", "ftfy")
 
-# What stands in braces after one of these commands is text, a name or bold.
+# The commands whose argument is text, a name or bold.
 WORDS = re.compile(r"\\(?:operatorname|mathrm|text|mathbf)\s?\*? {.*?}")
 WORD_COMMANDS = (r"\operatorname", r"\mathrm", r"\text", r"\mathbf")
 COMMAND_BEFORE_WORD = re.compile(r"(\\[a-zA-Z]+)\s(?=\w)")
 CHINESE_TEXT = re.compile(r"\\text\s*{([^{}]*[\u4e00-\u9fff]+[^{}]*)}")
-# Spaces that part nothing: between two signs, a sign and a letter, a letter and a sign; those after
-# a backslash are spaces of LaTeX.
+# Redundant spaces: between two symbols, a symbol and a letter, a letter and a symbol; a backslash
+# and a space are a command of LaTeX.
 SPACES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -36,11 +36,11 @@ SPACES = tuple(
         r"([a-zA-Z])\s+?([\W_^\d])",
     )
 )
-KEPT = "\0"  # stands for a space that must not go
+PROTECTED_SPACE = "\0"
 
 
-def without_spaces(text: str) -> str:
-    """Take out the spaces that part nothing."""
+def remove_spaces(text: str) -> str:
+    """Remove redundant spaces from LaTeX, repeatedly until none is left."""
     before = None
     while text != before:
         before = text
@@ -50,31 +50,31 @@ def without_spaces(text: str) -> str:
 
 
 def latex_of_latexocr(text: str) -> str:
-    """Finish the LaTeX of LaTeX-OCR: names and texts lose their spaces, so does the rest."""
-    return without_spaces(WORDS.sub(lambda match: match[0].replace(" ", ""), text))
+    """Clean LaTeX-OCR's LaTeX: remove all spaces from names and texts, redundant ones elsewhere."""
+    return remove_spaces(WORDS.sub(lambda match: match[0].replace(" ", ""), text))
 
 
 def latex_of_unimernet(text: str) -> str:
-    """Finish the LaTeX of UniMERNet: Chinese stands for itself, broken characters are mended."""
+    """Clean UniMERNet's LaTeX: unwrap Chinese text, repair characters, remove redundant spaces."""
     from ftfy import fix_text
 
     text = fix_text(CHINESE_TEXT.sub(r"\1", text).replace('"', ""))
     for words in WORDS.findall(text):
         for command in COMMAND_BEFORE_WORD.findall(words):
             if command not in WORD_COMMANDS:
-                text = text.replace(command, command + KEPT).replace(" ", "")
-    return without_spaces(text).replace(KEPT, " ")
+                text = text.replace(command, command + PROTECTED_SPACE).replace(" ", "")
+    return remove_spaces(text).replace(PROTECTED_SPACE, " ")
 
 
 class TokenDecoder:
-    """Turns tokens into LaTeX.
+    """Decodes tokens to LaTeX.
 
     Args:
         tokenizer: the content of a `tokenizer.json`.
         decoder: `LaTeXOCRDecode` or `UniMERNetDecode`.
 
     Raises:
-        SettingsError: the library that reads tokenizers is missing, or it cannot read this one.
+        SettingsError: `tokenizers` or `ftfy` is not installed, or the tokenizer is invalid.
     """
 
     def __init__(self, tokenizer: Mapping[str, Any], decoder: str) -> None:
@@ -89,18 +89,21 @@ class TokenDecoder:
             self._tokenizer = Tokenizer.from_str(json.dumps(tokenizer))
         except Exception as error:  # the library raises nothing narrower
             raise SettingsError(f"the dictionary is no tokenizer: {error}") from error
-        readers = {"LaTeXOCRDecode": self._latexocr, "UniMERNetDecode": self._unimernet}
-        self._read = readers[decoder]
+        decoders = {
+            "LaTeXOCRDecode": self._decode_latexocr,
+            "UniMERNetDecode": self._decode_unimernet,
+        }
+        self._decode = decoders[decoder]
 
     def __call__(self, tokens: np.ndarray) -> str:
-        """`(T,)` tokens of one formula to LaTeX."""
-        return self._read(tokens.astype(int))
+        """Decode the tokens `(T,) int` of one formula."""
+        return self._decode(tokens.astype(int))
 
-    def _latexocr(self, tokens: np.ndarray) -> str:
+    def _decode_latexocr(self, tokens: np.ndarray) -> str:
         text = "".join(self._tokenizer.decode(tokens.tolist()).split(" ")).replace("Ġ", " ")
         return latex_of_latexocr(text.strip())
 
-    def _unimernet(self, tokens: np.ndarray) -> str:
+    def _decode_unimernet(self, tokens: np.ndarray) -> str:
         ends = np.flatnonzero(tokens == END)
         kept = tokens[: ends[0]] if len(ends) else tokens
         return latex_of_unimernet(self._tokenizer.decode(kept.tolist()))

@@ -1,4 +1,4 @@
-"""What a formula says: image -> tokens or symbols -> LaTeX.
+"""Formula recognition: image to LaTeX.
 
 from pipelines import FormulaReader
 
@@ -8,29 +8,26 @@ print(read("formula.png"))
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pipelines.formula.postprocess import TokenDecoder
 from pipelines.formula.preprocess import can_input, latexocr_input, unimernet_input
 from pipelines.io.images import ImageLike, as_bgr
+from pipelines.predictor import Predictor
 from pipelines.recognition.postprocess import can_decode
-from pipelines.runtime import Network, as_network, run_network
+from pipelines.runtime import NetworkSource, run_network
 from pipelines.validation import (
     COUNT,
     Check,
     SettingsError,
-    card_of,
     check,
-    given,
     is_number,
     numbers,
     one_of,
-    stated,
 )
 
 _FORMULA: Mapping[str, Check] = {
@@ -45,16 +42,18 @@ _FORMULA: Mapping[str, Check] = {
 
 @dataclass(frozen=True)
 class FormulaSettings:
-    """What a network of formulas takes and gives.
+    """The preprocessing and decoding of a formula network.
 
     Attributes:
-        decoder: how its answers become LaTeX, by PaddleOCR's name.
-        resize: the first step of preparing an image, by PaddleOCR's name; it tells the others.
-        height, width: of the network's input, where that is always the same.
-        mean, std: of the grey values from 0 to 1.
+        decoder: the decoder of its output, by PaddleOCR's name.
+        resize: the first preprocessing step, by PaddleOCR's name, which implies the others.
+        height: height of the network's input in pixels, with `UniMERNetImgDecode`.
+        width: width of the network's input in pixels, likewise.
+        mean: mean of the grey values from 0 to 1.
+        std: standard deviation of the grey values.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     decoder: str = "UniMERNetDecode"
@@ -68,55 +67,67 @@ class FormulaSettings:
         check(self, _FORMULA)
 
 
-class FormulaReader:
-    """Reads images of one formula each, printed or, with CAN, written by hand.
+class FormulaReader(Predictor):
+    """Reads images of one formula each, printed or, with CAN, handwritten.
 
     Args:
-        network: converted weights of UniMERNet, PP-FormulaNet, LaTeX-OCR or CAN, or a callable with
-            the JSON of such weights as its `card`.
+        network: converted weights of UniMERNet, PP-FormulaNet, LaTeX-OCR or CAN, or a network or
+            callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on a device that can.
-        compile: use `torch.compile`, slow to start, then faster.
-        changes: what takes the place of what the weights say, by the names of `FormulaSettings`.
+        half: compute in half precision, on other devices than a CPU.
+        compile: use `torch.compile`.
+        settings: settings of `FormulaSettings` that replace those of the weights.
 
     Raises:
-        ValueError: no dictionary is known; a network of another kind; a device that is not there,
-            or that computes no halves; a setting that is unknown or has no meaning.
+        SettingsError: the network does not read formulas, has no dictionary, or a setting is
+            unknown or invalid.
+        DeviceError: the device is not available.
     """
+
+    task: ClassVar[str] = "formula"
+    title: ClassVar[str] = "a network that reads formulas"
 
     def __init__(
         self,
-        network: Network | str | Path,
+        network: NetworkSource,
         *,
         device: str = "cpu",
         half: bool = False,
         compile: bool = False,
-        **changes: Any,
+        **settings: Any,
     ) -> None:
-        self.network = as_network(network, device, half=half, compile=compile)
-        kind = "a network that reads formulas"
-        card = card_of(self.network, "formula", kind)
-        said = stated(self.network, _FORMULA) | given(changes, _FORMULA, kind)
-        self.settings = FormulaSettings(**said)
-        self._read = self._decoder(card)
+        super().__init__(network, device=device, half=half, compile=compile)
+        self.settings = FormulaSettings(**self._merge_settings(_FORMULA, settings))
+        self._decode = self._make_decoder()
 
-    def _decoder(self, card: Mapping[str, Any]) -> Any:
-        dictionary = card.get("dictionary") or {}
-        symbols = self.settings.decoder == "CANLabelDecode"
-        content = dictionary.get("characters" if symbols else "tokenizer")
+    def _make_decoder(self) -> Callable[[np.ndarray], str]:
+        """Return the function from the network's output for one image to LaTeX."""
+        dictionary = self.card.get("dictionary") or {}
+        has_symbols = self.settings.decoder == "CANLabelDecode"
+        content = dictionary.get("characters" if has_symbols else "tokenizer")
         if not content:
-            weights = (card.get("weights") or {}).get("file") or "X.pth"
-            wanted = "latex_symbol_dict.txt" if symbols else "tokenizer.json"
+            weights = (self.card.get("weights") or {}).get("file") or "X.pth"
+            file = "latex_symbol_dict.txt" if has_symbols else "tokenizer.json"
             raise SettingsError(
-                "the network has no dictionary of what it answers with; `python -m converter "
-                f"add-dict {weights} {wanted}` adds one to its weights"
+                "the network has no dictionary, which decodes its output; `python -m converter "
+                f"add-dict {weights} {file}` adds one to its weights"
             )
-        if symbols:
+        if has_symbols:
             return lambda scores: can_decode(scores, content)
         return TokenDecoder(content, self.settings.decoder)
 
-    def network_input(self, image: np.ndarray) -> np.ndarray:
-        """Prepare an `(H, W, 3) uint8` BGR image, `(1, 1, h, w) float32`."""
+    def preprocess(self, image: np.ndarray) -> np.ndarray:
+        """Crop, resize and normalise an image by the rule `settings.resize`.
+
+        Args:
+            image: `(H, W, 3) uint8` BGR.
+
+        Returns:
+            `(1, 1, h, w) float32`.
+
+        Raises:
+            ImageError: the image has one colour only.
+        """
         settings = self.settings
         values = (*settings.mean, *settings.std)
         if settings.resize == "UniMERNetImgDecode":
@@ -126,23 +137,26 @@ class FormulaReader:
         return can_input(image)
 
     def __call__(self, image: ImageLike) -> str:
-        """Return the LaTeX of a formula.
+        """Read an image of one formula.
 
         Args:
-            image: `(H, W, 3) uint8` BGR, grey, or BGRA; a Pillow image; or the path of a file.
+            image: an image, as `pipelines.io.images.as_bgr` accepts it.
+
+        Returns:
+            The LaTeX of the formula.
 
         Raises:
-            ImageError: not an image, or one with nothing in it.
-            ValueError: the network's result is not that of its kind.
+            ImageError: `image` is not an image, or it has one colour only.
+            ValueError: the network's output is not that of its decoder.
         """
-        batch = self.network_input(as_bgr(image))
-        answers = run_network(self.network, batch, {"image_mask": np.ones_like(batch)})
-        if isinstance(answers, Mapping):
-            answers = next(iter(answers.values()))
+        batch = self.preprocess(as_bgr(image))
+        outputs = run_network(self.network, batch, {"image_mask": np.ones_like(batch)})
+        if isinstance(outputs, Mapping):
+            outputs = next(iter(outputs.values()))
         dimensions = 3 if self.settings.decoder == "CANLabelDecode" else 2
-        if answers.ndim != dimensions or len(answers) != 1:
+        if outputs.ndim != dimensions or len(outputs) != 1:
             raise ValueError(
-                f"the network returned an array of shape {answers.shape}, expected one formula in "
+                f"the network returned an array of shape {outputs.shape}, expected one formula in "
                 f"{dimensions} dimensions; is this a network for {self.settings.decoder}?"
             )
-        return self._read(answers[0])
+        return self._decode(outputs[0])

@@ -1,23 +1,29 @@
-"""Pictures as the pipelines take them: `(H, W, 3) uint8`, blue first as OpenCV has it.
+"""Images as the pipelines take them: `(H, W, 3) uint8` BGR, the channel order of OpenCV.
 
-Pillow decodes the files: it tells the size before it decodes, and gives bit for bit the pixels that
-OpenCV, and with it PaddleOCR, gets out of the same file. A photo is turned as its EXIF note says.
+Pillow decodes the files: it reports the size before it decodes, and its pixels are bit for bit
+those that OpenCV, and so PaddleOCR, reads from the same file. The EXIF orientation of a photo is
+applied.
 """
 
 from __future__ import annotations
 
+import io
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+if TYPE_CHECKING:
+    import torch
+
 MAX_PIXELS = 150_000_000
-"""Files of larger pictures are refused before they are decoded; an A0 sheet at 300 dpi fits."""
+"""Files of larger images are refused before they are decoded; an A0 sheet at 300 dpi fits."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
 SUFFIXES = frozenset(
@@ -25,133 +31,192 @@ SUFFIXES = frozenset(
     | {".pbm", ".pgm", ".ppm", ".jp2", ".j2k"}
 )
 
-ImageLike: TypeAlias = "np.ndarray | Image.Image | str | Path"
-"""What the pipelines read: a BGR array, a Pillow image, or the path of an image file."""
+EncodedImage: TypeAlias = "str | Path | bytes | bytearray | memoryview | BinaryIO"
+"""An image file: its path, its content, or a binary stream of it that can seek."""
 
-_ROWS = 256  # blended at a time, since that is done in float64
+ImageLike: TypeAlias = "np.ndarray | torch.Tensor | Image.Image | EncodedImage"
+"""An image: an array or a tensor, a Pillow image, or an image file in any of its forms."""
+
+_BLENDED_ROWS = 256  # blended at a time, since that is done in float64
 
 
 class ImageError(ValueError):
-    """An image file is missing or unreadable, or an array is not an image."""
+    """An image file is missing or unreadable, or an object is not an image."""
 
 
 class ImageFile:
-    """An open image file. `count`: its pages, which only TIFF has; of an animation the first frame.
+    """An open image file.
 
-    Raises:
-        ImageError: from `read`, if a page is larger than `MAX_PIXELS`, truncated or damaged.
+    Attributes:
+        count: the number of its pages: those of a TIFF file, else 1 (the first frame).
+
+    Args:
+        name: the file's name in error messages.
+        image: the file as Pillow has opened it.
     """
 
-    def __init__(self, path: Path, image: Image.Image) -> None:
-        self._path = path
+    def __init__(self, name: str, image: Image.Image) -> None:
+        self._name = name
         self._image = image
         self.count: int = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
 
     def read(self, number: int) -> np.ndarray:
-        """Decode a page, the first is 1, to `(H, W, 3) uint8` BGR."""
-        where = f"{self._path}, page {number}" if self.count > 1 else str(self._path)
-        with _as_image_errors(where):
+        """Decode a page.
+
+        Args:
+            number: the number of the page, from 1.
+
+        Returns:
+            `(H, W, 3) uint8` BGR.
+
+        Raises:
+            ImageError: the page is larger than `MAX_PIXELS`, incomplete or damaged.
+        """
+        name = f"{self._name}, page {number}" if self.count > 1 else self._name
+        with _as_image_errors(name):
             if self.count > 1:
                 self._image.seek(number - 1)
             width, height = self._image.size
             if width * height > MAX_PIXELS:
                 raise ImageError(
-                    f"{where} is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million "
+                    f"{name} is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million "
                     "are read, make it smaller or cut it up"
                 )
             return _decode(self._image)
 
 
 @contextmanager
-def open_image(path: str | Path) -> Iterator[ImageFile]:
+def open_image(file: EncodedImage) -> Iterator[ImageFile]:
     """Open an image file without decoding it.
 
+    Args:
+        file: its path, its content, or a binary stream.
+
     Raises:
-        ImageError: the file is missing, cannot be read, or is no image of a known format.
+        ImageError: the file is missing, cannot be read, or is not of a known format.
     """
-    path = Path(path)
-    with _as_image_errors(str(path)):
+    stream: Path | BinaryIO
+    if isinstance(file, (str, Path)):
+        name, stream = str(file), Path(file)
+    else:
+        name = "the image"
+        stream = io.BytesIO(file) if isinstance(file, (bytes, bytearray, memoryview)) else file
+    with _as_image_errors(name):
         try:
-            image = Image.open(path, formats=FORMATS)
-            file = ImageFile(path, image)
+            image = Image.open(stream, formats=FORMATS)
+            opened = ImageFile(name, image)
         except UnidentifiedImageError as error:
-            size = path.stat().st_size
+            size = _size(stream)
             if not size:
-                raise ImageError(f"{path}: the file is empty, an image was expected") from error
+                raise ImageError(f"{name}: the file is empty, an image was expected") from error
             raise ImageError(
-                f"{path}: not an image of a known format ({size} bytes); "
+                f"{name}: not an image of a known format ({size} bytes); "
                 "use a complete PNG, JPEG, BMP, WebP, TIFF or GIF file"
             ) from error
     with image:
-        yield file
+        yield opened
 
 
-def read_image(path: str | Path, page: int = 1) -> np.ndarray:
-    """Read an image file as `(H, W, 3) uint8` BGR; what is transparent becomes white.
+def _size(file: Path | BinaryIO) -> int:
+    """Return the size of a file in bytes."""
+    return file.stat().st_size if isinstance(file, Path) else file.seek(0, io.SEEK_END)
 
-    The orientation noted in a photo is applied, 16-bit values keep their upper 8 bits, CMYK becomes
-    BGR. Of an animation the first frame is read, of a TIFF file the page that is asked for.
+
+def read_image(file: EncodedImage, page: int = 1) -> np.ndarray:
+    """Read an image file.
+
+    The EXIF orientation is applied, transparent pixels are blended with white, 16-bit values keep
+    their upper 8 bits, and CMYK is converted. Of an animation the first frame is read.
+
+    Args:
+        file: its path, its content as bytes, or a binary stream.
+        page: the page of a TIFF file, from 1.
+
+    Returns:
+        `(H, W, 3) uint8` BGR.
 
     Raises:
-        ImageError: the file is missing, cannot be read, is no complete image, has more than
-            `MAX_PIXELS` or no such page.
+        ImageError: the file is missing, unreadable or incomplete, has more than `MAX_PIXELS`, or
+            has no such page.
     """
-    with open_image(path) as file:
-        if not 1 <= page <= file.count:
-            raise ImageError(f"{path} has {file.count} pages, but page {page} was asked for")
-        return file.read(page)
+    with open_image(file) as opened:
+        if not 1 <= page <= opened.count:
+            name = file if isinstance(file, (str, Path)) else "the image"
+            raise ImageError(f"{name} has {opened.count} pages, but page {page} was asked for")
+        return opened.read(page)
 
 
 def as_bgr(image: ImageLike) -> np.ndarray:
-    """Bring any picture to `(H, W, 3) uint8` BGR; what is transparent turns white.
+    """Convert any image to BGR; transparent pixels are blended with white.
 
     Args:
-        image: `(H, W)` or `(H, W, 1 | 3 | 4) uint8`, blue first; or a Pillow image of any mode; or
-            the path of a file for `read_image`.
+        image: an array or a tensor, `(H, W)` or `(H, W, 1 | 3 | 4) uint8`, BGR or BGRA, the tensor
+            on any device; a Pillow image of any mode; or an image file as its path, its bytes or a
+            binary stream.
+
+    Returns:
+        `(H, W, 3) uint8` BGR, contiguous; the array itself where it is one already.
 
     Raises:
-        ImageError: another shape or type, no pixel, or a file that cannot be read.
+        ImageError: the object has another type, shape or dtype, or no pixels, or the file cannot be
+            read.
     """
-    if isinstance(image, (str, Path)):
+    if isinstance(image, (str, Path, bytes, bytearray, memoryview)) or _is_stream(image):
         return read_image(image)
     if isinstance(image, Image.Image):
         with _as_image_errors("the image"):
             return _decode(image)
-    if not isinstance(image, np.ndarray):
+    array = _tensor_to_array(image)
+    if not isinstance(array, np.ndarray):
         raise ImageError(
-            f"an image is an array, a Pillow image or a path, but this is a {type(image).__name__}"
+            "an image is an array, a tensor, a Pillow image, a path, bytes or a binary stream, but "
+            f"this is a {type(image).__name__}"
         )
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.size == 0:
         raise ImageError(
             f"an image is (H, W), (H, W, 3) or (H, W, 4) of uint8 with at least one pixel, "
-            f"but this is {image.shape} of {image.dtype}"
+            f"but this is {array.shape} of {array.dtype}"
         )
-    channels = 1 if image.ndim == 2 else image.shape[2]
+    channels = 1 if array.ndim == 2 else array.shape[2]
     if channels == 1:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        return cv2.cvtColor(array, cv2.COLOR_GRAY2BGR)
     if channels == 3:
-        return np.ascontiguousarray(image)  # OpenCV takes no views that run backwards
+        return np.ascontiguousarray(array)  # OpenCV takes no views with negative strides
     if channels == 4:
-        return _on_white(image)
-    raise ImageError(f"an image has 1, 3 or 4 channels, but this is {image.shape}")
+        return _blend_with_white(array)
+    hint = "; permute(1, 2, 0) puts the channels of a tensor last" if array is not image else ""
+    raise ImageError(f"an image has 1, 3 or 4 channels, but this is {array.shape}{hint}")
 
 
-def _on_white(image: np.ndarray) -> np.ndarray:
-    """`(H, W, 4)` to `(H, W, 3)`, as PaddleOCR's ppocr/utils/utility.py (`alpha_to_color`)."""
+def _is_stream(image: object) -> TypeGuard[BinaryIO]:
+    return hasattr(image, "read") and hasattr(image, "seek")
+
+
+def _tensor_to_array(image: object) -> object:
+    """Convert a tensor of PyTorch to an array; return any other object itself."""
+    torch = sys.modules.get("torch")  # without it, there are no tensors
+    if torch is None or not isinstance(image, torch.Tensor):
+        return image
+    tensor = image.detach().cpu()
+    return tensor.numpy() if tensor.dtype != torch.bfloat16 else tensor.float().numpy()
+
+
+def _blend_with_white(image: np.ndarray) -> np.ndarray:
+    """Blend BGRA with white, as `alpha_to_color` in PaddleOCR's ppocr/utils/utility.py."""
     blended = np.empty((*image.shape[:2], 3), np.uint8)
-    for top in range(0, len(image), _ROWS):
-        rows = image[top : top + _ROWS]
+    for top in range(0, len(image), _BLENDED_ROWS):
+        rows = image[top : top + _BLENDED_ROWS]
         alpha = rows[..., 3:] / 255
-        blended[top : top + _ROWS] = 255 * (1 - alpha) + rows[..., :3] * alpha
+        blended[top : top + _BLENDED_ROWS] = 255 * (1 - alpha) + rows[..., :3] * alpha
     return blended
 
 
 def _decode(image: Image.Image) -> np.ndarray:
-    """A Pillow image as `(H, W, 3) uint8` BGR."""
+    """Decode a Pillow image to `(H, W, 3) uint8` BGR."""
     # Pillow opens a PGM file of 16 bits in the mode that otherwise means 32 bits.
-    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     image = ImageOps.exif_transpose(image)
-    if deep:
+    if is_16_bit:
         return as_bgr((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ImageError("it has values of 32 bits; save it with 8 or 16 bits per channel")
@@ -161,27 +226,27 @@ def _decode(image: Image.Image) -> np.ndarray:
 
 
 @contextmanager
-def _as_image_errors(where: str) -> Iterator[None]:
-    """Turn whatever Pillow raises about a file into an ImageError, and keep its warnings quiet."""
+def _as_image_errors(name: str) -> Iterator[None]:
+    """Turn any exception of Pillow into an ImageError about `name`, and silence its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except ImageError as error:
-        if str(error).startswith(where):
+        if str(error).startswith(name):
             raise
-        raise ImageError(f"{where}: {error}") from error
+        raise ImageError(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{where} has more than {MAX_PIXELS / 1e6:.0f} million pixels; "
+            f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels; "
             "make it smaller or cut it up"
         ) from error
     except OSError as error:
-        said = f"cannot be read ({error.strerror})" if error.strerror else _damaged(error)
-        raise ImageError(f"{where}: {said}") from error
-    # A damaged file can raise nearly anything out of a decoder: struct.error, zlib.error, KeyError.
+        reason = f"cannot be read ({error.strerror})" if error.strerror else _damaged(error)
+        raise ImageError(f"{name}: {reason}") from error
+    # The decoders raise nearly anything for damaged files: struct.error, zlib.error, KeyError.
     except Exception as error:
-        raise ImageError(f"{where}: {_damaged(error)}") from error
+        raise ImageError(f"{name}: {_damaged(error)}") from error
 
 
 def _damaged(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""From what a recogniser answers to text: PaddleOCR's label decoders, as one rule and a table.
+"""Decoding of recognisers' outputs: PaddleOCR's label decoders, as one function and a table.
 
-Numbers follow PaddleOCR 2.x, ppocr/postprocess/rec_postprocess.py, whose names the decoders have.
+Numbers follow PaddleOCR 2.x, ppocr/postprocess/rec_postprocess.py; the decoders keep its names.
 CTC: Graves et al., "Connectionist Temporal Classification" (2006), decoded greedily.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 from architectures.special_tokens import CLASSES
 
 BLANK = 0
-# What runs from left to right within a line that is read from the right.
+# Characters that keep their order, left to right, within a line that is read from the right.
 LEFT_TO_RIGHT = re.compile("[a-zA-Z0-9 :*./%+-]")
-# What `rm_symbol` takes out of a text; the class keeps ^ too.
+# The characters that `rm_symbol` removes; the class keeps ^ too.
 SYMBOLS = re.compile("[^A-Z^a-z^0-9^\u4e00-\u9fa5]")
 
 
@@ -27,7 +27,10 @@ SYMBOLS = re.compile("[^A-Z^a-z^0-9^\u4e00-\u9fa5]")
 class Character:
     """One character of a line.
 
-    `score` is the probability of its class, 0 to 1; `column` is where the network's output has it.
+    Attributes:
+        text: the character, or the longer string that the dictionary has for its class.
+        score: the probability of its class, 0 to 1.
+        column: the index of its column in the network's output.
     """
 
     text: str
@@ -37,14 +40,14 @@ class Character:
 
 @dataclass(frozen=True)
 class RecognizedText:
-    """What a line says.
+    """The text of one line.
 
     Attributes:
-        text: all characters, as they are read.
-        score: mean probability of the characters, 0 for an empty text.
-        characters: each with its own score and column.
-        columns: how many columns of the network's output the line takes, without the padding; 0
-            where the network spells the text out, so that a column is no place in the image.
+        text: all characters, in reading order.
+        score: mean probability of the characters, 0 to 1; that of an empty text is 0.
+        characters: each character with its score and column.
+        columns: the number of output columns that the line covers, without the padding; 0 for
+            autoregressive decoders, whose columns are no positions in the image.
     """
 
     text: str
@@ -57,102 +60,102 @@ def ctc_decode(
     probabilities: np.ndarray,
     characters: Sequence[str],
     *,
-    share: float = 1.0,
+    width_ratio: float = 1.0,
     right_to_left: bool = False,
 ) -> RecognizedText:
-    """Read one line: the best class per column, repeats collapsed, blanks dropped.
+    """Decode one line greedily: best class per column, repeats merged, blanks dropped.
 
     Args:
-        probabilities: `(T, 1 + number of characters)`; class 0 is the blank.
-        characters: what the classes after the blank stand for.
-        share: how much of the columns the line takes; the rest is padding.
-        right_to_left: whether the columns have to be read from the right.
+        probabilities: `(T, 1 + number of characters) float32`; class 0 is the blank.
+        characters: the dictionary, in the order of the classes after the blank.
+        width_ratio: the share of the columns that the line covers; the rest is padding.
+        right_to_left: whether the columns are read from the right.
     """
     best = probabilities.argmax(1)
-    places = np.flatnonzero(np.append(True, best[1:] != best[:-1]) & (best != BLANK))
-    scores = probabilities[places, best[places]]
-    found = [
-        Character(characters[best[place] - 1], float(score), int(place))
-        for place, score in zip(places, scores, strict=True)
+    columns = np.flatnonzero(np.append(True, best[1:] != best[:-1]) & (best != BLANK))
+    scores = probabilities[columns, best[columns]]
+    decoded = [
+        Character(characters[best[column] - 1], float(score), int(column))
+        for column, score in zip(columns, scores, strict=True)
     ]
     if right_to_left:
-        found = _from_the_right(found)
-    text = "".join(character.text for character in found)
-    mean = float(scores.mean()) if found else 0.0
-    return RecognizedText(text, mean, tuple(found), len(probabilities) * share)
+        decoded = _reverse(decoded)
+    text = "".join(character.text for character in decoded)
+    mean = float(scores.mean()) if decoded else 0.0
+    return RecognizedText(text, mean, tuple(decoded), len(probabilities) * width_ratio)
 
 
-def _from_the_right(characters: Sequence[Character]) -> list[Character]:
-    """Put what stands from left to right into the order of reading: Arabic, but not its numbers."""
+def _reverse(characters: Sequence[Character]) -> list[Character]:
+    """Reverse a right-to-left line from visual to reading order; numbers keep theirs."""
     runs: list[list[Character]] = []
-    for kept, run in groupby(characters, _runs_rightwards):
+    for keeps_order, run in groupby(characters, _is_left_to_right):
         members = list(run)
-        runs += [members] if kept else [[character] for character in members]
+        runs += [members] if keeps_order else [[character] for character in members]
     return [character for run in reversed(runs) for character in run]
 
 
-def _runs_rightwards(character: Character) -> bool:
+def _is_left_to_right(character: Character) -> bool:
     return LEFT_TO_RIGHT.search(character.text) is not None
 
 
-Answers = tuple[np.ndarray, np.ndarray]
+BestClasses = tuple[np.ndarray, np.ndarray]
 """For each line and step the best class and its score, both `(N, T)`."""
 
 
-def _best(scores: np.ndarray, _: int = 0) -> Answers:
-    """`(N, T, classes)` -> the best class of each step and its score."""
+def _best(scores: np.ndarray, _: int = 0) -> BestClasses:
+    """Take the best class of each step of `(N, T, classes)`."""
     return scores.argmax(2), scores.max(2)
 
 
-def _best_after_start(scores: np.ndarray, _: int) -> Answers:
-    """Of ViTSTR the first step, which answers to the start, is no part of the text."""
+def _best_after_start(scores: np.ndarray, _: int) -> BestClasses:
+    """Skip the first step: ViTSTR's prediction for the start token is no part of the text."""
     return _best(scores[:, 1:])
 
 
-def _best_of_rows(results: Mapping[str, np.ndarray], size: int) -> Answers:
-    """Of SRN the steps of all lines stand below each other, `(N * T, classes)`."""
-    scores = results["predict"]
+def _best_of_rows(outputs: Mapping[str, np.ndarray], size: int) -> BestClasses:
+    """Separate the lines of SRN, whose steps are stacked as `(N * T, classes)`."""
+    scores = outputs["predict"]
     return _best(scores.reshape(size, -1, scores.shape[-1]))
 
 
-def _best_of_second(results: Any, _: int) -> Answers:
-    """RFL counts characters first; trained for that alone, it reads none."""
-    if not isinstance(results, Mapping):
-        raise ValueError("this network counts the characters of a line, and does not read them")
-    return _best(list(results.values())[1])
+def _best_of_second(outputs: Any, _: int) -> BestClasses:
+    """Take RFL's second output; the first one counts characters."""
+    if not isinstance(outputs, Mapping):
+        raise ValueError("this network only counts the characters of a line; it cannot read them")
+    return _best(list(outputs.values())[1])
 
 
-def _searched(results: Mapping[str, np.ndarray], _: int) -> Answers:
-    """SEED searches for the best text itself."""
-    return results["rec_pred"], results["rec_pred_scores"]
+def _beam_search(outputs: Mapping[str, np.ndarray], _: int) -> BestClasses:
+    """Take the classes of SEED, which searches for the best text itself."""
+    return outputs["rec_pred"], outputs["rec_pred_scores"]
 
 
-def _searched_after_start(results: Mapping[str, np.ndarray], _: int) -> Answers:
-    """So does NRTR, which may give the start of the text, class 2, too."""
-    classes, scores = list(results.values())[:2]
+def _beam_search_after_start(outputs: Mapping[str, np.ndarray], _: int) -> BestClasses:
+    """Take the classes of NRTR, which searches itself, without its start token, class 2."""
+    classes, scores = list(outputs.values())[:2]
     first = int(classes.size > 0 and classes[0, 0] == 2)
     return classes[:, first:], scores[:, first:]
 
 
 @dataclass(frozen=True)
 class DecodingRule:
-    """How a network that spells a text out, step by step, is read.
+    """How the output of an autoregressive recogniser is decoded.
 
     Attributes:
-        answers: from its results, and the number of lines, to classes and scores.
-        end: the class that ends a text; None where PaddleOCR lets none end it.
-        skipped: classes that are no part of a text. What is neither, such as `<UKN>`, is spelled
-            out under its name, as PaddleOCR does.
+        best_classes: from the network's outputs and the number of lines to classes and scores.
+        end: the class that ends a text; None where PaddleOCR does not stop at it.
+        skipped: classes that are no part of a text. Other special classes, such as `<UKN>`, appear
+            in the text under their names, as in PaddleOCR.
         empty: the score of a text without characters.
     """
 
-    answers: Callable[[Any, int], Answers] = _best
+    best_classes: Callable[[Any, int], BestClasses] = _best
     end: str | None = None
     skipped: tuple[str, ...] = ()
     empty: float = 0.0
 
 
-# Steps after the end are read on: PaddleOCR skips the end before it would stop there.
+# PaddleOCR skips the end token before it could stop there, so later steps are decoded too.
 _ATTENTION = ("sos", "eos")
 _SAR = DecodingRule(end="<BOS/EOS>", skipped=("<PAD>",))
 
@@ -161,10 +164,10 @@ DECODING_RULES: Mapping[str, DecodingRule] = {
     "SPINLabelDecode": DecodingRule(skipped=_ATTENTION),
     "RFLLabelDecode": DecodingRule(_best_of_second, skipped=_ATTENTION),
     "SRNLabelDecode": DecodingRule(_best_of_rows, skipped=_ATTENTION),
-    "SEEDLabelDecode": DecodingRule(_searched, end="eos"),
+    "SEEDLabelDecode": DecodingRule(_beam_search, end="eos"),
     "SARLabelDecode": _SAR,
     "SATRNLabelDecode": _SAR,
-    "NRTRLabelDecode": DecodingRule(_searched_after_start, end="</s>"),
+    "NRTRLabelDecode": DecodingRule(_beam_search_after_start, end="</s>"),
     "ViTSTRLabelDecode": DecodingRule(_best_after_start, end="</s>"),
     "ABINetLabelDecode": DecodingRule(end="</s>"),
     "CPPDLabelDecode": DecodingRule(end="</s>"),
@@ -175,74 +178,76 @@ DECODING_RULES: Mapping[str, DecodingRule] = {
 
 def decode_autoregressive(
     decoder: str,
-    results: Any,
+    outputs: Any,
     size: int,
     characters: Sequence[str],
     *,
     rm_symbol: bool = False,
 ) -> list[RecognizedText]:
-    """Read the lines of a batch that a network spelled out.
+    """Decode the lines of a batch step by step, up to the end token.
 
     Args:
-        decoder: one of DECODING_RULES.
-        results: what the network returned for the batch: an array, or a dict of arrays.
-        size: how many lines the batch has.
-        characters: what the classes stand for that are not special.
-        rm_symbol: whether letters are made small, and what is neither a letter, a digit nor a
-            Chinese character is left out; the score stays that of the whole text.
+        decoder: a name in `DECODING_RULES`.
+        outputs: the network's output for the batch: an array, or a dict of arrays.
+        size: the number of lines in the batch.
+        characters: the dictionary, without special tokens.
+        rm_symbol: lower the case of letters and remove all that is no letter, digit or Chinese
+            character; the score remains that of the whole text.
     """
     rule = DECODING_RULES[decoder]
     layout = CLASSES[decoder]
     names = layout.names(characters)
     skipped = [layout.place(name, characters) for name in rule.skipped]
-    readings = []
-    for classes, scores in zip(*rule.answers(results, size), strict=True):
+    texts = []
+    for classes, scores in zip(*rule.best_classes(outputs, size), strict=True):
         if rule.end is not None:
             ends = np.flatnonzero(classes == layout.place(rule.end, characters))
             classes = classes[: ends[0]] if len(ends) else classes
-        # NRTR has a class more than PaddleOCR has characters for.
-        places = np.flatnonzero(~np.isin(classes, skipped) & (classes < len(names)))
-        found = [Character(names[classes[k]], float(scores[k]), int(k)) for k in places]
-        score = float(scores[places].mean()) if found else rule.empty
+        # NRTR has one class more than PaddleOCR has characters.
+        steps = np.flatnonzero(~np.isin(classes, skipped) & (classes < len(names)))
+        decoded = [Character(names[classes[k]], float(scores[k]), int(k)) for k in steps]
+        score = float(scores[steps].mean()) if decoded else rule.empty
         if rm_symbol:
-            found = [_without_symbols(character) for character in found]
-        text = "".join(character.text for character in found)
-        readings.append(RecognizedText(text, score, tuple(c for c in found if c.text), 0.0))
-    return readings
+            decoded = [_remove_symbols(character) for character in decoded]
+        text = "".join(character.text for character in decoded)
+        texts.append(RecognizedText(text, score, tuple(c for c in decoded if c.text), 0.0))
+    return texts
 
 
-def _without_symbols(character: Character) -> Character:
+def _remove_symbols(character: Character) -> Character:
     return Character(SYMBOLS.sub("", character.text.lower()), character.score, character.column)
 
 
-def visionlan_decode(scores: np.ndarray, characters: Sequence[str]) -> RecognizedText:
-    """Read one line of VisionLAN: all steps to the first of class 0, the end, count for the score.
+def visionlan_decode(logits: np.ndarray, characters: Sequence[str]) -> RecognizedText:
+    """Decode one line of VisionLAN; the score counts all steps up to the end token, class 0.
 
     Args:
-        scores: `(T, 1 + number of characters)`, before a softmax; the last step is not looked at.
-        characters: what the classes after the end stand for.
+        logits: `(T, 1 + number of characters) float32`; the last step is ignored.
+        characters: the dictionary, in the order of the classes after the end token.
     """
-    scores = scores[:-1]
-    scores = np.exp(scores - scores.max(1, keepdims=True))
-    classes, probabilities = scores.argmax(1), scores.max(1) / scores.sum(1)
+    logits = logits[:-1]
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    classes = exponentials.argmax(1)
+    probabilities = exponentials.max(1) / exponentials.sum(1)
     ends = np.flatnonzero(classes == 0)
     steps = ends[0] + 1 if len(ends) else len(classes)
-    found = tuple(
+    decoded = tuple(
         Character(characters[classes[k] - 1], float(probabilities[k]), k)
         for k in range(steps)
         if classes[k]
     )
     mean = np.exp(np.log(probabilities[:steps]).sum() / np.float32(steps + 1e-6))
-    return RecognizedText("".join(character.text for character in found), float(mean), found, 0.0)
+    text = "".join(character.text for character in decoded)
+    return RecognizedText(text, float(mean), decoded, 0.0)
 
 
 def can_decode(scores: np.ndarray, symbols: Sequence[str]) -> str:
-    """Return the LaTeX of one formula of CAN, its symbols parted by spaces.
+    """Return the LaTeX of one formula of CAN, its symbols separated by spaces.
 
     Args:
-        scores: `(T, number of symbols)`; symbol 0 ends the formula.
-        symbols: in the order of the classes.
+        scores: `(T, number of symbols) float32`; symbol 0 ends the formula.
+        symbols: the dictionary, in the order of the classes.
     """
     classes = scores.argmax(1)
-    # Where no end comes, PaddleOCR takes the least class for it.
+    # Without an end token, PaddleOCR stops at the lowest class.
     return " ".join(symbols[k] for k in classes[: classes.argmin()])

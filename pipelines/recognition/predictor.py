@@ -1,4 +1,4 @@
-"""What a line says: line images -> what a network answers -> characters.
+"""Recognition: line images to text.
 
 Numbers follow PaddleOCR 2.x: tools/infer/predict_rec.py (`TextRecognizer`).
 """
@@ -6,96 +6,125 @@ Numbers follow PaddleOCR 2.x: tools/infer/predict_rec.py (`TextRecognizer`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from architectures.special_tokens import CLASSES
-from pipelines.recognition.batching import BATCH_SIZE, by_width
+from pipelines.batching import BATCH_SIZE, by_width
+from pipelines.io.images import ImageLike, as_bgr
+from pipelines.predictor import Predictor
 from pipelines.recognition.postprocess import (
     RecognizedText,
     ctc_decode,
     decode_autoregressive,
     visionlan_decode,
 )
-from pipelines.recognition.preprocess import LineInputs, line_inputs
-from pipelines.runtime import Network, as_network, run_network
+from pipelines.recognition.preprocess import LineBatch, preprocess
+from pipelines.runtime import NetworkSource, run_network
 from pipelines.settings import RecSettings
 
 
-class Recognizer:
-    """A network that reads lines with its pre- and post-processing, as its weights' `.json` says.
+class Recognizer(Predictor):
+    """Reads images of one text line each.
 
-    The network is a callable, or the path of converted weights, which then run on the CPU; one
-    without a `.json` is taken for one of CTC. `characters` and `changes` take the place of what it
-    says, such as `max_width=4000`. `batch` is how many lines the network takes at once.
+    Args:
+        network: converted weights, a network, or a callable from `(N, C, H, W) float32` to the
+            scores of its classes. A network without a card is treated as one of CTC.
+        characters: the dictionary, in the order of the classes and without special tokens; by
+            default that of the weights.
+        batch_size: the number of lines per call of the network.
+        device: cpu, cuda, cuda:N or mps.
+        half: compute in half precision, on other devices than a CPU.
+        compile: use `torch.compile`.
+        settings: settings of `RecSettings` that replace those of the weights, such as
+            `max_width=4000`.
+
+    Raises:
+        SettingsError: the network is no recogniser, has no dictionary, or a setting is unknown or
+            invalid.
+        DeviceError: the device is not available.
     """
+
+    task: ClassVar[str] = "rec"
+    title: ClassVar[str] = "a recogniser"
 
     def __init__(
         self,
-        network: Network | str | Path,
+        network: NetworkSource,
         characters: Sequence[str] | None = None,
         batch_size: int = BATCH_SIZE,
-        **changes: Any,
+        *,
+        device: str = "cpu",
+        half: bool = False,
+        compile: bool = False,
+        **settings: Any,
     ) -> None:
-        self.network = as_network(network)
-        self.settings = RecSettings.of(self.network, characters, **changes)
+        super().__init__(network, device=device, half=half, compile=compile)
+        self.settings = RecSettings.of(self.network, characters, **settings)
         self.batch_size = batch_size
 
     @property
     def locates_characters(self) -> bool:
-        """Whether a character's column is where it stands in the line."""
+        """Whether the column of a character in the output is its position in the line."""
         return self.settings.decoder == "CTCLabelDecode"
 
-    def __call__(self, lines: Sequence[np.ndarray]) -> list[RecognizedText]:
-        """Read each `(h, w, 3) uint8` line; the results come in the order of the lines.
+    def __call__(self, lines: Sequence[ImageLike]) -> list[RecognizedText]:
+        """Read lines.
+
+        Args:
+            lines: images of one line each, as `pipelines.io.images.as_bgr` accepts them.
+
+        Returns:
+            The text of each line, in the order of `lines`.
 
         Raises:
-            ValueError: a line has no pixels, or the network's output is not that of its kind, as
-                `(N, T, 1 + number of characters)` is of CTC.
+            ImageError: a line is not an image.
+            ValueError: the network's output does not fit its decoder and its dictionary, such as
+                `(N, T, 1 + number of characters)` for CTC.
         """
-        results: dict[int, RecognizedText] = {}
-        for batch in by_width(lines, self.batch_size):
-            inputs = line_inputs([lines[index] for index in batch], self.settings)
-            answers = run_network(self.network, inputs.images, inputs.given)
-            results |= zip(map(int, batch), self._read(answers, inputs), strict=True)
-        return [results[index] for index in range(len(lines))]
+        images = [as_bgr(line) for line in lines]
+        texts: dict[int, RecognizedText] = {}
+        for indices in by_width(images, self.batch_size):
+            batch = preprocess([images[index] for index in indices], self.settings)
+            outputs = run_network(self.network, batch.images, batch.extra_inputs)
+            texts |= zip(map(int, indices), self._decode(outputs, batch), strict=True)
+        return [texts[index] for index in range(len(images))]
 
-    def _read(self, answers: Any, inputs: LineInputs) -> list[RecognizedText]:
-        """Read the lines of one batch."""
+    def _decode(self, outputs: Any, batch: LineBatch) -> list[RecognizedText]:
+        """Decode the network's output for one batch."""
         decoder, characters = self.settings.decoder, self.settings.characters
-        size = len(inputs.images)
+        size = len(batch.images)
         if decoder == "CTCLabelDecode":
-            self._check(answers, size)
+            self._check(outputs, size)
             return [
                 ctc_decode(
-                    columns,
+                    probabilities,
                     characters,
-                    share=share,
+                    width_ratio=width_ratio,
                     right_to_left=self.settings.right_to_left,
                 )
-                for columns, share in zip(answers, inputs.shares, strict=True)
+                for probabilities, width_ratio in zip(outputs, batch.width_ratios, strict=True)
             ]
         if decoder == "VLLabelDecode":
-            steps = next(iter(answers.values())).swapaxes(0, 1)
-            self._check(steps, size)
-            return [visionlan_decode(scores, characters) for scores in steps]
-        if isinstance(answers, np.ndarray) and decoder != "RFLLabelDecode":
-            self._check(answers, size)
-        return decode_autoregressive(
-            decoder, answers, size, characters, rm_symbol=self.settings.rm_symbol
-        )
+            logits = next(iter(outputs.values())).swapaxes(0, 1)
+            self._check(logits, size)
+            return [visionlan_decode(line, characters) for line in logits]
+        if isinstance(outputs, np.ndarray) and decoder != "RFLLabelDecode":
+            self._check(outputs, size)
+        rm_symbol = self.settings.rm_symbol
+        return decode_autoregressive(decoder, outputs, size, characters, rm_symbol=rm_symbol)
 
     def _check(self, scores: Any, size: int) -> None:
+        """Raise ValueError unless scores are `(size, T, classes)`."""
         layout, characters = CLASSES[self.settings.decoder], len(self.settings.characters)
         classes = layout.scores(characters)
-        kind = self.settings.decoder.removesuffix("LabelDecode")
+        algorithm = self.settings.decoder.removesuffix("LabelDecode")
         shape = getattr(scores, "shape", type(scores).__name__)
         if len(shape) != 3 or shape[0] != size:
             raise ValueError(
                 f"the recogniser returned an array of shape {shape}, expected "
-                f"({size}, T, {classes}); is this a recognition network of {kind}?"
+                f"({size}, T, {classes}); is this a recognition network of {algorithm}?"
             )
         if shape[2] != classes:
             raise ValueError(

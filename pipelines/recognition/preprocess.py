@@ -1,150 +1,151 @@
-"""Lines as recognisers take them: PaddleOCR's resize rules, by its names.
+"""Line images as recognisers take them: PaddleOCR's resize rules, under its names.
 
-Rules, rounding and precision are those of PaddleOCR 2.x, ppocr/data/imaug/rec_img_aug.py, with what
-tools/infer/predict_rec.py does beyond it: lines of a batch are as wide as the widest needs.
+Rules, rounding and precision are those of PaddleOCR 2.x, ppocr/data/imaug/rec_img_aug.py, and of
+tools/infer/predict_rec.py, where the lines of a batch are as wide as the widest needs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from pipelines.recognition.batching import aspect_ratio
+from pipelines.batching import aspect_ratio, stack_padded
+from pipelines.normalization import (
+    Arithmetic,
+    Normalizer,
+    divide,
+    divide_double,
+    divide_mixed,
+)
 from pipelines.settings import RecSettings
 
 
 @dataclass(frozen=True)
-class LineInputs:
-    """A batch of lines.
+class LineBatch:
+    """A batch of lines, ready for the network.
 
     Attributes:
-        images: `(N, C, H, W) float32`.
-        shares: how much of the width each line takes; the rest is padding.
-        given: what some networks take beside the images, by PaddleOCR's names.
+        images: `(N, C, H, W) float32`, normalised.
+        width_ratios: for each line its share of the width, 0 to 1; the rest is padding.
+        extra_inputs: arrays that some networks take in addition, by PaddleOCR's names.
     """
 
     images: np.ndarray
-    shares: Sequence[float]
-    given: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-Values = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""From pixels `(H, W, C) uint8`, mean and std in float64, to normalised values."""
-
-
-def single(pixels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Normalise in float32."""
-    return (pixels.astype(np.float32) / 255 - mean.astype(np.float32)) / std.astype(np.float32)
-
-
-def mixed(pixels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Divide by 255 in float32, go on in float64."""
-    return (pixels.astype(np.float32) / 255 - mean) / std
-
-
-def double(pixels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Normalise in float64."""
-    return (pixels / 255 - mean) / std
-
-
-def line_inputs(lines: Sequence[np.ndarray], settings: RecSettings) -> LineInputs:
-    """Resize and normalise `(h, w, 3) uint8` BGR lines as the settings say; ValueError if empty."""
-    ratios = [aspect_ratio(line) for line in lines]
-    if settings.resize in _AS_SAR:
-        return _padded_as_sar(lines, ratios, settings)
-    if settings.resize == "SRNRecResizeImg":
-        return _stepped(lines, ratios, settings)
-    if settings.resize in _MAY_PAD and settings.padding:
-        return _padded(lines, ratios, settings)
-    images = [_normalised(_stretched(line, settings), settings) for line in lines]
-    return LineInputs(np.stack(images), [1.0] * len(lines))
+    width_ratios: Sequence[float]
+    extra_inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 _MAY_PAD = ("RecResizeImg", "SVTRRecResizeImg", "GrayRecResizeImg", "RFLRecResizeImg")
 _AS_SAR = ("SARRecResizeImg", "RobustScannerRecResizeImg")
-# How exactly a rule computes, which the last bit of its values shows.
-_PRECISION: Mapping[str, Values] = {
-    "ABINetRecResizeImg": mixed,
-    "PRENResizeImg": double,
-    "GrayRecResizeImg": double,
-    "SPINRecResizeImg": double,
-    "SRNRecResizeImg": double,
+_ARITHMETIC: Mapping[str, Arithmetic] = {
+    "ABINetRecResizeImg": divide_mixed,
+    "PRENResizeImg": divide_double,
+    "GrayRecResizeImg": divide_double,
+    "SPINRecResizeImg": divide_double,
+    "SRNRecResizeImg": divide_double,
 }
-_WIDTHS_PER_STEP = 4  # SAR's widths are multiples of this, the strides of its backbone
-_STEPS = (1, 2, 3)  # SRN's ratios of width to height; above them a line is stretched to the width
+_SAR_STRIDE = 4  # SAR's widths are multiples of this, the stride of its backbone
+_SAR_PADDING = -1.0
+_SRN_RATIOS = (1, 2, 3)  # SRN's ratios of width to height; longer lines get the full width
 _OPENCV = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 _PILLOW = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
 
-def _padded(
-    lines: Sequence[np.ndarray], ratios: Sequence[float], settings: RecSettings
-) -> LineInputs:
-    """Lines keep their ratio, zeros fill up the right; all are as wide as the widest needs."""
+def preprocess(lines: Sequence[np.ndarray], settings: RecSettings) -> LineBatch:
+    """Resize and normalise a batch of lines by the rule `settings.resize`.
+
+    Args:
+        lines: each `(h, w, 3) uint8` BGR.
+        settings: the resize rule, the size and the normalisation.
+
+    Raises:
+        ValueError: a line has no pixels.
+    """
+    arithmetic = _ARITHMETIC.get(settings.resize, divide)
+    normalize = Normalizer(settings.color, settings.mean, settings.std, arithmetic)
+    ratios = [aspect_ratio(line) for line in lines]
+    if settings.resize in _AS_SAR:
+        return _pad_to_max_width(lines, ratios, settings, normalize)
+    if settings.resize == "SRNRecResizeImg":
+        return _pad_from_steps(lines, ratios, settings, normalize)
+    if settings.resize in _MAY_PAD and settings.padding:
+        return _pad_to_widest(lines, ratios, settings, normalize)
+    images = [normalize(_stretch(line, settings)) for line in lines]
+    return LineBatch(np.stack(images), [1.0] * len(lines))
+
+
+def _pad_to_widest(
+    lines: Sequence[np.ndarray],
+    ratios: Sequence[float],
+    settings: RecSettings,
+    normalize: Normalizer,
+) -> LineBatch:
+    """Keep the ratio of each line; zeros pad them to the width that the widest line needs."""
     height = settings.height
-    widest = settings.max_width if settings.resize == "RecResizeImg" else settings.width
-    ratio = min(max(settings.width / height, *ratios), widest / height)
-    width = int(height * ratio)
-    images = np.zeros((len(lines), 1 if settings.color == "GRAY" else 3, height, width), np.float32)
-    for image, line, own in zip(images, lines, ratios, strict=True):
-        fitted = min(math.ceil(height * own), width)
-        pixels = _coloured(line, settings)
-        image[:, :, :fitted] = _normalised(cv2.resize(pixels, (fitted, height)), settings)
-    return LineInputs(images, [min(own / ratio, 1.0) for own in ratios])
+    limit = settings.max_width if settings.resize == "RecResizeImg" else settings.width
+    batch_ratio = min(max(settings.width / height, *ratios), limit / height)
+    width = int(height * batch_ratio)
+    resized = [
+        cv2.resize(_to_grey(line, settings), (min(math.ceil(height * ratio), width), height))
+        for line, ratio in zip(lines, ratios, strict=True)
+    ]
+    images = stack_padded(resized, width, normalize)
+    return LineBatch(images, [min(ratio / batch_ratio, 1.0) for ratio in ratios])
 
 
-def _padded_as_sar(
-    lines: Sequence[np.ndarray], ratios: Sequence[float], settings: RecSettings
-) -> LineInputs:
-    """Lines keep their ratio up to a maximum, -1 fills up the right, and the network is told."""
-    step, widest = _WIDTHS_PER_STEP, settings.max_width
-    images = np.full((len(lines), 3, settings.height, widest), -1, np.float32)
-    valid = []
-    for image, line, ratio in zip(images, lines, ratios, strict=True):
-        width = max(round(math.ceil(settings.height * ratio) / step) * step, settings.width)
-        valid.append(min(width / widest, 1.0))
-        resized = cv2.resize(_coloured(line, settings), (min(width, widest), settings.height))
-        image[:, :, :width] = _normalised(resized, settings)
-    return LineInputs(images, valid, {"valid_ratio": np.array(valid, np.float32)})
+def _pad_to_max_width(
+    lines: Sequence[np.ndarray],
+    ratios: Sequence[float],
+    settings: RecSettings,
+    normalize: Normalizer,
+) -> LineBatch:
+    """Keep the ratio of each line; -1 pads them to `max_width`. `valid_ratio` states the shares."""
+    height, limit = settings.height, settings.max_width
+    steps = [round(math.ceil(height * ratio) / _SAR_STRIDE) for ratio in ratios]
+    widths = [max(step * _SAR_STRIDE, settings.width) for step in steps]
+    resized = [
+        cv2.resize(_to_grey(line, settings), (min(width, limit), height))
+        for line, width in zip(lines, widths, strict=True)
+    ]
+    valid_ratios = [min(width / limit, 1.0) for width in widths]
+    images = stack_padded(resized, limit, normalize, _SAR_PADDING)
+    return LineBatch(images, valid_ratios, {"valid_ratio": np.array(valid_ratios, np.float32)})
 
 
-def _stepped(
-    lines: Sequence[np.ndarray], ratios: Sequence[float], settings: RecSettings
-) -> LineInputs:
-    """Lines are stretched to the next of a few widths, then made grey; zeros fill up the right."""
-    height, widest = settings.height, settings.width
-    images = np.zeros((len(lines), 1, height, widest), np.float32)
-    shares = []
-    for image, line, ratio in zip(images, lines, ratios, strict=True):
-        width = next((height * step for step in _STEPS if ratio <= step), widest)
-        grey = cv2.cvtColor(cv2.resize(line, (width, height)), cv2.COLOR_BGR2GRAY)
-        image[:, :, :width] = _normalised(grey, settings)
-        shares.append(width / widest)
-    return LineInputs(images, shares)
+def _pad_from_steps(
+    lines: Sequence[np.ndarray],
+    ratios: Sequence[float],
+    settings: RecSettings,
+    normalize: Normalizer,
+) -> LineBatch:
+    """Stretch each line to the next of SRN's widths, then make it grey; zeros pad the rest."""
+    height, limit = settings.height, settings.width
+    widths = [
+        next((height * step for step in _SRN_RATIOS if ratio <= step), limit) for ratio in ratios
+    ]
+    resized = [
+        cv2.cvtColor(cv2.resize(line, (width, height)), cv2.COLOR_BGR2GRAY)
+        for line, width in zip(lines, widths, strict=True)
+    ]
+    return LineBatch(stack_padded(resized, limit, normalize), [width / limit for width in widths])
 
 
-def _stretched(line: np.ndarray, settings: RecSettings) -> np.ndarray:
-    size, pixels = (settings.width, settings.height), _coloured(line, settings)
+def _stretch(line: np.ndarray, settings: RecSettings) -> np.ndarray:
+    """Resize a line to the network's size, whatever its ratio."""
+    image = _to_grey(line, settings)
     if settings.interpolation in _PILLOW:
-        filtered = Image.fromarray(pixels).resize(size, _PILLOW[settings.interpolation])
+        size = (settings.width, settings.height)
+        filtered = Image.fromarray(image).resize(size, _PILLOW[settings.interpolation])
         return np.asarray(filtered)
-    return cv2.resize(pixels, size, interpolation=_OPENCV[settings.interpolation])
+    interpolation = _OPENCV[settings.interpolation]
+    return cv2.resize(image, (settings.width, settings.height), interpolation=interpolation)
 
 
-def _coloured(line: np.ndarray, settings: RecSettings) -> np.ndarray:
-    """A BGR line in the colours that the network takes."""
-    if settings.color == "GRAY":
-        return cv2.cvtColor(line, cv2.COLOR_BGR2GRAY)
-    return line if settings.color == "BGR" else line[..., ::-1]
-
-
-def _normalised(pixels: np.ndarray, settings: RecSettings) -> np.ndarray:
-    """`(H, W, C)` or `(H, W) uint8` to `(C, H, W) float32`."""
-    values = _PRECISION.get(settings.resize, single)
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    normalised = values(pixels, np.array(settings.mean), np.array(settings.std))
-    return normalised.astype(np.float32).transpose(2, 0, 1)
+def _to_grey(line: np.ndarray, settings: RecSettings) -> np.ndarray:
+    """Convert a BGR line for a network of one channel to `(h, w)`; others stay BGR."""
+    return cv2.cvtColor(line, cv2.COLOR_BGR2GRAY) if settings.color == "GRAY" else line

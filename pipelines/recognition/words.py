@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,10 @@ class Word:
     box: np.ndarray
     text: str
     score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the word as plain Python values: `text`, `score`, and `box` in pixels."""
+        return {"text": self.text, "score": float(self.score), "box": self.box.tolist()}
 
 
 def find_words(

@@ -1,4 +1,4 @@
-"""Finding and reading text with one network: image -> PGNet's maps -> lines and what they say.
+"""Spotting: image to text lines, with polygons, by one network (PGNet).
 
     from pipelines import Spotter
 
@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -26,14 +25,15 @@ from pipelines.detection.postprocess.shapes import check_outputs
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer
 from pipelines.ocr import TextLine
-from pipelines.runtime import Network, as_network
+from pipelines.predictor import Predictor
+from pipelines.runtime import NetworkSource
 from pipelines.spotting.postprocess import PGDecoder
-from pipelines.validation import COUNT, PIXELS, Check, card_of, characters_of, check, given, stated
+from pipelines.validation import COUNT, PIXELS, Check, characters_of, check
 
-SIDES = 128
+SIDE_STRIDE = 128
 """The sides of the network's input are multiples of this."""
-ENLARGED = 1.25
-"""Images are enlarged by this, where the limit allows it."""
+ENLARGEMENT = 1.25
+"""Images of curved text are enlarged by this factor, where `max_side_len` allows it."""
 
 SPOTTING: Mapping[str, Check] = {
     "max_side_len": COUNT,
@@ -44,16 +44,19 @@ SPOTTING: Mapping[str, Check] = {
 
 @dataclass(frozen=True)
 class SpotSettings:
-    """How images are prepared for PGNet; `PGDecoder` says how its results are decoded.
+    """The preprocessing of PGNet; the settings of its decoding are those of `PGDecoder`.
 
     Attributes:
-        max_side_len, valid_set: with "totaltext" images are enlarged by a quarter, or by what
-            brings their height to the limit if that is less; with "partvgg" the longer side is
-            brought to the limit. Sides then grow to multiples of 128.
-        mean, std: of the values from 0 to 1, in the order of the network's channels, `color`.
+        max_side_len: with "totaltext" the limit of the height, with "partvgg" the length of the
+            longer side, in pixels.
+        valid_set: "totaltext" enlarges images by 1.25, or to the limit if that is less; "partvgg"
+            resizes them to the limit. Both sides are then rounded up to multiples of 128.
+        color: the channel order of the network, "BGR" or "RGB".
+        mean: mean of each channel, for values from 0 to 1, in the order of `color`.
+        std: standard deviation of each channel, likewise.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     max_side_len: int = 768
@@ -66,90 +69,108 @@ class SpotSettings:
         check(self, SPOTTING)
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width at which the network sees an image of this size."""
+        """Return the height and width of the network's input for an image of this size."""
         limited = height if self.valid_set == "totaltext" else max(height, width)
         scale = self.max_side_len / limited
-        if self.valid_set == "totaltext" and height * ENLARGED <= self.max_side_len:
-            scale = ENLARGED
-        # A side of no pixel, of an image like a thread, stops PaddleOCR.
-        tall, wide = (max(math.ceil(int(side * scale) / SIDES), 1) for side in (height, width))
-        return tall * SIDES, wide * SIDES
+        if self.valid_set == "totaltext" and height * ENLARGEMENT <= self.max_side_len:
+            scale = ENLARGEMENT
+        # PaddleOCR fails where a side, of a very thin image, becomes 0.
+        rows, columns = (
+            max(math.ceil(int(side * scale) / SIDE_STRIDE), 1) for side in (height, width)
+        )
+        return rows * SIDE_STRIDE, columns * SIDE_STRIDE
 
 
-class Spotter:
-    """Finds lines of text, curved ones too, and reads them, with one network.
-
-    The network is a path to converted weights of PGNet, or any callable from `(N, 3, H, W) float32`
-    to a dict of its four results. What it takes and gives is in the JSON beside the weights, or in
-    an attribute `card` of a callable.
+class Spotter(Predictor):
+    """Finds and reads text lines, curved ones too, with one network.
 
     Args:
-        network: finds and reads.
-        characters: what its classes stand for, without the blank; by default what its weights say.
-        min_score: lines that score below it are left out.
+        network: converted weights of PGNet, a network, or a callable from `(1, 3, H, W) float32` to
+            a dict of its four outputs.
+        characters: the dictionary, in the order of the classes and without the blank; by default
+            that of the weights.
+        min_score: lines with a lower score are left out.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on a device that can.
-        compile: use `torch.compile`, slow to start, then faster.
-        changes: what takes the place of what the weights say, by the names of `SpotSettings` and
-            `PGDecoder`, such as max_side_len=1280.
+        half: compute in half precision, on other devices than a CPU.
+        compile: use `torch.compile`.
+        settings: settings of `SpotSettings` and `PGDecoder` that replace those of the weights, such
+            as `max_side_len=1280`.
 
     Raises:
-        ValueError: no characters are known; a network of another kind; a device that is not there,
-            or that computes no halves; a setting that is unknown or has no meaning.
+        SettingsError: the network is not one that spots text, has no dictionary, or a setting is
+            unknown or invalid.
+        DeviceError: the device is not available.
     """
+
+    task: ClassVar[str] = "e2e"
+    title: ClassVar[str] = "a text spotter"
 
     def __init__(
         self,
-        network: Network | str | Path,
+        network: NetworkSource,
         *,
         characters: Sequence[str] | None = None,
         min_score: float = 0.0,
         device: str = "cpu",
         half: bool = False,
         compile: bool = False,
-        **changes: Any,
+        **settings: Any,
     ) -> None:
-        self.network = as_network(network, device, half=half, compile=compile)
+        super().__init__(network, device=device, half=half, compile=compile)
         self.min_score = min_score
-        known = {**SPOTTING, **PGDecoder.checks}
-        said = stated(self.network, known) | given(changes, known, "a network that finds and reads")
-        card = card_of(self.network, "e2e", "a network that finds and reads text")
-        self.settings = SpotSettings(**{name: said[name] for name in said if name in SPOTTING})
+        merged = self._merge_settings({**SPOTTING, **PGDecoder.checks}, settings)
+        self.settings = SpotSettings(**{name: merged[name] for name in merged if name in SPOTTING})
         self.decoder = PGDecoder(
-            characters_of(card, characters, "network"),
-            **{name: said[name] for name in said if name in PGDecoder.checks},
+            characters_of(self.card, characters, "network"),
+            **{name: merged[name] for name in merged if name in PGDecoder.checks},
         )
         self._normalize = Normalizer(self.settings.color, self.settings.mean, self.settings.std)
 
-    def network_input(self, image: np.ndarray) -> np.ndarray:
-        """Resize and normalise an `(H, W, 3) uint8` BGR image to `(1, 3, h, w) float32`."""
-        size = self.settings.network_size(*image.shape[:2])
-        return self._normalize(cv2.resize(image, size[::-1]))
+    def preprocess(self, image: np.ndarray) -> np.ndarray:
+        """Resize and normalise an image.
 
-    def results(self, image: np.ndarray) -> Outputs:
-        """Return what the network makes of an `(H, W, 3) uint8` BGR image.
+        Args:
+            image: `(H, W, 3) uint8` BGR.
+
+        Returns:
+            `(1, 3, h, w) float32`.
+        """
+        size = self.settings.network_size(*image.shape[:2])
+        return self._normalize(cv2.resize(image, size[::-1]))[np.newaxis]
+
+    def run(self, image: np.ndarray) -> Outputs:
+        """Run the network on an image.
+
+        Args:
+            image: `(H, W, 3) uint8` BGR.
+
+        Returns:
+            PGNet's four maps by name.
 
         Raises:
-            ValueError: that is not what PGNet returns, or not finite.
+            ValueError: the outputs are not those of PGNet, or not finite.
         """
-        batch = self.network_input(image)
+        batch = self.preprocess(image)
         expected = self.decoder.shapes(*batch.shape[2:])
         algorithm = f"PGNet with {len(self.decoder.characters)} characters"
         return check_outputs(self.network(batch), expected, "network", algorithm)
 
     def __call__(self, image: ImageLike) -> list[TextLine]:
-        """Find and read the lines of an image, those first that begin highest.
+        """Find and read the lines of an image.
 
         Args:
-            image: `(H, W, 3) uint8` BGR, grey, or BGRA; a Pillow image; or the path of a file.
+            image: an image, as `pipelines.io.images.as_bgr` accepts it.
+
+        Returns:
+            The lines, sorted by their highest corner.
 
         Raises:
-            ImageError: not an image.
-            ValueError: the network's results are not PGNet's.
+            ImageError: `image` is not an image.
+            ValueError: the network's outputs are not those of PGNet.
         """
-        image = as_bgr(image)
-        size = image.shape[:2]
+        array = as_bgr(image)
+        size = array.shape[:2]
         sizes = Sizes(size, size, self.settings.network_size(*size))
-        found = self.decoder(self.results(image), sizes)
-        lines = [TextLine(*spotted) for spotted in found if spotted.score >= self.min_score]
-        return [lines[place] for place in np.argsort([line.box[:, 1].min() for line in lines])]
+        spotted = self.decoder(self.run(array), sizes)
+        lines = [TextLine(*line) for line in spotted if line.score >= self.min_score]
+        return [lines[index] for index in np.argsort([line.box[:, 1].min() for line in lines])]

@@ -1,31 +1,37 @@
-"""Lines of text at twice their size, sharper: images -> Text Telescope or Text Gestalt -> images.
+"""Super-resolution of text lines: image to an image of twice the network's size.
 
-Numbers follow PaddleOCR 2.x: tools/infer/predict_sr.py.
+The networks are Text Telescope and Text Gestalt. Numbers follow PaddleOCR 2.x:
+tools/infer/predict_sr.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from pipelines.io.images import ImageLike, as_bgr
-from pipelines.runtime import Network, as_network
-from pipelines.validation import COUNT, Check, card_of, check, given, stated
+from pipelines.normalization import Normalizer, divide
+from pipelines.predictor import Predictor
+from pipelines.runtime import NetworkSource
+from pipelines.validation import COUNT, Check, check
 
 _UPSCALING: Mapping[str, Check] = {"height": COUNT, "width": COUNT}
 
 
 @dataclass(frozen=True)
 class UpscaleSettings:
-    """The size that a network of super-resolution sees, in pixels; it gives twice that.
+    """The input size of a super-resolution network; its output is twice as high and wide.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     height: int = 16
@@ -35,63 +41,74 @@ class UpscaleSettings:
         check(self, _UPSCALING)
 
 
-class Upscaler:
-    """Draws blurred lines anew, each at the one size that the network gives.
+class Upscaler(Predictor):
+    """Super-resolves low-resolution images of one text line each.
 
     Args:
-        network: converted weights, or a callable from `(1, 3, H, W) float32` to a dict with
-            `sr_img`, `(1, 3, 2 H, 2 W)`.
+        network: converted weights, a network, or a callable from `(1, 3, H, W) float32` to a dict
+            with `sr_img`, `(1, 3, 2 * H, 2 * W)`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on a device that can.
-        compile: use `torch.compile`, slow to start, then faster.
-        changes: what takes the place of what the weights say: `height` and `width`.
+        half: compute in half precision, on other devices than a CPU.
+        compile: use `torch.compile`.
+        settings: settings of `UpscaleSettings` that replace those of the weights.
 
     Raises:
-        ValueError: a network of another kind; a device that is not there, or that computes no
-            halves; a setting that is unknown or has no meaning.
+        SettingsError: the network is not one of super-resolution, or a setting is unknown or
+            invalid.
+        DeviceError: the device is not available.
     """
+
+    task: ClassVar[str] = "sr"
+    title: ClassVar[str] = "a network of super-resolution"
 
     def __init__(
         self,
-        network: Network | str | Path,
+        network: NetworkSource,
         *,
         device: str = "cpu",
         half: bool = False,
         compile: bool = False,
-        **changes: Any,
+        **settings: Any,
     ) -> None:
-        self.network = as_network(network, device, half=half, compile=compile)
-        kind = "a network of super-resolution"
-        card_of(self.network, "sr", kind)
-        said = stated(self.network, _UPSCALING) | given(changes, _UPSCALING, kind)
-        self.settings = UpscaleSettings(**said)
+        super().__init__(network, device=device, half=half, compile=compile)
+        self.settings = UpscaleSettings(**self._merge_settings(_UPSCALING, settings))
+        self._normalize = Normalizer("RGB", (0, 0, 0), (1, 1, 1), divide)
 
-    def network_input(self, image: np.ndarray) -> np.ndarray:
-        """Resize an `(H, W, 3) uint8` BGR image, `(1, 3, h, w) float32`, red first, 0 to 1."""
-        picture = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
-        size = (self.settings.width, self.settings.height)
-        pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
-        return (pixels.astype(np.float32).transpose(2, 0, 1) / 255)[None]
-
-    def __call__(self, image: ImageLike) -> np.ndarray:
-        """Return a line at the network's size, `(2 h, 2 w, 3) uint8` BGR.
-
-        Values beyond black and white become these; in PaddleOCR they wrap around.
+    def preprocess(self, image: np.ndarray) -> np.ndarray:
+        """Resize an image and scale its values to 0 to 1.
 
         Args:
-            image: `(H, W, 3) uint8` BGR, grey, or BGRA; a Pillow image; or the path of a file.
+            image: `(H, W, 3) uint8` BGR.
+
+        Returns:
+            `(1, 3, height, width) float32`, RGB.
+        """
+        size = (self.settings.width, self.settings.height)
+        resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
+        return self._normalize(np.asarray(resized))[np.newaxis]
+
+    def __call__(self, image: ImageLike) -> np.ndarray:
+        """Super-resolve an image of one line.
+
+        Values below 0 and above 255 are clipped; PaddleOCR lets them overflow.
+
+        Args:
+            image: an image, as `pipelines.io.images.as_bgr` accepts it.
+
+        Returns:
+            `(2 * height, 2 * width, 3) uint8` BGR, of the height and width in the settings.
 
         Raises:
-            ImageError: not an image.
-            ValueError: the network's result is not that of its kind.
+            ImageError: `image` is not an image.
+            ValueError: the network's output is not an image of that size.
         """
-        results = self.network(self.network_input(as_bgr(image)))
+        outputs = self.network(self.preprocess(as_bgr(image)))
         expected = (1, 3, 2 * self.settings.height, 2 * self.settings.width)
-        drawn = results.get("sr_img") if isinstance(results, Mapping) else None
-        if drawn is None or drawn.shape != expected:
+        sr_output = outputs.get("sr_img") if isinstance(outputs, Mapping) else None
+        if sr_output is None or sr_output.shape != expected:
             raise ValueError(
                 f"the network returned no sr_img of shape {expected}; is this one of "
                 "super-resolution?"
             )
-        pixels = np.clip(drawn[0] * 255, 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(pixels.transpose(1, 2, 0)[..., ::-1])
+        upscaled = np.clip(sr_output[0] * 255, 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(upscaled.transpose(1, 2, 0)[..., ::-1])

@@ -212,7 +212,7 @@ def record(job: Job) -> dict[str, int]:
 
     ocr = OCR(**job.weights, det_settings=job.det_settings)  # type: ignore[arg-type]
     for stage, part in zip(NETWORKS, (ocr.detector, ocr.recognizer), strict=True):
-        part.network = recorded(stage, part.network)  # type: ignore[attr-defined]
+        part.network = recorded(stage, part.network)
     for path in job.images:
         kept["page"].append(read_image(path))
         ocr(kept["page"][-1])

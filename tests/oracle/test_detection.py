@@ -117,11 +117,11 @@ def test_arrays(rule, size):
         operators.ToCHWImage(),
     ):
         data = step(data)
-    batch = Detector(np.copy, **rule).network_input(page(*size))
+    batch = Detector(np.copy, **rule).preprocess(page(*size))[0]
     assert batch.dtype == data["image"].dtype == np.float32
     assert batch.flags.c_contiguous
     assert np.array_equal(batch[0], data["image"])
-    _, sizes = Detector(one_map, **rule).results(page(*size))
+    _, sizes = Detector(one_map, **rule).run(page(*size))
     assert [*sizes.image, *sizes.ratio] == data["shape"].tolist()
 
 
@@ -142,8 +142,8 @@ def test_arrays_by_the_shorter_side():
         ):
             data = step(data)
         detector = Detector(one_map, short_size=640, color="RGB")
-        assert np.array_equal(detector.network_input(page(*size))[0], data["image"])
-        _, sizes = detector.results(page(*size))
+        assert np.array_equal(detector.preprocess(page(*size))[0][0], data["image"])
+        _, sizes = detector.run(page(*size))
         assert [*sizes.image, 3, *sizes.input, 3] == data["shape"].tolist()
 
 
@@ -152,7 +152,7 @@ def test_arrays_by_paddlex():
     processors = load("paddlex", "inference/models/text_detection/processors.py")
     image = page(96, 128)
     (expected,) = processors.NormalizeImage(mean=MEAN, std=STD, order="hwc")([image])
-    batch = Detector(np.copy).network_input(image)
+    batch = Detector(np.copy).preprocess(image)[0]
     assert np.abs(batch[0] - expected.transpose(2, 0, 1)).max() < 1e-6
 
 

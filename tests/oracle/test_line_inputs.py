@@ -15,7 +15,7 @@ import pytest
 
 from converter.catalog.line_settings import line_settings, merge_settings
 from converter.errors import ConfigError
-from pipelines.recognition.preprocess import line_inputs
+from pipelines.recognition.preprocess import preprocess
 from pipelines.settings import RecSettings
 from tests.oracle.paddleocr_source import load
 from tests.oracle.test_lines import random_lines
@@ -45,11 +45,11 @@ def test_values(steps):
         settings = replace(settings, max_width=settings.width)
     for line in random_lines(1, 30, 900):
         data = by_paddleocr(steps, line)
-        inputs = line_inputs([line], settings)
+        inputs = preprocess([line], settings)
         assert inputs.images.dtype == data["image"].dtype == np.float32
         assert np.array_equal(inputs.images[0], data["image"])
         if settings.resize.startswith(("SAR", "Robust")):
-            assert inputs.given["valid_ratio"].tolist() == [np.float32(data["valid_ratio"])]
+            assert inputs.extra_inputs["valid_ratio"].tolist() == [np.float32(data["valid_ratio"])]
 
 
 RULES = {  # what predict_rec.py calls an algorithm, and the method that it prepares lines with
@@ -82,16 +82,16 @@ def test_values_of_inference(name):
         seen = line[..., ::-1] if algorithm == "ABINet" else line
         expected = getattr(kind, method)(stage, seen, *more)
         values = expected[0] if algorithm == "SAR" else expected
-        images = line_inputs([line], settings).images
+        images = preprocess([line], settings).images
         # Of SPIN the two ways that PaddleOCR has differ in the last bit.
         assert np.allclose(images[0], values, atol=1e-7 if algorithm == "SPIN" else 0, rtol=0)
 
 
 def test_a_batch_of_sar_tells_how_much_of_each_line_is_valid():
     lines = [np.zeros((48, width, 3), np.uint8) for width in (10, 100, 400)]
-    inputs = line_inputs(lines, settings_of(STEPS["rec_r31_sar"][0]))
+    inputs = preprocess(lines, settings_of(STEPS["rec_r31_sar"][0]))
     assert inputs.images.shape == (3, 3, 48, 160)
-    assert np.allclose(inputs.given["valid_ratio"], [0.3, 0.625, 1])
+    assert np.allclose(inputs.extra_inputs["valid_ratio"], [0.3, 0.625, 1])
     assert (inputs.images[0, :, :, 48:] == -1).all()
 
 

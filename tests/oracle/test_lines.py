@@ -14,7 +14,9 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from pipelines.classification.predictor import Classifier, network_input, rotate
+from pipelines.classification.predictor import Classifier
+from pipelines.classification.preprocess import preprocess
+from pipelines.geometry import rotate
 from pipelines.recognition.postprocess import ctc_decode
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import find_words
@@ -177,7 +179,7 @@ def word_cases(folder):
         probabilities = random.uniform(size=(1, length % 12 + 1, classes)).astype(np.float32)
         ratios = {"wh_ratio_list": [length], "max_wh_ratio": 60}
         (theirs,) = decode(probabilities, return_word_box=True, **ratios)
-        yield ctc_decode(probabilities[0], CHARACTERS, share=length / 60), theirs
+        yield ctc_decode(probabilities[0], CHARACTERS, width_ratio=length / 60), theirs
 
 
 def test_words_and_their_boxes(tmp_path):
@@ -278,18 +280,18 @@ SIZES = [(1, 1), (80, 160), (48, 500), (300, 20), (256, 256), (256, 301), (301, 
 def test_arrays_of_the_other_classifiers_by_paddlex(size):
     image = np.random.RandomState(0).randint(0, 256, (*size, 3)).astype(np.uint8)
     lines = ClsSettings(height=80, width=160, keep_ratio=False, **IMAGENET)
-    assert np.array_equal(network_input([image], lines), by_paddlex(image, ("Resize", [160, 80])))
+    assert np.array_equal(preprocess([image], lines), by_paddlex(image, ("Resize", [160, 80])))
     pages = ClsSettings((0, 90, 180, 270), 224, 224, resize_short=256, **IMAGENET)
     expected = by_paddlex(image, ("ResizeByShort", 256), ("Crop", 224))
-    assert np.array_equal(network_input([image], pages), expected)
+    assert np.array_equal(preprocess([image], pages), expected)
 
 
 @pytest.mark.parametrize("angle", [90, 180, 270])
 def test_the_way_in_which_pages_are_turned_by_paddlex(angle):
     """It turns about the corner of a pixel, so what it gives is shifted by one."""
-    rotate = load("paddlex", "inference/pipelines/components/common/warp_image.py").rotate_image
+    warp = load("paddlex", "inference/pipelines/components/common/warp_image.py")
     image = np.random.RandomState(0).randint(0, 256, (30, 50, 3)).astype(np.uint8)
-    ours, theirs = rotate(image, angle), rotate(image, angle)
+    ours, theirs = rotate(image, angle), warp.rotate_image(image, angle)
     assert ours.shape == theirs.shape
     down, right = {90: (1, 0), 180: (1, 1), 270: (0, 1)}[angle]
     height, width = ours.shape[:2]

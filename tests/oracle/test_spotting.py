@@ -111,6 +111,6 @@ def test_arrays(size):
         operators.ToCHWImage(),
     ):
         data = step(data)
-    batch = Spotter(np.copy, characters=CHARACTERS).network_input(image)
+    batch = Spotter(np.copy, characters=CHARACTERS).preprocess(image)
     assert batch.dtype == data["image"].dtype == np.float32
     assert np.array_equal(batch[0], data["image"])

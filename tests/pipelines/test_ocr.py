@@ -83,14 +83,14 @@ def test_lines_are_read_in_batches(batch, sizes):
 
 
 def test_options_that_do_not_fit():
-    with pytest.raises(ValueError, match="batch_size is 0"):
+    with pytest.raises(ValueError, match="batch_size is 0, expected a whole number above 0"):
         read_bars(batch_size=0)
     with pytest.raises(ValueError, match="there is no setting thresh of a recogniser"):
         read_bars(rec_settings={"thresh": 3})
 
 
 def test_words_of_a_recogniser_that_spells_lines_out():
-    with pytest.raises(ValueError, match="words are found with recognisers of CTC only"):
+    with pytest.raises(ValueError, match="word_boxes=True needs a recogniser of CTC"):
         read_bars(word_boxes=True, rec_settings={"decoder": "SARLabelDecode"})
 
 
@@ -176,10 +176,12 @@ def test_words_of_a_line_upside_down():
 
 
 def test_classifiers_in_each_others_place():
-    with pytest.raises(ValueError, match=r"cls= turns lines .* 0, 180 degrees; .* meant for doc="):
+    with pytest.raises(
+        ValueError, match=r"cls= rotates lines .* 0, 180 degrees, .* meant for doc="
+    ):
         read_bars(cls=turning(0))
     with pytest.raises(
-        ValueError, match=r"doc= turns pages .* 0, 90, 180, 270 degrees; .* tells 0, 180"
+        ValueError, match=r"doc= rotates pages .* 0, 90, 180, 270 degrees, .* has 0, 180"
     ):
         read_bars(doc=find_bars)
 

@@ -78,9 +78,11 @@ def test_other_sizes_are_not_compiled_anew(tmp_path, monkeypatch):
 def test_devices():
     assert find_device("cpu") == torch.device("cpu")
     for name in ("cuda:99", "meta", "nonsense", ""):
-        with pytest.raises(DeviceError, match=f"the device {name} is not there: .* finds .*cpu"):
+        with pytest.raises(
+            DeviceError, match=f"the device {name} is not available: .* finds .*cpu"
+        ):
             find_device(name)
-    with pytest.raises(DeviceError, match="half precision is for accelerators"):
+    with pytest.raises(DeviceError, match="half precision is not supported on cpu"):
         find_device("cpu", half=True)
 
 

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.cli import detect as command
 from pipelines.io.images import read_image
 from tests.support.cli_runs import files, folder, run, write_page
 from tests.support.pages import NAMES
@@ -37,7 +36,7 @@ def detect(run, monkeypatch):
         return run("detect", *words, "--weights", "det.pth")
 
     detect.loaded, detect.network = [], Dark()
-    monkeypatch.setattr(command, "as_network", as_network)
+    monkeypatch.setattr("pipelines.predictor.as_network", as_network)
     return detect
 
 

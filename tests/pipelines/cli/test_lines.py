@@ -8,9 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-import pipelines.cli.recognize
-import pipelines.formula.predictor
-import pipelines.super_resolution.predictor
 from architectures.special_tokens import CLASSES
 from pipelines import FormulaReader, Upscaler
 from pipelines.recognition.predictor import Recognizer
@@ -57,13 +54,7 @@ def command(run, monkeypatch, tmp_path):
     cv2.imwrite(str(tmp_path / "line.png"), image)
 
     def command(name, network, *words):
-        modules = (
-            pipelines.cli.recognize,
-            pipelines.formula.predictor,
-            pipelines.super_resolution.predictor,
-        )
-        for module in modules:
-            monkeypatch.setattr(module, "as_network", lambda *_, **__: network)
+        monkeypatch.setattr("pipelines.predictor.as_network", lambda *_, **__: network)
         return run(name, tmp_path / "line.png", "--weights", "x.pth", *words)
 
     return command
@@ -153,7 +144,7 @@ def test_a_larger_line(command, folder):
     ("make", "network", "message"),
     [
         (FormulaReader, Network(None, task="rec"), "is not a network that reads formulas"),
-        (FormulaReader, Network(None, task="formula"), "no dictionary of what it answers with"),
+        (FormulaReader, Network(None, task="formula"), "has no dictionary, which"),
         (Recognizer, Network(None, **card("CANLabelDecode")), "decoder is 'CANLabelDecode', expec"),
         (Upscaler, Network(None, task="det"), "is not a network of super-resolution"),
         (lambda network: FormulaReader(network, height=0), formula(), "height is 0, expected a wh"),

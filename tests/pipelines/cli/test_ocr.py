@@ -15,7 +15,7 @@ import pytest
 from tqdm import tqdm
 
 from pipelines.cli import ocr as command
-from pipelines.cli import page_runner as pages
+from pipelines.cli import result_writer
 from pipelines.io.images import read_image
 from pipelines.ocr import TextLine
 from tests.conftest import Run
@@ -179,7 +179,7 @@ def test_results_that_cannot_be_written(read, folder, tmp_path):
     (tmp_path / "file").write_text("")
     done = read(folder, "--out", tmp_path / "file")
     assert done.code == 2
-    assert "cannot be made" in done.err
+    assert "cannot be created" in done.err
     (tmp_path / "out" / "2.txt").mkdir(parents=True)
     done = read(folder, "--out", tmp_path / "out")
     assert done.code == 2
@@ -214,11 +214,13 @@ def test_usage(read, folder, tmp_path, arguments, reason):
 def test_devices(run, folder, device):
     done = run("ocr", folder, "--det", "x.pth", "--rec", "y.pth", "--device", device)
     assert done.code == 2
-    assert f"the device {device} is not there: this PyTorch" in done.err
+    assert f"the device {device} is not available: this PyTorch" in done.err
 
 
 def test_the_pdf_extra_is_missing(read, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "find_spec", lambda name: None if name == "bidi" else object())
+    monkeypatch.setattr(
+        result_writer, "find_spec", lambda name: None if name == "bidi" else object()
+    )
     done = read(folder, "--out", tmp_path, "--format", "pdf")
     assert done.code == 2
     assert "--format pdf needs bidi; pip install paddleocr-to-torch[pdf]" in done.err
@@ -240,7 +242,7 @@ def test_commands(run):
 def test_interrupted(read, folder, tmp_path):
     FakeOCR.answers[100] = KeyboardInterrupt()
     done = read(folder, "--out", tmp_path / "out")
-    assert done == Run(130, "", "ocr: interrupted, the results so far are whole\n")
+    assert done == Run(130, "", "ocr: interrupted; the files written so far are complete\n")
     assert files(tmp_path / "out") == ["2.txt"]
 
 
@@ -301,7 +303,7 @@ def test_weights(tmp_path, run):
     assert "ends in CTCHead; text is found with those of DBHead" in done.err
     done = run("ocr", str(page), "--det", rec, "--rec", rec, "--half")
     assert done.code == 2
-    assert "half precision is for accelerators" in done.err
+    assert "half precision is not supported on cpu" in done.err
 
 
 def test_a_process_of_its_own():

@@ -11,7 +11,7 @@ from pipelines.detection.predictor import Detector
 def test_normalisation_by_hand():
     image = np.zeros((64, 64, 3), np.uint8)
     image[:] = (255, 0, 51)
-    batch = Detector(np.copy).network_input(image)
+    batch = Detector(np.copy).preprocess(image)[0]
     assert batch.shape == (1, 3, 64, 64)
     assert batch.dtype == np.float32
     assert batch.flags.c_contiguous
@@ -25,7 +25,7 @@ def test_the_file_tells_colour_mean_and_std(detector_of):
     image = np.zeros((64, 64, 3), np.uint8)
     image[:] = (255, 0, 51)
     detector = detector_of(color="RGB", mean=[0.5, 0.5, 0.5], std=[0.5, 0.25, 0.5])
-    batch = detector.network_input(image)
+    batch = detector.preprocess(image)[0]
     np.testing.assert_allclose(batch[0, :, 0, 0], [-0.6, -2, 1], atol=1e-6)
 
 

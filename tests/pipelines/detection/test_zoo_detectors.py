@@ -136,7 +136,7 @@ def test_converted_weights(name, tmp_path, monkeypatch):
     path, model = save_network(tmp_path / "det.pth", NETWORKS[name][0])
     detector = Detector(TorchNetwork(path), limit_side_len=64, limit_type="max")
     assert isinstance(detector.decoder, DECODERS[model.architecture["Head"]["name"]])
-    results, sizes = detector.results(np.zeros((64, 96, 3), np.uint8))
+    results, sizes = detector.run(np.zeros((64, 96, 3), np.uint8))
     assert sizes.input == (32, 64) or sizes.input == (64, 64)
     assert all(array.dtype == np.float32 for array in results.values())
     assert isinstance(detector(np.zeros((64, 96, 3), np.uint8)), list)

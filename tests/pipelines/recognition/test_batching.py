@@ -1,13 +1,15 @@
 """Cropping, reading order, batches of lines."""
 
 import itertools
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from pipelines.batching import by_width
 from pipelines.geometry import crop, reading_order
-from pipelines.recognition.batching import by_width, stack
+from pipelines.recognition.preprocess import preprocess
 from pipelines.settings import RecSettings
 
 
@@ -111,6 +113,11 @@ def test_the_ratio_counts_not_the_width():
     assert list(batch) == [1, 0]
 
 
+def stack(lines, width, settings):
+    """Lines as a batch of this width."""
+    return preprocess(lines, replace(settings, width=width, resize="SVTRRecResizeImg")).images
+
+
 def test_lines_are_scaled_and_padded_with_zeros():
     batch = stack([blank_line(50, 24), blank_line(500), blank_line(31, grey=51)], 320, SETTINGS)
     assert batch.shape == (3, 3, 48, 320)
@@ -148,5 +155,5 @@ def test_channels_in_another_order_with_other_statistics():
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3)])
 def test_a_line_without_pixels(shape):
-    with pytest.raises(ValueError, match=r"a line of the shape \(., ., 3\) has no pixels"):
+    with pytest.raises(ValueError, match=r"an image of shape \(., ., 3\) has no pixels"):
         list(by_width([blank_line(20), np.zeros(shape, np.uint8)]))

@@ -46,7 +46,7 @@ def test_ctc_by_hand(spelt, text):
 def test_scores_and_columns_of_characters():
     rows = columns("aa-b-", "ab")
     rows[0, 1], rows[1, 1], rows[3, 2], rows[4, 0] = 0.5, 0.9, 0.75, 0.99
-    reading = ctc_decode(rows, "ab", share=0.5)
+    reading = ctc_decode(rows, "ab", width_ratio=0.5)
     assert reading.score == 0.625
     assert [(c.text, c.score, c.column) for c in reading.characters] == [
         ("a", 0.5, 0), ("b", 0.75, 3),

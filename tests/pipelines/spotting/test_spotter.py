@@ -12,7 +12,6 @@ import torch
 from pipelines import Spotter
 from pipelines.detection.postprocess.decoder import Sizes
 from pipelines.runtime import TorchNetwork
-from pipelines.spotting import predictor as spotter
 from pipelines.spotting.postprocess import PGDecoder
 from pipelines.validation import SettingsError
 from tests.conftest import Run
@@ -119,7 +118,7 @@ def test_settings_come_from_the_weights_and_the_caller():
     spotter = Spotter(Dark(**said), score_thresh=0.75, point_gather_mode="align")
     assert (spotter.settings.max_side_len, spotter.settings.valid_set) == (512, "partvgg")
     assert spotter.decoder == PGDecoder(["a", "b", "c"], 0.75, "fast", "partvgg", "align")
-    assert spotter.network_input(page()).shape == (1, 3, 384, 512)
+    assert spotter.preprocess(page()).shape == (1, 3, 384, 512)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def test_settings_come_from_the_weights_and_the_caller():
         ({"mode": "quick"}, "the setting mode is 'quick', expected one of fast, slow"),
         ({"valid_set": "icdar"}, "expected one of totaltext, partvgg"),
         ({"max_side_len": 0}, "the setting max_side_len is 0, expected a whole number above 0"),
-        ({"thresh": 0.5}, "no setting thresh of a network that finds and reads; there are max_"),
+        ({"thresh": 0.5}, "no setting thresh of a text spotter; there are max_"),
         ({"mode": "slow", "valid_set": "partvgg"}, 'the mode "fast" alone for straight text'),
     ],
 )
@@ -142,7 +141,7 @@ def test_what_is_no_pgnet():
         Spotter(pages())
     detector = Dark()
     detector.card["task"] = "det"
-    with pytest.raises(SettingsError, match="is not a network that finds and reads text"):
+    with pytest.raises(SettingsError, match="is not a text spotter"):
         Spotter(detector)
     more = Spotter(Dark(), characters="abcd")
     with pytest.raises(ValueError, match="is this PGNet with 4 characters"):
@@ -225,7 +224,7 @@ def spot(run, monkeypatch, tmp_path):
         return run("spot", *words, "--weights", "pg.pth")
 
     spot.loaded = []
-    monkeypatch.setattr(spotter, "as_network", as_network)
+    monkeypatch.setattr("pipelines.predictor.as_network", as_network)
     cv2.imwrite(str(tmp_path / "page.png"), page())
     return spot
 
@@ -257,7 +256,7 @@ def test_weights(run, tmp_path):
     write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}, "task": "rec"})
     done = run("spot", tmp_path / "page.png", "--weights", tmp_path / "rec.pth")
     assert done.code == 2
-    assert "rec.pth is not a network that finds and reads text, its task is rec" in done.err
+    assert "rec.pth is not a text spotter, its task is rec" in done.err
 
 
 def test_several_results_of_a_module_reach_the_spotter():

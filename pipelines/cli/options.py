@@ -1,0 +1,160 @@
+"""Argument parsers of the commands: images and PDFs in, one result per file out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipelines.io.exporters import WriterMaker
+from pipelines.io.files import DPI
+
+EPILOG = """PATH is an image, a PDF, a folder (the images and PDFs directly in it), or a quoted
+pattern such as 'scans/**/*.png'. Files and pages that cannot be read are listed at the end; the
+others are processed.
+exit codes: 0 all was read; 2 usage, or the output cannot be written; 3 weights, a page or a file
+could not be read"""
+
+T = TypeVar("T", int, float)
+
+
+def page_parser(name: str, purpose: str) -> argparse.ArgumentParser:
+    """Build a command's parser with PATH; the command adds its own options, then the page options.
+
+    Args:
+        name: the command.
+        purpose: one sentence about it, for --help.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m pipelines {name}",
+        description=purpose,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(prog=name)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="images and PDFs to read")
+    return parser
+
+
+def add_page_options(
+    parser: argparse.ArgumentParser,
+    formats: Mapping[str, WriterMaker],
+    *,
+    texts: bool,
+    default: str = "txt",
+) -> None:
+    """Add the options that all commands share.
+
+    Args:
+        parser: the command's parser.
+        formats: the output formats of the command, by name.
+        texts: whether its results have a text, which --visualize draws with a font.
+        default: the default format.
+    """
+    parser.set_defaults(formats=formats, texts=texts)
+    add = parser.add_argument
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:N or mps")
+    add("--half", action="store_true", help="compute in half precision, on cuda and mps")
+    add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write a file per input into this folder, instead of printing the results",
+    )
+    searchable = "; pdf is searchable" if "pdf" in formats else ""
+    add(
+        "--format",
+        choices=formats,
+        default=default,
+        help=f"output format (default: {default}{searchable})",
+    )
+    add("--visualize", action="store_true", help="also draw the results on each page, as JPEG")
+    if texts:
+        add("--font", type=Path, metavar="FILE", help="font for --visualize")
+    add(
+        "--dpi",
+        type=positive(float),
+        default=DPI,
+        metavar="N",
+        help=f"resolution of PDF pages, in pixels per inch (default: {DPI})",
+    )
+    add("-v", "--verbose", action="store_true", help="print log messages and tracebacks")
+
+
+def network_parser(
+    name: str,
+    purpose: str,
+    weights: str,
+    formats: Mapping[str, WriterMaker],
+    *,
+    texts: bool,
+    scored: bool = False,
+    default: str = "txt",
+) -> argparse.ArgumentParser:
+    """Build the parser of a command that runs one network.
+
+    Args:
+        name: the command.
+        purpose: one sentence about it, for --help.
+        weights: the kind of network, for --help.
+        formats: the output formats of the command, by name.
+        texts: whether its results have a text.
+        scored: whether its results have a score, by which --min-score selects.
+        default: the default format.
+    """
+    parser = page_parser(name, purpose)
+    add = parser.add_argument
+    add("--weights", type=Path, required=True, metavar="X.pth", help=weights)
+    if scored:
+        add_min_score(parser, 0.0)
+    add_page_options(parser, formats, texts=texts, default=default)
+    return parser
+
+
+def add_min_score(parser: argparse.ArgumentParser, default: float) -> None:
+    """Add the option --min-score, with its default from 0 to 1."""
+    parser.add_argument(
+        "--min-score",
+        type=probability,
+        default=default,
+        metavar="X",
+        help=f"leave out lines with a lower score, 0 to 1 (default: {default:g})",
+    )
+
+
+def runtime_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the keyword arguments of a predictor that --device, --half and --compile set."""
+    return {"device": options.device, "half": options.half, "compile": options.compile}
+
+
+def positive(number: Callable[[str], T]) -> Callable[[str], T]:
+    """Return an argument type for finite numbers above 0.
+
+    Args:
+        number: int or float.
+    """
+
+    def convert(text: str) -> T:
+        try:
+            value = number(text)
+        except ValueError:
+            value = number("0")
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"should be greater than 0, not {text}")
+        return value
+
+    return convert
+
+
+def probability(text: str) -> float:
+    """Convert an argument to a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"should be from 0 to 1, not {text}")
+    return value
