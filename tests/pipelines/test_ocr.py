@@ -1,6 +1,9 @@
 """The pipeline end to end, with networks that see black ink, and with small converted weights."""
 
 import importlib.util
+import io
+import json
+import logging
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -9,14 +12,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import architectures
 import pipelines
 from converter.end_to_end.runtimes import Sides
 from pipelines import OCR, TextLine, read_image
 from pipelines import geometry as cropping
+from pipelines.recognition.predictor import Recognizer
 from tests.support.pages import NAMES, bar_page, find_bars, name_colour
 from tests.support.paths import ROOT
+from tests.support.small_networks import CRNN
 from tests.support.small_weights import write_weights
 
 SAMPLES = Path(pipelines.__path__[0]) / "samples"
@@ -341,3 +348,75 @@ def test_a_detector_of_curved_lines():
     lines = read_bars(det_settings={"box_type": "poly"})(bar_page())
     assert [line.text for line in lines] == ["red", "green", "blue"]  # by their highest corners
     assert min(len(line.box) for line in lines) > 4
+
+
+# Images and networks of other forms
+
+
+def test_images_of_every_form():
+    page = bar_page()
+    content = cv2.imencode(".png", page)[1].tobytes()
+    for image in (content, io.BytesIO(content), torch.from_numpy(page)):
+        assert [line.text for line in read_bars()(image)] == ["green", "red", "blue"]
+        assert read_bars().probability_map(image).shape == (384, 608)
+        assert len(read_bars().detector(image)) == 3
+        (text,) = Recognizer(name_colour, NAMES)([image])
+        assert text.score == pytest.approx(0.8)
+
+
+def test_a_list_of_images_gives_a_list_of_results(tmp_path):
+    page = bar_page()
+    cv2.imwrite(str(tmp_path / "page.png"), page)
+    empty = np.full((100, 100, 3), 255, np.uint8)
+    for images in ([page, empty, tmp_path / "page.png"], (page, empty, str(tmp_path / "page.png"))):
+        results = read_bars()(images)
+        assert isinstance(results, list)
+        texts = [[line.text for line in lines] for lines in results]
+        assert texts == [["green", "red", "blue"], [], ["green", "red", "blue"]]
+    assert read_bars()([]) == []
+    with pytest.raises(pipelines.ImageError):
+        read_bars()([page, None])
+
+
+def test_lines_as_json():
+    line = read_bars(word_boxes=True)(bar_page()[150:])[0]
+    entry = json.loads(json.dumps(line.to_dict(), allow_nan=False))
+    assert list(entry) == ["text", "score", "box", "character_scores", "words"]
+    assert entry["text"] == "blue"
+    assert entry["score"] == entry["character_scores"][0] == pytest.approx(0.8)
+    np.testing.assert_array_equal(np.array(entry["box"], np.float32), line.box)
+    (word,) = entry["words"]
+    assert (word["text"], word["score"]) == ("blue", entry["score"])
+    assert np.shape(word["box"]) == (4, 2)
+    line = TextLine(np.zeros((12, 2), np.float32), "a", np.float32(0.5))
+    assert json.loads(json.dumps(line.to_dict()))["words"] == []
+
+
+def test_a_model_as_a_network(tmp_path):
+    write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
+    model = architectures.load(tmp_path / "rec.pth")
+    names = list(model.state_dict())
+    expected = OCR(find_bars, tmp_path / "rec.pth", min_score=0)(bar_page())
+    found = OCR(find_bars, model, min_score=0)(bar_page())
+    assert [line.to_dict() for line in found] == [line.to_dict() for line in expected]
+    assert len(found) == 3
+    assert list(model.state_dict()) == names  # the model itself is not fused
+    assert model.card is not None
+    untrained = architectures.build(CRNN, class_counts={"ctc": 4}).train()
+    ocr = OCR(find_bars, untrained, characters=NAMES, rec_settings={"height": 32}, min_score=0)
+    assert len(ocr(bar_page())) == 3
+    assert untrained.training
+    with pytest.raises(ValueError, match="give characters="):
+        OCR(find_bars, untrained)
+
+
+def test_the_library_logs_and_prints_nothing(tmp_path, caplog, capfd):
+    write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
+    with caplog.at_level(logging.DEBUG, logger="pipelines"):
+        OCR(find_bars, tmp_path / "rec.pth")
+        read_bars(min_score=0.81)(bar_page())
+    assert [record.name for record in caplog.records] == ["pipelines.runtime", "pipelines.ocr"]
+    loaded, read = (record.getMessage() for record in caplog.records)
+    assert loaded == f"loaded {tmp_path / 'rec.pth'} on cpu in torch.float32"
+    assert read == "found 3 lines, kept the 0 with a score of at least 0.81"
+    assert capfd.readouterr() == ("", "")

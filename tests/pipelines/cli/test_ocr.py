@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -313,3 +314,24 @@ def test_a_process_of_its_own():
     )  # fmt: skip
     assert (child.returncode, child.stdout) == (3, "")
     assert "none.png: there is no such file" in child.stderr
+
+
+def test_version(run):
+    assert run("--version") == Run(0, f"{metadata.version('paddleocr-to-torch')}\n", "")
+
+
+def test_the_version_of_a_checkout_that_is_not_installed(run, monkeypatch):
+    monkeypatch.setattr("pipelines.cli.main.PACKAGE", "no-such-package")
+    assert run("--version").out == "unknown (no-such-package is not installed)\n"
+
+
+def test_log_messages_are_printed_with_verbose(tmp_path):
+    write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}, "task": "rec"})
+    page = write_page(tmp_path / "a.png", 255)
+    module = [sys.executable, "-m", "pipelines", "recognize"]
+    command = [*module, page, "--weights", tmp_path / "rec.pth"]
+    for options, count in (((), 0), (("-v",), 1)):
+        child = subprocess.run(
+            [*command, *options], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert child.stderr.count("pipelines.runtime: loaded ") == count

@@ -5,6 +5,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pipelines.io import images
@@ -316,3 +317,46 @@ def test_paths_are_read(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), image)
     np.testing.assert_array_equal(as_bgr(tmp_path / "a.png"), image)
     np.testing.assert_array_equal(as_bgr(str(tmp_path / "a.png")), image)
+
+
+# Images of other forms
+
+
+def test_bytes_and_streams(tmp_path):
+    cv2.imwrite(str(tmp_path / "page.png"), random_image(5, 7, 3))
+    content = (tmp_path / "page.png").read_bytes()
+    expected = read_image(tmp_path / "page.png")
+    for file in (content, bytearray(content), memoryview(content), io.BytesIO(content)):
+        np.testing.assert_array_equal(read_image(file), expected)
+    for file in (content, bytearray(content), memoryview(content), io.BytesIO(content)):
+        np.testing.assert_array_equal(as_bgr(file), expected)
+    stream = io.BytesIO(content)
+    stream.seek(0, io.SEEK_END)  # as after writing
+    np.testing.assert_array_equal(as_bgr(stream), expected)
+    assert not stream.closed
+    with (tmp_path / "page.png").open("rb") as file:
+        np.testing.assert_array_equal(as_bgr(file), expected)
+
+
+@pytest.mark.parametrize("make", [bytes, io.BytesIO])
+def test_bytes_that_are_no_image(make):
+    with pytest.raises(ImageError, match=r"^the image: the file is empty, an image was expected"):
+        as_bgr(make(b""))
+    with pytest.raises(ImageError, match=r"^the image: not an image of a known format \(5 bytes\)"):
+        as_bgr(make(b"hello"))
+    with pytest.raises(ImageError, match=r"^the image has 1 pages, but page 2 was asked for"):
+        read_image(make(cv2.imencode(".png", random_image(2, 2, 3))[1].tobytes()), page=2)
+
+
+def test_tensors_are_taken_as_arrays():
+    image = random_image(4, 5, 3)
+    np.testing.assert_array_equal(as_bgr(torch.from_numpy(image)), image)
+    grey = torch.from_numpy(image[..., 0].copy())
+    np.testing.assert_array_equal(as_bgr(grey), as_bgr(image[..., 0].copy()))
+    planes = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+    np.testing.assert_array_equal(as_bgr(planes.permute(1, 2, 0)), image)
+    with pytest.raises(ImageError, match=r"\(3, 4, 5\); permute\(1, 2, 0\) puts the channels"):
+        as_bgr(planes)
+    for dtype in (torch.float32, torch.bfloat16):
+        with pytest.raises(ImageError, match=r"this is \(4, 5, 3\) of float32"):
+            as_bgr(torch.zeros(4, 5, 3, dtype=dtype))
