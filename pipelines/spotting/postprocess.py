@@ -21,7 +21,7 @@ from pipelines.spotting.thinning import thin
 from pipelines.validation import PROBABILITY, Check, SettingsError, check, one_of
 
 STRIDE = 4
-"""Pixels of the network's input for one of its maps."""
+"""Pixels of the network's input per pixel of its maps."""
 LEAST_PLACES = 3
 """A middle line of fewer pixels is noise."""
 HALVED = 16
@@ -65,7 +65,7 @@ class PGDecoder:
             the mode "fast".
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     checks: ClassVar[Mapping[str, Check]] = {
@@ -95,23 +95,23 @@ class PGDecoder:
         place = (height // STRIDE, width // STRIDE)
         return {name: (1, count, *place) for name, count in {**channels, "f_score": 1}.items()}
 
-    def __call__(self, results: Outputs, sizes: Sizes) -> list[Spotted]:
+    def __call__(self, outputs: Outputs, sizes: Sizes) -> list[Spotted]:
         """Find and read the lines of one image.
 
         Args:
-            results: of the shapes that `shapes` returns, finite numbers.
+            outputs: of the shapes that `shapes` returns, finite numbers.
             sizes: how the image became the network's input.
         """
-        text = results["f_score"][0, 0] > self.score_thresh
+        text = outputs["f_score"][0, 0] > self.score_thresh
         # What is summed up, is summed up in the order of PaddleOCR's memory.
-        direction = np.ascontiguousarray(results["f_direction"][0]).transpose(1, 2, 0)
+        direction = np.ascontiguousarray(outputs["f_direction"][0]).transpose(1, 2, 0)
         lines = center_lines(text, direction)
         if self.mode == "fast":
             lines = [line for line in lines if len(line) >= POINTS]
             if self.point_gather_mode == "align":
                 lines = [_without_gaps(line) for line in lines]
         found: list[Spotted] = []
-        classes = results["f_char"][0].transpose(1, 2, 0)
+        classes = outputs["f_char"][0].transpose(1, 2, 0)
         for line in lines:
             scores = classes[line[:, 0], line[:, 1]]
             best = (scores if self.mode == "fast" else _softmax(scores)).argmax(1)
@@ -121,7 +121,7 @@ class PGDecoder:
             if len(words) < LEAST_CHARACTERS:
                 continue
             points = _spread(line) if self.mode == "fast" else _centres(line, starts)
-            polygon = self._polygon(points, results["f_border"][0], sizes)
+            polygon = self._polygon(points, outputs["f_border"][0], sizes)
             certainty = float(_softmax(scores[said]).max(1).mean())
             found.append(Spotted(polygon, words, certainty))
         return found

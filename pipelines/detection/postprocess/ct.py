@@ -1,4 +1,4 @@
-"""From the maps of CentripetalText to polygons: pixels point at the core of their line.
+"""Decoding of CentripetalText: pixels point at the kernel of their text line.
 
 Sheng et al., "CentripetalText: An Efficient Text Instance Representation for Scene Text Detection"
 (2021). Numbers follow PaddleOCR 2.x: ppocr/postprocess/ct_postprocess.py (`CTPostProcess`).
@@ -18,25 +18,25 @@ from pipelines.detection.postprocess.pse import region_outline, regions
 from pipelines.validation import COUNT, PROBABILITY, Check, check
 
 STRIDE = 4
-"""Pixels of the network's input for one of its maps."""
-CORE = 0.2
-"""Logit above which a pixel belongs to the core of a line."""
-MIN_CORE = 10
-"""A core of fewer pixels of the map is noise."""
-REACH = 2.5
-"""Pixels of the map for one of the distances that the network tells."""
+"""Pixels of the network's input per pixel of its maps."""
+KERNEL_LOGIT = 0.2
+"""Pixels with a higher logit belong to the kernel of a line."""
+MIN_KERNEL_AREA = 10
+"""Kernels of fewer pixels of the map are left out."""
+SHIFT_SCALE = 2.5
+"""Pixels of the map per unit of the predicted centripetal shifts."""
 
 
 @dataclass(frozen=True)
 class CTDecoder:
-    """Turns the maps of CentripetalText into polygons.
+    """Decodes the maps of CentripetalText to polygons.
 
     Attributes:
-        min_score: mean probability that a core needs.
+        min_score: kernels with a lower mean probability are left out, 0 to 1.
         min_area: lines of fewer pixels of the network's input are left out.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     checks: ClassVar[Mapping[str, Check]] = {"min_score": PROBABILITY, "min_area": COUNT}
@@ -49,22 +49,24 @@ class CTDecoder:
         check(self, self.checks)
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
-        """Return the shapes of cores with distances to them, and of the probability of cores."""
+        """Return the shapes of the kernel logits with the shifts, and of the probabilities."""
         size = height // STRIDE, width // STRIDE
         return {"maps": (1, 3, *size), "score": (1, *size)}
 
-    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
-        """Find the text lines of one image, as `Decoder` says."""
-        maps, score = results["maps"][0], results["score"][0]
-        cores = cv2.connectedComponents((maps[0] > CORE).view(np.uint8), connectivity=4)[1]
-        areas = np.bincount(cores.ravel())
-        cores[areas[cores] < MIN_CORE] = 0
-        sure = np.zeros(len(areas), bool)
-        for rows, columns in regions(cores):
-            label = cores[rows[0], columns[0]]
-            sure[label] = np.mean(score[rows, columns]) >= self.min_score
-        labels = _pointing(maps[1:], cores)
-        labels[~sure[labels]] = 0
+    def __call__(self, outputs: Outputs, sizes: Sizes) -> list[np.ndarray]:
+        """Decode the outputs for one image; see `Decoder`."""
+        maps, score = outputs["maps"][0], outputs["score"][0]
+        kernels = cv2.connectedComponents((maps[0] > KERNEL_LOGIT).view(np.uint8), connectivity=4)[
+            1
+        ]
+        areas = np.bincount(kernels.ravel())
+        kernels[areas[kernels] < MIN_KERNEL_AREA] = 0
+        kept = np.zeros(len(areas), bool)
+        for rows, columns in regions(kernels):
+            label = kernels[rows[0], columns[0]]
+            kept[label] = np.mean(score[rows, columns]) >= self.min_score
+        labels = _assign_pixels(maps[1:], kernels)
+        labels[~kept[labels]] = 0
         scale = np.array(sizes.image[::-1]) / np.array(sizes.input[::-1])
         polygons = [
             np.trunc(region_outline(np.stack([columns, rows], axis=1), STRIDE) * scale)
@@ -74,16 +76,23 @@ class CTDecoder:
         return finish_polygons(polygons, sizes.image)
 
 
-def _pointing(distances: np.ndarray, cores: np.ndarray) -> np.ndarray:
-    """Give each pixel the label of the core that it lies in or, with `(2, h, w)`, points at.
+def _assign_pixels(shifts: np.ndarray, kernels: np.ndarray) -> np.ndarray:
+    """Label each pixel with the kernel that it lies in or is shifted to.
 
-    PaddleOCR looks at the first 300 rows and columns of the map only, and leaves the lines beyond
-    as thin as their cores.
+    PaddleOCR shifts only the first 300 rows and columns of the map, and leaves the lines beyond as
+    thin as their kernels.
+
+    Args:
+        shifts: `(2, h, w) float32`, x and y.
+        kernels: `(h, w) int32`, labels of kernels, 0 elsewhere.
+
+    Returns:
+        `(h, w) int32`, labels of lines.
     """
-    height, width = cores.shape
-    places = np.indices(cores.shape, np.float32)[::-1]
-    columns, rows = (places + REACH * distances).astype(np.int32)
-    labels = cores[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
-    inside = cores > 0
-    labels[inside] = cores[inside]
+    height, width = kernels.shape
+    positions = np.indices(kernels.shape, np.float32)[::-1]
+    columns, rows = (positions + SHIFT_SCALE * shifts).astype(np.int32)
+    labels = kernels[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+    inside = kernels > 0
+    labels[inside] = kernels[inside]
     return labels

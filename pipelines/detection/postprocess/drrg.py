@@ -1,4 +1,4 @@
-"""From the components and links of DRRG to polygons: what is linked becomes a line.
+"""Decoding of DRRG: linked text components become polygons.
 
 Zhang et al., "Deep Relational Reasoning Graph Network for Arbitrary Shape Text Detection" (2020).
 Numbers follow PaddleOCR 2.x: ppocr/postprocess/drrg_postprocess.py (`DRRGPostprocess`).
@@ -16,19 +16,19 @@ import numpy as np
 from pipelines.detection.postprocess.decoder import Outputs, Shape, Sizes, finish_polygons
 from pipelines.validation import PROBABILITY, Check, check
 
-MAX_LENGTH = 50.0
-"""Components whose centres are farther apart, in pixels of the input, are not linked."""
+MAX_LINK_LENGTH = 50.0
+"""Components with centres farther apart, in pixels of the network's input, are not linked."""
 
 
 @dataclass(frozen=True)
 class DRRGDecoder:
-    """Turns what DRRG returns into polygons; its network has found the components of lines.
+    """Decodes the text components and links of DRRG to polygons.
 
     Attributes:
-        link_thr: probability from which on two components belong to one line.
+        link_thr: two components with at least this link probability are on one line, 0 to 1.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     checks: ClassVar[Mapping[str, Check]] = {"link_thr": PROBABILITY}
@@ -40,11 +40,11 @@ class DRRGDecoder:
 
     @property
     def box_type(self) -> str:
-        """It finds polygons."""
+        """Polygons only: "poly"."""
         return "poly"
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
-        """Return the shapes of pairs, their scores, components, and the maps these are found in."""
+        """Return the shapes of the links, their scores, the components and the maps."""
         return {
             "edges": (None, 2),
             "scores": (None,),
@@ -52,30 +52,30 @@ class DRRGDecoder:
             "maps": (1, 6, height, width),
         }
 
-    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
-        """Find the text lines of one image, as `Decoder` says."""
-        boxes = results["text_comps"][:, :8].astype(np.float64).reshape(-1, 4, 2)
-        edges = self._linked(results["edges"], results["scores"].astype(np.float64), boxes)
+    def __call__(self, outputs: Outputs, sizes: Sizes) -> list[np.ndarray]:
+        """Decode the outputs for one image; see `Decoder`."""
+        boxes = outputs["text_comps"][:, :8].astype(np.float64).reshape(-1, 4, 2)
+        edges = self._link(outputs["edges"], outputs["scores"].astype(np.float64), boxes)
         whole = boxes.astype(np.int32)
         ratio = 1 / np.array(sizes.ratio[::-1])
         lines = (outline(whole[members]) * ratio for members in _groups(edges, len(boxes)))
         return finish_polygons(lines, sizes.image)
 
-    def _linked(self, edges: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """The pairs `(M, 2)` of components that belong together, by the mean of both's scores."""
+    def _link(self, edges: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Return the pairs `(M, 2)` of linked components, by the mean score of both directions."""
         centres = boxes.mean(1)
         lengths = np.linalg.norm(centres[edges[:, 0]] - centres[edges[:, 1]], axis=1)
-        scores = np.where(lengths > MAX_LENGTH, 0.0, scores)
-        pairs, places = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
-        places = places.reshape(-1)
-        counts = np.bincount(places, minlength=len(pairs))
-        means = np.bincount(places, scores, len(pairs)) / counts
+        scores = np.where(lengths > MAX_LINK_LENGTH, 0.0, scores)
+        pairs, owners = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
+        owners = owners.reshape(-1)
+        counts = np.bincount(owners, minlength=len(pairs))
+        means = np.bincount(owners, scores, len(pairs)) / counts
         linked: np.ndarray = pairs[means >= self.link_thr]
         return linked
 
 
 def _groups(edges: np.ndarray, count: int) -> list[np.ndarray]:
-    """The components of each line, of two or more, by the lowest of them."""
+    """Return the components of each line of two or more, sorted by the lowest index."""
     labels = np.arange(count)
     while True:
         lowest = labels[edges].min(1)
@@ -90,10 +90,16 @@ def _groups(edges: np.ndarray, count: int) -> list[np.ndarray]:
 
 
 def outline(boxes: np.ndarray) -> np.ndarray:
-    """Return the polygon `(N, 2)` around boxes `(M, 4, 2) int32`, two or more, of one line.
+    """Return the polygon around the components of one line.
 
-    Along the upper sides and back along the lower ones; at both ends a corner of the last box is
-    added where the middle of its side is not inside.
+    It follows the middles of the upper sides and returns along the lower ones; at both ends the
+    corners of the last box are added if the middle of its outer side is not inside.
+
+    Args:
+        boxes: `(M, 4, 2) int32`, two or more.
+
+    Returns:
+        `(N, 2) int32`.
     """
     boxes = boxes[path(boxes.mean(1).astype(np.int32))]
     upper = [*boxes[:, :2].mean(1).astype(np.int32)]
@@ -116,18 +122,24 @@ def outline(boxes: np.ndarray) -> np.ndarray:
 
 
 def path(points: np.ndarray) -> np.ndarray:
-    """Return the order in which a line goes through points `(M, 2) int32`.
+    """Return the order in which a line connects its points.
 
-    It begins at the first one and becomes longer at either end, always by the point that is nearest
-    to one of the ends; of points that are at one place it takes the first.
+    It starts at the first point and is extended at either end, always by the point nearest to one
+    of the ends. Of equal points the first is taken.
+
+    Args:
+        points: `(M, 2) int32`.
+
+    Returns:
+        Indices of the points.
     """
     places, first, same = np.unique(points, axis=0, return_index=True, return_inverse=True)
     same = same.reshape(-1)
-    left = np.bincount(same)  # how many points are still to come at each place
+    left = np.bincount(same)  # the number of points that are left at each place
     left[same[0]] -= 1
     front = back = same[0]
     order = [front]
-    # Of places that are equally near, the one whose last point comes last is taken.
+    # Among equally near places, the one with the last point is taken.
     last = np.zeros(len(places), np.intp)
     np.maximum.at(last, same, np.arange(len(points)))
     while left.any():

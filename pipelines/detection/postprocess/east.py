@@ -1,8 +1,8 @@
-"""From the maps of EAST to boxes: each pixel of text knows the corners of its line.
+"""Decoding of EAST: each text pixel predicts the corners of its line.
 
 Zhou et al., "EAST: An Efficient and Accurate Scene Text Detector" (2017). Numbers follow
-PaddleOCR 2.x: ppocr/postprocess/east_postprocess.py (`EASTPostProcess`), without the compiled
-package lanms that it takes where that is installed.
+PaddleOCR 2.x: ppocr/postprocess/east_postprocess.py (`EASTPostProcess`), as it runs without
+the compiled package lanms.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from pipelines.detection.postprocess.nms import locality_aware_nms
 from pipelines.validation import PROBABILITY, Check, check
 
 STRIDE = 4
-"""Pixels of the network's input for one of its maps."""
+"""Pixels of the network's input per pixel of its maps."""
 MIN_SIDE = 5
-"""A box with a shorter side, in pixels of the image, is left out."""
+"""Boxes with a shorter side than this, in pixels of the image, are left out."""
 
 
 @dataclass(frozen=True)
 class EASTDecoder:
-    """Turns the maps of EAST into boxes.
+    """Decodes the maps of EAST to boxes.
 
     Attributes:
-        score_thresh: probability above which a pixel is text.
-        cover_thresh: mean probability that a box needs.
-        nms_thresh: boxes that overlap by more than this, as intersection over union, are one.
+        score_thresh: pixels with a higher probability are text, 0 to 1.
+        cover_thresh: boxes need a higher mean probability than this, 0 to 1.
+        nms_thresh: boxes with a higher intersection over union are merged.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     checks: ClassVar[Mapping[str, Check]] = {
@@ -57,35 +57,35 @@ class EASTDecoder:
         check(self, self.checks)
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
-        """Return the shapes of the corners' distances and of the probability."""
+        """Return the shapes of the corner offsets and of the probability map."""
         size = height // STRIDE, width // STRIDE
         return {"f_geo": (1, 8, *size), "f_score": (1, 1, *size)}
 
-    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
-        """Find the text lines of one image, as `Decoder` says."""
-        score, geometry = results["f_score"][0, 0], results["f_geo"][0]
+    def __call__(self, outputs: Outputs, sizes: Sizes) -> list[np.ndarray]:
+        """Decode the outputs for one image; see `Decoder`."""
+        score, geometry = outputs["f_score"][0, 0], outputs["f_geo"][0]
         boxes = locality_aware_nms(self._boxes(score, geometry), self.nms_thresh)
-        # Means of truncated corners, as PaddleOCR has them.
+        # The means are over truncated corners, as in PaddleOCR.
         cells = boxes[:, :8].reshape(-1, 4, 2).astype(np.int32) // STRIDE
-        sure = [mean_inside(score, corners) > self.cover_thresh for corners in cells]
-        corners = boxes[sure, :8].reshape(-1, 4, 2) / sizes.ratio[::-1]
+        kept = [mean_inside(score, corners) > self.cover_thresh for corners in cells]
+        corners = boxes[kept, :8].reshape(-1, 4, 2) / sizes.ratio[::-1]
         return finish_quads(order_corners(corners.astype(np.int32)), sizes.image)
 
     def _boxes(self, score: np.ndarray, geometry: np.ndarray) -> np.ndarray:
-        """For each pixel of text its box and its probability, `(N, 9) float64`."""
+        """Return the box of each text pixel with its probability, `(N, 9) float64`."""
         rows, columns = np.nonzero(score > self.score_thresh)
-        # NumPy's default sort moves pixels within their rows, and merging goes by their order.
+        # NumPy's default sort reorders pixels within their rows, and merging depends on the order.
         order = np.argsort(rows)
         rows, columns = rows[order], columns[order]
-        places = np.stack([columns, rows] * 4, axis=1) * STRIDE
+        positions = np.stack([columns, rows] * 4, axis=1) * STRIDE
         boxes = np.empty((len(rows), 9), np.float32)
-        boxes[:, :8] = places - geometry[:, rows, columns].T
+        boxes[:, :8] = positions - geometry[:, rows, columns].T
         boxes[:, 8] = score[rows, columns]
         return boxes.astype(np.float64)
 
 
 def order_corners(boxes: np.ndarray) -> np.ndarray:
-    """Let boxes `(N, 4, 2)` begin with the least x + y and go along it; leave out short ones."""
+    """Order corners `(N, 4, 2)` from the least x + y, along the text; leave out small boxes."""
     first = boxes.sum(2).argmin(1)
     around = (first[:, np.newaxis] + np.arange(4)) % 4
     boxes = boxes[np.arange(len(boxes))[:, np.newaxis], around]

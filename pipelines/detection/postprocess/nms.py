@@ -1,8 +1,8 @@
-"""Of outlines that cover each other, one is kept.
+"""Non-maximum suppression of outlines, and EAST's locality-aware merging.
 
-The overlap of two outlines is their intersection over their union. Intersecting polygons is slow,
-and most of them are so near to each other, or so far, that their corners alone tell on which side
-of a threshold the overlap is; only the others are intersected.
+The overlap of two outlines is their intersection over union. Intersecting polygons is slow, and
+most pairs are so close or so far apart that bounds from their corners decide whether the overlap
+exceeds the threshold; only the others are intersected.
 
 Zhou et al., "EAST: An Efficient and Accurate Scene Text Detector" (2017), for the merging. Numbers
 follow PaddleOCR 2.x: ppocr/postprocess/locality_aware_nms.py and ppocr/utils/poly_nms.py.
@@ -18,59 +18,69 @@ import numpy as np
 import shapely
 
 Quad = Sequence[float]
-"""Four corners, x and y in turns."""
+"""Four corners: x, y, x, y, ..."""
 Point = tuple[float, float]
 
 
 class Outlines:
-    """Polygons of equally many corners, and what is quick to know about each.
+    """Polygons with the same number of corners, and quick tests of whether they overlap.
 
     Args:
-        points: `(N, K, 2)`.
-        growth: they are intersected as grown by so many pixels, which also mends those whose sides
-            cross, while their areas are those of the polygons as they are; without it, those are
-            mended first.
+        points: `(N, K, 2)`, x and y.
+        growth: polygons are expanded by this many pixels before they are intersected, which also
+            repairs crossing sides; their areas are those before. With 0, they are repaired first.
     """
 
     def __init__(self, points: np.ndarray, growth: float = 0.0) -> None:
         self._points = points.astype(np.float64)
         self._growth = growth
         steps = np.roll(self._points, -1, axis=1) - self._points
-        self._lengths = np.sqrt((steps**2).sum(2)).sum(1)
+        self._perimeters = np.sqrt((steps**2).sum(2)).sum(1)
         from_first = self._points - self._points[:, :1]
         self._areas = (from_first[..., 0] * steps[..., 1] - from_first[..., 1] * steps[..., 0]).sum(
             1
         ) / 2
-        self._least = self._points.min(1) - growth
-        self._most = self._points.max(1) + growth
+        self._minimum = self._points.min(1) - growth
+        self._maximum = self._points.max(1) + growth
         self._bodies: dict[int, tuple[Any, float]] = {}
 
     def overlap(self, one: int, others: np.ndarray, thresh: float) -> np.ndarray:
-        """Whether `one` and each of `others`, indices `(M,)`, overlap by more than `thresh`."""
-        met = (self._least[others] <= self._most[one]) & (self._most[others] >= self._least[one])
-        above = met.all(1)
-        places = np.flatnonzero(above)
-        members = others[places]
-        surely = self._surely(one, members, thresh)
-        for place, other in zip(places[~surely], members[~surely].tolist(), strict=True):
-            above[place] = self._overlap(one, other) > thresh
+        """Return whether a polygon overlaps others by more than a threshold.
+
+        Args:
+            one: index of the polygon.
+            others: `(M,)`, indices of the others.
+            thresh: intersection over union, 0 to 1.
+
+        Returns:
+            `(M,) bool`.
+        """
+        boxes_meet = (self._minimum[others] <= self._maximum[one]) & (
+            self._maximum[others] >= self._minimum[one]
+        )
+        above = boxes_meet.all(1)
+        indices = np.flatnonzero(above)
+        members = others[indices]
+        certain = self._certainly_overlap(one, members, thresh)
+        for index, other in zip(indices[~certain], members[~certain].tolist(), strict=True):
+            above[index] = self._overlap(one, other) > thresh
         return above
 
-    def _surely(self, one: int, others: np.ndarray, thresh: float) -> np.ndarray:
-        """For which of the others the corners tell that they overlap by more than `thresh`.
+    def _certainly_overlap(self, one: int, others: np.ndarray, thresh: float) -> np.ndarray:
+        """Return `(M,) bool`: whether the corners alone prove an overlap above the threshold.
 
-        Outlines whose corners are at most `farthest` apart are the same but for what is as near as
-        that to the line around the one: a band of this width on both sides of it.
+        Polygons whose corners differ by at most `farthest` differ only within a band of that width
+        on both sides of their outline, so the area of the band bounds the difference.
         """
         steps = self._points[others] - self._points[one]
         farthest = np.sqrt((steps**2).sum(2)).max(1)
-        band = farthest * (2 * self._lengths[one] + math.pi * farthest)
+        band = farthest * (2 * self._perimeters[one] + math.pi * farthest)
         area, areas = abs(self._areas[one]), np.abs(self._areas[others])
-        surely = area - band > thresh * (np.maximum(area, areas) + band)
-        surely &= self._areas[others] * self._areas[one] > 0
-        if surely.any() and not shapely.is_valid(shapely.Polygon(self._points[one])):
-            surely[:] = False
-        return surely
+        certain = area - band > thresh * (np.maximum(area, areas) + band)
+        certain &= self._areas[others] * self._areas[one] > 0
+        if certain.any() and not shapely.is_valid(shapely.Polygon(self._points[one])):
+            certain[:] = False
+        return certain
 
     def _overlap(self, one: int, other: int) -> float:
         (first, first_area), (second, second_area) = self._body(one), self._body(other)
@@ -79,7 +89,7 @@ class Outlines:
         return float(inside / around) if around else 0.0
 
     def _body(self, index: int) -> tuple[Any, float]:
-        """What is intersected, and the area that counts."""
+        """Return the polygon to intersect, and the area to divide by."""
         if index not in self._bodies:
             shape = shapely.Polygon(self._points[index])
             body = shapely.buffer(shape, self._growth)
@@ -89,7 +99,16 @@ class Outlines:
 
 
 def suppress(outlines: Outlines, order: np.ndarray, thresh: float) -> list[int]:
-    """Go through `order`; keep what overlaps nothing that is kept by more than `thresh`."""
+    """Keep the outlines that overlap no better one by more than a threshold.
+
+    Args:
+        outlines: the outlines.
+        order: `(N,)`, their indices, the best one first.
+        thresh: intersection over union, 0 to 1.
+
+    Returns:
+        The indices of those that are kept, the best one first.
+    """
     kept = []
     while len(order):
         first, order = int(order[0]), order[1:]
@@ -99,42 +118,42 @@ def suppress(outlines: Outlines, order: np.ndarray, thresh: float) -> list[int]:
 
 
 def locality_aware_nms(boxes: np.ndarray, thresh: float) -> np.ndarray:
-    """Merge boxes that follow on each other, then keep the best of those that overlap.
+    """Merge consecutive boxes that overlap, then suppress overlapping ones.
 
     Args:
-        boxes: `(N, 9)`, four corners as x, y and a score, row by row as the pixels that found them.
-        thresh: boxes overlap if their intersection is more than this share of their union.
+        boxes: `(N, 9)`, four corners as x, y and a score, in the row order of their pixels.
+        thresh: intersection over union above which boxes overlap, 0 to 1.
 
     Returns:
-        `(M, 9)` of the same type, best first.
+        `(M, 9)` of the same dtype, best first.
     """
-    merged = _merged(boxes, thresh)
-    # The sort is NumPy's default one, not a stable one, to treat equal scores as PaddleOCR does.
+    merged = _merge_runs(boxes, thresh)
+    # NumPy's default sort, which is not stable, treats equal scores as PaddleOCR does.
     order = np.argsort(merged[:, 8])[::-1]
     return merged[suppress(Outlines(merged[:, :8].reshape(-1, 4, 2)), order, thresh)]
 
 
-def _merged(boxes: np.ndarray, thresh: float) -> np.ndarray:
-    """Each run of boxes that overlap as one: their mean, weighted by the scores, and their sum."""
+def _merge_runs(boxes: np.ndarray, thresh: float) -> np.ndarray:
+    """Merge each run of overlapping boxes: the mean weighted by the scores, and their sum."""
     if not len(boxes):
         return boxes
     corners, scores = boxes[:, :8], boxes[:, 8]
-    found = []
+    merged = []
     run, weight = corners[0], scores[0]
     for box, score in zip(corners[1:], scores[1:], strict=True):
         if quad_overlap(run.tolist(), box.tolist()) > thresh:
             total = score + weight
             run, weight = (score * box + weight * run) / total, total
         else:
-            found.append((*run, weight))
+            merged.append((*run, weight))
             run, weight = box, score
-    return np.array([*found, (*run, weight)], boxes.dtype)
+    return np.array([*merged, (*run, weight)], boxes.dtype)
 
 
 def quad_overlap(one: Quad, other: Quad) -> float:
-    """Return the overlap of two quadrilaterals.
+    """Return the intersection over union of two quadrilaterals.
 
-    There are thousands of them a page, one after another: plain floats are the fastest here.
+    It is called thousands of times per page, one after another; plain floats are fastest here.
     """
     if (
         max(one[::2]) < min(other[::2])
@@ -145,7 +164,7 @@ def quad_overlap(one: Quad, other: Quad) -> float:
         return 0.0
     turn, other_turn = _turn(one), _turn(other)
     if not (turn and other_turn):
-        return _mended_overlap(one, other)
+        return _repaired_overlap(one, other)
     inside = list(zip(one[::2], one[1::2], strict=True))
     around = list(zip(other[::2], other[1::2], strict=True))
     areas = abs(_area(inside)) + abs(_area(around))
@@ -158,7 +177,7 @@ def quad_overlap(one: Quad, other: Quad) -> float:
 
 
 def _turn(quad: Quad) -> int:
-    """1 or -1 if all corners turn to the same side, which tells the side; else 0."""
+    """Return 1 or -1 for a convex quadrilateral, by its orientation; else 0."""
     a, b, c, d, e, f, g, h = quad
     first = (c - a) * (f - d) - (d - b) * (e - c)
     second = (e - c) * (h - f) - (f - d) * (g - e)
@@ -170,7 +189,7 @@ def _turn(quad: Quad) -> int:
 
 
 def _cut(polygon: list[Point], start: Point, end: Point, turn: int) -> list[Point]:
-    """What of a polygon is to that side of a line to which it turns (Sutherland and Hodgman)."""
+    """Clip a polygon at a line, to the side of `turn` (Sutherland and Hodgman)."""
     x, y = start
     across, along = turn * (end[0] - x), turn * (end[1] - y)
     u, v = polygon[-1]
@@ -197,8 +216,8 @@ def _area(polygon: list[Point]) -> float:
     return total / 2
 
 
-def _mended_overlap(one: Quad, other: Quad) -> float:
-    """The same of quadrilaterals that may have no area, reflex corners or sides that cross."""
+def _repaired_overlap(one: Quad, other: Quad) -> float:
+    """Return the overlap of quadrilaterals that may be empty, concave or self-intersecting."""
     pair = shapely.polygons(np.array([one, other]).reshape(2, 4, 2))
     first, second = shapely.buffer(pair, 0)
     inside = first.intersection(second).area

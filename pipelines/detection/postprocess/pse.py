@@ -1,8 +1,8 @@
-"""From the maps of PSENet to boxes and polygons: cores of lines grow from map to map.
+"""Decoding of PSENet: kernels of text lines expand from map to map.
 
 Wang et al., "Shape Robust Text Detection with Progressive Scale Expansion Network" (2019). Numbers
-follow PaddleOCR 2.x: ppocr/postprocess/pse_postprocess (`PSEPostProcess`), whose growing is C++
-that is compiled when it is first imported; here NumPy does the same without a compiler.
+follow PaddleOCR 2.x: ppocr/postprocess/pse_postprocess (`PSEPostProcess`), which compiles C++ for
+the expansion when it is first imported; this code uses NumPy.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from pipelines.detection.postprocess.decoder import (
 from pipelines.validation import BOX_TYPE, COUNT, NUMBER, PROBABILITY, Check, check
 
 STRIDE = 4
-"""Pixels of the network's input for one of its maps."""
+"""Pixels of the network's input per pixel of its maps."""
 
 
 @dataclass(frozen=True)
 class PSEDecoder:
-    """Turns the maps of PSENet into boxes or polygons.
+    """Decodes the maps of PSENet to boxes or polygons.
 
     Attributes:
-        thresh: logit above which a pixel belongs to a line or, in the other maps, to its core.
-        box_thresh: mean probability that a line needs.
-        min_area: lines and cores of fewer pixels are left out.
-        box_type: "quad" for four corners, "poly" for curved lines.
-        scale: pixels of the network's input for one of those on which lines grow: 1, 2 or 4.
+        thresh: pixels with a higher logit belong to a line or, in the other maps, to its kernel.
+        box_thresh: lines with a lower mean probability are left out, 0 to 1.
+        min_area: lines and kernels of fewer pixels are left out.
+        box_type: "quad" for boxes of four corners, "poly" for polygons around curved lines.
+        scale: pixels of the network's input per pixel of the maps that are expanded: 1, 2 or 4.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     checks: ClassVar[Mapping[str, Check]] = {
@@ -60,29 +60,29 @@ class PSEDecoder:
         check(self, self.checks)
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
-        """Return the shape of its maps: of lines, then of smaller and smaller cores."""
+        """Return the shape of its maps: one of lines, then those of smaller and smaller kernels."""
         return {"maps": (1, None, height // STRIDE, width // STRIDE)}
 
-    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
-        """Find the text lines of one image, as `Decoder` says."""
+    def __call__(self, outputs: Outputs, sizes: Sizes) -> list[np.ndarray]:
+        """Decode the outputs for one image; see `Decoder`."""
         factor = STRIDE // self.scale
-        maps = [cv2.resize(logits, None, fx=factor, fy=factor) for logits in results["maps"][0]]
+        maps = [cv2.resize(logits, None, fx=factor, fy=factor) for logits in outputs["maps"][0]]
         text = maps[0] > self.thresh
         kernels = [text & (core > self.thresh) for core in maps[1:]]
         labels = expand_kernels(np.stack([text, *kernels]), self.min_area)
-        outline = region_outline if self.box_type == "poly" else _quad
-        # PaddleOCR takes these pixels for the input's, whatever `scale` is.
-        ratio, most = sizes.ratio[::-1], sizes.image[::-1]
-        found = []
+        to_outline = region_outline if self.box_type == "poly" else _quad
+        # PaddleOCR treats these pixels as the input's, whatever `scale` is.
+        ratio, limits = sizes.ratio[::-1], sizes.image[::-1]
+        outlines = []
         for rows, columns in regions(labels):
-            if len(rows) >= self.min_area and self._is_sure(maps[0][rows, columns]):
-                points = outline(np.stack([columns, rows], axis=1).astype(np.int32))
-                found.append(np.clip(np.round(points / np.array(ratio)), 0, most))
+            if len(rows) >= self.min_area and self._is_text(maps[0][rows, columns]):
+                points = to_outline(np.stack([columns, rows], axis=1).astype(np.int32))
+                outlines.append(np.clip(np.round(points / np.array(ratio)), 0, limits))
         if self.box_type == "poly":
-            return finish_polygons(found, sizes.image)
-        return finish_quads(np.array(found).reshape(-1, 4, 2), sizes.image)
+            return finish_polygons(outlines, sizes.image)
+        return finish_quads(np.array(outlines).reshape(-1, 4, 2), sizes.image)
 
-    def _is_sure(self, logits: np.ndarray) -> bool:
+    def _is_text(self, logits: np.ndarray) -> bool:
         return bool(np.mean(1 / (1 + np.exp(-logits))) >= self.box_thresh)
 
 
@@ -91,10 +91,14 @@ def _quad(points: np.ndarray) -> np.ndarray:
 
 
 def region_outline(points: np.ndarray, size: int = 1) -> np.ndarray:
-    """Return the corners `(M, 2) int32` of the line around pixels `(N, 2)`, as x and y.
+    """Return the outline of a region of pixels; of several pieces, that of one.
 
-    Of pixels in several pieces it is the line around one. With `size` each pixel stands for a
-    square of so many a side, and the corners are those of the finer map.
+    Args:
+        points: `(N, 2) int`, x and y of the pixels.
+        size: the side of the square that a pixel covers on a finer map.
+
+    Returns:
+        `(M, 2) int32`, x and y in pixels of the finer map.
     """
     corner = points.min(0)
     mask = np.zeros((points.max(0) - corner + 1)[::-1], np.uint8)
@@ -109,39 +113,39 @@ def region_outline(points: np.ndarray, size: int = 1) -> np.ndarray:
 
 
 def expand_kernels(masks: np.ndarray, min_area: int) -> np.ndarray:
-    """Let the connected regions of the last mask grow into the others, from the last to the first.
+    """Expand the connected regions of the last mask into the others, from the last to the first.
 
-    All regions grow at the same pace, over sides; a pixel goes to the one that is first there.
+    All regions expand at the same pace to adjacent pixels; a pixel belongs to the first one.
 
     Args:
         masks: `(K, H, W) bool`, each within the first one.
-        min_area: regions of the last mask of fewer pixels do not take part.
+        min_area: regions of the last mask with fewer pixels are dropped.
 
     Returns:
-        `(H, W) int32`, 0 where no region has come to.
+        `(H, W) int32`, labels of regions, 0 elsewhere.
     """
-    cores = cv2.connectedComponents(masks[-1].view(np.uint8), connectivity=4)[1]
-    sizes = np.bincount(cores.ravel())
+    kernels = cv2.connectedComponents(masks[-1].view(np.uint8), connectivity=4)[1]
+    sizes = np.bincount(kernels.ravel())
     sizes[0] = 0
-    cores[sizes[cores] < min_area] = 0
-    # Edges all round, so that each pixel has four neighbours; pixels by their place in memory.
-    labels = np.pad(cores, 1)
+    kernels[sizes[kernels] < min_area] = 0
+    # A border of one pixel gives each pixel four neighbours; pixels are indices into memory.
+    labels = np.pad(kernels, 1)
     width = labels.shape[1]
     neighbours = np.array([-width, width, -1, 1])
     flat = labels.ravel()
-    free = np.pad(masks[0] & (cores == 0), 1).ravel()
+    free = np.pad(masks[0] & (kernels == 0), 1).ravel()
     claims = np.empty(flat.shape, np.intp)
     queue = np.flatnonzero(flat)
     for mask in masks[-2::-1]:
         queue = queue[free[queue[:, np.newaxis] + neighbours].any(1)]
         inside = np.pad(mask, 1).ravel() & free
-        # Those which have claimed a pixel of this mask do not claim one of the next masks.
+        # Pixels that have expanded within this mask do not expand into the next masks.
         idle = []
         while len(queue):
             wanted = (queue[:, np.newaxis] + neighbours).ravel()
             claim = np.flatnonzero(inside[wanted])
             wanted = wanted[claim]
-            claims[wanted[::-1]] = claim[::-1]  # of several claims the first one stays
+            claims[wanted[::-1]] = claim[::-1]  # the first of several claims counts
             first = claims[wanted] == claim
             wanted, claimant = wanted[first], claim[first] // 4
             flat[wanted] = flat[queue[claimant]]
@@ -155,11 +159,11 @@ def expand_kernels(masks: np.ndarray, min_area: int) -> np.ndarray:
 
 
 def regions(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows and columns of the pixels of each label above 0, from the lowest label on."""
+    """Yield rows and columns of the pixels of each label above 0 in `(H, W) int`, in order."""
     rows, columns = np.nonzero(labels)
-    found = labels[rows, columns]
-    order = np.argsort(found, kind="stable")
-    ends = np.flatnonzero(np.diff(found[order])) + 1
+    owners = labels[rows, columns]
+    order = np.argsort(owners, kind="stable")
+    ends = np.flatnonzero(np.diff(owners[order])) + 1
     if len(order):
         for members in np.split(order, ends):
             yield rows[members], columns[members]

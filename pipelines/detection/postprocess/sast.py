@@ -1,8 +1,8 @@
-"""From the maps of SAST to boxes and polygons: pixels of centre lines find their line.
+"""Decoding of SAST: pixels of center lines are assigned to text lines.
 
 Wang et al., "A Single-Shot Arbitrarily-Shaped Text Detector based on Context Attended Multi-Task
 Learning" (2019). Numbers follow PaddleOCR 2.x: ppocr/postprocess/sast_postprocess.py
-(`SASTPostProcess`), where they are float32 too.
+(`SASTPostProcess`), also in float32.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from pipelines.detection.postprocess.nms import locality_aware_nms
 from pipelines.validation import PROBABILITY, QUANTITY, Check, check, is_number
 
 STRIDE = 4
-"""Pixels of the network's input for one of its maps."""
+"""Pixels of the network's input per pixel of its maps."""
 MIN_AREA = 5
 MIN_SIDE = 3
-"""A line that covers fewer pixels of the maps, or has a shorter side, is noise."""
+"""Lines of a smaller area or with a shorter side, in pixels of the maps, are left out."""
 MIN_SCORE = 0.1
-"""Sum of a line's probabilities for a pixel that it covers."""
-LEAST, MOST = 0.5, 3.0
-"""By how many pixels of the maps borders are moved outwards, if they are."""
+"""Lines with a lower sum of probabilities per area are left out."""
+MIN_EXPANSION, MAX_EXPANSION = 0.5, 3.0
+"""Limits of the distance by which borders are moved outwards, in pixels of the maps."""
 
 
 @dataclass(frozen=True)
 class SASTDecoder:
-    """Turns the maps of SAST into boxes or polygons.
+    """Decodes the maps of SAST to boxes or polygons.
 
     Attributes:
-        score_thresh: not used, as in PaddleOCR, where configs state it.
-        tcl_map_thresh: probability above which a pixel belongs to the centre of a line.
-        nms_thresh: lines that overlap by more than this, as intersection over union, are one.
-        sample_pts_num: points along each side of a line; with 2, lines are boxes. 0 takes more
-            points the longer a line is.
-        expand_scale: the borders move away from the centre by this factor.
-        shrink_ratio_of_width: lines become longer at both ends by this share of their height.
+        score_thresh: not used; PaddleOCR's configurations contain it.
+        tcl_map_thresh: pixels with a higher probability are on a center line, 0 to 1.
+        nms_thresh: lines with a higher intersection over union are merged.
+        sample_pts_num: points along each side of a line; 2 gives boxes, 0 more points for longer
+            lines.
+        expand_scale: factor by which the borders move away from the center line.
+        shrink_ratio_of_width: lines are extended at both ends by this fraction of their height.
 
     Raises:
-        SettingsError: a value without a meaning.
+        SettingsError: a value is invalid.
     """
 
     checks: ClassVar[Mapping[str, Check]] = {
@@ -75,11 +75,11 @@ class SASTDecoder:
 
     @property
     def box_type(self) -> str:
-        """Whether it finds boxes of four corners or polygons."""
+        """Return "quad" for lines of two points per side, else "poly"."""
         return "quad" if self.sample_pts_num == 2 else "poly"
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
-        """Return the shapes of the probability of centres and of three kinds of offsets."""
+        """Return the shapes of the center probability and of three kinds of offsets."""
         size = height // STRIDE, width // STRIDE
         return {
             "f_border": (1, 4, *size),
@@ -88,81 +88,88 @@ class SASTDecoder:
             "f_tvo": (1, 8, *size),
         }
 
-    def __call__(self, results: Outputs, sizes: Sizes) -> list[np.ndarray]:
-        """Find the text lines of one image, as `Decoder` says."""
-        score, border = results["f_score"][0, 0], results["f_border"][0]
+    def __call__(self, outputs: Outputs, sizes: Sizes) -> list[np.ndarray]:
+        """Decode the outputs for one image; see `Decoder`."""
+        score, border = outputs["f_score"][0, 0], outputs["f_border"][0]
         rows, columns = np.nonzero(score > self.tcl_map_thresh)
-        places = np.stack([columns, rows], axis=1)
+        pixels = np.stack([columns, rows], axis=1)
         scores = score[rows, columns]
-        quads = self._quads(places, scores, results["f_tvo"][0])
-        centres = places - results["f_tco"][0][:, rows, columns].T
-        found = []
-        for quad, members in _lines(quads, centres):
+        quads = self._quads(pixels, scores, outputs["f_tvo"][0])
+        centers = pixels - outputs["f_tco"][0][:, rows, columns].T
+        outlines = []
+        for quad, members in _assign_pixels(quads, centers):
             if _is_noise(quad, scores[members]):
                 continue
-            line = self._sampled(quad, places[members])
+            line = self._sample(quad, pixels[members])
             offsets = border[:, line[:, 1], line[:, 0]].T.reshape(-1, 2, 2)
-            sides = line[:, np.newaxis] + self._widened(offsets)[..., ::-1]
-            # From float32 to float64 just here, as PaddleOCR does.
+            sides = line[:, np.newaxis] + self._expand(offsets)[..., ::-1]
+            # The conversion from float32 to float64 happens here, as in PaddleOCR.
             sides = (sides.astype(np.float32) * STRIDE) / np.array(sizes.ratio[::-1])
             outline = np.concatenate([sides[:, 0], sides[::-1, 1]])
-            found.append(np.clip(self._lengthened(outline), 0, sizes.image[::-1]))
+            outlines.append(np.clip(self._extend(outline), 0, sizes.image[::-1]))
         if self.box_type == "poly":
-            return finish_polygons(found, sizes.image)
-        return finish_quads(np.array(found).reshape(-1, 4, 2), sizes.image)
+            return finish_polygons(outlines, sizes.image)
+        return finish_quads(np.array(outlines).reshape(-1, 4, 2), sizes.image)
 
-    def _quads(self, places: np.ndarray, scores: np.ndarray, corners: np.ndarray) -> np.ndarray:
-        """The box of each line, `(M, 4, 2) float32` on the maps, best first."""
-        # NumPy's default sort moves pixels within their rows, and merging goes by their order.
-        order = np.argsort(places[:, 1])
-        columns, rows = places[order].T
-        boxes = np.empty((len(places), 9), np.float32)
-        boxes[:, :8] = np.tile(places[order], 4) - corners[:, rows, columns].T
+    def _quads(self, pixels: np.ndarray, scores: np.ndarray, corners: np.ndarray) -> np.ndarray:
+        """Return the box of each line, `(M, 4, 2) float32` on the maps, best first."""
+        # NumPy's default sort reorders pixels within their rows, and merging depends on the order.
+        order = np.argsort(pixels[:, 1])
+        columns, rows = pixels[order].T
+        boxes = np.empty((len(pixels), 9), np.float32)
+        boxes[:, :8] = np.tile(pixels[order], 4) - corners[:, rows, columns].T
         boxes[:, 8] = scores[order]
         return locality_aware_nms(boxes, self.nms_thresh)[:, :8].reshape(-1, 4, 2)
 
-    def _sampled(self, quad: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Some of a line's pixels `(N, 2)`, from its left to its right end, `(P, 2)`."""
+    def _sample(self, quad: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        """Sample a line's pixels `(N, 2)` from its left to its right end, `(P, 2)`."""
         left, right = (quad[0] + quad[3]) / 2, (quad[1] + quad[2]) / 2
         direction = (right - left) / (np.linalg.norm(right - left) + 1e-6)
-        places = places[np.argsort((places * direction).sum(1))]
-        count = self.sample_pts_num or _enough(quad, places)
-        return _spread(places, count)
+        pixels = pixels[np.argsort((pixels * direction).sum(1))]
+        count = self.sample_pts_num or _point_count(quad, pixels)
+        return _spread(pixels, count)
 
-    def _widened(self, offsets: np.ndarray) -> np.ndarray:
-        """Move borders `(..., 2)`, given from the centre, away from it."""
+    def _expand(self, offsets: np.ndarray) -> np.ndarray:
+        """Lengthen offsets `(..., 2)` from the center line to the borders."""
         if self.expand_scale == 1:
             return offsets
         lengths = np.linalg.norm(offsets, axis=-1, keepdims=True)
-        more = np.clip(lengths * (self.expand_scale - 1), LEAST, MOST)
-        return offsets + offsets / np.maximum(lengths, 1e-9) * more
+        expansion = np.clip(lengths * (self.expand_scale - 1), MIN_EXPANSION, MAX_EXPANSION)
+        return offsets + offsets / np.maximum(lengths, 1e-9) * expansion
 
-    def _lengthened(self, outline: np.ndarray) -> np.ndarray:
-        """Move both ends of an outline `(2 * P, 2)` outwards."""
+    def _extend(self, outline: np.ndarray) -> np.ndarray:
+        """Extend an outline `(2 * P, 2)` at both ends."""
         middle = len(outline) // 2
         begin = outline[[0, 1, -2, -1]].astype(np.float32)
         end = outline[[middle - 2, middle - 1, middle, middle + 1]].astype(np.float32)
         outline = outline.copy()
-        outline[[0, -1]] = _pulled(begin, -self._addition(begin))
-        outline[[middle - 1, middle]] = _pulled(end, 1 + self._addition(end))
+        outline[[0, -1]] = _interpolate(begin, -self._extension(begin))
+        outline[[middle - 1, middle]] = _interpolate(end, 1 + self._extension(end))
         return outline
 
-    def _addition(self, end: np.ndarray) -> np.float32:
-        """By what share of its width the quadrilateral `(4, 2) float32` at an end grows."""
+    def _extension(self, end: np.ndarray) -> np.float32:
+        """Return by what fraction of its width the quadrilateral `(4, 2)` at an end is extended."""
         height, width = np.linalg.norm(end[0] - end[3]), np.linalg.norm(end[0] - end[1])
         return np.float32(self.shrink_ratio_of_width * height / (width + 1e-6))
 
 
-def _lines(quads: np.ndarray, centres: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give each pixel, by the middle `(N, 2)` that it tells, to the nearest box `(M, 4, 2)`.
+def _assign_pixels(
+    quads: np.ndarray, centers: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Assign each pixel to the box nearest to the center that it predicts.
 
-    Yields each box that has pixels with their indices.
+    Args:
+        quads: `(M, 4, 2)`, the boxes.
+        centers: `(N, 2)`, the predicted center for each pixel.
+
+    Yields:
+        Each box `(4, 2)` that has pixels, with their indices.
     """
     if not len(quads):
         return
     middles = quads.mean(1)
-    across = centres[:, :1] - middles[:, 0]
-    down = centres[:, 1:] - middles[:, 1]
+    across = centers[:, :1] - middles[:, 0]
+    down = centers[:, 1:] - middles[:, 1]
     nearest = np.sqrt(across * across + down * down).argmin(1)
     order = np.argsort(nearest, kind="stable")
     ends = np.searchsorted(nearest[order], np.arange(len(quads) + 1))
@@ -183,19 +190,21 @@ def _length(step: np.ndarray) -> float:
     return float(np.linalg.norm(step))
 
 
-def _enough(quad: np.ndarray, places: np.ndarray) -> int:
-    """As many points as the line's height goes into its length along the pixels."""
+def _point_count(quad: np.ndarray, pixels: np.ndarray) -> int:
+    """Return the length of a line along its pixels, divided by its height, at least 2."""
     height = (np.linalg.norm(quad[0] - quad[3]) + np.linalg.norm(quad[1] - quad[2])) / 2
     width = (np.linalg.norm(quad[0] - quad[1]) + np.linalg.norm(quad[2] - quad[3])) / 2
-    dense = _spread(places, max(2, int(width)))
+    dense = _spread(pixels, max(2, int(width)))
     length = np.linalg.norm(dense[1:] - dense[:-1], axis=1).sum()
     return max(2, int(length / height))
 
 
-def _spread(places: np.ndarray, count: int) -> np.ndarray:
-    return places[np.linspace(0, len(places) - 1, count, dtype=np.float32).astype(np.int32)]
+def _spread(pixels: np.ndarray, count: int) -> np.ndarray:
+    """Choose evenly spaced pixels of `(N, 2)`."""
+    return pixels[np.linspace(0, len(pixels) - 1, count, dtype=np.float32).astype(np.int32)]
 
 
-def _pulled(quad: np.ndarray, share: np.float32) -> np.ndarray:
-    """Points at this share of the upper and the lower side of a quadrilateral, `(2, 2)`."""
-    return np.stack([quad[0] + (quad[1] - quad[0]) * share, quad[3] + (quad[2] - quad[3]) * share])
+def _interpolate(quad: np.ndarray, fraction: np.float32) -> np.ndarray:
+    """Return the points at a fraction of the upper and of the lower side, `(2, 2)`."""
+    upper, lower = quad[1] - quad[0], quad[2] - quad[3]
+    return np.stack([quad[0] + upper * fraction, quad[3] + lower * fraction])

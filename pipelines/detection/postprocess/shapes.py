@@ -1,4 +1,4 @@
-"""Whether what a network returns is what one of its kind returns."""
+"""Checks of the shapes of a network's outputs."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int | None, ...]
-"""Of an array; None stands for any length."""
+"""The shape of an array; None stands for any length."""
 
 
 def check_outputs(
-    returned: Any, expected: Mapping[str, Shape], kind: str, algorithm: str
+    outputs: Any, expected: Mapping[str, Shape], network: str, algorithm: str
 ) -> Mapping[str, np.ndarray]:
-    """Return a network's results by their names; one that is alone may have none.
+    """Check a network's outputs and return them by name; a single output may come without a name.
 
     Args:
-        returned: an array, or several by PaddleOCR's names.
-        expected: their shapes.
-        kind: what the network is called, for the message.
-        algorithm: what it should be, for the message.
+        outputs: an array, or several by PaddleOCR's names.
+        expected: their shapes by name.
+        network: what error messages call the network, such as "detector".
+        algorithm: the kind of network that was expected, for error messages.
 
     Raises:
-        ValueError: it is something else, or holds numbers that are not finite.
+        ValueError: the outputs have other names or shapes, or values that are not finite.
     """
-    if isinstance(returned, np.ndarray) and len(expected) == 1:
-        returned = dict.fromkeys(expected, returned)
-    arrays = returned if isinstance(returned, Mapping) else {"": returned}
+    if isinstance(outputs, np.ndarray) and len(expected) == 1:
+        outputs = dict.fromkeys(expected, outputs)
+    arrays = outputs if isinstance(outputs, Mapping) else {"": outputs}
     shapes = {name: array.shape for name, array in arrays.items()}
     if not shapes.keys() == expected.keys() or not all(
         _fits(shapes[name], shape) for name, shape in expected.items()
     ):
         raise ValueError(
-            f"the {kind} returned {_said(shapes)}, expected {_said(expected)}; is this {algorithm}?"
+            f"the {network} returned {_in_words(shapes)}, expected {_in_words(expected)}; "
+            f"is this {algorithm}?"
         )
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError(
-            f"the {kind} returned values that are not finite numbers; in half precision they "
+            f"the {network} returned values that are not finite numbers; in half precision they "
             "may have overflowed, else the weights are damaged"
         )
     return arrays
@@ -49,9 +50,9 @@ def _fits(shape: Shape, expected: Shape) -> bool:
     )
 
 
-def _said(shapes: Mapping[str, Shape]) -> str:
-    """Shapes in words; an array of no name, and one alone, by its shape only."""
-    named = [f"{name} of shape {shape}".replace("None", "any") for name, shape in shapes.items()]
-    if len(shapes) == 1:
-        return f"an array of shape {str(next(iter(shapes.values()))).replace('None', 'any')}"
-    return ", ".join(named)
+def _in_words(shapes: Mapping[str, Shape]) -> str:
+    """Describe shapes for a message; the name of a single array is left out."""
+    texts = {name: str(shape).replace("None", "any") for name, shape in shapes.items()}
+    if len(texts) == 1:
+        return f"an array of shape {next(iter(texts.values()))}"
+    return ", ".join(f"{name} of shape {text}" for name, text in texts.items())
