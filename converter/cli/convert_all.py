@@ -20,7 +20,7 @@ from converter.cli.options import (
 from converter.conversion import batch
 from converter.conversion.artefact import make_folder
 from converter.conversion.discovery import Discovery, Found, discover
-from converter.conversion.download import WHICH, Downloads, wanted
+from converter.conversion.download import FORMS, Downloads, release_urls
 from converter.conversion.result import ModelResult
 from converter.conversion.steps import Request
 from converter.errors import ConverterError, UsageError
@@ -87,8 +87,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         "--download",
         nargs="?",
         const="infer",
-        choices=WHICH,
-        metavar="WHICH",
+        choices=FORMS,
+        metavar="FORM",
         help="download the models that the folder lacks: infer (exports; the default), train "
         "(checkpoints) or both",
     )
@@ -182,7 +182,8 @@ def download_missing(
     for card in bar:
         bar.set_postfix_str(card.name)
         try:
-            paths = [downloads.fetch(card.name, url) for url in wanted(card, options.download)]
+            urls = release_urls(card, options.download)
+            paths = [downloads.fetch(card.name, url) for url in urls]
         except ConverterError as error:
             failures.append(batch.failed(card.name, str(error), error.exit_code))
         else:

@@ -147,7 +147,7 @@ def test_downloads(command, root, server, tmp_path, monkeypatch):
     server.status = 404
     code, said, _ = command(*arguments)
     assert (code, "0 converted, 1 failed" in said) == (3, True)
-    assert f"{CLASSIFIER}: {server.url} is not to be had (404 Not Found)" in said
+    assert f"{CLASSIFIER}: {server.url} is not available (404 Not Found)" in said
     there = command("--paddle-root", root, "--only", CLASSIFIER, "--download")
     assert (there[0], len(server.asked)) == (0, 2)  # what is there is not downloaded
 

@@ -9,14 +9,16 @@ import pytest
 
 from converter.catalog import cards as catalog
 from converter.conversion import download
-from converter.conversion.download import Downloads, wanted
+from converter.conversion.download import Downloads, release_urls
 from converter.errors import OutputError, SourceError, UsageError
-from tests.support.file_server import CONTENT
+from tests.support.checkpoints import CLS, save, weights
+from tests.support.file_server import CONTENT, archive
 
 
 @pytest.fixture
 def downloads(tmp_path, monkeypatch) -> Downloads:
     monkeypatch.setattr(download, "_BLOCK", 100)
+    monkeypatch.setattr(download, "BACK_OFF", 0)
     return Downloads(tmp_path / "cache")
 
 
@@ -36,12 +38,14 @@ def test_a_file_is_fetched_once_and_its_hash_is_noted(server, downloads):
     path = downloads.fetch("model", server.url)
     assert path == downloads.folder / "model/model_infer.tar"
     assert path.read_bytes() == CONTENT
-    assert downloads.known() == {"model/model_infer.tar": hashlib.sha256(CONTENT).hexdigest()}
+    assert downloads.recorded_hashes() == {
+        "model/model_infer.tar": hashlib.sha256(CONTENT).hexdigest()
+    }
     assert downloads.fetch("model", server.url) == path
     assert Downloads(downloads.folder).fetch("model", server.url) == path
     assert len(server.asked) == 1
     other = downloads.fetch("other", server.url)
-    assert (other.parent.name, len(downloads.known())) == ("other", 2)
+    assert (other.parent.name, len(downloads.recorded_hashes())) == ("other", 2)
 
 
 def test_what_breaks_off_goes_on_where_it_stopped(server, downloads):
@@ -53,18 +57,18 @@ def test_what_breaks_off_goes_on_where_it_stopped(server, downloads):
 
 def test_the_next_run_goes_on_too(server, downloads):
     server.cut = [100] * download.ATTEMPTS
-    with pytest.raises(SourceError, match="run it again to go on from 300 bytes"):
+    with pytest.raises(SourceError, match="run it again to continue after 400 bytes"):
         downloads.fetch("model", server.url)
     assert not (downloads.folder / "model/model_infer.tar").exists()
-    assert downloads.known() == {}
+    assert downloads.recorded_hashes() == {}
     server.asked.clear()
     assert Downloads(downloads.folder).fetch("model", server.url).read_bytes() == CONTENT
-    assert ranges(server) == ["bytes=300-"]
+    assert ranges(server) == ["bytes=400-"]
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"ranges": False}, {"tag": '"v2"', "content": CONTENT[::-1]}, {"tag": 'W/"weak"'}],
+    [{"ranges": False}, {"tag": '"v2"', "content": archive(b"another")}, {"tag": 'W/"weak"'}],
     ids=["a server that knows no ranges", "another version", "only a weak tag"],
 )
 def test_what_cannot_be_gone_on_from_begins_again(server, downloads, change):
@@ -87,12 +91,13 @@ def test_a_partial_file_that_the_server_does_not_continue(server, downloads):
     server.cut = [100] * download.ATTEMPTS
     with pytest.raises(SourceError):
         downloads.fetch("model", server.url)
-    server.content = b"short"
+    server.content = short = archive(b"", "inference.pdmodel")[:1536]
+    server.cut = []
     server.status = 416
     with pytest.raises(SourceError, match="416"):
         downloads.fetch("model", server.url)
     server.status = 200
-    assert downloads.fetch("model", server.url).read_bytes() == b"short"
+    assert downloads.fetch("model", server.url).read_bytes() == short
 
 
 def test_a_damaged_file_is_fetched_again(server, downloads):
@@ -105,20 +110,20 @@ def test_a_damaged_file_is_fetched_again(server, downloads):
 def test_another_file_than_the_first_time(server, downloads):
     path = downloads.fetch("model", server.url)
     path.unlink()
-    server.content = b"something else"
+    server.content = other = archive(b"something else")
     with pytest.raises(SourceError, match="no longer gives what was downloaded first") as caught:
         downloads.fetch("model", server.url)
     assert f"remove its line from {downloads.folder}/registry.txt" in str(caught.value)
     assert files_in(downloads) == {"registry.txt"}
     (downloads.folder / "registry.txt").unlink()
-    assert downloads.fetch("model", server.url).read_bytes() == b"something else"
+    assert downloads.fetch("model", server.url).read_bytes() == other
 
 
 def test_a_file_that_was_moved_into_place_but_not_noted(server, downloads):
     downloads.fetch("model", server.url)
     (downloads.folder / "registry.txt").unlink()
     downloads.fetch("model", server.url)
-    assert len(server.asked) == len(downloads.known()) == 1
+    assert len(server.asked) == len(downloads.recorded_hashes()) == 1
 
 
 def test_a_registry_that_is_none(server, downloads):
@@ -130,9 +135,13 @@ def test_a_registry_that_is_none(server, downloads):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"status": 404}, "is not to be had (404 Not Found); if the release has moved, download"),
-        ({"status": 503}, "is not to be had (503 "),
-        ({"headers": {"Content-Type": "text/html"}}, "gives a page in the place of the file"),
+        ({"status": 404}, "is not available (404 Not Found); if the release has moved, download"),
+        ({"status": 206}, "is not available (206 Partial Content)"),
+        ({"headers": {"Content-Type": "text/html"}}, "gives an HTML page instead of the file"),
+        ({"headers": {"Content-Encoding": "gzip"}}, "is sent with the Content-Encoding gzip, not "),
+        ({"length": "abc"}, "is sent with the Content-Length 'abc', which is no size"),
+        ({"length": "-5"}, "is sent with the Content-Length '-5', which is no size"),
+        ({"length": download.LARGEST_FILE + 1}, "is larger than 4096 MiB, which no release is"),
     ],
 )
 def test_answers_that_are_no_file(server, downloads, change, message):
@@ -159,7 +168,7 @@ def test_no_answer(server, downloads, monkeypatch):
 
 def test_a_truncated_body(server, downloads):
     server.length = 10 * len(CONTENT)
-    with pytest.raises(SourceError, match="run it again to go on from 102400 bytes"):
+    with pytest.raises(SourceError, match="run it again to continue after 102400 bytes"):
         downloads.fetch("model", server.url)
     assert not (downloads.folder / "model/model_infer.tar").exists()
 
@@ -183,7 +192,7 @@ def test_nothing_but_http(downloads, url):
 
 def test_more_than_the_disk_holds(server, downloads):
     server.length = 1 << 60
-    with pytest.raises(OutputError, match="make room, or give another --cache"):
+    with pytest.raises(OutputError, match="make room, or name another --cache"):
         downloads.fetch("model", server.url)
     assert files_in(downloads) == set()
 
@@ -200,11 +209,119 @@ def test_without_pooch(monkeypatch, tmp_path):
         Downloads(tmp_path)
 
 
-def test_what_is_wanted():
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_server_that_is_busy_is_asked_again(server, downloads, monkeypatch, status):
+    waits = []
+    monkeypatch.setattr(download, "BACK_OFF", 1.5)
+    monkeypatch.setattr(download.time, "sleep", waits.append)
+    server.statuses = [status, status]
+    assert downloads.fetch("model", server.url).read_bytes() == CONTENT
+    assert waits == [1.5, 3.0]
+    assert len(server.asked) == 3
+
+
+def test_a_server_that_stays_busy(server, downloads, monkeypatch):
+    waits = []
+    monkeypatch.setattr(download.time, "sleep", waits.append)
+    server.status, server.headers = 503, {"Retry-After": "7"}
+    with pytest.raises(SourceError, match=r"cannot be downloaded \(HTTPError: 503 Service Unav"):
+        downloads.fetch("model", server.url)
+    assert waits == [7.0] * (download.ATTEMPTS - 1)
+    assert len(server.asked) == download.ATTEMPTS
+    server.asked.clear()
+    waits.clear()
+    server.headers = {"Retry-After": "100000"}
+    with pytest.raises(SourceError, match="503"):
+        downloads.fetch("model", server.url)
+    assert waits == [download.LONGEST_WAIT] * (download.ATTEMPTS - 1)
+
+
+def test_redirects_within_the_host_are_followed(server, downloads):
+    server.statuses, server.headers = [301, 302], {"Location": "/elsewhere/file"}
+    assert downloads.fetch("model", server.url).read_bytes() == CONTENT
+    assert [path for path, _ in server.asked] == [
+        "/release/model_infer.tar", "/elsewhere/file", "/elsewhere/file"
+    ]  # fmt: skip
+    assert downloads.recorded_hashes().keys() == {"model/model_infer.tar"}
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("http://localhost:{port}/file", "redirects to another host, http://localhost:"),
+        ("file:///etc/passwd", "file:///etc/passwd is neither http nor https"),
+        ("/again", "redirects more than 5 times"),
+    ],
+)
+def test_redirects_that_are_not_followed(server, downloads, location, message):
+    location = location.format(port=server.server_port)
+    server.status, server.headers = 302, {"Location": location}
+    with pytest.raises(SourceError) as caught:
+        downloads.fetch("model", server.url)
+    assert message in str(caught.value)
+    assert files_in(downloads) == set()
+
+
+def test_chunks_without_an_end(server, downloads, monkeypatch):
+    monkeypatch.setattr(download, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(download, "LARGEST_FILE", 1 << 20)
+    server.endless = True
+    with pytest.raises(SourceError, match="is larger than 1 MiB, which no release is"):
+        downloads.fetch("model", server.url)
+    assert len(server.asked) == 1
+    assert files_in(downloads) == set()
+
+
+def test_a_transfer_that_takes_too_long(server, downloads, monkeypatch):
+    """A byte now and then is in time for every other limit."""
+    monkeypatch.setattr(download, "TRANSFER_LIMIT", 0.3)
+    server.endless, server.chunk, server.pause = True, 1, 0.02
+    with pytest.raises(SourceError, match="was not downloaded within 0 minutes; run it again"):
+        downloads.fetch("model", server.url)
+    assert len(server.asked) == 1
+    assert not (downloads.folder / "model/model_infer.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (CONTENT[: len(CONTENT) // 2], "model_infer.tar is truncated"),
+        (b"<html>sign in</html>", "model_infer.tar is no complete tar"),
+        (archive(b"readme", "readme.txt"), "model_infer.tar holds no file of a Paddle model"),
+        (archive(b"", "../inference.json"), "leads out of the archive"),
+    ],
+)
+def test_an_archive_that_does_not_open_is_removed(server, downloads, content, message):
+    server.content = content
+    with pytest.raises(SourceError) as caught:
+        downloads.fetch("model", server.url)
+    assert str(caught.value).startswith(f"{server.url} gives no model, so the download was removed")
+    assert message in str(caught.value)
+    assert files_in(downloads) == set()
+    server.content = CONTENT
+    assert downloads.fetch("model", server.url).read_bytes() == CONTENT
+
+
+def test_a_checkpoint_that_does_not_open_is_removed(server, downloads, tmp_path):
+    url = server.url.replace("model_infer.tar", "model_pretrained.pdparams")
+    whole = save(tmp_path / "whole.pdparams", weights(CLS)).read_bytes()
+    server.content = whole[:-1000]
+    with pytest.raises(SourceError, match="gives no model, so the download was removed"):
+        downloads.fetch("model", url)
+    assert files_in(downloads) == set()
+    server.content = whole
+    assert downloads.fetch("model", url).read_bytes() == whole
+
+
+def test_urls_of_a_release():
     both = catalog.card("ch_PP-OCRv4_det")
-    assert wanted(both, "infer") == [both.infer]
-    assert wanted(both, "train") == [both.train]
-    assert wanted(both, "both") == [both.train, both.infer]
+    assert release_urls(both, "infer") == [both.infer]
+    assert release_urls(both, "train") == [both.train]
+    assert release_urls(both, "both") == [both.train, both.infer]
     export_only = catalog.card("en_ppocr_mobile_v2.0_det")
-    assert wanted(export_only, "train") == wanted(export_only, "both") == [export_only.infer]
+    assert (
+        release_urls(export_only, "train")
+        == release_urls(export_only, "both")
+        == [export_only.infer]
+    )
     assert Path(export_only.infer).name == "en_ppocr_mobile_v2.0_det_infer.tar"
