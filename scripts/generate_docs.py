@@ -3,8 +3,8 @@
     python scripts/generate_docs.py [--verified FILE.json]
 
 Writes `docs/models.md` (committed, since GitHub shows it too), `docs/commands.md` and `docs/api/`
-(both made by each build). `--verified` takes over the results of `python -m converter verify
-records --json FILE.json` into `docs/verified.json`, from which the errors in `models.md` come.
+(both made by each build). `--verified` adds the results of `python -m converter verify records
+--json FILE.json` to `docs/verified.json`, from which the errors in `models.md` come.
 
 MkDocs calls `on_config` before a build (`hooks` in mkdocs.yml).
 """
@@ -24,7 +24,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from converter import __version__
 from converter.catalog import cards as catalog
 from converter.cli.main import COMMANDS as CONVERTER_COMMANDS
 from converter.cli.main import main as converter_main
@@ -36,9 +35,9 @@ DOCS = ROOT / "docs"
 VERIFIED = DOCS / "verified.json"
 PACKAGES = ("architectures", "pipelines", "converter", "schemas")
 NOISE_LIMIT = 1e-4
-TASKS = {
+TITLES = {
     "det": "Text detection",
-    "cls": "Orientation of pages and lines",
+    "cls": "Classification",
     "rec": "Text recognition",
     "e2e": "Detection and recognition in one network",
     "formula": "Formula recognition",
@@ -61,14 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.verified:
         results = json.loads(options.verified.read_text(encoding="utf-8"))
-        text = json.dumps(summary_of(results), indent=1)
-        VERIFIED.write_text(text + "\n", encoding="utf-8")
+        rows = sorted({**read_measurements(), **measured(results)}.items())
+        lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(row)}" for name, row in rows)
+        VERIFIED.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     on_config({"nav": []})
     return 0
 
 
-def summary_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what `models.md` needs of the results of `verify --json`: the worst error by record.
+def measured(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the worst error of each record, with the date and the state of the code.
+
+    Args:
+        results: what `verify --json` wrote, of all records or of some.
 
     Raises:
         ValueError: a record failed; such results are not published.
@@ -76,32 +79,46 @@ def summary_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if failed := [name for name, result in results.items() if result["status"] != "passed"]:
         raise ValueError(f"these records failed: {', '.join(failed)}")
     command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=True)
-    return {
+    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    state = {
         "date": datetime.date.today().isoformat(),
-        "commit": commit.stdout.strip(),
-        "versions": {
-            "converter": __version__,
-            **{name: importlib.metadata.version(name) for name in ("torch", "numpy")},
-        },
-        "worst_difference": {name: results[name]["worst_difference"] for name in sorted(results)},
+        "commit": commit,
+        "torch": importlib.metadata.version("torch"),
     }
+    return {
+        name: {"worst_difference": result["worst_difference"], **state}
+        for name, result in results.items()
+    }
+
+
+def read_measurements() -> dict[str, dict[str, Any]]:
+    """Return the measurements that are committed, by the record's name."""
+    content: dict[str, dict[str, Any]] = json.loads(VERIFIED.read_text(encoding="utf-8"))
+    return content
 
 
 def models_page() -> str:
     """Return the page of all models: a table per task, from the catalogue and the records."""
-    verified = json.loads(VERIFIED.read_text(encoding="utf-8"))
-    rows: dict[str, list[catalog.ModelCard]] = {task: [] for task in TASKS}
-    for card in catalog.cards():
-        rows[card.task].append(card)
-    refused = catalog.refused()
-    versions = verified["versions"]
+    measurements = read_measurements()
+    rows: dict[str, list[str]] = {}
+    cards = catalog.cards()
+    for card in cards:
+        cells = (
+            ", ".join(f"`{name}`" for name in (card.name, *card.aliases)),
+            card.release,
+            network_of(card.architecture),
+            sources_of(card),
+            error_of(card.recorded, measurements),
+        )
+        rows.setdefault(card.task, []).append(f"| {' | '.join(cells)} |")
+    used = [measurements[card.recorded] for card in cards if card.recorded in measurements]
+    states = sorted({(row["date"], row["commit"], row["torch"]) for row in used})
     page = [
         "# Models",
         "",
         "<!-- Written by scripts/generate_docs.py; do not edit. -->",
         "",
-        f"{sum(map(len, rows.values()))} released models can be converted. "
+        f"{len(cards)} released models can be converted. "
         "`python -m converter --list` prints them with their class counts and dictionaries.",
         "",
         "*Released as* says in which forms PaddleOCR publishes the model; [Convert a model]"
@@ -111,25 +128,23 @@ def models_page() -> str:
         "holds. Networks marked * amplify rounding errors: the [noise](verification.md#noise) "
         "measured for them is subtracted first.",
         "",
-        f"The errors were measured on {verified['date']} at commit {verified['commit']} (version "
-        f"{versions['converter']}, PyTorch {versions['torch']}, NumPy {versions['numpy']}) with "
-        "`python -m converter verify records`.",
+        "`python -m converter verify records` measured the errors "
+        + ", ".join(
+            f"on {date} at commit {commit} (PyTorch {torch})" for date, commit, torch in states
+        )
+        + ".",
     ]
-    for task, cards in rows.items():
-        page += ["", f"## {TASKS[task]}", ""]
-        page += ["| model | release | network | released as | record |", "|---|---|---|---|---|"]
-        for card in cards:
-            cells = (
-                ", ".join(f"`{name}`" for name in (card.name, *card.aliases)),
-                card.release,
-                network_of(card.architecture),
-                sources_of(card),
-                error_of(card.recorded, verified["worst_difference"]),
-            )
-            page.append(f"| {' | '.join(cells)} |")
+    for task in catalog.TASKS:
+        if task in rows:
+            page += ["", f"## {TITLES.get(task, task)}", ""]
+            page += [
+                "| model | release | network | released as | record |",
+                "|---|---|---|---|---|",
+            ]
+            page += rows[task]
     page += ["", "## Refused", "", "These releases cannot be converted:", ""]
     page += ["| model | reason |", "|---|---|"]
-    page += [f"| `{name}` | {reason} |" for name, reason in refused.items()]
+    page += [f"| `{name}` | {reason} |" for name, reason in catalog.refused().items()]
     return "\n".join(page) + "\n"
 
 
@@ -155,11 +170,13 @@ def sources_of(card: catalog.ModelCard) -> str:
     return ", ".join(form for form, url in forms.items() if url) or "your own training"
 
 
-def error_of(record: str, worst: Mapping[str, float]) -> str:
+def error_of(record: str, measurements: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a record's worst error; an asterisk marks a network that amplifies rounding errors."""
+    if record not in measurements:
+        return "not measured"
     facts = json.loads((ROOT / "records" / record / "reference.json").read_text(encoding="utf-8"))
     noisy = any(change > NOISE_LIMIT for change in facts["change_under_1e-6_jitter"].values())
-    return f"{worst[record]:.1e}{' *' if noisy else ''}"
+    return f"{measurements[record]['worst_difference']:.1e}{' *' if noisy else ''}"
 
 
 def commands_page() -> str:
@@ -189,9 +206,9 @@ def help_of(
 def printed_help(
     package: str, run: Callable[[Sequence[str]], int], arguments: Sequence[str]
 ) -> str:
-    """Return what a command line prints for `--help`, wrapped at 96 columns."""
+    """Return what a command line prints for `--help`, wrapped at 84 columns."""
     output, argv, columns = io.StringIO(), sys.argv, os.environ.get("COLUMNS")
-    sys.argv, os.environ["COLUMNS"] = [f"{package}/__main__.py"], "96"
+    sys.argv, os.environ["COLUMNS"] = [f"{package}/__main__.py"], "84"
     try:
         with redirect_stdout(output):
             run(arguments)
@@ -217,7 +234,7 @@ def api_pages() -> list[dict[str, Any]]:
         pages: list[dict[str, Any]] = []
         for room, modules in rooms_of(package).items():
             file = folder / f"{room}.md"
-            blocks = [f"# `{room}`", *(f"::: {module}" for module in modules)]
+            blocks = [f"# `{room}`", *(block_of(module, room) for module in modules)]
             write_if_changed(file, "\n\n".join(blocks) + "\n")
             written.add(file)
             pages.append({room: file.relative_to(DOCS).as_posix()})
@@ -226,6 +243,12 @@ def api_pages() -> list[dict[str, Any]]:
         if file not in written:
             file.unlink()  # of a module that has been renamed
     return navigation
+
+
+def block_of(module: str, room: str) -> str:
+    """Return the lines by which mkdocstrings documents a module; a room has its title already."""
+    options = "\n    options:\n      show_root_heading: false" if module == room else ""
+    return f"::: {module}{options}"
 
 
 def rooms_of(package: str) -> dict[str, list[str]]:

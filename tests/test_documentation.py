@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
@@ -82,6 +83,22 @@ def test_the_readme_counts_the_models():
     assert int(count) == len(catalog.names())
 
 
+def test_the_pages_name_what_is_installed():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    scripts = setup["options.entry_points"]["console_scripts"].split("\n")
+    extras = set(setup["options.extras_require"])
+    for page in (DOCS / "getting-started.md", DOCS / "command-line.md"):
+        for script in filter(None, scripts):
+            name = script.partition(" =")[0]
+            assert f"`{name}`" in page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", DOCS / "getting-started.md"):
+        table = page.read_text(encoding="utf-8").partition("| extra |")[2].partition("\n\n")[0]
+        cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+        assert cells
+        assert {name for cell in cells for name in re.findall(r"`([a-z]+)`", cell)} <= extras
+
+
 def test_the_list_of_models_is_generated():
     page = (DOCS / "models.md").read_text(encoding="utf-8")
     assert page == generate_docs.models_page(), "run python scripts/generate_docs.py"
@@ -93,7 +110,7 @@ def test_the_list_of_models_is_generated():
 def test_models_without_a_passing_record_are_not_published():
     results = {"a": {"status": "passed"}, "b": {"status": "failed"}}
     with pytest.raises(ValueError, match="these records failed: b"):
-        generate_docs.summary_of(results)
+        generate_docs.measured(results)
 
 
 def test_every_exit_code_is_listed():
