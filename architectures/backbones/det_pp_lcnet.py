@@ -148,3 +148,26 @@ class PPLCNetMaps(Stages):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`(N, 3, H, W)` to maps of `out_channels` at 1/4, 1/8, 1/16 and 1/32 of the size."""
         return self.maps(x)
+
+
+class LCNet(Stages):
+    """PP-LCNet as the backbone of PicoDet: the maps of `feature_maps`, 2 to 5 (1/4 to 1/32).
+
+    PaddleDetection: `ppdet/modeling/backbones/lcnet.py`.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, scale: float = 1.0, feature_maps: Sequence[int] = (3, 4, 5)
+    ) -> None:
+        super().__init__(in_channels, scale, (2, 2, 2, 2, 2))
+        names = ("blocks3", "blocks4", "blocks5", "blocks6")
+        if not feature_maps or not set(feature_maps) <= {2, 3, 4, 5}:
+            raise ValueError(f"feature_maps of LCNet are of 2 to 5, not {list(feature_maps)}")
+        self.levels = [n for n in range(len(names)) if n + 2 in feature_maps]
+        widths = [scaled(STAGES[name][-1].out_channels, scale) for name in names]
+        self.out_channels = [widths[level] for level in self.levels]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`(N, 3, H, W)` to maps of `out_channels`, from fine to coarse."""
+        maps = self.maps(x)
+        return tuple(maps[level] for level in self.levels)

@@ -6,7 +6,7 @@ PaddleDetection: `ppdet/modeling/necks/csp_pan.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -37,12 +37,27 @@ class ConvBNLayer(nn.Module):
 
 
 class DPModule(nn.Module):
-    """Depthwise and pointwise convolution, each with BatchNorm and activation."""
+    """Depthwise and pointwise convolution, each with BatchNorm and activation.
+
+    Args:
+        in_channels: a multiple of `out_channels`.
+        out_channels: also the number of groups of the first convolution.
+        kernel_size: of the first convolution.
+        stride: of the first convolution.
+        act: `hard_swish` or `leaky_relu`.
+        act_at_end: whether an activation follows the pointwise convolution.
+    """
 
     folds: ClassVar = (("dwconv", "bn1"), ("pwconv", "bn2"))
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, act: str
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        act: str,
+        act_at_end: bool = True,
     ) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(
@@ -58,11 +73,12 @@ class DPModule(nn.Module):
         self.pwconv = nn.Conv2d(out_channels, out_channels, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.act = ACTIVATIONS[act]()
+        self.last_act = ACTIVATIONS[act]() if act_at_end else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
         x = self.act(self.bn1(self.dwconv(x)))
-        return self.act(self.bn2(self.pwconv(x)))
+        return self.last_act(self.bn2(self.pwconv(x)))
 
 
 class DarknetBottleneck(nn.Module):
@@ -120,34 +136,35 @@ class ChannelAdapters(nn.Module):
         return [conv(x) for conv, x in zip(self.convs, maps, strict=True)]
 
 
-class CSPPAN(nn.Module):
-    """Fuses maps from coarse to fine and back.
+class PathAggregation(nn.Module):
+    """Fuses maps from coarse to fine and back; the subclass supplies the fusing block.
 
     Args:
         in_channels: of the maps, from fine to coarse, each half as large as the one before.
         out_channels: of every fused map.
         kernel_size: of the larger convolutions.
-        num_csp_blocks: bottlenecks in each CSP layer.
         use_depthwise: whether the larger convolutions are depthwise and pointwise.
         act: `hard_swish` or `leaky_relu`.
         num_features: number of results; one more than `in_channels` adds a coarser map.
+        block: makes a layer from `2 * out_channels` to `out_channels`.
     """
 
     def __init__(
         self,
         in_channels: Sequence[int],
         out_channels: int,
-        kernel_size: int = 5,
-        num_csp_blocks: int = 1,
-        use_depthwise: bool = True,
-        act: str = "hard_swish",
-        num_features: int | None = None,
+        kernel_size: int,
+        use_depthwise: bool,
+        act: str,
+        num_features: int | None,
+        block: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
         levels = len(in_channels)
         extra = (levels if num_features is None else num_features) - levels
         if extra not in (0, 1):
-            raise ValueError(f"CSPPAN makes {levels} or {levels + 1} maps, not {num_features}")
+            name = type(self).__name__
+            raise ValueError(f"{name} makes {levels} or {levels + 1} maps, not {num_features}")
         self.out_channels = [out_channels] * (levels + extra)
         self.conv_t = ChannelAdapters(in_channels, out_channels, act)
         layer = DPModule if use_depthwise else ConvBNLayer
@@ -155,17 +172,11 @@ class CSPPAN(nn.Module):
             self.first_top_conv = layer(out_channels, out_channels, kernel_size, 2, act)
             self.second_top_conv = layer(out_channels, out_channels, kernel_size, 2, act)
         self.extra = bool(extra)
-
-        def csp() -> CSPLayer:
-            return CSPLayer(
-                2 * out_channels, out_channels, kernel_size, num_csp_blocks, use_depthwise, act
-            )
-
-        self.top_down_blocks = nn.ModuleList(csp() for _ in range(levels - 1))
+        self.top_down_blocks = nn.ModuleList(block() for _ in range(levels - 1))
         self.downsamples = nn.ModuleList(
             layer(out_channels, out_channels, kernel_size, 2, act) for _ in range(levels - 1)
         )
-        self.bottom_up_blocks = nn.ModuleList(csp() for _ in range(levels - 1))
+        self.bottom_up_blocks = nn.ModuleList(block() for _ in range(levels - 1))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps of `in_channels`, fine to coarse, to maps of `out_channels`."""
@@ -183,3 +194,26 @@ class CSPPAN(nn.Module):
             top = self.first_top_conv(adapted[-1])
             results.append(top + self.second_top_conv(results[-1]))
         return tuple(results)
+
+
+class CSPPAN(PathAggregation):
+    """Path aggregation by CSP layers of `num_csp_blocks` bottlenecks; see `PathAggregation`."""
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        kernel_size: int = 5,
+        num_csp_blocks: int = 1,
+        use_depthwise: bool = True,
+        act: str = "hard_swish",
+        num_features: int | None = None,
+    ) -> None:
+        def block() -> nn.Module:
+            return CSPLayer(
+                2 * out_channels, out_channels, kernel_size, num_csp_blocks, use_depthwise, act
+            )
+
+        super().__init__(
+            in_channels, out_channels, kernel_size, use_depthwise, act, num_features, block
+        )

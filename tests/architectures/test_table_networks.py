@@ -12,6 +12,7 @@ from architectures.heads.table_att_head import SLAHead, TableAttentionHead
 from architectures.heads.table_master_head import EOS, PAD, TableMasterHead
 from architectures.layers.attention import Cache
 from architectures.necks.csp_pan import CSPPAN
+from tests.support.seeded_values import seeded
 
 SLANET = {
     "model_type": "table",
@@ -20,15 +21,6 @@ SLANET = {
     "Head": {"name": "SLAHead", "hidden_size": 8, "max_text_length": 5, "out_channels": 7},
 }
 SLANET_V2 = {**SLANET, "Backbone": {"name": "PPLCNetV2_base"}}
-
-
-def seeded(network):
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for tensor in network.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.rand(tensor.shape, generator=random) * 0.5 + 0.1)
-    return network.eval()
 
 
 @pytest.mark.parametrize("config", [SLANET, SLANET_V2], ids=["lcnet", "lcnetv2"])
