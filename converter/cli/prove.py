@@ -65,22 +65,20 @@ def run(options: argparse.Namespace) -> int:
     from converter.conversion.versions import versions
     from converter.end_to_end import report
     from converter.end_to_end.compare import Limits
-    from converter.end_to_end.pages import prove_pages, unreadable
+    from converter.end_to_end.pages import find_pages, prove_pages
     from converter.end_to_end.runtimes import TASKS, open_sides
     from converter.reports.write import prepare
-    from pipelines.io.files import find_files, read_pages
 
     if options.out:
         prepare(options.out, report.FILES)
-    files, failures = find_files(options.images)
+    pages, results = find_pages(options.images)
     limits = Limits(options.limit_pixels, options.limit_score)
     weights = {task: file for task in TASKS if (file := getattr(options, task))}
     exports = {task: getattr(options, f"paddle_{task}") for task in weights}
-    results = [unreadable(failure) for failure in failures]
     # Lines of low score are compared like all others.
     with open_sides(weights, exports, min_score=0) as sides:
-        pages = prove_pages(sides, read_pages(files), limits)
-        for result in tqdm(pages, unit=" pages", leave=False, disable=not sys.stderr.isatty()):
+        compared = prove_pages(sides, pages, limits)
+        for result in tqdm(compared, unit=" pages", leave=False, disable=not sys.stderr.isatty()):
             results.append(result)
             tqdm.write(result.line)
         package_versions = versions(sides.paddle_version)

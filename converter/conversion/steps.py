@@ -25,6 +25,7 @@ from converter.conversion.versions import versions
 from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, UsageError
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
+from converter.sources.reader import check_operators
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,7 +130,7 @@ def opened(
         card = _with_dictionary(card, request, source)
         kind = _reference_kind(request, source, card)
         if kind == "program" and source.export is not None:
-            source.export.program.check_operators()
+            check_operators(source.export.program)
         session = None
         if kind in ("program", "network") and not request.plan_only:
             session = stack.enter_context(sessions())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,7 +19,7 @@ from converter.end_to_end.runtimes import Sides
 from converter.errors import ReferenceUnavailable, UsageError
 from pipelines import OCR, TextLine
 from pipelines.detection.postprocess.db import DBDecoder
-from pipelines.io.files import Failure, Page
+from pipelines.io.files import Failure, Page, find_files, read_pages
 
 STATUSES = ("failed", "unreadable", "passed")  # in the order in which they are shown
 MOST_PICTURES = 16 << 20  # bytes; pages that differ after those are not drawn
@@ -80,6 +81,16 @@ class PageResult:
             f"{self.name}: {lines}, corners within {self.distance:.2f} pixels, "
             f"scores within {self.score_difference:.1e}"
         )
+
+
+def find_pages(images: Sequence[Path]) -> tuple[Iterator[Page | Failure], list[PageResult]]:
+    """Find the pages in files and folders.
+
+    Returns:
+        The pages, each read when it is its turn, and the results of files that are not there.
+    """
+    files, missing = find_files(images)
+    return read_pages(files), [unreadable(failure) for failure in missing]
 
 
 def prove_pages(

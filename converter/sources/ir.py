@@ -1,7 +1,7 @@
 """Exported programs, in one form for both of Paddle's formats.
 
 `.pdmodel` is a ProgramDesc (protobuf, Paddle 1.x to 2.x); `inference.json` is PIR (Paddle 3.x).
-Kinds, roles and attribute names are the canonical ones of `kinds.py`.
+Kinds, roles and attribute names are the canonical ones of `op_table.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class TensorSpec:
 class Operation:
     """One operation: what it computes from which values.
 
-    `inputs` maps roles to value names; roles are those of `kinds.py`, else `0`, `1`, ... in the
+    `inputs` maps roles to value names; roles are those of `op_table.py`, else `0`, `1`, ... in the
     operation's own order. An operand that is a constant and stands for an attribute (the axis of a
     PIR concat) is in `attributes` instead. `outputs` has the main result first. `attributes` are
     ints, floats, strings, bools and tuples of them.
@@ -55,40 +55,6 @@ class Program:
     outputs: tuple[str, ...]
     content: bytes = field(repr=False)
     source: str = field(default="the program", compare=False)
-
-    def check_operators(self) -> None:
-        """Check every operation of every block against the operators that only compute.
-
-        Raises:
-            UnsafeSource: an operator is not on the list of `computing_operators.py`: it might
-                write files, call Python, print, or speak to other machines.
-        """
-        from converter.sources import pir, program_desc
-
-        check = pir.check_operators if self.format == "pir" else program_desc.check_operators
-        check(self.content, self.source)
-
-    def with_outputs(self, values: Sequence[str]) -> bytes:
-        """Write the program again, for Paddle to run, so that it fetches `values` in this order.
-
-        Every operator is checked, and only the parts of the format that are known here are
-        written: Paddle is given what was checked and never the file itself.
-
-        Args:
-            values: names of values of the main block that are single tensors.
-
-        Returns:
-            A program file of the same format.
-
-        Raises:
-            UnsafeSource: an operator does more than compute.
-            ValueError: the main block does not have one of the values as a single tensor.
-        """
-        from converter.sources import pir, program_desc
-
-        self.check_operators()
-        fetch = pir.fetch if self.format == "pir" else program_desc.fetch
-        return fetch(self.content, values)
 
 
 def spec(name: object, shape: Sequence[object], dtype: str, *, known: bool = False) -> TensorSpec:

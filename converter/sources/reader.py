@@ -1,7 +1,8 @@
-"""Reading an exported program in either of Paddle's formats."""
+"""Exported programs in either of Paddle's formats: reading, checking and writing them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from converter.errors import SourceError
@@ -26,3 +27,40 @@ def read_program(file: Path) -> Program:
         f"{file} is not a Paddle program: {files.foreign(data)}. "
         "Expected a .pdmodel, or a .json written by Paddle 3."
     )
+
+
+def check_operators(program: Program) -> None:
+    """Check every operation of every block against the operators that only compute.
+
+    Raises:
+        UnsafeSource: an operator is not on the list of `computing_operators.py`: it might write
+            files, call Python, print, or speak to other machines.
+    """
+    from converter.sources import pir, program_desc
+
+    check = pir.check_operators if program.format == "pir" else program_desc.check_operators
+    check(program.content, program.source)
+
+
+def with_outputs(program: Program, values: Sequence[str]) -> bytes:
+    """Write a program again, for Paddle to run, so that it fetches `values` in this order.
+
+    Every operator is checked, and only the parts of the format that are known here are written:
+    Paddle is given what was checked and never the file itself.
+
+    Args:
+        program: the program as it was read.
+        values: names of values of the main block that are single tensors.
+
+    Returns:
+        A program file of the same format.
+
+    Raises:
+        UnsafeSource: an operator does more than compute.
+        ValueError: the main block does not have one of the values as a single tensor.
+    """
+    from converter.sources import pir, program_desc
+
+    check_operators(program)
+    fetch = pir.fetch if program.format == "pir" else program_desc.fetch
+    return fetch(program.content, values)

@@ -85,12 +85,12 @@ def paddle(job: Job) -> Side:
     """Return this pipeline with Paddle Inference in the place of its networks."""
     from paddle import inference  # before PyTorch, after which it is several times slower
 
-    from converter.sources.reader import read_program
+    from converter.sources.reader import check_operators, read_program
     from pipelines import OCR
 
     def network(task: str) -> Network:
         folder = Path(job.programs[task])
-        read_program(folder / "inference.pdmodel").check_operators()
+        check_operators(read_program(folder / "inference.pdmodel"))
         config = inference.Config(*map(str, (folder / "inference.pdmodel",
                                              folder / "inference.pdiparams")))  # fmt: skip
         config.disable_gpu()

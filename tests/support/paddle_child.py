@@ -20,7 +20,7 @@ from paddle import nn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from converter.sources.ir import Program
-from converter.sources.reader import read_program
+from converter.sources.reader import read_program, with_outputs
 
 
 class Net(nn.Layer):
@@ -125,7 +125,7 @@ def compare(folder, program_file):
     program = read_program(program_file)
     weights = program_file.with_suffix(".pdiparams")
     changed = folder / f"changed{program_file.suffix}"
-    changed.write_bytes(program.with_outputs([middle(program), *program.outputs]))
+    changed.write_bytes(with_outputs(program, [middle(program), *program.outputs]))
     both = {"plain": program_file, "changed": changed}
     return {
         f"{kind}/{i}": value

@@ -23,6 +23,7 @@ import numpy as np
 from converter.errors import ReferenceUnavailable, UsageError
 from converter.references.paddle import confined, worker
 from converter.sources.ir import Program
+from converter.sources.reader import with_outputs
 from converter.sources.scratch import ScratchFolder
 
 TIME_LIMIT = "PADDLE_TIME_LIMIT"  # the environment variable
@@ -105,7 +106,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         Raises:
             UnsafeSource: an operator does more than compute; Paddle has seen nothing then.
         """
-        content = program.with_outputs(program.outputs if outputs is None else outputs)
+        content = with_outputs(program, program.outputs if outputs is None else outputs)
         suffix = ".pdmodel" if program.format == "pdmodel" else ".json"
         file = Path(self._folder.name, f"checked{suffix}")
         file.write_bytes(content)

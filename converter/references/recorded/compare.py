@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,31 +13,34 @@ from converter.parity.decisions import settled_classes
 from converter.parity.layerwise import failed
 from converter.parity.noise import Noise
 
-if TYPE_CHECKING:
-    from converter.references.recorded.reference import Record
-
 
 def compare_output(
-    record: Record, row: list[Any], actual: np.ndarray | None, grown: Noise | None, limit: float
+    arrays: Mapping[str, np.ndarray],
+    row: list[Any],
+    actual: np.ndarray | None,
+    grown: Noise | None,
+    limit: float,
+    input_shape: tuple[int, ...],
 ) -> list[Comparison]:
     """Compare a result at `limit`, and the classes where the record holds them.
 
     Args:
-        record: the record.
+        arrays: those of the record's `outputs.npz`.
         row: the result's, of the record's `outputs`.
         actual: what our network gives; None where it has no such result.
         grown: how far rounding alone takes it, where that is known.
-        limit: of the record's largest value. Integers are the same or at fault.
+        limit: allowed difference as a fraction of the record's largest value; integers must be
+            equal.
+        input_shape: shape of the record's image, for the report.
     """
     path, shape, _, mean, std, largest, stride = row
-    image_shape = tuple(record.facts["inputs"][0][1])
     if actual is None or list(actual.shape) != shape:
         ours = "no such result" if actual is None else actual.shape
         fault = f"Paddle gives {tuple(shape)}, PyTorch {ours}"
-        return [failed(path, image_shape, shape, largest, limit, fault)]
-    expected, sample = record.arrays[path], actual.ravel()[::stride]
+        return [failed(path, input_shape, shape, largest, limit, fault)]
+    expected, sample = arrays[path], actual.ravel()[::stride]
     if expected.dtype.kind in INTEGERS:
-        return [compare_integers(path, expected, sample, input_shape=image_shape)]
+        return [compare_integers(path, expected, sample, input_shape=input_shape)]
     room = 0.0
     if grown is not None and grown.matters(limit * largest):
         room = grown.values
@@ -44,15 +48,15 @@ def compare_output(
         expected = np.array([mean, std, *expected])
         sample = grown.spared(expected, np.array([actual.mean(), actual.std(), *sample]))
     # The sample may miss the largest value, by which the difference is measured.
-    found = [compare(path, expected, sample, input_shape=image_shape, limit=limit,
+    found = [compare(path, expected, sample, input_shape=input_shape, limit=limit,
                      largest=largest)]  # fmt: skip
-    if f"{path}@argmax" in record.arrays:
-        best = record.arrays[f"{path}@argmax"].reshape(actual.shape[:-1])
+    if f"{path}@argmax" in arrays:
+        best = arrays[f"{path}@argmax"].reshape(actual.shape[:-1])
         # Two classes change places where the limit, or the measured noise, closes their gap.
         classes = settled_classes(best, actual, max(limit * largest, room))
         count = np.count_nonzero(classes != best)
         fault = f"{count} classes differ" if count else ""
         gap = math.inf if fault else 0.0
-        found.append(Comparison(f"{path}, classes", image_shape, best.shape, gap, 1.0, limit, (),
+        found.append(Comparison(f"{path}, classes", input_shape, best.shape, gap, 1.0, limit, (),
                                 fault))  # fmt: skip
     return found

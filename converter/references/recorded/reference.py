@@ -221,7 +221,9 @@ class RecordedReference:
         rows = self.results(sides.outputs)
         for name, row in rows.items():
             ours, grown = sides.outputs.get(name), sides.noises.get(name)
-            comparisons += compare_output(self.record, row, ours, grown, limit)
+            comparisons += compare_output(
+                self.record.arrays, row, ours, grown, limit, self.image.shape
+            )
         layers = sides.comparisons(limit)
         found = {pair.name: layer for layer, pair in zip(layers, sides.pairs, strict=True)}
         logits = [

@@ -12,7 +12,6 @@ from converter.parity.comparison import LIMIT
 from converter.parity.layerwise import Sampled
 from converter.parity.noise import Noise
 from converter.references.recorded.compare import compare_output
-from converter.references.recorded.reference import Record
 
 ARRAY = np.random.default_rng(1).standard_normal((2, 3, 5, 7)).astype(np.float32)
 
@@ -121,9 +120,8 @@ def test_a_module_that_loses_digits_is_moved_by_what_it_states():
 
 def classes_of(theirs: np.ndarray, ours: np.ndarray, noise: Noise | None) -> str:
     arrays = {"out": theirs.ravel(), "out@argmax": theirs.argmax(-1)}
-    record = Record("toy", {"inputs": [["image", [1, 3, 8, 8]]]}, arrays)
     row = ["out", [1, 2, 3], "float32", theirs.mean(), theirs.std(), 0.7, 1]
-    _, classes = compare_output(record, row, ours, noise, LIMIT)
+    _, classes = compare_output(arrays, row, ours, noise, LIMIT, (1, 3, 8, 8))
     return classes.fault
 
 

@@ -15,6 +15,7 @@ from converter.references.program import PaddleProgram
 from converter.sources import framework_proto as schema
 from converter.sources.computing_operators import OPERATORS
 from converter.sources.op_table import KINDS
+from converter.sources.reader import check_operators, with_outputs
 from tests.support.paddle_files import (
     parse,
     pir,
@@ -65,10 +66,10 @@ def test_a_program_desc_with_an_operator_that_does_more_than_compute(kind, block
     program = parse(with_operation(kind, block))
     place = "block 0" if block == "main" else "block 1"
     with pytest.raises(UnsafeSource, match=f"{place} has the operator '{kind}'") as caught:
-        program.check_operators()
+        check_operators(program)
     assert str(caught.value).isprintable()
     with pytest.raises(UnsafeSource):
-        program.with_outputs(program.outputs)
+        with_outputs(program, program.outputs)
 
 
 @pytest.mark.parametrize("block", ["main", "sub", "deep"])
@@ -82,7 +83,7 @@ def test_a_pir_program_with_an_operator_that_does_more_than_compute(kind, block)
         return
     where = "block_1 of the 1.while operation" if block != "main" else "block_0 of the program"
     with pytest.raises(UnsafeSource, match=f"{where} has the operator '.*{kind[2:]}'"):
-        program.with_outputs(program.outputs)
+        with_outputs(program, program.outputs)
 
 
 def test_regions_that_the_reader_does_not_follow_are_checked_too():
@@ -90,34 +91,34 @@ def test_regions_that_the_reader_does_not_follow_are_checked_too():
     ops = [pir_operation("1.save", [], {})]
     document["program"]["regions"].append({"blocks": [{"args": [], "ops": ops}]})
     with pytest.raises(UnsafeSource, match="a block of the program has the operator 'save'"):
-        parse(json.dumps(document).encode()).check_operators()
+        check_operators(parse(json.dumps(document).encode()))
     document["program"]["regions"][1] = {"blocks": [{"ops": [{"A": []}]}]}
     with pytest.raises(SourceError, match="a region that cannot be followed"):
-        parse(json.dumps(document).encode()).check_operators()
+        check_operators(parse(json.dumps(document).encode()))
 
 
 def test_an_embedding_that_asks_another_machine():
     program = program_desc()
     op = program.blocks[0].ops.add(type=b"lookup_table_v2")
     op.attrs.add(name=b"remote_prefetch", type=6, b=False)
-    parse(program.SerializeToString()).check_operators()
+    check_operators(parse(program.SerializeToString()))
     op.attrs[0].b = True
     with pytest.raises(UnsafeSource, match="remote_prefetch"):
-        parse(program.SerializeToString()).check_operators()
+        check_operators(parse(program.SerializeToString()))
 
 
 def test_what_the_converter_can_align_is_allowed():
     names = {name for kind in KINDS for name in (*kind.desc, *kind.pir)}
     assert names <= OPERATORS
     for content in (program_desc().SerializeToString(), json.dumps(pir()).encode()):
-        parse(content).check_operators()
+        check_operators(parse(content))
 
 
 def test_a_name_that_is_no_text():
     program = program_desc()
     program.blocks[0].ops.add(type=b"\xff\x1b[31m" + 500 * b"x")
     with pytest.raises(UnsafeSource) as caught:
-        parse(program.SerializeToString()).check_operators()
+        check_operators(parse(program.SerializeToString()))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
 
