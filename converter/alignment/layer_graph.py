@@ -133,6 +133,31 @@ def program_graph(program: Program, constant: Collection[str] = ()) -> LayerGrap
     return layer_graph(program.operations, shapes, inputs, program.outputs)
 
 
+@dataclass(frozen=True)
+class TracedLayers:
+    """The layers of a traced network, and its operations, whose values the layers name.
+
+    Values have the same names whenever the network runs the same operations, whatever the image.
+    """
+
+    operations: tuple[Operation, ...]
+    outputs: Mapping[str, str]
+    graph: LayerGraph
+
+    @classmethod
+    def of(cls, traced: Trace) -> TracedLayers:
+        """Reduce a trace to layers."""
+        return cls(traced.operations, traced.outputs, network_graph(traced))
+
+    def fit(self, traced: Trace) -> bool:
+        """Return whether another run named its values as this one did."""
+        flows = [
+            [(operation.kind, operation.inputs, operation.outputs) for operation in operations]
+            for operations in (self.operations, traced.operations)
+        ]
+        return flows[0] == flows[1] and self.outputs == traced.outputs
+
+
 def network_graph(traced: Trace) -> LayerGraph:
     """Return the layers of a traced network."""
     outputs = tuple(traced.outputs.values())

@@ -21,8 +21,8 @@ from converter.conversion import batch
 from converter.conversion.artefact import make_folder
 from converter.conversion.discovery import Discovery, Found, discover
 from converter.conversion.download import FORMS, Downloads, release_urls
+from converter.conversion.request import Request
 from converter.conversion.result import ModelResult
-from converter.conversion.steps import Request
 from converter.errors import ConverterError, UsageError
 from converter.reports.formatting import scientific
 from converter.reports.write import prepare, write_report

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from converter.conversion.steps import Request
+from converter.conversion.request import Request
 from converter.errors import UsageError
 
 EXIT_CODES = """exit codes: 0 written; 2 usage, or the output cannot be written; 3 source unreadable

@@ -26,8 +26,9 @@ from typing import Any
 from converter.catalog import cards as catalog
 from converter.conversion.artefact import discard_partial
 from converter.conversion.fingerprint import ROOT, fingerprint, source_files, up_to_date
+from converter.conversion.request import Request
 from converter.conversion.result import ModelResult
-from converter.conversion.steps import Request, run
+from converter.conversion.steps import run
 from converter.errors import ConverterError, ParityError, PlanError
 from converter.references.paddle.session import SharedSession
 

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converter.conversion.steps import Conversion, Request, card_of, opened
+from converter.conversion.request import Request
+from converter.conversion.steps import (
+    OpenedModel,
+    card_of,
+    live_check,
+    live_reference,
+    live_session,
+    plan,
+    proof_batches,
+    read,
+    record_of,
+    select_candidate,
+    state_dict,
+)
+from converter.conversion.versions import versions
 from converter.diagnosis.check import check
 from converter.diagnosis.examination import Examination
 from converter.diagnosis.explain import diagnose
@@ -16,8 +32,9 @@ from converter.errors import AlignmentError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from architectures import Model
-    from converter.conversion.candidates import Candidate
+    from converter.conversion.planning import ConversionPlan
     from converter.references.base import Reference
+    from converter.references.paddle.session import PaddleSession
 
 
 def examine(request: Request, weights: Path | None = None) -> Examination:
@@ -32,76 +49,87 @@ def examine(request: Request, weights: Path | None = None) -> Examination:
     """
     if request.reference == "none":
         raise UsageError("diagnose compares with a reference: choose another than none")
-    card = card_of(request)
-    with opened(request, card) as conversion:
-        candidate = _settled(conversion)
-        for reference, network, batches in _subjects(conversion, candidate, weights):
-            found = _examined(request, conversion, reference, network, batches, candidate)
+    model = read(request, card_of(request))
+    with live_session(model) as session:
+        chosen = _chosen_plan(model, session)
+        for reference, network, images in _subjects(model, chosen, session, weights):
+            found = _examined(model, chosen, session, reference, network, images)
             if not found.agrees:
                 break
         return found
 
 
-def _settled(conversion: Conversion) -> Candidate:
-    """Return the candidate that a live check chooses; where it refuses all, the first."""
-    from converter.conversion.candidates import candidates
-
-    choices = candidates(conversion.card, conversion.source)
+def _chosen_plan(model: OpenedModel, session: PaddleSession | None) -> ConversionPlan:
+    """Return the plan that a live check chooses; the first where it refuses all."""
+    plans = plan(model)
+    first = next(plans)
     try:
-        return conversion.select_candidate(next(choices), choices)
-    except AlignmentError as error:
-        if error.unmatched or conversion.session is None:
+        return select_candidate(chain([first], plans), live_check(model, session))
+    except AlignmentError:
+        if session is None:
             raise
-        return next(candidates(conversion.card, conversion.source))
+        return first
 
 
 def _subjects(
-    conversion: Conversion, candidate: Candidate, weights: Path | None
+    model: OpenedModel,
+    chosen: ConversionPlan,
+    session: PaddleSession | None,
+    weights: Path | None,
 ) -> Iterator[tuple[Reference, Model, list[np.ndarray]]]:
-    """Yield what is compared with what, on which inputs."""
-    converted = conversion.finish(candidate)
+    """Yield each network with its reference and the images to compare them on.
+
+    Args:
+        model: the opened files.
+        chosen: the plan by which they are converted.
+        session: the Paddle process of a live reference.
+        weights: an artefact to compare in place of the network as it is converted now.
+    """
+    converted = chosen.load(state_dict(model, chosen))
     ours = converted if weights is None else _artefact(weights, converted)
-    if conversion.reference != "recorded":
-        yield conversion.live_reference(candidate), ours, conversion.batches()
+    if session is not None:
+        yield live_reference(model, chosen, ours, session), ours, proof_batches(model.card)
         return
     from converter.references.converted import ConvertedReference
     from converter.references.recorded import reference as recorded
 
-    for reference, network, _ in recorded.subjects(conversion.record(), ours.form):
+    for reference, network, _ in recorded.subjects(record_of(model), ours.form):
         yield reference, network, [reference.image]
     if weights is not None:  # a record is of other weights, so it proves what ours are converted to
-        proved = _in_form(candidate, ours.form) or converted
-        yield ConvertedReference(proved, conversion.card.task), ours, conversion.batches()
+        proved = _in_form(model, chosen, ours.form) or converted
+        yield ConvertedReference(proved, model.card.task), ours, proof_batches(model.card)
 
 
 def _examined(
-    request: Request,
-    conversion: Conversion,
+    model: OpenedModel,
+    chosen: ConversionPlan,
+    session: PaddleSession | None,
     reference: Reference,
     network: Model,
-    batches: list[np.ndarray],
-    candidate: Candidate,
+    images: list[np.ndarray],
 ) -> Examination:
-    limit = request.tolerance
-    report = check(
-        reference, network, batches, limit=limit, versions=conversion.versions(), locate=False
-    )
+    """Check a network as a conversion does, and compare every layer."""
+    limit = model.request.tolerance
+    took_part = versions(session.version if session else None)
+    report = check(reference, network, images, limit=limit, versions=took_part, locate=False)
     faulty = {comparison.input_shape for comparison in report.comparisons if comparison.fault}
-    batch = next((batch for batch in batches if batch.shape in faulty), batches[0])
+    batch = next((batch for batch in images if batch.shape in faulty), images[0])
     sides = reference.layers(network, batch)
-    honest = None if reference.kind == "recorded" else _in_form(candidate, sides.network.form)
+    honest = None
+    if reference.kind != "recorded":
+        honest = _in_form(model, chosen, sides.network.form)
     source = None if honest is None else honest.state_dict()
     found = diagnose(sides, limit, wrong=not report.passed, source=source)
-    return Examination(request.name, report, found)
+    return Examination(model.request.name, report, found)
 
 
-def _in_form(candidate: Candidate, form: str) -> Model | None:
+def _in_form(model: OpenedModel, chosen: ConversionPlan, form: str) -> Model | None:
     """Return the converted network in another form; None where it is past that form."""
-    from architectures import fuse
     from architectures.model import FORMS
 
-    own = candidate.network
-    return fuse(own, form) if FORMS.index(own.form) <= FORMS.index(form) else None
+    if FORMS.index(chosen.network.form) > FORMS.index(form):
+        return None
+    return replace(chosen, written_form=form).load(state_dict(model, chosen))
 
 
 def _artefact(file: Path, converted: Model) -> Model:

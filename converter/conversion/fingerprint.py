@@ -19,7 +19,7 @@ from converter.sources import mapped_files as files
 from converter.sources.open import SETTINGS
 
 if TYPE_CHECKING:
-    from converter.conversion.steps import Request
+    from converter.conversion.request import Request
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,26 +1,32 @@
-"""One conversion, from Paddle's files to the artefact: the order in which everything happens.
+"""One conversion, from Paddle's files to the artefact, as five functions over frozen values.
 
-    read -> plan -> convert -> prove -> write
+    Request     -> read        -> OpenedModel     the files, the model card, the kind of reference
+    OpenedModel -> plan        -> ConversionPlan  the network, and where each tensor goes
+    plan        -> state_dict  -> tensors         every array converted, renamed and laid out anew
+    tensors     -> prove       -> ParityReport    PyTorch compared with Paddle
+    all         -> write       -> the artefact    weights and the JSON beside them
 
-Paddle, where it is needed, starts as soon as the files were read, and is imported in its own
-process while PyTorch is imported in this one.
+`run` calls them in this order. Paddle, where it is needed, starts as soon as the files are read:
+its process imports it while this one imports PyTorch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converter.alignment.computed_constants import constants
 from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard
 from converter.catalog.dictionary import dictionary_of_export, fit_to_classes
 from converter.catalog.export_settings import settings_of_export
 from converter.catalog.line_settings import merge_settings
 from converter.conversion.artefact import output_path, write_artefact
+from converter.conversion.request import Outcome, Request
 from converter.conversion.versions import versions
 from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, UsageError
 from converter.references.paddle.session import PaddleSession
@@ -29,112 +35,88 @@ from converter.sources.reader import check_operators
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from architectures import Model
-    from converter.conversion.candidates import Candidate
-    from converter.mapping.plan import Plan
+    from converter.conversion.planning import ConversionPlan
     from converter.parity.report import ParityReport
     from converter.references.base import Reference
     from converter.references.recorded.reference import Record
 
 STAGES = ("read", "plan", "convert", "prove", "write")
 
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for; the fields are the options of the command line.
-
-    `fingerprint` (see `freshness.py`) goes into the artefact, for whoever converts many.
-    """
-
-    name: str
-    paddle_dir: Path
-    program_dir: Path | None = None
-    out: Path | None = None
-    config: Path | None = None
-    dictionary: Path | None = None
-    submodel: str | None = None
-    format: str | None = None
-    fuse: bool = False
-    reference: str = "auto"
-    paddleocr: Path | None = None
-    tolerance: float = 1e-4
-    plan_only: bool = False
-    fingerprint: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a conversion did. `report` is None where no reference was wanted."""
-
-    card: ModelCard
-    plan: Plan
-    written: Path | None = None
-    size: int = 0
-    report: ParityReport | None = None
+Sessions = Callable[[], AbstractContextManager[PaddleSession]]
 
 
 def run(
     request: Request,
     stage: Callable[[str], None] = lambda _: None,
-    sessions: Callable[[], AbstractContextManager[PaddleSession]] = PaddleSession,
+    sessions: Sessions = PaddleSession,
 ) -> Outcome:
-    """Convert, prove and write one model; `stage` is called with each of STAGES as it begins.
+    """Convert, prove and write one model.
 
-    `sessions` gives the Paddle process, where one is needed: by default its own, which ends with
-    the conversion.
+    Args:
+        request: the model, its files, and the options.
+        stage: called with each of STAGES as it begins.
+        sessions: makes the Paddle process, where one is needed; by default it ends with the
+            conversion.
 
     Raises:
-        ConverterError: whatever stopped it; nothing was written then.
+        ConverterError: the reason why nothing was written.
     """
     stage("read")
     card = card_of(request)
-    out = None if request.plan_only else output_path(request.out, request.format)
-    with opened(request, card, sessions) as conversion:
+    output = None if request.plan_only else output_path(request.out, request.format)
+    model = read(request, card)
+    with live_session(model, sessions) as session:
         stage("plan")
-        from converter.conversion.candidates import (
-            candidates,  # imports PyTorch, while Paddle starts
-        )
-
-        card = conversion.card
-        choices = candidates(card, conversion.source)
-        candidate = next(choices)
-        if out is None:
-            return Outcome(card, candidate.plan)
+        plans = plan(model)
+        chosen = next(plans)
+        if output is None:
+            return Outcome(model.card, chosen.tensors)  # --plan stops here
         stage("convert")
-        candidate = conversion.select_candidate(candidate, choices)
-        network = conversion.finish(candidate)
+        chosen = select_candidate(chain([chosen], plans), live_check(model, session))
+        network = chosen.load(state_dict(model, chosen))
         stage("prove")
-        report = conversion.prove(network, candidate)
+        report = prove(model, chosen, network, session)
         stage("write")
-        described = conversion.artefact_card(network, candidate.plan, report)
-        size = write_artefact(*out, network.state_dict(), described)
-        return Outcome(card, candidate.plan, out[0], size, report)
+        return write(output, model, chosen, network, report, session)
 
 
-@contextmanager
-def opened(
-    request: Request,
-    card: ModelCard,
-    sessions: Callable[[], AbstractContextManager[PaddleSession]] = PaddleSession,
-) -> Iterator[Conversion]:
-    """Read the files that a request names and yield its conversion; Paddle starts if it is needed.
+# Stage 1: Request -> OpenedModel
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """The files of a request, opened, and what was decided about them.
+
+    `card` is the model's, with the dictionary of its export; `reference` is `program`, `network`,
+    `recorded` or `none`. `computed` are the tensors of the export that are constants and no
+    weights, each with the reason: our networks compute them.
+    """
+
+    request: Request
+    card: ModelCard
+    source: Source
+    reference: str
+    computed: Mapping[str, str]
+
+
+def read(request: Request, card: ModelCard) -> OpenedModel:
+    """Open the files of a request and decide what the network will be compared with.
 
     Raises:
-        ConverterError: the files cannot be read, or the reference that is wanted is not there.
+        ConverterError: the files cannot be read, or the wanted reference is not there.
     """
-    with ExitStack() as stack:
-        source = open_source(request.paddle_dir, request.program_dir)
-        if request.submodel and source.checkpoint is None:
-            raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
-        card = _with_dictionary(card, request, source)
-        kind = _reference_kind(request, source, card)
-        if kind == "program" and source.export is not None:
-            check_operators(source.export.program)
-        session = None
-        if kind in ("program", "network") and not request.plan_only:
-            session = stack.enter_context(sessions())
-        yield Conversion(request, card, source, kind, session)
+    source = open_source(request.paddle_dir, request.program_dir)
+    if request.submodel and source.checkpoint is None:
+        raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
+    card = _with_dictionary(card, request, source)
+    reference = reference_kind(request, source, card)
+    if reference == "program" and source.export is not None:
+        check_operators(source.export.program)
+    computed = constants(source.export.tensors) if source.export else {}
+    return OpenedModel(request, card, source, reference, computed)
 
 
 def card_of(request: Request) -> ModelCard:
@@ -161,7 +143,7 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
     return replace(card, dictionary=dictionary_of_export(source.settings) or card.dictionary)
 
 
-def _reference_kind(request: Request, source: Source, card: ModelCard) -> str:
+def reference_kind(request: Request, source: Source, card: ModelCard) -> str:
     """Return the reference that will be used, or raise ReferenceUnavailable."""
     checkout, wanted = request.paddleocr, request.reference
     # An export holds the network that inference uses, no other one of a distillation.
@@ -190,184 +172,293 @@ def _reference_kind(request: Request, source: Source, card: ModelCard) -> str:
     return wanted
 
 
-class Conversion:
-    """The steps after planning: which candidate, in which form, and whether it is right."""
+@contextmanager
+def live_session(
+    model: OpenedModel, sessions: Sessions = PaddleSession
+) -> Iterator[PaddleSession | None]:
+    """Start the Paddle process of a live reference; None where no Paddle runs."""
+    if model.request.plan_only or model.reference not in ("program", "network"):
+        yield None
+        return
+    with sessions() as session:
+        yield session
 
-    def __init__(
-        self,
-        request: Request,
-        card: ModelCard,
-        source: Source,
-        reference: str,
-        session: PaddleSession | None,
-    ) -> None:
-        self.request, self.card, self.source = request, card, source
-        self.reference, self.session = reference, session
 
-    def select_candidate(self, candidate: Candidate, others: Iterator[Candidate]) -> Candidate:
-        """Return the candidate that a live check chooses; the first where there is no choice."""
-        if candidate.alignment is None or not candidate.alignment.interchangeable:
-            return candidate
-        groups = "\n".join(f"  {', '.join(group)}" for group in candidate.alignment.interchangeable)
-        if self.session is None:
-            raise AlignmentError(
-                f"data flow cannot tell these layers apart\n{groups}\n"
-                "A live check can: convert with --reference program."
-            )
-        tried = 0
-        for choice in chain([candidate], others):
-            tried += 1
-            if self.check(choice.network, choice, locate=False).passed:
-                return choice
+# Stage 2: OpenedModel -> ConversionPlan
+
+
+def plan(model: OpenedModel) -> Iterator[ConversionPlan]:
+    """Plan the conversion by names or, of an export, by data flow; no array is read.
+
+    Yields one plan, or one for each pairing of layers that data flow cannot tell apart.
+
+    Raises:
+        PlanError: names or layers do not fit the network.
+        ConfigError: dictionary or labels do not fit the number of classes.
+    """
+    from converter.conversion import planning  # imports PyTorch, while Paddle starts
+    from converter.mapping.plan import signature_of
+
+    card, source, fuse = model.card, model.source, model.request.fuse
+    if source.checkpoint is not None:
+        tensors = source.checkpoint.tensors
+        signatures = {name: signature_of(array) for name, array in tensors.items()}
+        yield planning.plan_checkpoint(card, signatures, fuse=fuse)
+    elif source.export is not None:
+        yield from planning.plan_export(card, source.export.program, model.computed, fuse=fuse)
+
+
+def select_candidate(
+    plans: Iterator[ConversionPlan], check: Callable[[ConversionPlan], bool] | None
+) -> ConversionPlan:
+    """Return the first plan that passes a live check; where there is no choice, the only one.
+
+    Args:
+        plans: one plan, or one for each pairing of interchangeable layers.
+        check: converts by a plan and compares with Paddle; None where Paddle does not run.
+
+    Raises:
+        AlignmentError: only a check could choose and there is none, or no plan passes.
+    """
+    first = next(plans)
+    if first.alignment is None or not first.alignment.interchangeable:
+        return first
+    groups = "\n".join(f"  {', '.join(group)}" for group in first.alignment.interchangeable)
+    if check is None:
         raise AlignmentError(
             f"data flow cannot tell these layers apart\n{groups}\n"
-            f"and none of the {tried} pairings tried gives what Paddle computes."
+            "A live check can: convert with --reference program."
         )
+    tried = 0
+    for candidate in chain([first], plans):
+        tried += 1
+        if check(candidate):
+            return candidate
+    raise AlignmentError(
+        f"data flow cannot tell these layers apart\n{groups}\n"
+        f"and none of the {tried} pairings tried gives what Paddle computes."
+    )
 
-    def finish(self, candidate: Candidate) -> Model:
-        """Return the network in the form that is written: what an export folded stays so."""
-        import architectures
 
-        fuse = self.request.fuse or candidate.folded
-        return architectures.fuse(candidate.network) if fuse else candidate.network
+# Stage 3: ConversionPlan -> tensors
 
-    def prove(self, network: Model, candidate: Candidate) -> ParityReport | None:
-        """Return the report of the check, passed, or None where none was wanted."""
-        if self.reference == "none":
-            return None
-        from converter.parity.report import require
 
-        report = self.check(network, candidate)
-        require(report)
-        return report
+def state_dict(model: OpenedModel, chosen: ConversionPlan) -> dict[str, torch.Tensor]:
+    """Convert the arrays of the source to the network's tensors, as the plan says."""
+    from converter.mapping.apply import apply
 
-    def check(self, network: Model, candidate: Candidate, *, locate: bool = True) -> ParityReport:
-        """Compare a network with the reference; with `locate`, say where and why it differs."""
-        from converter.diagnosis.check import check
+    holder = model.source.checkpoint or model.source.export
+    assert holder is not None
+    return apply(chosen.tensors, holder.tensors, chosen.targets)
 
-        if self.reference == "recorded":
-            return replace(self.recorded(network.form), versions=self.versions())
-        return check(
-            self.live_reference(candidate),
-            network,
-            self.batches(),
-            limit=self.request.tolerance,
-            versions=self.versions(),
-            locate=locate,
+
+# Stage 4: tensors -> ParityReport
+
+
+def prove(
+    model: OpenedModel, chosen: ConversionPlan, network: Model, session: PaddleSession | None
+) -> ParityReport | None:
+    """Compare the converted network with the reference; None with `--reference none`.
+
+    Raises:
+        ParityError: they differ; it carries the report.
+        ReferenceUnavailable: there is nothing to compare with, or Paddle cannot run it.
+    """
+    if model.reference == "none":
+        return None
+    from converter.parity.report import require
+
+    report = check(model, chosen, network, session)
+    require(report)
+    return report
+
+
+def check(
+    model: OpenedModel,
+    chosen: ConversionPlan,
+    network: Model,
+    session: PaddleSession | None,
+    *,
+    locate: bool = True,
+) -> ParityReport:
+    """Compare a network with the reference and return the report, passed or not.
+
+    Args:
+        model: the opened files.
+        chosen: the plan by which the network was converted.
+        network: the network in its written form.
+        session: the Paddle process; None for a recorded reference.
+        locate: whether the report of a failure names the first layer that differs, and why.
+    """
+    took_part = versions(session.version if session else None)
+    if session is None:
+        from converter.diagnosis import records
+
+        report = records.prove(record_of(model), network.form, model.request.tolerance)
+        return replace(report, versions=took_part)
+    from converter.diagnosis.check import check as compare
+
+    return compare(
+        live_reference(model, chosen, network, session),
+        network,
+        proof_batches(model.card),
+        limit=model.request.tolerance,
+        versions=took_part,
+        locate=locate,
+    )
+
+
+def live_check(
+    model: OpenedModel, session: PaddleSession | None
+) -> Callable[[ConversionPlan], bool] | None:
+    """Return the check that chooses among plans; None where Paddle does not run."""
+    if session is None:
+        return None
+
+    def passes(candidate: ConversionPlan) -> bool:
+        network = candidate.load(state_dict(model, candidate))
+        return check(model, candidate, network, session, locate=False).passed
+
+    return passes
+
+
+def live_reference(
+    model: OpenedModel, chosen: ConversionPlan, network: Model, session: PaddleSession
+) -> Reference:
+    """Return the reference that Paddle runs: PaddleOCR's network, or the exported program."""
+    from converter.parity.comparison import LIMIT
+    from converter.parity.noise import is_noisy
+    from converter.references.recorded.reference import shipped_record
+
+    request, card, source = model.request, model.card, model.source
+    record = shipped_record(card.recorded)
+    noisy = is_noisy(network, record.facts if record else {}, LIMIT)
+    if model.reference == "network":
+        from converter.references.network import NetworkReference
+
+        assert request.paddleocr is not None
+        assert source.checkpoint is not None
+        tensors, prefix = source.checkpoint.tensors, chosen.tensors.prefix
+        used = {name for move in chosen.tensors.moves for name in move.sources}
+        return NetworkReference(
+            session,
+            request.paddleocr,
+            network.architecture,
+            {name.removeprefix(prefix): tensors[name] for name in used},
+            card.task,
+            None if network.form == chosen.network.form else chosen.network.build(),
+            noisy,
         )
+    from converter.conversion.planning import counterparts
+    from converter.references.program import ProgramReference
 
-    def batches(self) -> list[np.ndarray]:
-        """Return the inputs of the proof."""
-        from converter.parity import rendered_inputs as inputs
+    export = source.export
+    assert export is not None
+    planned = network.form == chosen.network.form or chosen.network.folding == "all"
+    return ProgramReference(
+        session,
+        export.program,
+        export.weights_file,
+        counterparts(card, chosen, export.program, model.computed),
+        card.task,
+        noisy,
+        chosen.layers if planned else None,
+    )
 
-        proof, scale = self.card.proof, self.card.input
-        return inputs.batches(proof.kind, proof.sizes, scale["mean"], scale["std"])
 
-    def recorded(self, form: str) -> ParityReport:
-        """Prove the architecture by the record that comes with the project."""
-        from converter.diagnosis.records import prove
+def proof_batches(card: ModelCard) -> list[np.ndarray]:
+    """Return the images of the proof, each batch `(N, C, H, W) float32, normalised`."""
+    from converter.parity import rendered_inputs
 
-        return prove(self.record(), form, self.request.tolerance)
+    scale = card.input
+    return rendered_inputs.batches(card.proof.kind, card.proof.sizes, scale["mean"], scale["std"])
 
-    def record(self) -> Record:
-        """Return the record of this network that comes with the project."""
-        from converter.references.recorded import reference as recorded
 
-        card = self.card
-        record = recorded.shipped_record(card.recorded)
-        if record is None or not catalog.same_network(
-            record.facts["architecture"], card.architecture, card.recorded_sizes
-        ):
-            raise ReferenceUnavailable(
-                f"nothing to compare {card.name} with: there is no exported program beside the "
-                "weights, no PaddleOCR checkout (--paddleocr), and no record of this very "
-                "network. Give one of them, or --reference none for weights marked UNVERIFIED."
-            )
-        return record
+def record_of(model: OpenedModel) -> Record:
+    """Return the record of this network that comes with the project.
 
-    def live_reference(self, candidate: Candidate) -> Reference:
-        """Return the reference that runs in Paddle."""
-        assert self.session is not None
-        if self.reference == "network":
-            from converter.references.network import NetworkReference
+    Raises:
+        ReferenceUnavailable: there is none of this very network.
+    """
+    from converter.references.recorded.reference import shipped_record
 
-            assert self.request.paddleocr is not None
-            assert self.source.checkpoint is not None
-            plan, tensors = candidate.plan, self.source.checkpoint.tensors
-            used = {name for move in plan.moves for name in move.sources}
-            return NetworkReference(
-                self.session,
-                self.request.paddleocr,
-                candidate.network.architecture,
-                {name.removeprefix(plan.prefix): tensors[name] for name in used},
-                self.card.task,
-                candidate.network,
-                self.noisy(candidate.network),
-            )
-        import architectures
-        from converter.conversion.candidates import has_loop, match, without_constants
-        from converter.references.program import ProgramReference
-
-        export = self.source.export
-        assert export is not None
-        program, alignment = export.program, candidate.alignment
-        if alignment is None and not has_loop(program):  # names came from a checkpoint beside it
-            deployed = architectures.fuse(candidate.network, "deploy")
-            alignment = next(match(self.card, without_constants(export)[0], deployed)[2])
-        # The layers of a loop cannot be told apart; its results can be compared.
-        pairs = alignment.pairs if alignment else ()
-        return ProgramReference(
-            self.session,
-            program,
-            export.weights_file,
-            {ours.key: theirs for theirs, ours in pairs},
-            self.card.task,
-            self.noisy(candidate.network),
+    card = model.card
+    record = shipped_record(card.recorded)
+    if record is None or not catalog.same_network(
+        record.facts["architecture"], card.architecture, card.recorded_sizes
+    ):
+        raise ReferenceUnavailable(
+            f"nothing to compare {card.name} with: there is no exported program beside the "
+            "weights, no PaddleOCR checkout (--paddleocr), and no record of this very "
+            "network. Give one of them, or --reference none for weights marked UNVERIFIED."
         )
+    return record
 
-    def noisy(self, network: Model) -> bool:
-        """Return whether rounding alone moves the network, by itself or by its record."""
-        from converter.parity.comparison import LIMIT
-        from converter.parity.noise import is_noisy
-        from converter.references.recorded.reference import shipped_record
 
-        record = shipped_record(self.card.recorded)
-        return is_noisy(network, record.facts if record else {}, LIMIT)
+# Stage 5: all -> the artefact
 
-    def versions(self) -> dict[str, str]:
-        """Return the versions of all that took part."""
-        return versions(self.session.version if self.session else None)
 
-    def pipeline(self) -> dict[str, Any]:
-        """Return how images are resized and answers decoded; the export's own file knows best."""
-        own = self.source.settings
-        stated = settings_of_export(own, self.card.task) if own else {}
-        return merge_settings(self.card.pipeline, stated)
+def write(
+    output: tuple[Path, str],
+    model: OpenedModel,
+    chosen: ConversionPlan,
+    network: Model,
+    report: ParityReport | None,
+    session: PaddleSession | None,
+) -> Outcome:
+    """Write the weights and the JSON beside them, both or none.
 
-    def artefact_card(
-        self, network: Model, plan: Plan, report: ParityReport | None
-    ) -> dict[str, Any]:
-        """Return the artefact's JSON, all but the entry of the weights file."""
-        card, dictionary = self.card, self.card.dictionary
-        if dictionary is not None:
-            dictionary = fit_to_classes(dictionary, network.class_counts, card.decoder)
-        return {
-            "format": 1,
-            "name": card.name,
-            "submodel": card.submodel,
-            "task": card.task,
-            "release": card.release,
-            "status": "VERIFIED" if report else "UNVERIFIED",
-            "architecture": network.architecture,
-            "class_counts": network.class_counts,
-            "form": network.form,
-            "input": dict(card.input),
-            "pipeline": self.pipeline(),
-            "dictionary": dictionary.to_dict() if dictionary else None,
-            "labels": list(card.labels),
-            "source": {"files": dict(self.source.files)},
-            "fingerprint": self.request.fingerprint,
-            "counts": plan.counts(),
-            "parity": report.to_dict() if report else None,
-            "versions": self.versions(),
-        }
+    Args:
+        output: the file to write and its format.
+        model: the opened files.
+        chosen: the plan by which the network was converted.
+        network: the network as it is written.
+        report: the proof; None marks the artefact UNVERIFIED.
+        session: the Paddle process of the proof, whose version is named.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    card = artefact_card(model, chosen, network, report, session)
+    size = write_artefact(*output, network.state_dict(), card)
+    return Outcome(model.card, chosen.tensors, output[0], size, report)
+
+
+def artefact_card(
+    model: OpenedModel,
+    chosen: ConversionPlan,
+    network: Model,
+    report: ParityReport | None,
+    session: PaddleSession | None,
+) -> dict[str, Any]:
+    """Return the artefact's JSON without the entry of the weights file; Args as of `write`."""
+    card, dictionary = model.card, model.card.dictionary
+    if dictionary is not None:
+        dictionary = fit_to_classes(dictionary, network.class_counts, card.decoder)
+    return {
+        "format": 1,
+        "name": card.name,
+        "submodel": card.submodel,
+        "task": card.task,
+        "release": card.release,
+        "status": "VERIFIED" if report else "UNVERIFIED",
+        "architecture": network.architecture,
+        "class_counts": network.class_counts,
+        "form": network.form,
+        "input": dict(card.input),
+        "pipeline": pipeline_settings(model),
+        "dictionary": dictionary.to_dict() if dictionary else None,
+        "labels": list(card.labels),
+        "source": {"files": dict(model.source.files)},
+        "fingerprint": model.request.fingerprint,
+        "counts": chosen.tensors.counts(),
+        "parity": report.to_dict() if report else None,
+        "versions": versions(session.version if session else None),
+    }
+
+
+def pipeline_settings(model: OpenedModel) -> dict[str, Any]:
+    """Return how images are resized and outputs decoded; the export's own file overrides."""
+    settings = model.source.settings
+    stated = settings_of_export(settings, model.card.task) if settings else {}
+    return merge_settings(model.card.pipeline, stated)

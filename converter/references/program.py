@@ -13,7 +13,13 @@ import torch
 from architectures import Model, fuse
 from architectures.model import FORMS
 from converter.adapters.model_inputs import fed_to_paddle, given_to, infer
-from converter.alignment.layer_graph import Key, Layer, LayerGraph, network_graph
+from converter.alignment.layer_graph import (
+    Key,
+    Layer,
+    LayerGraph,
+    TracedLayers,
+    network_graph,
+)
 from converter.alignment.trace import Trace, trace
 from converter.errors import ReferenceUnavailable
 from converter.parity import noise
@@ -36,6 +42,7 @@ class ProgramReference:
             data flow could not tell, so that the results alone are compared.
         task: one of the catalog's TASKS; tells what is decided from the output.
         noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
+        layers: the network's layers, where it was traced before; else it is traced here.
     """
 
     kind = "program"
@@ -48,35 +55,32 @@ class ProgramReference:
         counterparts: Mapping[Key, Layer],
         task: str,
         noisy: bool = False,
+        layers: TracedLayers | None = None,
     ) -> None:
         self.session, self.program, self.weights = session, program, weights
         self.noisy = noisy
         self.counterparts, self.task = counterparts, task
         self._loaded: tuple[str, ...] = ()
+        self._layers = layers
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare what leaves backbone and neck, the logits, the results, and what they decide."""
-        image = torch.from_numpy(batch)
-        one = image[:1]
-        recorded = trace(network, one, given=given_to(network, one), keep=())
-        graph = self.graph(recorded)
+        layers, run = self.record(network, batch)
+        values, graph = _arrays(run), layers.graph
         probes = self.probes(graph)
-        kept = {*recorded.outputs.values(), *(graph.layers[index].output for index in probes)}
-
-        def run(images: np.ndarray) -> dict[str, np.ndarray]:
-            image = torch.from_numpy(images)
-            found = trace(network, image, given=given_to(network, image), keep=kept).values
-            return {name: value.numpy() for name, value in found.items()}
-
-        values = run(batch)
         fed = fed_to_paddle(batch, network.architecture)
         expected = self.run(
             fed, [self.counterparts[graph.layers[index].key].output for index in probes]
         )
         if self.noisy:
-            names = [*(graph.layers[index].output for index in probes), *recorded.outputs.values()]
+            names = [*(graph.layers[index].output for index in probes), *layers.outputs.values()]
             values = noise.spared(
-                network, run, batch, values, dict(zip(names, expected, strict=True)), limit
+                network,
+                lambda images: _arrays(self.rerun(network, images, layers)),
+                batch,
+                values,
+                dict(zip(names, expected, strict=True)),
+                limit,
             )
         last = {index for index, _ in graph.results}
         comparisons = []
@@ -95,7 +99,7 @@ class ProgramReference:
                 )
             )
         # A program's results have no names; there are as many as ours, else data flow had told.
-        results = {name: values[value] for name, value in recorded.outputs.items()}
+        results = {name: values[value] for name, value in layers.outputs.items()}
         theirs = dict(zip(results, expected[len(probes) :], strict=True))
         return comparisons + compare_results(
             network,
@@ -110,6 +114,34 @@ class ProgramReference:
                 if index in last
             },
         )
+
+    def record(self, network: Model, batch: np.ndarray) -> tuple[TracedLayers, Trace]:
+        """Run `network` on `batch`; return its layers, and the run with the values to compare.
+
+        The layers of the run before are taken to be this network's. Where it runs other operations
+        (its weights were edited, or a decoder wrote a longer text), it runs once more.
+        """
+        layers = self._layers
+        if layers is None:
+            image = torch.from_numpy(batch[:1])
+            layers = self.reduce(trace(network, image, given=given_to(network, image), keep=()))
+        run = self.rerun(network, batch, layers)
+        if not layers.fit(run):
+            layers = self.reduce(run)
+            run = self.rerun(network, batch, layers)
+        self._layers = layers
+        return layers, run
+
+    def rerun(self, network: Model, batch: np.ndarray, layers: TracedLayers) -> Trace:
+        """Run `network` on `batch` and keep the results, and what the probed layers give."""
+        image = torch.from_numpy(batch)
+        probed = {layers.graph.layers[index].output for index in self.probes(layers.graph)}
+        kept = {*layers.outputs.values(), *probed}
+        return trace(network, image, given=given_to(network, image), keep=kept)
+
+    def reduce(self, traced: Trace) -> TracedLayers:
+        """Return the layers of our network; none where none has a counterpart."""
+        return TracedLayers(traced.operations, traced.outputs, self.graph(traced))
 
     def graph(self, traced: Trace) -> LayerGraph:
         """Return the layers of our network, if any of them has a counterpart."""
@@ -232,6 +264,10 @@ class PaddleProgram(AbstractContextManager["PaddleProgram"]):
         """Return the program's outputs for float32 inputs by name."""
         outputs = self._session.run(inputs)
         return [outputs[str(place)] for place in range(len(outputs))]
+
+
+def _arrays(run: Trace) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in run.values.items()}
 
 
 def _part(layer: Layer) -> str:

@@ -22,7 +22,8 @@ from architectures.heads import rec_latexocr_head
 from architectures.heads._mbart import END, PAD
 from architectures.registry import make
 from converter.catalog import cards as catalog
-from converter.conversion import steps as run
+from converter.conversion.request import Request
+from converter.conversion.steps import reference_kind
 from converter.errors import ReferenceUnavailable
 from tests.support.recorded_mistakes import honest, prove_changed
 
@@ -229,11 +230,11 @@ def test_options_of_sampling_are_ignored():
 def test_no_export_proves_a_network_that_draws_its_answers():
     card = catalog.card("LaTeX_OCR_rec")
     source = SimpleNamespace(export="an export", checkpoint="a checkpoint", path="files")
-    request = run.Request(card.name, Path("files"), None)
-    assert run._reference_kind(request, source, card) == "recorded"
-    assert run._reference_kind(request, source, catalog.card("UniMERNet")) == "program"
+    request = Request(card.name, Path("files"), None)
+    assert reference_kind(request, source, card) == "recorded"
+    assert reference_kind(request, source, catalog.card("UniMERNet")) == "program"
     with pytest.raises(ReferenceUnavailable, match="LaTeX_OCR_rec's export samples tokens"):
-        run._reference_kind(replace(request, reference="program"), source, card)
+        reference_kind(replace(request, reference="program"), source, card)
 
 
 # Mistakes that the records see.

@@ -16,7 +16,7 @@ from architectures.reparameterize import fold_
 from converter.alignment.layer_graph import network_graph
 from converter.alignment.trace import trace
 from converter.catalog import cards as catalog
-from converter.conversion import candidates
+from converter.conversion import planning
 from converter.diagnosis import records
 from converter.errors import AlignmentError
 from converter.mapping.plan import Plan
@@ -112,17 +112,16 @@ def test_another_dictionary_is_no_other_network():
     assert catalog.same_network(other, card.architecture)
 
 
-def test_of_an_export_the_branch_of_the_characters_tells_the_classes(monkeypatch):
+def test_of_an_export_the_branch_of_the_characters_tells_the_classes():
     card = catalog.card(NAME)
     with torch.device("meta"):
         deployed = build(card.architecture, class_counts={"ctc": 23}, form="deploy")
-    graph = candidates._graph_of(card, deployed)
-    monkeypatch.setattr(candidates, "_graph_of_program", lambda _card, program: program)
-    assert candidates._scored_classes(card, graph) == {"ctc": 23}
+    graph = planning.trace_layers(card, deployed).graph
+    assert planning._scored_classes(card, graph) == {"ctc": 23}
     detector = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)).eval()
     other = network_graph(trace(detector, torch.zeros(1, 3, 8, 8)))
     with pytest.raises(AlignmentError, match="does not end in one layer that scores classes"):
-        candidates._scored_classes(card, other)
+        planning._scored_classes(card, other)
 
 
 # What is decided.

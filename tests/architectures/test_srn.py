@@ -15,7 +15,7 @@ from architectures.reparameterize import fold_
 from converter.alignment.layer_graph import INPUT, LayerGraph
 from converter.alignment.matching import align
 from converter.catalog import cards as catalog
-from converter.conversion import candidates
+from converter.conversion import planning
 from converter.mapping.plan import targets_of
 from converter.sources.ir import Program, TensorSpec
 from tests.converter.alignment.test_layer_graph import op
@@ -191,7 +191,7 @@ def small() -> Model:
 
 @pytest.fixture(scope="module")
 def layers(small) -> LayerGraph:
-    return candidates._graph_of(catalog.card("rec_r50_vd_srn"), small)
+    return planning.trace_layers(catalog.card("rec_r50_vd_srn"), small).graph
 
 
 def test_neither_places_nor_the_padding_come_from_the_image(layers):
@@ -223,5 +223,5 @@ def test_places_and_masks_are_constants_of_a_program():
         content=b"",
     )
     for card, expected in (("rec_r50_vd_srn", set()), ("rec_vitstr_none_ce", {(INPUT, ())})):
-        (layer,) = candidates._graph_of_program(catalog.card(card), program).layers
+        (layer,) = planning.program_layers(catalog.card(card), program, {}).layers
         assert layer.sources == expected

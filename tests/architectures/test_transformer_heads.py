@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from architectures.heads.rec_satrn_head import SATRNHead
 from architectures.heads.rec_visionlan_head import VLHead
 from architectures.reparameterize import fuse
 from converter.catalog import cards as catalog
-from converter.conversion import candidates
+from converter.conversion import planning
 from converter.mapping.plan import Signature, resolve, targets_of
 from converter.mapping.rules import load_mapping
 from tests.support.paths import RECORDS
@@ -302,9 +301,9 @@ def test_classes_are_counted_by_what_is_scored(name):
     """Which is one more than PaddleOCR counts, or fewer, in networks that never pad."""
     card = catalog.card(name)
     facts = json.loads((RECORDS / card.recorded / "reference.json").read_text(encoding="utf-8"))
-    tensors = {row[0]: np.broadcast_to(np.float32(0), row[1]) for row in facts["parameters"]}
+    tensors = {row[0]: Signature(tuple(row[1])) for row in facts["parameters"]}
     ((_, counted),) = card.class_counts.items()
-    assert candidates._length(card, counted, ("",), tensors) == card.classes
+    assert planning._count_classes(card, counted, ("",), tensors) == card.classes
     assert facts["architecture"]["Head"]["out_channels"] == card.classes
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from architectures.layers.attention import sinusoids
 from converter.alignment.computed_constants import COMPUTED, SINUSOIDS, constants, positions
 from converter.alignment.layer_graph import INPUT
 from converter.catalog import cards as catalog
-from converter.conversion import candidates
+from converter.conversion import planning
 from converter.errors import AlignmentError
 from converter.references.program import ProgramReference
 from converter.sources.ir import Operation, Program, TensorSpec
@@ -60,12 +59,10 @@ def program(*kinds: str) -> Program:
 
 
 def test_a_program_without_its_tables():
-    tensors = {"pe": TABLE, "w": TABLE[::-1]}
-    export = SimpleNamespace(program=program("relu"), tensors=tensors)
-    kept, dropped = candidates.without_constants(export)
-    assert list(kept.parameters) == ["w"]
-    assert dropped == {"pe": SINUSOIDS}
-    assert list(export.program.parameters) == ["pe", "w"]
+    computed = constants({"pe": TABLE, "w": TABLE[::-1]})
+    assert computed == {"pe": SINUSOIDS}
+    graph = planning.program_layers(catalog.card("rec_mtb_nrtr"), program("relu"), computed)
+    assert graph.unread == ("w",)
 
 
 @pytest.mark.parametrize("name", ["eager_tmp_12", "generated_tensor_0", "generated_var_3"])
@@ -86,10 +83,9 @@ def test_of_a_tensor_only_the_shape_goes_into(kind):
 
 
 def test_a_loop_cannot_be_followed():
-    export = SimpleNamespace(program=program("relu", "while"), tensors={})
     with pytest.raises(AlignmentError, match="exported with the loop that writes its text"):
-        next(candidates.from_program(catalog.card("rec_mtb_nrtr"), export))
-    assert not candidates.has_loop(program("relu", "if"))
+        next(planning.plan_export(catalog.card("rec_mtb_nrtr"), program("relu", "while"), {}))
+    assert not planning.has_loop(program("relu", "if"))
 
 
 def test_without_counterparts_the_results_alone_are_compared(tmp_path):

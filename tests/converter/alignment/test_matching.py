@@ -17,17 +17,16 @@ import architectures
 from converter.alignment.layer_graph import LayerGraph, program_graph
 from converter.alignment.matching import Alignment, align
 from converter.catalog import cards as catalog
-from converter.conversion.candidates import Candidate, candidates
-from converter.conversion.steps import Conversion, Request
+from converter.conversion.planning import ConversionPlan, NetworkSpec
+from converter.conversion.steps import plan, select_candidate, state_dict
 from converter.errors import AlignmentError
 from converter.mapping import apply as convert
 from converter.mapping.plan import Plan, fills_of, targets_of
 from converter.mapping.rules import load_mapping
-from converter.parity.comparison import Comparison
-from converter.parity.report import ParityReport
 from converter.sources.open import open_source
 from converter.sources.pdiparams import Export, read_export
 from tests.support import toys
+from tests.support.opened import opened
 from tests.support.paths import SUPPORT
 
 IMAGE = torch.zeros(1, 3, 16, 16)
@@ -100,9 +99,9 @@ def test_a_model_saved_again_by_paddle_3(paddle, real_models, name):
     """The PIR program of the same model gives the same tensors."""
     states = []
     for path in (real_models / REAL[name], paddle / REAL[name]):
-        source = open_source(path)
-        (candidate,) = candidates(catalog.card(name), source)
-        states.append((source.export.program.format, candidate.network.state_dict()))
+        model = opened(name, path)
+        (only,) = plan(model)
+        states.append((model.source.export.program.format, state_dict(model, only)))
     (old, theirs), (new, ours) = states
     assert (old, new) == ("pdmodel", "pir")
     assert list(theirs) == list(ours)
@@ -263,40 +262,39 @@ def test_many_pairings_are_cut_off():
 # Choosing.
 
 
-def conversion(monkeypatch, right: str | None, session=None) -> tuple[Conversion, Iterator]:
-    """Return a conversion whose live check passes for the pairing of `left.weight` with `right`."""
+def choices() -> Iterator[ConversionPlan]:
+    """Yield a plan for each pairing of two interchangeable layers."""
     graph = toys.graph(toys.Branches("sum"), IMAGE)
-    choices = [Candidate(nn.Identity(), Plan(), found) for found in same(graph, graph)]
+    network = NetworkSpec("toy", {}, {})
+    for alignment in same(graph, graph):
+        yield ConversionPlan(network, Plan(), {}, "train", alignment)
 
-    def check(_conversion, _network, candidate, **_):
-        pairs = {theirs.name: ours.name for theirs, ours in candidate.alignment.pairs}
-        fault = "" if pairs["left.weight"] == right else "differs"
-        return ParityReport("program", (Comparison("x", (), (), 0.0, 1.0, 1e-4, (), fault),))
 
-    monkeypatch.setattr(Conversion, "check", check)
-    request = Request("x", Path(), None)
-    return Conversion(request, None, None, "program", session), iter(choices)
+def counterpart_of_left(plan: ConversionPlan) -> str:
+    return {theirs.name: ours.name for theirs, ours in plan.alignment.pairs}["left.weight"]
 
 
 @pytest.mark.parametrize("right", ["left.weight", "right.weight"])
-def test_the_live_check_chooses(monkeypatch, right):
-    subject, choices = conversion(monkeypatch, right, session=object())
-    chosen = subject.select_candidate(next(choices), choices)
-    pairs = {theirs.name: ours.name for theirs, ours in chosen.alignment.pairs}
-    assert pairs["left.weight"] == right
+def test_the_live_check_chooses(right):
+    chosen = select_candidate(choices(), lambda plan: counterpart_of_left(plan) == right)
+    assert counterpart_of_left(chosen) == right
 
 
-def test_no_pairing_is_right(monkeypatch):
-    subject, choices = conversion(monkeypatch, None, session=object())
+def test_no_pairing_is_right():
     with pytest.raises(AlignmentError, match="none of the 2 pairings") as caught:
-        subject.select_candidate(next(choices), choices)
+        select_candidate(choices(), lambda _: False)
     assert "left.weight, right.weight" in str(caught.value)
 
 
-def test_without_paddle_nothing_is_chosen(monkeypatch):
-    subject, choices = conversion(monkeypatch, "left.weight")
+def test_without_paddle_nothing_is_chosen():
     with pytest.raises(AlignmentError, match="--reference program"):
-        subject.select_candidate(next(choices), choices)
+        select_candidate(choices(), None)
+
+
+def test_one_plan_needs_no_check():
+    (only, *_) = choices()
+    only = replace(only, alignment=replace(only.alignment, interchangeable=()))
+    assert select_candidate(iter([only]), None) is only
 
 
 # Plans.

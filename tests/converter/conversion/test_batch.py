@@ -12,7 +12,7 @@ import pytest
 
 import architectures
 from converter.conversion import batch
-from converter.conversion.steps import Request
+from converter.conversion.request import Request
 from converter.references.paddle.session import SharedSession
 from tests.support.checkpoints import CLS, DET, save, weights
 from tests.support.paths import ROOT

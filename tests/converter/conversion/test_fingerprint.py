@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from converter.conversion import fingerprint as freshness
-from converter.conversion.steps import Request, run
+from converter.conversion.request import Request
+from converter.conversion.steps import run
 from converter.errors import SourceError
 from tests.support.checkpoints import CLS, save, weights
 
@@ -91,7 +92,8 @@ def test_the_toolkit_is_all_that_a_conversion_uses(tmp_path):
     save(tmp_path / "x.pdparams", weights(CLS))
     code = (
         "import sys; from pathlib import Path\n"
-        "from converter.conversion.steps import Request, run\n"
+        "from converter.conversion.request import Request\n"
+        "from converter.conversion.steps import run\n"
         f"run(Request({NAME!r}, Path('x.pdparams'), out=Path('x.pth')))\n"
         "print(*(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)),"
         " sep='\\n')"

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import architectures
-from converter.conversion.steps import STAGES, Outcome, Request, run
+from converter.conversion.request import Outcome, Request
+from converter.conversion.steps import STAGES, run
 from converter.parity import rendered_inputs as inputs
 from converter.references.program import PaddleProgram
 from tests.support.checkpoints import EXPORTS

@@ -15,10 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from converter.catalog import cards as catalog
 from converter.conversion import examine as examining
-from converter.conversion.candidates import candidates
-from converter.conversion.steps import Conversion, Request
+from converter.conversion.steps import live_reference, plan, proof_batches, state_dict
 from converter.diagnosis import records
 from converter.diagnosis.check import check
 from converter.diagnosis.examination import Examination
@@ -30,7 +28,6 @@ from converter.parity.report import ParityReport
 from converter.references.network import NetworkReference
 from converter.references.paddle.session import PaddleSession
 from converter.references.recorded import reference as recorded
-from converter.sources.open import open_source
 from tests.support.checkpoints import CLS, EXPORTS
 from tests.support.diagnosed_toys import evidence, first
 from tests.support.mistakes import (
@@ -43,6 +40,7 @@ from tests.support.mistakes import (
     untransposed,
     wrong_sign,
 )
+from tests.support.opened import opened
 from tests.support.paths import RECORDS
 from tests.support.small_checkout import ARCHITECTURE, WEIGHTS, mirror, write_checkout
 
@@ -115,10 +113,11 @@ def live(session, real_models) -> Callable[[str], tuple[Any, Any, np.ndarray]]:
     """Convert a released model and return its reference, its network and a small input."""
 
     def live(name: str) -> tuple[Any, Any, np.ndarray]:
-        card, source = catalog.card(name), open_source(real_models / EXPORTS[name])
-        conversion = Conversion(Request(name, source.path), card, source, "program", session)
-        (candidate,) = candidates(card, source)
-        return conversion.live_reference(candidate), candidate.network, conversion.batches()[0][:1]
+        model = opened(name, real_models / EXPORTS[name])
+        (only,) = plan(model)
+        network = only.load(state_dict(model, only))
+        reference = live_reference(model, only, network, session)
+        return reference, network, proof_batches(model.card)[0][:1]
 
     return live
 

@@ -21,20 +21,16 @@ from architectures import Model
 from converter.alignment.layer_graph import network_graph, program_graph
 from converter.alignment.matching import align
 from converter.alignment.trace import trace
-from converter.catalog import cards as catalog
-from converter.conversion.candidates import candidates
-from converter.conversion.steps import Conversion, Request
+from converter.conversion.steps import live_reference, plan, proof_batches, state_dict
 from converter.diagnosis import records
 from converter.diagnosis.check import check
 from converter.errors import AlignmentError, ParityError
 from converter.mapping.plan import Plan
-from converter.parity import rendered_inputs as inputs
 from converter.parity.comparison import LIMIT
 from converter.parity.report import ParityReport, require
 from converter.references.paddle.session import PaddleSession
 from converter.references.program import ProgramReference
 from converter.references.recorded import reference as recorded
-from converter.sources.open import open_source
 from tests.support.checkpoints import EXPORTS
 from tests.support.mistakes import (
     default_epsilon_of_another_framework,
@@ -49,6 +45,7 @@ from tests.support.mistakes import (
     reset_and_update_exchanged,
     untransposed,
 )
+from tests.support.opened import opened
 from tests.support.paths import RECORDS
 
 # Paddle, live.
@@ -79,15 +76,11 @@ def live(session, real_models) -> Callable[[str], Live]:
 
     def live(name: str) -> Live:
         if name not in made:
-            card, source = catalog.card(name), open_source(real_models / EXPORTS[name])
-            request = Request(name, source.path, None)
-            conversion = Conversion(request, card, source, "program", session)
-            (candidate,) = candidates(card, source)
-            scale = card.input
-            sizes = card.proof.sizes[:1]
-            (batch,) = inputs.batches(card.proof.kind, sizes, scale["mean"], scale["std"])
-            reference = conversion.live_reference(candidate)
-            made[name] = Live(candidate.network, reference, [batch[:1]])
+            model = opened(name, real_models / EXPORTS[name])
+            (only,) = plan(model)
+            network = only.load(state_dict(model, only))
+            reference = live_reference(model, only, network, session)
+            made[name] = Live(network, reference, [proof_batches(model.card)[0][:1]])
         return made[name]
 
     return live
