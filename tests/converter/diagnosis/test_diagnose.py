@@ -188,7 +188,9 @@ def convert(convert, session, monkeypatch) -> Callable[..., Any]:
     from contextlib import nullcontext
 
     monkeypatch.setattr(
-        examining, "opened", partial(examining.opened, sessions=lambda: nullcontext(session))
+        examining,
+        "live_session",
+        partial(examining.live_session, sessions=lambda: nullcontext(session)),
     )
     return convert
 
