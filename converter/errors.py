@@ -19,8 +19,12 @@ Every message says what was found, what was expected and what to do.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
+
+_ESCAPED = ("Cc", "Zl", "Zp")  # categories: control characters, separators of lines and paragraphs
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 class FailedProof(Protocol):
@@ -31,10 +35,33 @@ class FailedProof(Protocol):
         ...
 
 
+def escape_controls(text: str) -> str:
+    r"""Escape what could act on a terminal: control characters and changes of writing direction.
+
+    Line feeds stay, since messages have several lines.
+
+    >>> escape_controls("layer\x1b[2J\r of two\nlines")
+    'layer\\x1b[2J\\r of two\nlines'
+    """
+    return "".join(repr(c)[1:-1] if _acts(c) else c for c in text)
+
+
+def _acts(character: str) -> bool:
+    if character in _DIRECTIONS:
+        return True
+    return character != "\n" and unicodedata.category(character) in _ESCAPED
+
+
 class ConverterError(Exception):
-    """Anything that stops a conversion; `exit_code` is what the command line returns."""
+    """An error that stops a conversion; `exit_code` is what the command line returns.
+
+    Messages quote names from files of strangers, so control characters are escaped in all of them.
+    """
 
     exit_code: ClassVar[int]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escape_controls(message))
 
 
 class UsageError(ConverterError):

@@ -60,10 +60,13 @@ class Program:
 def spec(name: object, shape: Sequence[object], dtype: str, *, known: bool = False) -> TensorSpec:
     """Make a TensorSpec of what a file states.
 
-    Raises `ValueError` if its name or shape is none, or, with `known`, if a length is unknown (-1).
+    Raises `ValueError` if its name or shape is none, if the name has control characters, or, with
+    `known`, if a length is unknown (-1).
     """
     if not isinstance(name, str):
         raise ValueError(f"a {type(name).__name__} as a name")
+    if not name.isprintable():
+        raise ValueError(f"control characters in the name {name!r}")
     lowest = 0 if known else -1
     lengths = tuple(n for n in shape if isinstance(n, int) and lowest <= n)
     if len(lengths) != len(shape) or len(shape) > 32 or math.prod(map(abs, lengths)) >= 2**60:

@@ -74,6 +74,8 @@ def _refuse_optimizer(file: Path, content: dict[str, object]) -> None:
 
 
 def _tensor(file: Path, name: str, value: object) -> np.ndarray:
+    if not name.isprintable():
+        raise SourceError(f"{file} names a tensor {name!r}; expected no control characters.")
     match value:
         case np.ndarray():
             return value
