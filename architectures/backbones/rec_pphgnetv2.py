@@ -6,6 +6,7 @@ PaddleOCR: `ppocr/modeling/backbones/rec_pphgnetv2.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,6 +66,7 @@ B6 = Variant(stem=(48, 96), layers=6, stages=(
     Stage(768, 2048, 3,     True,  5,     2,    None),
 ))
 # fmt: on
+LAYOUT = {"L": B4, "H": B6}
 
 
 def pad_after(x: Tensor) -> Tensor:
@@ -202,6 +204,34 @@ class PPHGNetV2_B4(PPHGNetV2):  # noqa: N801, PaddleOCR's name
 
     def __init__(self, in_channels: int = 3, det: bool = False, text_rec: bool = False) -> None:
         super().__init__(in_channels, B4, det, text_rec)
+
+
+class LayoutPPHGNetV2(nn.Module):
+    """PPHGNetV2 as the backbone of RT-DETR: the maps of `return_idx`, 0 to 3 (1/4 to 1/32).
+
+    PaddleDetection: `ppdet/modeling/backbones/hgnet_v2.py`.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, arch: str = "L", return_idx: Sequence[int] = (1, 2, 3)
+    ) -> None:
+        super().__init__()
+        if arch not in LAYOUT:
+            raise ValueError(f"PPHGNetV2 has no arch {arch!r}; known: {', '.join(LAYOUT)}")
+        variant = LAYOUT[arch]
+        network = PPHGNetV2(in_channels, variant, det=True, text_rec=False)
+        self.stem, self.stages = network.stem, network.stages
+        self.return_idx = tuple(return_idx)
+        self.out_channels = [variant.stages[index].out_channels for index in self.return_idx]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`(N, 3, H, W)`, sides multiples of 32, to maps of `out_channels`, fine to coarse."""
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps[index] for index in self.return_idx)
 
 
 class _Formula(nn.Module):
