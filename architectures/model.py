@@ -12,17 +12,19 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart, Part
 
 FORMS = ("train", "deploy", "fused")
-DB_TEXT_MAP = ("output", 0.3)  # DBPostProcess's `thresh`
 
 
 class Model(nn.Module):
-    """A network for text: finds, reads, classifies or sharpens it; made by `build` or `load`.
+    """A network that detects, recognises, classifies or sharpens text; made by `build` or `load`.
 
-    `architecture` is the configuration it was built from, class counts filled in; `class_counts`
-    holds those by name (`{"ctc": 6625}`); `form` is one of `train`, `deploy`, `fused` (see
-    `fuse.py`); `card` is the JSON beside the weights it was loaded from, None if it was not loaded.
+    Attributes:
+        architecture: the configuration it was built from, class counts filled in.
+        class_counts: the class counts by name, `{"ctc": 6625}`.
+        form: one of `train`, `deploy`, `fused` (see `reparameterize.py`).
+        card: the JSON beside the weights it was loaded from; None if it was not loaded.
     """
 
     def __init__(
@@ -42,93 +44,79 @@ class Model(nn.Module):
         self.form = "train"
         self.card: dict[str, Any] | None = None
 
-    def forward(self, x: Tensor, **given: Tensor) -> Tensor | dict[str, Tensor]:
-        """`x: (N, 3, H, W) float32, normalised` to what PaddleOCR's inference returns.
+    def forward(self, x: Tensor, **extra: Tensor) -> Tensor | dict[str, Tensor]:
+        """Compute what PaddleOCR's inference returns.
 
-        What a network `takes` beside the image is given by name: SAR's `valid_ratio (N,) float32`,
-        how much of each line's width is not padding. TypeError where one is missing or unknown.
+        Args:
+            x: (N, 3, H, W) float32, normalised.
+            **extra: the inputs that `extra_inputs` names, such as SAR's `valid_ratio (N,) float32`,
+                the share of each line's width that is not padding.
 
-        Detection by DB: probabilities of text `(N, 1, H, W)`, sides multiples of 32. Recognition:
-        class probabilities `(N, T, C)`, class 0 is CTC's blank. Classification: `(N, C)`.
+        Returns:
+            Of a detector by DB: probabilities of text (N, 1, H, W), sides multiples of 32. Of a
+            recogniser: class probabilities (N, T, C), class 0 is CTC's blank. Of a classifier:
+            (N, C). A network with several results returns a dict under PaddleOCR's names (EAST:
+            `f_score` and `f_geo`), described in the docstring of its output part. The dict is in
+            the order in which PaddleOCR's exports, whose results have no names, list them. Where
+            PaddleOCR returns a tuple, the part's `results` name its items in that order.
 
-        Networks with several results give a dict under PaddleOCR's names (EAST: `f_score` and
-        `f_geo`); the docstring of the head, or of what stands in its place (super-resolution is one
-        transform), says what each is. PaddleOCR's exports, whose results have no names, list them
-        in the order of these. Where PaddleOCR returns a tuple, the head's `results` name its items,
-        in the tuple's order.
+        Raises:
+            TypeError: an extra input is missing or unknown.
         """
-        self._check_given(given)
+        self._check_extra(extra)
         for part in (self.transform, self.backbone, self.neck, self.head):
-            x = part(x, **{name: given[name] for name in _taken_by(part)})
+            x = part(x, **{name: extra[name] for name in _extra_inputs(part)})
         result: Tensor | dict[str, Tensor] = x
         if not isinstance(result, dict):
             return result
-        order = cast("tuple[str, ...]", getattr(self._last, "results", ()))
-        return {name: result[name] for name in order or sorted(result)}
+        return {name: result[name] for name in self.output_part.results or sorted(result)}
 
     @property
-    def _last(self) -> nn.Module:
+    def output_part(self) -> OutputPart:
         """The part whose results are the network's."""
-        return self.get_submodule(self.last)
+        return cast("OutputPart", self.get_submodule(self.last))
 
     @property
-    def takes(self) -> tuple[str, ...]:
-        """Names, PaddleOCR's, of what the network is given beside the image, in its parts' order.
-
-        A part states its own as `takes` and gets them as keyword arguments.
-        """
+    def extra_inputs(self) -> tuple[str, ...]:
+        """PaddleOCR's names of the inputs beside the image, in the order of the parts."""
         parts = (self.transform, self.backbone, self.neck, self.head)
-        return tuple(dict.fromkeys(name for part in parts for name in _taken_by(part)))
+        return tuple(dict.fromkeys(name for part in parts for name in _extra_inputs(part)))
 
-    def _check_given(self, given: Mapping[str, Tensor]) -> None:
-        if set(given) == set(self.takes):
+    def _check_extra(self, extra: Mapping[str, Tensor]) -> None:
+        if set(extra) == set(self.extra_inputs):
             return
-        taken, found = (", ".join(names) or "nothing" for names in (self.takes, given))
-        raise TypeError(f"beside the image this network takes {taken}, not {found}")
+        expected, actual = (", ".join(names) or "nothing" for names in (self.extra_inputs, extra))
+        raise TypeError(f"beside the image this network takes {expected}, not {actual}")
 
     @property
     def logits_layers(self) -> tuple[str, ...]:
-        """Names of the layers whose outputs, before one activation or softmax, are the results.
-
-        Of a result that is the mean of two maps (PFHeadLocal), the layers of both.
-        """
-        layers = cast("tuple[str, ...]", self._last.logits_layers)
-        return tuple(f"{self.last}.{layer}" for layer in layers)
+        """Full names of the layers that `OutputPart.logits_layers` names."""
+        return tuple(f"{self.last}.{layer}" for layer in self.output_part.logits_layers)
 
     @property
     def activations(self) -> Mapping[str, Activation]:
         """The results, by name, that are known functions of layers, whose names are full ones."""
-        own = cast("Mapping[str, Activation]", getattr(self._last, "activations", {}))
         return {
             name: replace(known, layers=tuple(f"{self.last}.{layer}" for layer in known.layers))
-            for name, known in own.items()
+            for name, known in self.output_part.activations.items()
         }
 
     @property
     def text_map(self) -> tuple[str, float]:
-        """Of a detector: the result that says where text is, and from which value on.
-
-        Its first channel does; a result that is the only one is called `output`. Heads that do not
-        say otherwise are as DB's.
-        """
-        return cast("tuple[str, float]", getattr(self._last, "text_map", DB_TEXT_MAP))
+        """Of a detector, the result that shows where text is, and its threshold."""
+        return self.output_part.text_map
 
     @property
     def text_scores(self) -> str:
-        """Of a recogniser: the result that tells the text, by scores `(N, T, C)` or as integers.
-
-        A network that finds text too gives scores of every place, `(N, C, H, W)`. A result that is
-        the only one is called `output`; of several, a head that does not say which means the first
-        that it names.
-        """
-        first = (*getattr(self._last, "results", ()), "output")[0]
-        return cast("str", getattr(self._last, "text_scores", first))
+        """Of a recogniser, the result that holds the text; `output` if it is the only result."""
+        part = self.output_part
+        return part.text_scores or (*part.results, "output")[0]
 
     @property
-    def picture(self) -> str:
-        """Of a network of super-resolution: the result that is the image, `(N, 3, H, W)`."""
-        return cast("str", self._last.picture)
+    def sr_output(self) -> str:
+        """Of a super-resolution network, the result that is the image, (N, 3, H, W)."""
+        return self.output_part.sr_output
 
 
-def _taken_by(part: nn.Module) -> tuple[str, ...]:
-    return cast("tuple[str, ...]", getattr(part, "takes", ()))
+def _extra_inputs(part: nn.Module) -> tuple[str, ...]:
+    return part.extra_inputs if isinstance(part, Part) else ()

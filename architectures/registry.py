@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from architectures.interfaces import FeatureExtractor
 from architectures.model import Model
 from architectures.reparameterize import fuse_
 
@@ -252,7 +253,8 @@ def build(
     for part in TABLE:
         if config.get(part) is not None:
             parts[part] = make(part, config["model_type"], config[part], channels)
-            channels = getattr(parts[part], "out_channels", None)
+            output = parts[part]
+            channels = output.out_channels if isinstance(output, FeatureExtractor) else None
     model = Model(parts, config, counts).eval()
     fuse_(model, form)
     return model

@@ -6,9 +6,8 @@ deploy  what PaddleOCR's export writes: every re-parameterisable block is one co
 fused   deploy, with each BatchNorm, and each `lab` right after a `reparam_conv`, folded into its
         convolution
 
-A class that takes part says so itself: `deployed()` returns what stands in its place in the deploy
-form, `folds` names its pairs (convolution, affine map after it), and `folded_in_exports` says that
-PaddleOCR's newer code folds all in it when it exports.
+A class that takes part implements `Deployable`, `Foldable` or `FoldedInExports`
+(`interfaces.py`).
 """
 
 from __future__ import annotations
@@ -18,26 +17,18 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from architectures.interfaces import Deployable, Foldable, FoldedInExports, Overwriting
 from architectures.layers.affine import LearnableAffine
 from architectures.layers.conv import BatchNormAct
 from architectures.model import FORMS, Model
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
-Foldable = Convolution | nn.Linear
+Linear = Convolution | nn.Linear
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-
-@runtime_checkable
-class Deployable(Protocol):
-    """A module that looks different in the deploy form."""
-
-    def deployed(self) -> nn.Module:
-        """What stands in its place; may be the module itself, changed."""
 
 
 def fuse(model: Model, form: str = "fused") -> Model:
@@ -74,7 +65,7 @@ def channel_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
     raise TypeError(f"{type(module).__name__} is not known to be an affine map of the channels")
 
 
-def folded(conv: Foldable, affine: nn.Module) -> tuple[Tensor, Tensor]:
+def folded(conv: Linear, affine: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight and bias, float64, of the one convolution that computes `affine(conv(x))`.
 
     Or of the one linear layer: it is a convolution of a map of one place.
@@ -88,11 +79,11 @@ def folded(conv: Foldable, affine: nn.Module) -> tuple[Tensor, Tensor]:
     return weight, bias if conv.bias is None else bias + scale * conv.bias.double()
 
 
-def _width(conv: Foldable) -> int:
+def _width(conv: Linear) -> int:
     return conv.out_features if isinstance(conv, nn.Linear) else conv.out_channels
 
 
-def set_convolution(conv: Foldable, values: Callable[[], tuple[Tensor, Tensor]]) -> None:
+def set_convolution(conv: Linear, values: Callable[[], tuple[Tensor, Tensor]]) -> None:
     """Give `conv` the weight and bias that `values` computes, in its own precision.
 
     On the meta device, where there are no values, it only gets the bias.
@@ -122,7 +113,9 @@ def _deploy(module: nn.Module) -> None:
 def fold_(network: nn.Module) -> None:
     """Fold, in place, what is left to fold in a network of the deploy form, or in a part of one."""
     for module in list(network.modules()):
-        for conv_name, affine_name in getattr(module, "folds", ()):
+        if not isinstance(module, Foldable):
+            continue
+        for conv_name, affine_name in module.folds:
             conv, affine = attrgetter(conv_name)(module), getattr(module, affine_name)
             if isinstance(affine, (*BATCH_NORMS, LearnableAffine)):
                 set_convolution(conv, partial(folded, conv, affine))
@@ -133,7 +126,7 @@ def fold_(network: nn.Module) -> None:
 def fold_as_exported_(network: nn.Module) -> None:
     """Fold, in place, what PaddleOCR's newer exports of a deployed network have folded."""
     for module in list(network.modules()):
-        if getattr(module, "folded_in_exports", False):
+        if isinstance(module, FoldedInExports):
             fold_(module)
 
 
@@ -144,8 +137,8 @@ def overwrite_(network: nn.Module) -> None:
     A new map of several megabytes costs more than the arithmetic of an activation.
     """
     for module in network.modules():
-        if hasattr(module, "inplace"):  # PyTorch's name for it, in its activations too
-            module.inplace = True  # type: ignore[assignment]
+        if isinstance(module, Overwriting):  # PyTorch's activations too
+            module.inplace = True
 
 
 STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": fold_}

@@ -22,7 +22,7 @@ Network = Callable[..., Any]
 by PaddleOCR's names.
 
 Two attributes are optional. `card` is the JSON beside converted weights, which describes the
-network's input and output. `takes` names the arrays that the network takes by keyword in addition
+network's input and output. `extra_inputs` names the arrays that the network takes by keyword in addition
 to the images, such as SAR's `valid_ratio`.
 """
 
@@ -42,7 +42,7 @@ class TorchNetwork:
 
     Attributes:
         card: the JSON beside the weights; empty if the network was not loaded from a file.
-        takes: names of the arrays that the network takes in addition to the images.
+        extra_inputs: names of the arrays that the network takes in addition to the images.
         module: the module that runs, on `device` and in `dtype`; compiled if `compiled`.
 
     Args:
@@ -73,7 +73,7 @@ class TorchNetwork:
         else:
             model = architectures.load(network)
         self.card: Mapping[str, Any] = model.card or {}
-        self.takes: tuple[str, ...] = model.takes
+        self.extra_inputs: tuple[str, ...] = model.extra_inputs
         fuse_(model, "fused")
         overwrite_(model)
         model.to(self.device, self.dtype)
@@ -117,7 +117,7 @@ def run_network(network: Network, batch: np.ndarray, extra_inputs: Mapping[str, 
     Returns:
         The network's output.
     """
-    return network(batch, **{name: extra_inputs[name] for name in getattr(network, "takes", ())})
+    return network(batch, **{name: extra_inputs[name] for name in getattr(network, "extra_inputs", ())})
 
 
 def _to_arrays(outputs: Any) -> Any:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
+
 HEADS = 16
 START, PAD, END = 0, 1, 2  # tokens
 LONGEST = 1537  # tokens of a text: the last of so many is its end
@@ -161,7 +163,7 @@ class MBartForCausalLM(nn.Module):
         return None
 
 
-class MBartHead(nn.Module):
+class MBartHead(OutputPart):
     """Decodes an image `step` tokens at a time, each time the likeliest, by `decoder`.
 
     `max_seq_len` tokens are decoded at most, behind as many start tokens as a step has.
@@ -215,11 +217,11 @@ class MBartHead(nn.Module):
                 break
         return tokens
 
-    def teach(self, features: Tensor, tokens: Tensor, causal: bool = True) -> Tensor:
+    def score_tokens(self, features: Tensor, tokens: Tensor, causal: bool = True) -> Tensor:
         """Scores of `tokens[:, 1:]`, each from those before it: `(N, T - 1, vocab_size)`.
 
         `features` as in `forward`; `tokens: (N, T) int64`, from the start token on. Unless
-        `causal`, every place sees all tokens that are told, as PaddleOCR has it in eval mode.
+        `causal`, every place attends to all teacher-forced tokens, as in PaddleOCR's eval mode.
         """
         image = self.enc_to_dec_proj(features)
         starts = tokens.new_full((len(tokens), self.step - 1), START)

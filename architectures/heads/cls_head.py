@@ -5,18 +5,19 @@ PaddleOCR: `ppocr/modeling/heads/cls_head.py`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 
 
-class ClsHead(nn.Module):
+class ClsHead(OutputPart):
     """The mean over the map, one linear layer, and the softmax over the classes."""
 
     logits_layers = ("fc",)
-    activations: ClassVar = {"output": Activation("softmax", ("fc",), axis=1)}
+    activations: Mapping[str, Activation] = {"output": Activation("softmax", ("fc",), axis=1)}
 
     def __init__(self, in_channels: int, class_dim: int) -> None:
         super().__init__()

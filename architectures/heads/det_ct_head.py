@@ -5,20 +5,24 @@ CentripetalText, https://arxiv.org/abs/2107.05945; PaddleOCR: `ppocr/modeling/he
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 
 
-class CT_Head(nn.Module):  # noqa: N801, PaddleOCR's name
+class CT_Head(OutputPart):  # noqa: N801, PaddleOCR's name
     """A convolution with its BatchNorm, and one that gives all maps."""
 
     folds: ClassVar = (("conv1", "bn1"),)
     logits_layers = ("conv2",)
-    activations: ClassVar = {"score": Activation("sigmoid", logits_layers, channel=0)}
+    activations: Mapping[str, Activation] = {
+        "score": Activation("sigmoid", logits_layers, channel=0)
+    }
     text_map = ("maps", 0.2)  # what CTPostProcess asks of the logits
 
     def __init__(self, in_channels: int, hidden_dim: int, num_classes: int) -> None:

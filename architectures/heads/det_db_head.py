@@ -6,7 +6,7 @@ PaddleOCR: `ppocr/modeling/heads/det_db_head.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -51,7 +51,7 @@ class DBHead(nn.Module):
     """
 
     logits_layers: tuple[str, ...] = ("binarize.conv3",)
-    activations: ClassVar = {"output": Activation("sigmoid", ("binarize.conv3",))}
+    activations: Mapping[str, Activation] = {"output": Activation("sigmoid", ("binarize.conv3",))}
 
     def __init__(
         self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2), aux_in_channels: int = 0
@@ -96,7 +96,7 @@ class PFHeadLocal(DBHead):
     """
 
     logits_layers = ("binarize.conv3", "cbn_layer.last_1")
-    activations: ClassVar = {"output": Activation("sigmoid", logits_layers)}
+    activations: Mapping[str, Activation] = {"output": Activation("sigmoid", logits_layers)}
     REDUCTIONS: ClassVar = {"large": 4, "small": 8}
 
     def __init__(

@@ -6,22 +6,23 @@ PaddleOCR: `ppocr/modeling/heads/det_east_head.py`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 from architectures.layers.conv import ConvBNLayer
 from architectures.necks.east_fpn import east_width
 
 FARTHEST = 800.0  # pixels from a place to a corner
 
 
-class EASTHead(nn.Module):
+class EASTHead(OutputPart):
     """Two convolutions, then one for each result."""
 
     logits_layers = ("score_conv.bn", "geo_conv.bn")
-    activations: ClassVar = {
+    activations: Mapping[str, Activation] = {
         "f_geo": Activation("sigmoid", ("geo_conv.bn",), scale=2 * FARTHEST, shift=-FARTHEST),
         "f_score": Activation("sigmoid", ("score_conv.bn",)),
     }

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 
-class FCEHead(nn.Module):
+
+class FCEHead(OutputPart):
     """Two convolutions, the same for the maps of every size."""
 
     logits_layers = ("out_conv_cls", "out_conv_reg")

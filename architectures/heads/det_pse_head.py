@@ -11,8 +11,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 
-class PSEHead(nn.Module):
+
+class PSEHead(OutputPart):
     """A convolution with its BatchNorm, and one that gives a map for each scale."""
 
     folds: ClassVar = (("conv1", "bn1"),)

@@ -6,11 +6,12 @@ https://arxiv.org/abs/1908.05498; PaddleOCR: `ppocr/modeling/heads/det_sast_head
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 from architectures.layers.conv import ConvBNLayer
 
 
@@ -50,7 +51,7 @@ class SAST_Header2(nn.Module):  # noqa: N801, PaddleOCR's name
         return self.tvo_conv(x), self.tco_conv(x)
 
 
-class SASTHead(nn.Module):
+class SASTHead(OutputPart):
     """Two pairs of branches."""
 
     logits_layers = (
@@ -59,7 +60,9 @@ class SASTHead(nn.Module):
         "head2.tco_conv.3.bn",
         "head2.tvo_conv.3.bn",
     )
-    activations: ClassVar = {"f_score": Activation("sigmoid", ("head1.score_conv.3.bn",))}
+    activations: Mapping[str, Activation] = {
+        "f_score": Activation("sigmoid", ("head1.score_conv.3.bn",))
+    }
     text_map = ("f_score", 0.5)  # SASTPostProcess's `score_thresh`
 
     def __init__(self, in_channels: int) -> None:

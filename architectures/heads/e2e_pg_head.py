@@ -6,11 +6,12 @@ https://arxiv.org/abs/2104.05458; PaddleOCR: `ppocr/modeling/heads/e2e_pg_head.p
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 from architectures.layers.conv import ConvBNLayer
 
 # For each branch the width and the kernel of its layers; a 3x3 convolution of its own ends it.
@@ -25,7 +26,7 @@ BRANCHES = {
 }
 
 
-class PGHead(nn.Module):
+class PGHead(OutputPart):
     """Four branches, each as many convolutions as its table says.
 
     `out_channels` is the number of characters and one more, which PaddleOCR counts in its
@@ -33,7 +34,7 @@ class PGHead(nn.Module):
     """
 
     logits_layers = ("conv2", "conv3", "conv4", "conv1")
-    activations: ClassVar = {"f_score": Activation("sigmoid", ("conv1",))}
+    activations: Mapping[str, Activation] = {"f_score": Activation("sigmoid", ("conv1",))}
     text_map = ("f_score", 0.5)  # PGPostProcess's `score_thresh`
     text_scores = "f_char"
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.layers.attention import TransformerBlock, sinusoids
 from architectures.layers.svtr_blocks import to_map, to_sequence
 
@@ -137,7 +138,7 @@ class PositionAttention(nn.Module):
         return F.scaled_dot_product_attention(q, to_sequence(k), to_sequence(x))
 
 
-class ABINetHead(nn.Module):
+class ABINetHead(OutputPart):
     """Reads an image of `image_size`; with `use_lang`, corrects it `iter_size` times."""
 
     def __init__(
@@ -169,11 +170,8 @@ class ABINetHead(nn.Module):
             )
             self.w_att_align = nn.Linear(2 * d_model, d_model)
             self.cls_align = nn.Linear(d_model, out_channels)
-
-    @property
-    def logits_layers(self) -> tuple[str, ...]:
-        """Of the last correction, where there is one."""
-        return ("cls_align",) if self.use_lang else ("cls",)
+        # The logits are those of the last correction, where there is one.
+        self.logits_layers = ("cls_align",) if use_lang else ("cls",)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, d_model, H / 4, W / 4)` to probabilities `(N, max_length + 1, out_channels)`."""

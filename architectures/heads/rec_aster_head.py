@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.heads._beam_search import search
+from architectures.interfaces import OutputPart
 
 WORD_VECTOR = 300  # as long as fastText's
 
@@ -92,7 +93,7 @@ class AttentionRecognitionHead(nn.Module):
         state = self.decoder.embed_fc(meaning).repeat_interleave(beam_width, 0)
         return search(step, state, self.start, eos, beam_width, length)
 
-    def teach(self, x: Tensor, meaning: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, meaning: Tensor, tokens: Tensor) -> Tensor:
         """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
         keys, state = self.decoder.attention_unit.keys(x), self.decoder.embed_fc(meaning)
         steps = []
@@ -102,7 +103,7 @@ class AttentionRecognitionHead(nn.Module):
         return torch.stack(steps, 1)
 
 
-class AsterHead(nn.Module):
+class AsterHead(OutputPart):
     """Finds the best text of `max_len_labels` classes in a sequence of `time_step` places.
 
     The third last class ends the text; behind the last is one more that begins it.
@@ -142,6 +143,6 @@ class AsterHead(nn.Module):
             "embedding_vectors": meaning,
         }
 
-    def teach(self, x: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
-        return self.decoder.teach(x, self.embedder(x), tokens)
+        return self.decoder.score_tokens(x, self.embedder(x), tokens)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
+
 START = 0  # the class that stands before the first character
 
 State = tuple[Tensor, ...]  # of a GRU one tensor, of an LSTM two; the first tells the character
@@ -62,14 +64,14 @@ class AttentionCell(nn.Module):
         fit = self.score(torch.tanh(keys + self.h2h(state[0]).unsqueeze(1)))
         seen = torch.matmul(fit.softmax(1).transpose(1, 2), features).squeeze(1)
         character = F.one_hot(last, self.num_embeddings).to(seen.dtype)
-        told = torch.cat([seen, character], 1)
+        joined = torch.cat([seen, character], 1)
         if isinstance(self.rnn, nn.LSTMCell):
             hidden, memory = state
-            return self.rnn(told, (hidden, memory))
-        return (self.rnn(told, state[0]),)
+            return self.rnn(joined, (hidden, memory))
+        return (self.rnn(joined, state[0]),)
 
 
-class AttentionHead(nn.Module):
+class AttentionHead(OutputPart):
     """Reads `batch_max_length` characters, also beyond the end of the text."""
 
     logits_layers = ("generator",)
@@ -95,7 +97,7 @@ class AttentionHead(nn.Module):
             last = scores.argmax(1)
         return logits.softmax(2)
 
-    def teach(self, x: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Logits `(N, L, out_channels)` of what follows each of the `tokens: (N, L) int64`."""
         state, keys = self.attention_cell.start(x)
         seen = []

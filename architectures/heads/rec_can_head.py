@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
+
 COUNTED, REDUCTION = 512, 16
 COVERAGE, COVERAGE_KERNEL = 512, 11
 SINES, TEMPERATURE = 256, 10000
@@ -132,10 +134,11 @@ class AttDecoder(nn.Module):
         self.counting_context_weight = nn.Linear(counting_decoder_out_channel, hidden_size)
         self.word_convert = nn.Linear(hidden_size, word_num)
 
-    def forward(self, x: Tensor, counts: Tensor, mask: Tensor, told: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, counts: Tensor, mask: Tensor, tokens: Tensor | None) -> Tensor:
         """`x: (N, C, H, W)`, `counts: (N, word_num)`, `mask: (N, 1, H, W)` to `(N, T, word_num)`.
 
-        Each symbol follows the likeliest ones before it, or those that are `told (N, T) int64`.
+        Each symbol follows the likeliest ones before it, or the teacher-forced
+        `tokens (N, T) int64`.
         """
         hidden = torch.tanh(self.init_weight((x * mask).sum((2, 3)) / mask.sum((2, 3))))
         expected = self.counting_context_weight(counts)
@@ -144,7 +147,7 @@ class AttDecoder(nn.Module):
         looked = torch.zeros_like(mask)
         word = torch.full((len(x),), START, device=x.device)
         scores = []
-        for step in range(STEPS if told is None else told.shape[1]):
+        for step in range(STEPS if tokens is None else tokens.shape[1]):
             embedded = self.embedding(word)
             hidden = self.word_input_gru(embedded, hidden)
             looks = self.word_attention(keys, hidden, looked, mask)
@@ -152,14 +155,14 @@ class AttDecoder(nn.Module):
             state = self.word_state_weight(hidden) + self.word_embedding_weight(embedded)
             state = state + self.word_context_weight((looks * x).sum((2, 3))) + expected
             scores.append(self.word_convert(state))
-            word = scores[-1].argmax(1) if told is None else told[:, step]
+            word = scores[-1].argmax(1) if tokens is None else tokens[:, step]
         return torch.stack(scores, 1)
 
 
-class CANHead(nn.Module):
+class CANHead(OutputPart):
     """Two counters with kernels of 3 and 5, and the decoder; the options are PaddleOCR's."""
 
-    takes = ("image_mask",)
+    extra_inputs = ("image_mask",)
     results = ("word_probs", "counting_preds", "counting_preds1", "counting_preds2")
     text_scores = "word_probs"
     logits_layers = ("decoder.word_convert",)
@@ -182,18 +185,20 @@ class CANHead(nn.Module):
         """
         return self._spell(features, image_mask, None)
 
-    def teach(self, features: Tensor, image_mask: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-        """What `forward` gives, each symbol behind those that are told, `tokens (N, T) int64`.
+    def score_tokens(
+        self, features: Tensor, tokens: Tensor, image_mask: Tensor
+    ) -> dict[str, Tensor]:
+        """What `forward` returns, with the teacher-forced `tokens (N, T) int64` before each symbol.
 
-        The first is behind the start symbol, which `tokens` do not hold.
+        Before the first one is the start symbol, which `tokens` do not hold.
         """
         return self._spell(features, image_mask, tokens)
 
-    def _spell(self, x: Tensor, image_mask: Tensor, told: Tensor | None) -> dict[str, Tensor]:
+    def _spell(self, x: Tensor, image_mask: Tensor, tokens: Tensor | None) -> dict[str, Tensor]:
         mask = image_mask[:, :, :: self.ratio, :: self.ratio]
         first, second = self.counting_decoder1(x, mask), self.counting_decoder2(x, mask)
         counts = (first + second) / 2
-        scores = self.decoder(x, counts, mask, told)
+        scores = self.decoder(x, counts, mask, tokens)
         return dict(zip(self.results, (scores, counts, first, second), strict=True))
 
 

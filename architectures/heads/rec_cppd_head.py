@@ -6,13 +6,14 @@ PaddleOCR: `ppocr/modeling/heads/rec_cppd_head.py`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 from architectures.layers.svtr_blocks import Mlp
 
 HEAD_WIDTH = 32
@@ -97,7 +98,7 @@ class Embeddings(nn.Module):
         return self.embedding(x) * self.embedding.embedding_dim**0.5
 
 
-class CPPDHead(nn.Module):
+class CPPDHead(OutputPart):
     """Reads `max_len` characters and the end of the text, all at once.
 
     `vis_seq` is the length of the sequence that the backbone gives. In training the passes also
@@ -105,7 +106,7 @@ class CPPDHead(nn.Module):
     """
 
     logits_layers = ("edge_fc",)
-    activations: ClassVar = {"output": Activation("softmax", ("edge_fc",), axis=2)}
+    activations: Mapping[str, Activation] = {"output": Activation("softmax", ("edge_fc",), axis=2)}
 
     def __init__(
         self,

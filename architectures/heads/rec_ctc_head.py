@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 
 
 class GuideLayer(nn.Sequential):
@@ -29,7 +30,7 @@ class GuideLayer(nn.Sequential):
         )
 
 
-class CTCHead(nn.Module):
+class CTCHead(OutputPart):
     """One linear layer, or with `mid_channels` two, and the softmax over the classes.
 
     With `use_guide`, convolutions along the sequence come first.

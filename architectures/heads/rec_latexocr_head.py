@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
+
 START, END = 1, 2  # tokens
 LONGEST = 512  # tokens
 HEADS, HEAD_DIM = 8, 64
@@ -166,7 +168,7 @@ class TransformerDecoder(nn.Module):
         return self.to_logits(self.norm(self.attn_layers(x, image, caches)))
 
 
-class LaTeXOCRHead(nn.Module):
+class LaTeXOCRHead(OutputPart):
     """Decodes an image token by token, `max_seq_len` at most.
 
     PaddleOCR draws each token by its probability, so that its texts differ from run to run; here it
@@ -202,7 +204,7 @@ class LaTeXOCRHead(nn.Module):
                 break
         return tokens[:, 1:]
 
-    def teach(self, features: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, features: Tensor, tokens: Tensor) -> Tensor:
         """Scores of the token after each of `tokens`, from that and those before it.
 
         `features: (N, S, in_channels)`, `tokens: (N, T) int64`, from the start token on, to

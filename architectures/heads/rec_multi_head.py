@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 from architectures.layers.pooling import avg_pool2d
 from architectures.registry import UnknownArchitecture, make
 
 GUIDES = ("NRTRHead", "SARHead")
 
 
-class MultiHead(nn.Module):
+class MultiHead(OutputPart):
     """A sequence encoder and a CTC head; the heads that guide their training are not built.
 
     `head_list` and `out_channels_list` are PaddleOCR's. With `use_pool`, a sequence of patches,
@@ -48,7 +49,7 @@ class MultiHead(nn.Module):
         head = {**head, "name": "CTCHead", "out_channels": out_channels_list["CTCLabelDecode"]}
         self.ctc_encoder = make("Neck", "rec", neck, in_channels)
         self.ctc_head = make("Head", "rec", head, self.ctc_encoder.out_channels)
-        layers = cast("tuple[str, ...]", self.ctc_head.logits_layers)
+        layers = cast("OutputPart", self.ctc_head).logits_layers
         self.logits_layers = tuple(f"ctc_head.{layer}" for layer in layers)
         self.activations = {"output": Activation("softmax", self.logits_layers, axis=2)}
 

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.layers.attention import Cache, TransformerBlock, causal, sinusoids
 from architectures.layers.embedding import PaddedEmbedding
 
@@ -30,7 +31,7 @@ class Embeddings(nn.Module):
         return self.embedding(tokens) * self.scale
 
 
-class Transformer(nn.Module):
+class Transformer(OutputPart):
     """An encoder of the image's columns, unless it has no layers, and a decoder of the text.
 
     The text is decoded greedily; `beam_size` above 0 asks for a search that is not mirrored here.
@@ -92,7 +93,7 @@ class Transformer(nn.Module):
             probabilities.append(probability)
         return {"tokens": torch.cat(tokens, 1), "probabilities": torch.cat(probabilities, 1)}
 
-    def teach(self, x: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
         """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
         memory = self.encode(x)
         y = self.embedding(tokens) + sinusoids(tokens.shape[1], self.d_model, memory)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.layers.attention import Cache, KeysValues, attend, causal, split_heads
 
 END = 0  # the class after the last character; the two last classes are START and padding
@@ -137,7 +138,7 @@ class TokenEmbedding(nn.Module):
         return self.embedding(tokens) * self.scale
 
 
-class ParseQHead(nn.Module):
+class ParseQHead(OutputPart):
     """Reads the image as text, character by character, then `refine_iters` times as a whole.
 
     Without `decode_ar`, the first reading is of all characters at once, none of them known.
@@ -215,7 +216,7 @@ class ParseQHead(nn.Module):
             self.decoder(query, self._content(tokens, 0), caches, mask, mask[:, :, :length])
         )
 
-    def teach(self, memory: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
         length = tokens.shape[1]
         query = self.pos_queries[:, :length].expand(len(memory), -1, -1)

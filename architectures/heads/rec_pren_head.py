@@ -6,18 +6,19 @@ PaddleOCR: `ppocr/modeling/heads/rec_pren_head.py`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 
 
-class PRENHead(nn.Module):
+class PRENHead(OutputPart):
     """One linear layer and the softmax over the classes."""
 
     logits_layers = ("linear",)
-    activations: ClassVar = {"output": Activation("softmax", ("linear",), axis=2)}
+    activations: Mapping[str, Activation] = {"output": Activation("softmax", ("linear",), axis=2)}
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

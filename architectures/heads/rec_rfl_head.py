@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from architectures.heads.rec_att_head import AttentionLSTM
+from architectures.interfaces import OutputPart
 
 
 class CNTHead(nn.Module):
@@ -25,7 +26,7 @@ class CNTHead(nn.Module):
         return self.Prediction_visual(x.flatten(1))
 
 
-class RFLHead(nn.Module):
+class RFLHead(OutputPart):
     """The head that counts (`use_cnt`), the one that reads (`use_seq`), or both.
 
     `batch_max_legnth` is PaddleOCR's spelling: as many characters are read, and the map is one

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.heads.rec_sar_head import hidden_columns
+from architectures.interfaces import OutputPart
 
 
 class ChannelReductionEncoder(nn.Module):
@@ -137,7 +138,9 @@ class RobustScannerDecoder(nn.Module):
             last = steps[-1].argmax(1, keepdim=True)
         return torch.stack(steps, 1)
 
-    def teach(self, x: Tensor, encoded: Tensor, valid_ratio: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(
+        self, x: Tensor, encoded: Tensor, valid_ratio: Tensor, tokens: Tensor
+    ) -> Tensor:
         """Logits `(N, L, out_channels - 1)` of what follows each of the `tokens: (N, L) int64`."""
         values = encoded if self.encode_value else x
         by_place = self._by_place(values, encoded, valid_ratio, tokens.shape[1])
@@ -151,14 +154,14 @@ class RobustScannerDecoder(nn.Module):
         return glimpse(queries, keys, values, valid_ratio)
 
 
-class RobustScannerHead(nn.Module):
+class RobustScannerHead(OutputPart):
     """Encoder and decoder; columns beyond `valid_ratio` of the width are padding, and not seen.
 
     `enc_outchannles` is PaddleOCR's spelling. Class `start_idx` begins the text and ends it, the
     last is padding and never predicted.
     """
 
-    takes = ("valid_ratio",)
+    extra_inputs = ("valid_ratio",)
     logits_layers = ("decoder.prediction",)
 
     def __init__(
@@ -192,6 +195,6 @@ class RobustScannerHead(nn.Module):
         """
         return self.decoder(x, self.encoder(x), valid_ratio)
 
-    def teach(self, x: Tensor, tokens: Tensor, valid_ratio: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, tokens: Tensor, valid_ratio: Tensor) -> Tensor:
         """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
-        return self.decoder.teach(x, self.encoder(x), valid_ratio, tokens)
+        return self.decoder.score_tokens(x, self.encoder(x), valid_ratio, tokens)

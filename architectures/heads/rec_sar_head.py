@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
+
 
 def columns_of_text(valid_ratio: Tensor, width: int) -> Tensor:
     """How many of a map's columns are not padding, the last in part: `(N,)` int64."""
@@ -84,11 +86,11 @@ class ParallelSARDecoder(nn.Module):
             last = steps[-1].squeeze(1).argmax(1)
         return torch.cat(steps, 1)
 
-    def teach(self, x: Tensor, line: Tensor, valid_ratio: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, line: Tensor, valid_ratio: Tensor, tokens: Tensor) -> Tensor:
         """Logits `(N, L, out_channels - 1)` of what follows each of the `tokens: (N, L) int64`."""
         keys, hidden = self.conv3x3_1(x), self._hidden(x, valid_ratio)
-        told = torch.cat([line.unsqueeze(1), self.embedding(tokens)], 1)
-        return self._predict(self.rnn_decoder(told)[0], x, keys, hidden, line)[:, 1:]
+        embedded = torch.cat([line.unsqueeze(1), self.embedding(tokens)], 1)
+        return self._predict(self.rnn_decoder(embedded)[0], x, keys, hidden, line)[:, 1:]
 
     @staticmethod
     def _hidden(x: Tensor, valid_ratio: Tensor) -> Tensor:
@@ -110,13 +112,13 @@ class ParallelSARDecoder(nn.Module):
         return self.prediction(seen)
 
 
-class SARHead(nn.Module):
+class SARHead(OutputPart):
     """Encoder and decoder; columns beyond `valid_ratio` of the width are padding, and not seen.
 
     Class `out_channels - 2` begins the text and ends it, the last is padding and never predicted.
     """
 
-    takes = ("valid_ratio",)
+    extra_inputs = ("valid_ratio",)
     logits_layers = ("decoder.prediction",)
 
     def __init__(
@@ -145,6 +147,6 @@ class SARHead(nn.Module):
         """
         return self.decoder(x, self.encoder(x, valid_ratio), valid_ratio)
 
-    def teach(self, x: Tensor, tokens: Tensor, valid_ratio: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, tokens: Tensor, valid_ratio: Tensor) -> Tensor:
         """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
-        return self.decoder.teach(x, self.encoder(x, valid_ratio), valid_ratio, tokens)
+        return self.decoder.score_tokens(x, self.encoder(x, valid_ratio), valid_ratio, tokens)

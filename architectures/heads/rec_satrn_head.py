@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.layers.attention import Cache, KeysValues, attend, causal, sinusoids, split_heads
 from architectures.layers.conv import ConvBNAct
 from architectures.layers.embedding import PaddedEmbedding
@@ -208,7 +209,7 @@ class SATRNDecoder(nn.Module):
             probabilities.append(self.classifier(read).softmax(-1))
         return torch.stack(probabilities, 1)
 
-    def teach(self, memory: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
         positions = self._positions(tokens.shape[1], memory)
         return self.classifier(self._read(tokens, positions, self._caches(memory)))
@@ -235,7 +236,7 @@ class SATRNDecoder(nn.Module):
         return [Cache(layer.enc_attn.keys_values(memory)) for layer in layers]
 
 
-class SATRNHead(nn.Module):
+class SATRNHead(OutputPart):
     """Encoder and decoder; `enc_cfg` and `dec_cfg` are their options, as in PaddleOCR."""
 
     logits_layers = ("decoder.classifier",)
@@ -261,6 +262,6 @@ class SATRNHead(nn.Module):
         """`(N, d_model, H, W)` to probabilities `(N, max_seq_len, out_channels - 1)`."""
         return self.decoder(self.encoder(x))
 
-    def teach(self, x: Tensor, tokens: Tensor) -> Tensor:
+    def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
         """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
-        return self.decoder.teach(self.encoder(x), tokens)
+        return self.decoder.score_tokens(self.encoder(x), tokens)

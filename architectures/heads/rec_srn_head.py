@@ -9,7 +9,7 @@ others. Both follow from the shapes, and are made here.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from architectures.activations import Activation
 from architectures.heads.self_attention import WrapEncoder, WrapEncoderForFeature, positions
+from architectures.interfaces import OutputPart
 
 PLACES = 256  # of the map at most: those of 64x256 pixels
 
@@ -87,7 +88,7 @@ class VSFD(nn.Module):
         return self.fc1(gate * seen + (1 - gate) * meant)
 
 
-class SRNHead(nn.Module):
+class SRNHead(OutputPart):
     """PVAM, GSRM and VSFD; `num_encoder_TUs` and `num_decoder_TUs` are layers of the encoders.
 
     It gives `predict (N * T, classes)`, probabilities, and `decoded_out (N * T, 1) int64`, the
@@ -96,7 +97,9 @@ class SRNHead(nn.Module):
     """
 
     logits_layers = ("vsfd.fc1",)
-    activations: ClassVar = {"predict": Activation("softmax", ("vsfd.fc1",), axis=1)}
+    activations: Mapping[str, Activation] = {
+        "predict": Activation("softmax", ("vsfd.fc1",), axis=1)
+    }
     text_scores = "predict"
 
     def __init__(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.layers.attention import attend, sinusoids, split_heads
 
 HEADS = 8
@@ -120,7 +121,7 @@ class MLM_VRM(nn.Module):  # noqa: N801, PaddleOCR's name
         return self.Prediction(self.SequenceModeling(x))
 
 
-class VLHead(nn.Module):
+class VLHead(OutputPart):
     """Reads up to `max_text_length` characters of a map that has `n_position` places.
 
     END, class 0, comes on top of the `out_channels` characters.

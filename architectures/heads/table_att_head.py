@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.heads.rec_att_head import AttentionCell
+from architectures.interfaces import OutputPart
 
 START = 0  # the class in front of the first token
 
@@ -23,7 +24,7 @@ def as_sequence(features: Tensor | Sequence[Tensor]) -> Tensor:
     return features[-1].flatten(2).transpose(1, 2)
 
 
-class SLAHead(nn.Module):
+class SLAHead(OutputPart):
     """Structure decoder of SLANet and SLANeXt; it stops when every image has its end token.
 
     Args:
@@ -92,7 +93,7 @@ class SLAHead(nn.Module):
         }
 
 
-class TableAttentionHead(nn.Module):
+class TableAttentionHead(OutputPart):
     """Structure decoder of EDD (RARE for tables); it always decodes `max_text_length + 1` tokens.
 
     Args:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.layers.attention import Cache, KeysValues, sinusoids, split_heads
 
 # Counted from the last class.
@@ -113,7 +114,7 @@ class Embeddings(nn.Module):
         return self.lut(tokens) * math.sqrt(self.lut.embedding_dim)
 
 
-class TableMasterHead(nn.Module):
+class TableMasterHead(OutputPart):
     """Two shared decoder layers, then one for tokens and one for boxes.
 
     Args:

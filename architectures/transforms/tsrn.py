@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
+
 CHANNELS = 3
 
 
@@ -73,14 +75,14 @@ class UpsampleBLock(nn.Module):  # PaddleOCR's spelling
         return F.mish(F.pixel_shuffle(self.conv(x), 2))
 
 
-class TSRN(nn.Module):
+class TSRN(OutputPart):
     """`srb_nums` residual blocks of `2 * hidden_units` channels, then `scale_factor` in size.
 
     It gives `lr_img (N, 3, H, W)`, the image as it came, and `sr_img`, the larger one, whose values
     lie between -1 and 1.
     """
 
-    picture = "sr_img"
+    sr_output = "sr_img"
     residual_block: type[nn.Module] = RecurrentResidualBlock
 
     def __init__(

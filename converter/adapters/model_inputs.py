@@ -175,7 +175,7 @@ def given_to(network: Model, image: Tensor) -> dict[str, Tensor]:
     """Return what our network takes beside the image, by name."""
     import torch
 
-    taken: tuple[str, ...] = getattr(network, "takes", ())  # other modules are run as well
+    taken: tuple[str, ...] = getattr(network, "extra_inputs", ())  # other modules are run as well
     return {
         name: torch.from_numpy(made(name, image.numpy(), network.architecture)) for name in taken
     }

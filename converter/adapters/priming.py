@@ -2,7 +2,7 @@
 
 Some of PaddleOCR's decoders write the whole text again for every character that they add, the first
 time with nothing but starts. Ours keep what they have written, and never make calls of that length:
-it is made here, with the head's `teach`, whose layers are the same.
+it is made here, with the head's `score_tokens`, whose layers are the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Given = Mapping[str, "Tensor"]
 def _sar(head: Any, features: Tensor, given: Given) -> None:
     starts = _starts(head.decoder, features)
     head.decoder.embedding(starts[:, 0])  # PaddleOCR's spreads the one over the places
-    head.teach(features, starts, **given)
+    head.score_tokens(features, starts, **given)
 
 
 def _robust_scanner(head: Any, features: Tensor, _: Given) -> None:

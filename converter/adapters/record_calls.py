@@ -55,10 +55,10 @@ def _decoder(**how: bool) -> Probe:
         head = cast("MBartHead", network.head)
         results = {
             "encoder": features,
-            "teacher_logits": head.teach(features, given["teacher_tokens"], **how),
+            "teacher_logits": head.score_tokens(features, given["teacher_tokens"], **how),
         }
         if "causal_tokens" in given:
-            results["causal_logits"] = head.teach(features, given["causal_tokens"])
+            results["causal_logits"] = head.score_tokens(features, given["causal_tokens"])
         if isinstance(head, UniMERNetHead):
             results["teacher_count"] = head.counts(features)
         longest, head.max_seq_len = head.max_seq_len, DECODED
@@ -74,7 +74,7 @@ def _can(network: Model, image: Tensor, given: Given) -> dict[str, Tensor]:
     features, mask = network.backbone(image), given["image_mask"]
     head = cast("CANHead", network.head)
     if network.architecture["Head"]["attdecoder"].get("is_train"):
-        return head.teach(features, mask, given["label"])
+        return head.score_tokens(features, given["label"], mask)
     return head(features, mask)
 
 
@@ -103,9 +103,9 @@ def run_of(network: Model, inputs: Mapping[str, np.ndarray]) -> Run:
     if probe is not None and set(probe.needs) <= set(given):
         call = probe.call
         return lambda network, image: call(network, image, given)
-    if missing := [name for name in network.takes if name not in given]:
+    if missing := [name for name in network.extra_inputs if name not in given]:
         raise SourceError(f"the network takes {missing[0]}, which the record does not hold")
-    taken = {name: given[name] for name in network.takes}
+    taken = {name: given[name] for name in network.extra_inputs}
 
     def run(network: Model, image: Tensor) -> Any:
         rehearse(network, image, taken)

@@ -283,7 +283,7 @@ def _decisive(network: Model, kind: str) -> tuple[str, float]:
     """Return the result that something is decided by, and the threshold if there is one."""
     if kind == "det":
         return network.text_map
-    return network.picture if kind == "sr" else network.text_scores, 0.0
+    return network.sr_output if kind == "sr" else network.text_scores, 0.0
 
 
 def _implied_limits(

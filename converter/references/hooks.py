@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from architectures import Model
+from architectures.interfaces import Foldable
 from converter.adapters.model_inputs import Run, infer
 from converter.alignment.trace import OUTPUT, named_tensors
 from converter.parity.comparison import INNER
@@ -66,7 +67,8 @@ def folded_into(network: Model) -> dict[str, str]:
     return {
         f"{owner}.{affine}": f"{owner}.{convolution}"
         for owner, module in network.named_modules()
-        for convolution, affine in getattr(module, "folds", ())
+        if isinstance(module, Foldable)
+        for convolution, affine in module.folds
     }
 
 

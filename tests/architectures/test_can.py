@@ -32,17 +32,17 @@ def test_positions_are_parts_of_what_is_not_masked():
     assert found[0, 1, 0, 0].item() == pytest.approx(math.cos(2 * math.pi / 3), abs=1e-5)
 
 
-def test_it_spells_what_it_is_told_to_have_spelled():
+def test_teacher_forced_symbols_precede_the_next():
     record, network = honest(NAME)
     given = {name: torch.from_numpy(array) for name, array in record.inputs().items()}
     with torch.no_grad():
         features, mask = network.backbone(given["image"]), given["image_mask"]
         free = network.head(features, mask)
-        told = network.head.teach(features, mask, free["word_probs"].argmax(2))
-        other = network.head.teach(features, mask, given["label"])
+        forced = network.head.score_tokens(features, free["word_probs"].argmax(2), mask)
+        other = network.head.score_tokens(features, given["label"], mask)
     assert list(free) == ["word_probs", "counting_preds", "counting_preds1", "counting_preds2"]
     for name, result in free.items():
-        torch.testing.assert_close(told[name], result)
+        torch.testing.assert_close(forced[name], result)
     assert torch.equal(other["word_probs"][:, 0], free["word_probs"][:, 0])
     assert not torch.allclose(other["word_probs"][:, 5], free["word_probs"][:, 5])
 
@@ -101,8 +101,8 @@ def _never_looked(_: pytest.MonkeyPatch, network: Model) -> None:
 
 
 def _nothing_masked(_: pytest.MonkeyPatch, network: Model) -> None:
-    network.head._spell = lambda x, mask, told: type(network.head)._spell(
-        network.head, x, torch.ones_like(mask), told
+    network.head._spell = lambda x, mask, forced: type(network.head)._spell(
+        network.head, x, torch.ones_like(mask), forced
     )
 
 

@@ -45,7 +45,7 @@ def features_of(name: str) -> tuple[Model, Tensor]:
 
 
 @pytest.mark.parametrize("name", [LATEX, UNIMER, MIDDLE, LARGE])
-def test_the_loop_takes_the_likeliest_of_what_it_is_told(name):
+def test_the_loop_takes_the_likeliest_token_of_teacher_forcing(name):
     """With keys and values that are kept from step to step, and without: the same tokens."""
     network, features = features_of(name)
     network = copy.deepcopy(network)
@@ -55,12 +55,12 @@ def test_the_loop_takes_the_likeliest_of_what_it_is_told(name):
         tokens = network.head(features)
         if name == LATEX:
             tokens = torch.cat([torch.full((len(tokens), 1), start), tokens], 1)
-        told = network.head.teach(features, tokens).argmax(2)[:, : tokens.shape[1] - 1]
+        forced = network.head.score_tokens(features, tokens).argmax(2)[:, : tokens.shape[1] - 1]
     assert (tokens[:, 0] == start).all()
     finished = (tokens == END).cumsum(1)[:, :-1] > 0
     if name == LATEX:  # PaddleOCR goes on behind the end
         finished = torch.zeros_like(finished)
-    assert torch.equal(tokens[:, 1:][~finished], told[~finished])
+    assert torch.equal(tokens[:, 1:][~finished], forced[~finished])
     assert (tokens[:, 1:][finished] == PAD).all()
 
 
@@ -68,12 +68,12 @@ def test_several_tokens_at_a_time_do_not_see_each_other():
     network, features = features_of(SMALL)
     tokens = torch.tensor([[0, 5, 6, 7, 8, 9, 10, 11, 12, 13]] * 2)
     with torch.no_grad():
-        scores = network.head.teach(features, tokens)
+        scores = network.head.score_tokens(features, tokens)
         for changed in range(1, 10):
             other = tokens.clone()
             other[:, changed] = 20
-            moved = (network.head.teach(features, other) != scores).any(2).any(0)
-            # A step's tokens are told together, and what follows them is another step's.
+            moved = (network.head.score_tokens(features, other) != scores).any(2).any(0)
+            # A step's tokens are scored together, and what follows them is another step's.
             first = (changed + 2) // 3 * 3
             assert moved.nonzero()[:1].flatten().tolist() == ([first] if first < 9 else [])
 
@@ -105,8 +105,8 @@ def test_only_the_counts_of_unimernet_look_at_the_other_images_of_a_batch():
     for name in (LATEX, SMALL, LARGE):
         network, features = features_of(name)
         tokens = torch.full((2, 6), 4)
-        both = network.head.teach(features, tokens)
-        torch.testing.assert_close(both[:1], network.head.teach(features[:1], tokens[:1]))
+        both = network.head.score_tokens(features, tokens)
+        torch.testing.assert_close(both[:1], network.head.score_tokens(features[:1], tokens[:1]))
     network, features = features_of(UNIMER)
     alone = network.head.counts(features[:1])
     assert (network.head.counts(features)[:1] - alone).abs().max() > 0.05 * alone.abs().max()
@@ -243,9 +243,11 @@ Change = Callable[[pytest.MonkeyPatch, Model], None]
 
 
 def _sees_what_comes_later(patch: pytest.MonkeyPatch, _: Model) -> None:
-    teach = mbart.MBartHead.teach
+    score_tokens = mbart.MBartHead.score_tokens
     patch.setattr(
-        mbart.MBartHead, "teach", lambda self, x, told, **_: teach(self, x, told, causal=False)
+        mbart.MBartHead,
+        "score_tokens",
+        lambda self, x, forced, **_: score_tokens(self, x, forced, causal=False),
     )
 
 

@@ -155,9 +155,9 @@ def test_boxes_and_characters_are_decided():
     ]
     best = characters[0, :, 3, 1].argmax()
     characters[0, best, 3, 1] = -1
-    told = faults(results(**{"output.f_char": characters}))
-    assert list(told) == ["output.f_char", "decisions (text)"]
-    assert f"Paddle decides {best} in place 25 of item 0" in told["decisions (text)"]
+    differing = faults(results(**{"output.f_char": characters}))
+    assert list(differing) == ["output.f_char", "decisions (text)"]
+    assert f"Paddle decides {best} in place 25 of item 0" in differing["decisions (text)"]
 
 
 # Mistakes.

@@ -170,8 +170,8 @@ def test_one_beam_is_greedy():
     with torch.no_grad():
         result = head(x)
         tokens = torch.cat([torch.full((2, 1), 9), result["rec_pred"][:, :-1]], 1)
-        told = head.teach(x, tokens)
-    assert torch.equal(told.argmax(2), result["rec_pred"])
+        forced = head.score_tokens(x, tokens)
+    assert torch.equal(forced.argmax(2), result["rec_pred"])
     assert list(result) == list(head.results)
     assert result["embedding_vectors"].shape == (2, 300)
 
@@ -179,13 +179,13 @@ def test_one_beam_is_greedy():
 # RFL.
 
 
-def test_what_is_read_is_what_a_teacher_would_be_told():
+def test_decoded_text_agrees_with_teacher_forcing():
     torch.manual_seed(0)
     reader, x = AttentionLSTM(6, 7, 8, 5), torch.randn(3, 4, 6)
     with torch.no_grad():
         read = reader(x)
         tokens = torch.cat([torch.zeros(3, 1, dtype=torch.long), read.argmax(2)[:, :-1]], 1)
-        torch.testing.assert_close(read, reader.teach(x, tokens).softmax(2))
+        torch.testing.assert_close(read, reader.score_tokens(x, tokens).softmax(2))
 
 
 def rfl(**options: Any) -> Model:

@@ -79,17 +79,17 @@ SMALL = [
 
 
 @pytest.mark.parametrize(("head", "options"), SMALL)
-def test_what_is_written_is_what_a_teacher_would_be_told(head, options):
+def test_decoded_text_agrees_with_teacher_forcing(head, options):
     """The loop keeps its state: the whole text at once gives the same."""
     reader, image = network(head, **options), torch.randn(3, 3, 32, 64)
     ratio = torch.tensor([1.0, 0.6, 0.3])
     with torch.no_grad():
         written = reader(image, valid_ratio=ratio)
         tokens = torch.cat([torch.full((3, 1), 5), written.argmax(2)[:, :-1]], 1)
-        told = reader.head.teach(reader.backbone(image), tokens, ratio)
+        forced = reader.head.score_tokens(reader.backbone(image), tokens, ratio)
         alone = reader(image[1:2], valid_ratio=ratio[1:2])
     assert written.shape == (3, 5, 6)
-    torch.testing.assert_close(written, told.softmax(2))
+    torch.testing.assert_close(written, forced.softmax(2))
     torch.testing.assert_close(written[1:2], alone)
 
 

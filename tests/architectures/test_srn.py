@@ -79,28 +79,28 @@ def first_difference_with(monkeypatch, owner, name, change) -> str:
 
 def test_scores_are_scaled_by_the_whole_width(monkeypatch):
     attend = nn.functional.scaled_dot_product_attention
-    told = first_difference_with(
+    message = first_difference_with(
         monkeypatch, nn.functional, "scaled_dot_product_attention",
         lambda q, k, v, seen, scale: attend(q, k, v, seen, scale=scale * 8**0.5),
     )  # fmt: skip
-    assert told.startswith(f"{ENCODER}.encoder.layer_0.self_attn.proj_fc: ")
+    assert message.startswith(f"{ENCODER}.encoder.layer_0.self_attn.proj_fc: ")
 
 
 def test_what_training_drops_out_is_smaller_at_inference(monkeypatch):
-    told = first_difference_with(monkeypatch, self_attention, "KEPT", 1.0)
-    assert told.startswith(f"{ENCODER}.encoder.layer_0.")
+    message = first_difference_with(monkeypatch, self_attention, "KEPT", 1.0)
+    assert message.startswith(f"{ENCODER}.encoder.layer_0.")
 
 
 def test_a_character_sees_none_that_comes_after_it(monkeypatch):
     encoder = "head.gsrm.wrap_encoder0.encoder.layer_0"
-    told = first_difference_with(monkeypatch, torch.Tensor, "tril", everything)
-    assert told.startswith(f"{encoder}.self_attn.proj_fc: ")
+    message = first_difference_with(monkeypatch, torch.Tensor, "tril", everything)
+    assert message.startswith(f"{encoder}.self_attn.proj_fc: ")
 
 
 def test_a_character_sees_none_that_stood_before_it(monkeypatch):
     encoder = "head.gsrm.wrap_encoder1.encoder.layer_0"
-    told = first_difference_with(monkeypatch, torch.Tensor, "triu", everything)
-    assert told.startswith(f"{encoder}.self_attn.proj_fc: ")
+    message = first_difference_with(monkeypatch, torch.Tensor, "triu", everything)
+    assert message.startswith(f"{encoder}.self_attn.proj_fc: ")
 
 
 def test_the_vector_of_character_0_is_zero_but_scores():

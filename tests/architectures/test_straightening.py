@@ -150,8 +150,8 @@ class TestAttentionHead:
         scores = head(x)
         assert scores.shape == (3, 7, 5)
         read = F.pad(scores.argmax(2)[:, :-1], (1, 0))
-        torch.testing.assert_close(head.teach(x, read).softmax(2), scores)
-        other = head.teach(x, (read + 1) % 5).softmax(2)
+        torch.testing.assert_close(head.score_tokens(x, read).softmax(2), scores)
+        other = head.score_tokens(x, (read + 1) % 5).softmax(2)
         assert (other - scores).abs().max() > 1e-3
 
     @torch.no_grad()
@@ -203,7 +203,7 @@ class TestMistakes:
         assert not report.passed
         assert report.first_difference.startswith(f"{layer}: ")
 
-    def test_a_character_that_is_not_told(self, monkeypatch):
+    def test_a_character_that_is_not_passed_on(self, monkeypatch):
         def deaf(network: Model) -> None:
             network.head.attention_cell.rnn.weight_ih.data[:, 192:] = 0
 

@@ -114,7 +114,7 @@ def test_a_mistake_in_what_has_no_tensors(monkeypatch, attribute, value, seen):
     assert report.first_difference.startswith(f"{ENHANCER}.{seen}: ")
 
 
-def test_places_are_told_by_waves():
+def test_positions_are_encoded_as_waves():
     waves = positions(8, (2, 3), torch.device("cpu"))
     assert waves.shape == (8, 2, 3)
     for row in range(2):
@@ -173,7 +173,7 @@ def test_the_results_of_a_transform_are_the_networks(small):
         "sr_img": (1, 3, 16, 24),
     }
     assert torch.equal(results["lr_img"], x)
-    assert (small.logits_layers, small.picture) == (("transform.block4.1",), "sr_img")
+    assert (small.logits_layers, small.sr_output) == (("transform.block4.1",), "sr_img")
     assert small.class_counts == {}
     assert isinstance(small.get_submodule(small.logits_layers[0]), nn.Conv2d)
 

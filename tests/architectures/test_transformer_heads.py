@@ -80,7 +80,7 @@ def test_nrtr_writes_what_it_would_score():
     tokens, probabilities = head(x).values()
     assert tokens.shape == (3, 6)
     assert probabilities[:, 1:].std() > 1e-3
-    scores = head.teach(x, tokens[:, :-1]).softmax(-1)
+    scores = head.score_tokens(x, tokens[:, :-1]).softmax(-1)
     assert torch.equal(scores.argmax(-1), tokens[:, 1:])
     torch.testing.assert_close(scores.amax(-1), probabilities[:, 1:])
     assert (tokens[:, 0] == START).all()
@@ -94,7 +94,7 @@ def test_satrn_writes_what_it_would_score():
     text = probabilities.argmax(-1)
     assert probabilities.std() > 1e-3
     start = torch.full((3, 1), head.decoder.start)
-    scores = head.teach(x, torch.cat([start, text[:, :-1]], 1))
+    scores = head.score_tokens(x, torch.cat([start, text[:, :-1]], 1))
     torch.testing.assert_close(scores.softmax(-1), probabilities)
 
 
@@ -102,10 +102,10 @@ def test_satrn_writes_what_it_would_score():
 def test_padding_is_not_looked_at():
     head, x = satrn(), seen(1, 16, 2, 4)
     text = torch.tensor([[5, 1, 8, 2]])
-    before = head.teach(x, text)
+    before = head.score_tokens(x, text)
     nn.init.ones_(head.decoder.trg_word_emb.weight[8])
-    torch.testing.assert_close(head.teach(x, text), before)
-    other = head.teach(x, torch.tensor([[5, 1, 3, 2]]))
+    torch.testing.assert_close(head.score_tokens(x, text), before)
+    other = head.score_tokens(x, torch.tensor([[5, 1, 3, 2]]))
     torch.testing.assert_close(other[:, :2], before[:, :2])
     assert not torch.allclose(other[:, 3], before[:, 3])
 
@@ -120,7 +120,7 @@ def test_parseq_writes_what_it_would_score(depth):
     text = probabilities.argmax(-1)
     assert probabilities.std() > 1e-3
     start = torch.full((3, 1), head.start)
-    scores = head.teach(x, torch.cat([start, text[:, :-1]], 1))
+    scores = head.score_tokens(x, torch.cat([start, text[:, :-1]], 1))
     torch.testing.assert_close(scores.softmax(-1), probabilities)
 
 
@@ -194,7 +194,7 @@ def test_parseq_reads_again_without_what_follows_the_end():
 def test_parseq_guesses_all_at_once():
     head, x = parseq(decode_ar=False), seen(2, 4, 16)
     start = torch.full((2, 1), head.start)
-    torch.testing.assert_close(head(x)[:, :1], head.teach(x, start).softmax(-1))
+    torch.testing.assert_close(head(x)[:, :1], head.score_tokens(x, start).softmax(-1))
     assert head(x).shape == (2, 6, 7)
 
 

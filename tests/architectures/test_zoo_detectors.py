@@ -179,8 +179,8 @@ def test_boxes_are_those_of_the_score_by_its_own_threshold(east):
 
 
 def test_results_of_other_names(east):
-    told = faults(east, {"output": results()["output.f_score"]})
-    assert told == {"results": "Paddle gives output.f_geo, output.f_score, PyTorch output"}
+    differing = faults(east, {"output": results()["output.f_score"]})
+    assert differing == {"results": "Paddle gives output.f_geo, output.f_score, PyTorch output"}
 
 
 @pytest.fixture(scope="module")
@@ -197,13 +197,13 @@ def test_a_record_that_lacks_a_result(record):
     kept = with_results(
         record, [*record.facts["outputs"][:1], ["f_x", [1, 1], "float32", 0, 0, 0, 1]]
     )
-    told = {c.probe: c.fault for c in prove(kept).comparisons if c.fault}
-    assert told["output.f_geo"] == "the record has no such result"
-    assert "PyTorch no such result" in told["f_x"]
+    differing = {c.probe: c.fault for c in prove(kept).comparisons if c.fault}
+    assert differing["output.f_geo"] == "the record has no such result"
+    assert "PyTorch no such result" in differing["f_x"]
 
 
 def test_results_that_are_exchanged(record):
     score, geo = record.facts["outputs"]
     swapped = with_results(record, [["f_score", *geo[1:]], ["f_geo", *score[1:]]])
-    told = [c.probe for c in prove(swapped).comparisons if c.fault]
-    assert sorted(told) == ["f_geo", "f_score"]
+    differing = [c.probe for c in prove(swapped).comparisons if c.fault]
+    assert sorted(differing) == ["f_geo", "f_score"]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from architectures import Model
+from architectures.interfaces import OutputPart
 from converter.references.seeded import seeded_weight
 
 SOURCE = """
@@ -68,7 +69,7 @@ class Block(nn.Module):
         return nn.functional.relu(self.bn(self.conv(x)))
 
 
-class Head(nn.Module):
+class Head(OutputPart):
     logits_layers = ("fc",)
 
     def __init__(self) -> None:

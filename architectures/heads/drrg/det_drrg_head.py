@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.heads.drrg.gcn import GCN
+from architectures.interfaces import OutputPart
 from architectures.layers.roi_align import roi_align_rotated
 
 OUT_CHANNELS = 6
@@ -21,7 +22,7 @@ ATTRIBUTES = 6  # of a component: x, y, height, width, cosine, sine
 AT_ONCE = 256  # graphs that go through the network together, to bound the memory they take
 
 
-class DRRGHead(nn.Module):
+class DRRGHead(OutputPart):
     """One convolution gives the maps; components are found in them and linked two by two.
 
     The options are PaddleOCR's: those of the components are explained in `proposal_local_graph.py`,

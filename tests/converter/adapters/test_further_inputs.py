@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures import Model
+from architectures.interfaces import OutputPart
 from converter.adapters import model_inputs as feeding
 from converter.errors import ReferenceUnavailable
 from converter.parity.comparison import LIMIT
@@ -67,8 +68,8 @@ SAR = {"model_type": "rec", "Backbone": {}, "Head": {"name": "SARHead"}}
 CAN = {**SAR, "Head": {"name": "CANHead", "max_text_length": 6}}
 
 
-class Head(nn.Module):
-    takes = ("valid_ratio",)
+class Head(OutputPart):
+    extra_inputs = ("valid_ratio",)
     results = ("text", "scores")
     logits_layers = ("fc",)
 
@@ -151,7 +152,7 @@ def test_a_network_of_a_checkout_is_given_what_it_takes(checkout):
             "epsilons",
         ]  # fmt: skip
         assert not any(found.values())
-        network.head.takes = ()  # as if the ratio had been forgotten
+        network.head.extra_inputs = ()  # as if the ratio had been forgotten
         network.head.forward = lambda x: Head.forward(network.head, x, torch.tensor([1, 0.9]))
         found = {each.probe: each.fault for each in reference.compare(network, batch, LIMIT)}
         assert [probe for probe, fault in found.items() if fault] == ["output.scores"]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures import Model
+from architectures.interfaces import OutputPart, Part
 from converter.adapters import model_inputs as feeding
 from converter.adapters import record_calls as probes
 from converter.alignment.trace import named_tensors, trace
@@ -19,15 +20,15 @@ from converter.references.recorded.compare import compare_output
 SAR = {"Backbone": {}, "Head": {"name": "SARHead", "max_text_length": 4}}
 
 
-class Masked(nn.Module):
-    takes = ("image_mask",)
+class Masked(Part):
+    extra_inputs = ("image_mask",)
 
     def forward(self, x: Tensor, image_mask: Tensor) -> Tensor:
         return x * image_mask
 
 
-class Wide(nn.Module):
-    takes = ("valid_ratio", "image_mask")
+class Wide(OutputPart):
+    extra_inputs = ("valid_ratio", "image_mask")
     results = ("text", "lengths", "features")
     text_scores = "text"
 
@@ -53,7 +54,7 @@ def image() -> Tensor:
 
 
 def test_each_part_gets_what_it_takes(network, image):
-    assert network.takes == ("image_mask", "valid_ratio")
+    assert network.extra_inputs == ("image_mask", "valid_ratio")
     mask, ratio = torch.ones(2, 1, 4, 8), torch.tensor([1.0, 0.5])
     whole = network(image, image_mask=mask, valid_ratio=torch.ones(2))["features"]
     half = network(image, image_mask=mask, valid_ratio=ratio)["features"]

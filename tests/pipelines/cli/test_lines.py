@@ -31,8 +31,8 @@ TOKENIZER = {
 class Network:
     """Returns what it is made with; `card` is what its weights say."""
 
-    def __init__(self, answers, takes=(), **card):
-        self.answers, self.takes, self.card = answers, takes, card
+    def __init__(self, answers, extra_inputs=(), **card):
+        self.answers, self.extra_inputs, self.card = answers, extra_inputs, card
 
     def __call__(self, batch, **given):
         self.given = {"image": batch, **given}

@@ -112,7 +112,7 @@ def test_a_page_is_read_by_a_network_that_spells_lines_out():
         answer[:, 1:, 4] = 0.9  # the end
         return answer
 
-    spell_colour.takes = ("valid_ratio",)
+    spell_colour.extra_inputs = ("valid_ratio",)
     settings = {"decoder": "SARLabelDecode", "resize": "SARRecResizeImg", "width": 48,
                 "max_width": 160}  # fmt: skip
     ocr = OCR(find_bars, spell_colour, characters=NAMES, rec_settings=settings)
