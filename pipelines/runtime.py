@@ -22,8 +22,8 @@ Network = Callable[..., Any]
 by PaddleOCR's names.
 
 Two attributes are optional. `card` is the JSON beside converted weights, which describes the
-network's input and output. `extra_inputs` names the arrays that the network takes by keyword in addition
-to the images, such as SAR's `valid_ratio`.
+network's input and output. `extra_inputs` names the arrays that the network takes by keyword, in
+addition to the images, such as SAR's `valid_ratio`.
 """
 
 NetworkSource: TypeAlias = "Network | Model | str | Path"
@@ -89,7 +89,7 @@ class TorchNetwork:
 
         Args:
             batch: `(N, C, H, W) float32`, normalised.
-            extra_inputs: the arrays named in `takes`.
+            extra_inputs: the arrays named in `extra_inputs`.
 
         Returns:
             The network's output as an array, or several as a dict; floats are float32.
@@ -112,12 +112,13 @@ def run_network(network: Network, batch: np.ndarray, extra_inputs: Mapping[str, 
     Args:
         network: the network.
         batch: `(N, C, H, W) float32`, normalised.
-        extra_inputs: arrays by name; the network's `takes` selects among them.
+        extra_inputs: arrays by name; the network's `extra_inputs` selects among them.
 
     Returns:
         The network's output.
     """
-    return network(batch, **{name: extra_inputs[name] for name in getattr(network, "extra_inputs", ())})
+    taken: tuple[str, ...] = getattr(network, "extra_inputs", ())
+    return network(batch, **{name: extra_inputs[name] for name in taken})
 
 
 def _to_arrays(outputs: Any) -> Any:

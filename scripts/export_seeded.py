@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from converter.adapters import model_inputs as feeding
+from converter.adapters.registry import adapter_for
 from converter.catalog.dictionary import read_table
 from converter.catalog.yaml_io import read_training
 from converter.errors import (
@@ -47,7 +47,6 @@ from converter.errors import (
 )
 from converter.references import seeded
 from converter.references.paddle import checkout
-from converter.references.paddle.worker import TOGETHER
 from converter.sources.pdparams import read_pdparams
 
 FORMATS = {"pdmodel": ["pdmodel"], "json": ["json"], "both": ["pdmodel", "json"], "none": []}
@@ -214,9 +213,9 @@ def give_weights(
         usual = checkout.default_shape(architecture)
         sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual[1:], strict=True)]
         image = seeded.uniform(job.salt, "image", (usual[0], *sizes))
-        fed = feeding.fed_to_paddle(image, architecture)
-        fed |= feeding.told_to_decoder(image, architecture)
-        checkout.seed(network, weights[prefix], fed, job.salt)
+        adapter = adapter_for(architecture)
+        inputs = adapter.paddle_inputs(image) | adapter.teacher_tokens(image)
+        checkout.seed(network, weights[prefix], inputs, job.salt)
 
 
 def load(file: Path, weights: Mapping[str, Mapping[str, Any]], networks: Mapping[str, Any]) -> None:
@@ -267,20 +266,24 @@ def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def specs_of(architecture: Mapping[str, Any], image: Sequence[int]) -> list[Any]:
-    """Return what a network's program takes: the image, and in one list what else there is."""
+    """Return the input specifications of a network's program, as Paddle's export takes them.
+
+    Args:
+        architecture: the network's.
+        image: the shape (C, H, W) that the program takes; -1 is any size.
+    """
     import paddle
 
     usual = checkout.default_shape(architecture)[1:]
     sizes = [size if size > 0 else most for size, most in zip(image, usual, strict=True)]
-    fed = feeding.fed_to_paddle(np.zeros((1, *sizes), np.float32), architecture)
-    first, *more = (
+    adapter = adapter_for(architecture)
+    inputs = adapter.paddle_inputs(np.zeros((1, *sizes), np.float32))
+    first, *extra = (
         paddle.static.InputSpec([None, *array.shape[1:]], array.dtype.type, name=name)
-        for name, array in fed.items()
+        for name, array in inputs.items()
     )
     first.shape = (-1, *image)
-    if not more:
-        return [first]
-    return [[first, *more]] if architecture["Head"]["name"] in TOGETHER else [first, more]
+    return adapter.paddle_arguments(first, extra)
 
 
 def export(network: Any, specs: Sequence[Any], folder: Path) -> None:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from converter.adapters import model_inputs as feeding
+from converter.adapters.registry import adapter_for
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError, ConverterError, OutputError, ReferenceUnavailable
 from converter.references import seeded
@@ -132,8 +132,8 @@ def record_network(
     tensors = checkout.first_names(network.state_dict())
     weights = checkout.weights_of(network)
     image = seeded.IMAGES[rule](salt, "image", shape)
-    stored = feeding.fed_to_record(image, architecture)
-    given = {name: array for name, (_, array) in stored.items()}
+    stored = adapter_for(architecture).recorded_inputs(image)
+    given = {name: item.values for name, item in stored.items()}
     exponents = checkout.seed(network, weights, {"image": image, **given}, salt)
     jitter = seeded.uniform(salt, "jitter", shape) * np.float32(JITTER)
     with paddle.no_grad():
@@ -166,7 +166,10 @@ def record_network(
         "architecture": architecture,
         "inputs": [
             ["image", list(shape), "float32", rule],
-            *([name, list(a.shape), str(a.dtype), words] for name, (words, a) in stored.items()),
+            *(
+                [name, list(item.values.shape), str(item.values.dtype), item.rule]
+                for name, item in stored.items()
+            ),
         ],
         "outputs": [describe_output(path, array) for path, array in outputs.items()],
         "distinct_argmax": [

@@ -20,7 +20,8 @@ from torch import Tensor
 import architectures
 from architectures import Model, registry
 from architectures.reparameterize import BATCH_NORMS, fold_, fold_as_exported_, fuse_
-from converter.adapters.model_inputs import FED, INSIDE, given_to, head_of
+from converter.adapters.registry import adapter_for
+from converter.adapters.running import extra_tensors
 from converter.alignment.layer_graph import Key, Layer, LayerGraph, TracedLayers, program_graph
 from converter.alignment.matching import Alignment, align
 from converter.alignment.trace import trace
@@ -247,9 +248,12 @@ def program_layers(card: ModelCard, program: Program, computed: Mapping[str, str
     Tensors that our network computes, and inputs that it computes inside, are left out.
     """
     kept = {n: spec for n, spec in program.parameters.items() if n not in computed}
-    names = ("x", *FED.get(head_of(card.architecture).get("name", ""), ()))
+    adapter = adapter_for(card.architecture)
+    names = ("x", *adapter.extra_inputs)
     inside = {
-        spec.name for spec, name in zip(program.inputs, names, strict=False) if name in INSIDE
+        spec.name
+        for spec, name in zip(program.inputs, names, strict=False)
+        if name in adapter.computed_inside
     }
     return program_graph(replace(program, parameters=kept), inside)
 
@@ -267,7 +271,7 @@ def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
     network.load_state_dict(zeros, assign=True)
     size = (card.input.get("height", 64), card.input.get("width", 64))
     image = torch.zeros(1, card.input["channels"], *size)
-    return TracedLayers.of(trace(network, image, given=given_to(network, image), keep=()))
+    return TracedLayers.of(trace(network, image, given=extra_tensors(network, image), keep=()))
 
 
 def _count_classes(

@@ -11,16 +11,16 @@ from torch import nn
 
 from architectures import Model
 from architectures.interfaces import Foldable
-from converter.adapters.model_inputs import Run, infer
+from converter.adapters.running import run_network
 from converter.alignment.trace import OUTPUT, named_tensors
 from converter.parity.comparison import INNER
-from converter.parity.layerwise import Pair, SideBySide, Whole
+from converter.parity.layerwise import Pair, Run, SideBySide, Whole
 
 T = TypeVar("T")
 
 
 def observe(
-    network: Model, batch: np.ndarray, names: Iterable[str], run: Run = infer
+    network: Model, batch: np.ndarray, names: Iterable[str], run: Run = run_network
 ) -> dict[str, np.ndarray]:
     """Run `network` on `batch`, by `run`, and return the first outputs of the named modules.
 
@@ -105,7 +105,7 @@ def side_by_side(
             slack = 1.0 if name in network.logits_layers else INNER
             stated = {"epsilon": epsilons[name]} if name in epsilons else {}
             pairs.append(Pair(name, name, Whole(expected[key]), array, slack, (), stated))
-    return SideBySide(network, batch, tuple(pairs), results_of(actual), infer)
+    return SideBySide(network, batch, tuple(pairs), results_of(actual), run_network)
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from architectures import Model
-from converter.adapters.model_inputs import fed_to_paddle, head_of
+from converter.adapters.registry import adapter_for, head_options
 from converter.errors import ReferenceUnavailable
 from converter.parity import noise
 from converter.parity.comparison import INNER, LIMIT, Comparison, compare, compare_results
@@ -65,7 +65,7 @@ class NetworkReference:
         """Compare backbone, neck, logits, output, what it decides, and every epsilon."""
         logits = network.logits_layers
         names = ["backbone", "neck", *logits]
-        expected = self.session.run(fed_to_paddle(batch, self.architecture), names)
+        expected = self.session.run(adapter_for(self.architecture).paddle_inputs(batch), names)
         run = partial(observe, network, names=names)
         actual = run(batch)
         if self.noisy:
@@ -116,14 +116,14 @@ class NetworkReference:
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Return the layers that both sides have, in the order in which ours run."""
-        fed = fed_to_paddle(batch, self.architecture)
-        expected = self.session.run(fed, layer_names(network))
+        inputs = adapter_for(self.architecture).paddle_inputs(batch)
+        expected = self.session.run(inputs, layer_names(network))
         return side_by_side(network, batch, expected, self.epsilons)
 
 
 def _with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the class counts of a MultiHead's guides, as PaddleOCR's tools/train.py does."""
-    head = dict(head_of(architecture))
+    head = dict(head_options(architecture))
     if "out_channels_list" not in head:
         return dict(architecture)
     classes = head["out_channels_list"]["CTCLabelDecode"]

@@ -12,7 +12,8 @@ import torch
 
 from architectures import Model, fuse
 from architectures.model import FORMS
-from converter.adapters.model_inputs import fed_to_paddle, given_to, infer
+from converter.adapters.registry import adapter_for
+from converter.adapters.running import extra_tensors, run_network
 from converter.alignment.layer_graph import (
     Key,
     Layer,
@@ -68,9 +69,9 @@ class ProgramReference:
         layers, run = self.record(network, batch)
         values, graph = _arrays(run), layers.graph
         probes = self.probes(graph)
-        fed = fed_to_paddle(batch, network.architecture)
+        inputs = adapter_for(network.architecture).paddle_inputs(batch)
         expected = self.run(
-            fed, [self.counterparts[graph.layers[index].key].output for index in probes]
+            inputs, [self.counterparts[graph.layers[index].key].output for index in probes]
         )
         if self.noisy:
             names = [*(graph.layers[index].output for index in probes), *layers.outputs.values()]
@@ -124,7 +125,8 @@ class ProgramReference:
         layers = self._layers
         if layers is None:
             image = torch.from_numpy(batch[:1])
-            layers = self.reduce(trace(network, image, given=given_to(network, image), keep=()))
+            extra = extra_tensors(network, image)
+            layers = self.reduce(trace(network, image, given=extra, keep=()))
         run = self.rerun(network, batch, layers)
         if not layers.fit(run):
             layers = self.reduce(run)
@@ -137,7 +139,7 @@ class ProgramReference:
         image = torch.from_numpy(batch)
         probed = {layers.graph.layers[index].output for index in self.probes(layers.graph)}
         kept = {*layers.outputs.values(), *probed}
-        return trace(network, image, given=given_to(network, image), keep=kept)
+        return trace(network, image, given=extra_tensors(network, image), keep=kept)
 
     def reduce(self, traced: Trace) -> TracedLayers:
         """Return the layers of our network; none where none has a counterpart."""
@@ -172,7 +174,7 @@ class ProgramReference:
         for form in FORMS[FORMS.index(network.form) :]:
             counted = network if form == network.form else fuse(network, form)
             image = torch.from_numpy(batch)
-            traced = trace(counted, image, given=given_to(counted, image))
+            traced = trace(counted, image, given=extra_tensors(counted, image))
             graph = self.graph(traced)
             places = self.places(counted)
             ours = {layer.key: layer for layer in graph.layers}
@@ -180,8 +182,8 @@ class ProgramReference:
                 break
         logits = {graph.layers[index].key for index, _ in graph.results if index >= 0}
         found = [(ours[key], theirs) for key, theirs in places.items() if key in ours]
-        fed = fed_to_paddle(batch, network.architecture)
-        expected = self.run(fed, [theirs.output for _, theirs in found])
+        inputs = adapter_for(network.architecture).paddle_inputs(batch)
+        expected = self.run(inputs, [theirs.output for _, theirs in found])
         pairs = tuple(
             Pair(
                 _module(layer),
@@ -195,7 +197,7 @@ class ProgramReference:
             for (layer, theirs), array in zip(found, expected, strict=False)
         )
         results = {name: traced.values[value].numpy() for name, value in traced.outputs.items()}
-        return SideBySide(counted, batch, pairs, results, infer)
+        return SideBySide(counted, batch, pairs, results, run_network)
 
     def places(self, network: Model) -> dict[Key, Layer]:
         """Return, for each layer of ours by its key, the program's that gives the same."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ TANH_GELU = partial(F.gelu, approximate="tanh")
 
 
 class Toy(nn.Module):
-    form, logits_layers = "train", ("last",)
+    form, logits_layers, extra_inputs = "train", ("last",), ()
+    architecture: ClassVar = {}
 
 
 class Picture(Toy):

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from converter.adapters import teacher_forcing as told
 from converter.errors import ConfigError, ReferenceUnavailable, UsageError
 from converter.references import seeded
 from converter.references.paddle.worker import build_network, call_network
@@ -237,24 +236,12 @@ def run(network: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         ReferenceUnavailable: it cannot be run on these inputs, or not by this version of Paddle.
     """
     try:
-        return dict(leaves(_call(network, inputs)))
+        return dict(leaves(call_network(network, dict(inputs), for_record=True)))
     except Exception as error:  # whatever the checkout's source raises
         shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
         raise ReferenceUnavailable(
             f"the checkout's network cannot be run on {shapes}: {type(error).__name__}: {error}"
         ) from error
-
-
-def _call(network: Any, inputs: Mapping[str, np.ndarray]) -> Any:
-    """Run a network on what it takes, or on what a record feeds it."""
-    import paddle
-
-    head = type(getattr(network, "head", None)).__name__
-    if head not in told.CALLS or len(inputs) == 1:
-        return call_network(network, dict(inputs))
-    image, *more = (paddle.to_tensor(np.ascontiguousarray(array)) for array in inputs.values())
-    given = dict(zip([*inputs][1:], more, strict=True))
-    return told.CALLS[head](network, image, given)
 
 
 @contextmanager

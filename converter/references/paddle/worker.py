@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-from unittest import mock
 
 import numpy as np
 
+if __name__ == "__main__":  # a script's own folder comes first; the project's is needed
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
+
+from converter.adapters.registry import adapter_of_head
+
 Arrays = dict[str, np.ndarray]
-TOGETHER = ("CANHead",)  # of networks that take the image and all else in one list
 MARK = b"\x93MESSAGE"  # what else a process may print does not begin so
 
 
@@ -155,40 +158,42 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
     return network
 
 
-def call_network(network: Any, inputs: Arrays) -> Any:
-    """Run a network of a checkout on what it takes, the image first, as PaddleOCR's programs do."""
+def call_network(network: Any, inputs: Arrays, *, for_record: bool = False) -> Any:
+    """Run a network of a checkout as PaddleOCR's own programs do.
+
+    Args:
+        network: PaddleOCR's.
+        inputs: the image, (N, C, H, W) float32, then the extra inputs in the network's order.
+        for_record: return the results that a record holds; some heads have more there.
+    """
     import paddle
 
-    image, *more = [paddle.to_tensor(np.ascontiguousarray(array)) for array in inputs.values()]
-    with nothing_dropped(), nothing_drawn():
-        if not more:
-            return network(image)
-        together = type(network.head).__name__ in TOGETHER
-        return network([image, *more]) if together else network(image, more)
-
-
-def nothing_drawn() -> Any:
-    """Let Paddle take the likeliest where a network of PaddleOCR's draws by chance (LaTeX-OCR)."""
-    import paddle
-
-    return mock.patch.object(paddle, "multinomial", lambda p, _: p.argmax(-1, keepdim=True))
+    names = [*inputs][1:]
+    image, *extra = [paddle.to_tensor(np.ascontiguousarray(array)) for array in inputs.values()]
+    head = type(getattr(network, "head", None)).__name__
+    adapter = adapter_of_head(head, {})
+    call = adapter.record_paddle if for_record else adapter.call_paddle
+    with dropout_disabled():
+        return call(network, image, dict(zip(names, extra, strict=True)))
 
 
 @contextmanager
-def nothing_dropped() -> Iterator[None]:
-    """Let dropout do what it does at inference, also where nobody tells it (SRN's encoders).
+def dropout_disabled() -> Iterator[None]:
+    """Make Paddle's dropout function do what it does at inference, whatever its caller asks for.
 
-    There PaddleOCR calls Paddle's function, whose default is to drop values, with every network; an
-    export has it told.
+    SRN's encoders call the function without saying that the network is in eval mode, and its
+    default is to drop values. PaddleOCR's exports drop none.
     """
     from paddle.nn import functional
 
     dropout: Any = functional.dropout
 
-    def told(x: Any, p: float = 0.5, axis: Any = None, _: bool = False, **options: Any) -> Any:
+    def inference_dropout(
+        x: Any, p: float = 0.5, axis: Any = None, _: bool = False, **options: Any
+    ) -> Any:
         return dropout(x, p, axis, **{**options, "training": False})
 
-    functional.dropout = told  # type: ignore[assignment]
+    functional.dropout = inference_dropout  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -220,7 +225,6 @@ def main() -> None:
     """Answer requests until the parent closes the pipe."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever Paddle prints must not get among the answers
-    sys.path.pop(0)  # this file's folder
     subjects: dict[str, Program | Network] = {}
     try:
         import paddle

@@ -25,8 +25,7 @@ import architectures
 from architectures import registry
 from architectures.layers.conv import BatchNormAct
 from architectures.model import FORMS, Model
-from converter.adapters.model_inputs import Run
-from converter.adapters.record_calls import run_of
+from converter.adapters.running import record_run
 from converter.alignment.trace import OUTPUT
 from converter.catalog import cards as catalog
 from converter.errors import ConfigError, PlanError, SourceError
@@ -35,7 +34,7 @@ from converter.mapping.plan import Plan, Signature, resolve, targets_of
 from converter.mapping.rules import load_mapping
 from converter.parity import noise
 from converter.parity.comparison import INNER, INTEGERS, LIMIT, Comparison
-from converter.parity.layerwise import Pair, Sampled, SideBySide, failed
+from converter.parity.layerwise import Pair, Run, Sampled, SideBySide, failed
 from converter.references import seeded
 from converter.references.hooks import by_our_names, folded_into, observe, results_of
 from converter.references.recorded.compare import compare_output
@@ -258,7 +257,7 @@ class RecordedReference:
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Return the layers of both sides in the order in which Paddle ran them."""
         facts, rows = self.record.facts, self.record.arrays["trace"]
-        run = run_of(network, self.given)
+        run = record_run(network, self.given)
         watched = partial(observe, network, names=self.names.values(), run=run)
         actual = watched(batch)
         noisy = noise.is_noisy(network, facts, LIMIT)

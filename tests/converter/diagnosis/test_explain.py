@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from converter.adapters.model_inputs import infer
+from converter.adapters.running import run_network
 from converter.diagnosis.explain import Diagnosis, diagnose
 from converter.parity.comparison import LIMIT
 from converter.parity.layerwise import Pair, SideBySide, Whole
@@ -256,7 +256,10 @@ def test_of_a_layer_that_holds_others_the_first_inside_is_named():
     array = np.ones((1, 2), np.float32)
     names = ("a", "a.b", "a.b.c")
     pairs = tuple(Pair(name, name, Whole(array), array + (name != "a.b.d")) for name in names)
-    assert SideBySide(None, array, pairs, {"output": array}, infer).first(LIMIT)[0].name == "a.b.c"
+    assert (
+        SideBySide(None, array, pairs, {"output": array}, run_network).first(LIMIT)[0].name
+        == "a.b.c"
+    )
 
 
 def test_a_small_difference_counts_where_the_network_is_known_to_be_wrong():

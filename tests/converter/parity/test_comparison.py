@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from converter.adapters.model_inputs import infer
+from converter.adapters.running import run_network
 from converter.diagnosis.check import check
 from converter.errors import ParityError
 from converter.parity.comparison import (
@@ -260,7 +260,7 @@ class Fixed:
     def layers(self, network, batch):
         self.asked += 1
         pair = Pair("neck", f"layer {batch.shape}", Whole(batch), None)
-        return SideBySide(network, batch, (pair,), {"output": batch}, infer)
+        return SideBySide(network, batch, (pair,), {"output": batch}, run_network)
 
 
 BATCHES = [np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3, 8, 16), np.float32)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +12,29 @@ from torch import Tensor, nn
 
 from architectures import Model
 from architectures.interfaces import OutputPart, Part
-from converter.adapters import model_inputs as feeding
-from converter.adapters import record_calls as probes
+from converter.adapters import running
+from converter.adapters.base import HeadAdapter
+from converter.adapters.registry import ADAPTERS, adapter_for
 from converter.alignment.trace import named_tensors, trace
 from converter.errors import SourceError
 from converter.parity.comparison import compare_integers, compare_results
 from converter.references.hooks import by_our_names, observe
 from converter.references.recorded.compare import compare_output
+from tests.support.paths import ROOT
 
-SAR = {"Backbone": {}, "Head": {"name": "SARHead", "max_text_length": 4}}
+ARCHITECTURE = {"Backbone": {}, "Head": {"name": "WideHead", "max_text_length": 4}}
+
+
+class WideAdapter(HeadAdapter):
+    extra_inputs = ("image_mask", "valid_ratio")
+    record_call_inputs = ("tokens",)
+
+    def extra_values(self, image):
+        ratio = np.ones(len(image), np.float32)
+        return {"image_mask": np.ones_like(image[:, :1]), "valid_ratio": ratio}
+
+    def record_results(self, network, _image, inputs):
+        return {"scored": network.head.scale(inputs["tokens"])}
 
 
 class Masked(Part):
@@ -43,9 +60,10 @@ class Wide(OutputPart):
 
 
 @pytest.fixture
-def network() -> Model:
+def network(monkeypatch) -> Model:
+    monkeypatch.setattr(running, "adapter_for", lambda found: WideAdapter(found["Head"]))
     torch.manual_seed(0)
-    return Model({"Backbone": Masked(), "Head": Wide()}, SAR, {}).eval()
+    return Model({"Backbone": Masked(), "Head": Wide()}, ARCHITECTURE, {}).eval()
 
 
 @pytest.fixture
@@ -53,7 +71,7 @@ def image() -> Tensor:
     return torch.rand(2, 3, 4, 8)
 
 
-def test_each_part_gets_what_it_takes(network, image):
+def test_each_part_gets_its_extra_inputs(network, image):
     assert network.extra_inputs == ("image_mask", "valid_ratio")
     mask, ratio = torch.ones(2, 1, 4, 8), torch.tensor([1.0, 0.5])
     whole = network(image, image_mask=mask, valid_ratio=torch.ones(2))["features"]
@@ -72,23 +90,23 @@ def test_what_is_missing_or_unknown_is_one_error(network, image, given, found):
 
 
 def test_results_come_in_the_order_of_the_exported_program(network, image):
-    names = [name for name, _ in named_tensors("output", feeding.infer(network, image))]
+    names = [name for name, _ in named_tensors("output", running.run_network(network, image))]
     assert names == ["output.text", "output.lengths", "output.features"]
     del Wide.results
     try:
-        assert list(feeding.infer(network, image)) == ["features", "lengths", "text"]
+        assert list(running.run_network(network, image)) == ["features", "lengths", "text"]
     finally:
         Wide.results = ("text", "lengths", "features")
 
 
-def test_what_is_given_flows_through_the_trace(network, image):
-    given = feeding.given_to(network, image)
+def test_extra_inputs_flow_through_the_trace(network, image):
+    given = running.extra_tensors(network, image)
     traced = trace(network, image, given=given)
     assert len(traced.inputs) == 3
     assert list(traced.outputs) == ["output.text", "output.lengths", "output.features"]
 
 
-# What Paddle is fed.
+# The inputs of PaddleOCR's networks.
 
 
 @pytest.mark.parametrize(
@@ -109,19 +127,70 @@ def test_what_is_given_flows_through_the_trace(network, image):
         ),
     ],
 )
-def test_everything_that_paddle_takes_is_made(head, shapes):
+def test_every_extra_input_has_values(head, shapes):
     batch = np.zeros((2, 3, 8, 16), np.float32)
-    fed = feeding.fed_to_paddle(batch, {"Head": {"name": head, "max_text_length": 5}})
-    assert {name: array.shape for name, array in fed.items()} == {"x": batch.shape, **shapes}
-    assert next(iter(fed)) == "x"
+    adapter = adapter_for({"Head": {"name": head, "max_text_length": 5}})
+    inputs = adapter.paddle_inputs(batch)
+    assert {name: array.shape for name, array in inputs.items()} == {"x": batch.shape, **shapes}
+    assert list(inputs) == ["x", *adapter.extra_inputs]
 
 
 def test_a_character_sees_what_comes_before_it_or_after_it():
     batch = np.zeros((1, 1, 8, 8), np.float32)
-    fed = feeding.fed_to_paddle(batch, {"Head": {"name": "SRNHead", "max_text_length": 3}})
+    fed = adapter_for({"Head": {"name": "SRNHead", "max_text_length": 3}}).extra_values(batch)
     before, after = fed["gsrm_slf_attn_bias1"][0, 0], fed["gsrm_slf_attn_bias2"][0, 0]
     np.testing.assert_array_equal(before < 0, [[0, 1, 1], [0, 0, 1], [0, 0, 0]])
     np.testing.assert_array_equal(after, before.T)
+
+
+@pytest.mark.parametrize("head", ADAPTERS)
+def test_an_adapter_states_what_it_has_values_for(head):
+    adapter = adapter_for({"Head": {"name": head, "max_text_length": 5}})
+    image = np.zeros((2, 3, 16, 16), np.float32)
+    assert tuple(adapter.extra_values(image)) == adapter.extra_inputs
+    assert adapter.computed_inside <= set(adapter.extra_inputs)
+    assert set(adapter.padded_values(image)) <= set(adapter.extra_inputs)
+    for name, item in adapter.padded_values(image).items():
+        filled = adapter.extra_values(image)[name]
+        assert (item.values.shape, item.values.dtype) == (filled.shape, filled.dtype)
+        assert (item.values != filled).any()
+
+
+def test_paddle_takes_extra_inputs_in_one_list_with_the_image_or_in_a_second_argument():
+    plain, can, sar = (adapter_for({"Head": {"name": f"{n}Head"}}) for n in ("CTC", "CAN", "SAR"))
+    assert plain.paddle_arguments("x", []) == ["x"]
+    assert can.paddle_arguments("x", ["mask", "label"]) == [["x", "mask", "label"]]
+    assert sar.paddle_arguments("x", ["ratio"]) == ["x", ["ratio"]]
+
+
+def test_records_hold_teacher_forced_tokens_behind_a_start_token():
+    image = np.zeros((2, 1, 32, 64), np.float32)
+    options = {"name": "UniMERNetHead", "vocab_size": 24}
+    inputs = adapter_for({"Head": options}).recorded_inputs(image)
+    assert list(inputs) == ["teacher_tokens", "causal_tokens"]
+    for item in inputs.values():
+        assert (item.values.shape, item.rule) == ((2, 12), "stored: a start token, then others")
+        assert set(item.values[:, 0]) == {0}
+        assert 3 <= item.values[:, 1:].min() < item.values.max() < 24
+    (item,) = adapter_for({"Head": {"name": "LaTeXOCRHead"}}).recorded_inputs(image).values()
+    assert set(item.values[:, 0]) == {1}
+
+
+def test_adapters_import_neither_framework():
+    files = {target.partition(":")[0] for target in ADAPTERS.values()}
+    modules = ", ".join(["sys", *(f"converter.adapters.{file}" for file in sorted(files))])
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import {modules}; print({{'torch', 'paddle'}} & {{*sys.modules}})",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stdout == "set()\n"
 
 
 # Records of such networks.
@@ -130,26 +199,22 @@ def test_a_character_sees_what_comes_before_it_or_after_it():
 def test_a_record_gives_the_network_what_it_takes(network, image):
     ratio, mask = np.array([1, 0.5], np.float32), np.ones((2, 1, 4, 8), np.float32)
     held = {"valid_ratio": ratio, "image_mask": mask, "word_positions": ratio}
-    found = observe(network, image.numpy(), (), probes.run_of(network, held))
+    found = observe(network, image.numpy(), (), running.record_run(network, held))
     whole = observe(network, image.numpy(), ())
     expected = whole["output.features"] * ratio[:, None, None]
     np.testing.assert_allclose(found["output.features"], expected, rtol=1e-6)
     with pytest.raises(SourceError, match="takes image_mask, which the record does not hold"):
-        probes.run_of(network, {"valid_ratio": ratio})
+        running.record_run(network, {"valid_ratio": ratio})
 
 
-def test_a_probe_runs_where_the_record_holds_what_it_needs(network, image, monkeypatch):
-    def taught(network, _image, given):
-        return {"taught": network.head.scale(given["tokens"])}
-
-    monkeypatch.setattr(probes, "PROBES", {"SARHead": probes.Probe(("tokens",), taught)})
+def test_calls_for_a_record_need_the_inputs_that_it_holds(network, image):
     tokens = np.ones((1, 3), np.float32)
     found = observe(
-        network, image.numpy(), ["head.scale"], probes.run_of(network, {"tokens": tokens})
+        network, image.numpy(), ["head.scale"], running.record_run(network, {"tokens": tokens})
     )
-    assert list(found) == ["head.scale", "output.taught"]
-    held = {name: array.numpy() for name, array in feeding.given_to(network, image).items()}
-    assert "output.text" in observe(network, image.numpy(), (), probes.run_of(network, held))
+    assert list(found) == ["head.scale", "output.scored"]
+    held = {name: array.numpy() for name, array in running.extra_tensors(network, image).items()}
+    assert "output.text" in observe(network, image.numpy(), (), running.record_run(network, held))
 
 
 def test_results_of_a_tuple_are_told_by_their_places():

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from architectures import Model
 from architectures.interfaces import OutputPart
-from converter.adapters import model_inputs as feeding
+from converter.adapters.base import HeadAdapter
+from converter.adapters.registry import adapter_for
+from converter.adapters.sar import SARAdapter
 from converter.errors import ReferenceUnavailable
 from converter.parity.comparison import LIMIT
 from converter.references import seeded
@@ -129,7 +131,8 @@ def test_inputs_in_one_list_with_the_image_are_recorded(checkout, tmp_path):
     assert record.facts["outputs"][1][1] == [2, 6, 5]
 
 
-def test_a_network_of_a_checkout_is_given_what_it_takes(checkout):
+def test_a_network_of_a_checkout_gets_its_extra_inputs(checkout, monkeypatch):
+    monkeypatch.setattr(SARAdapter, "prime", HeadAdapter.prime)  # this head has no decoder
     weights = {
         name: seeded.seeded_weight(0, name, shape)
         for name, shape in {
@@ -161,7 +164,7 @@ def test_a_network_of_a_checkout_is_given_what_it_takes(checkout):
 @pytest.mark.parametrize(
     ("architecture", "channels"), [(SAR, 3), (CAN, 1)], ids=["data", "one list"]
 )
-def test_an_exported_program_is_given_what_it_takes(checkout, tmp_path, architecture, channels):
+def test_an_exported_program_gets_its_extra_inputs(checkout, tmp_path, architecture, channels):
     config = tmp_path / "toy.yml"
     algorithm = architecture["Head"]["name"].removesuffix("Head")
     backbone = {"in_channels": channels}
@@ -178,7 +181,7 @@ def test_an_exported_program_is_given_what_it_takes(checkout, tmp_path, architec
     batch = seeded.uniform(0, "image", (2, channels, 48, 160))
     with PaddleSession() as session:
         live = NetworkReference(session, checkout, architecture, weights, "rec")
-        fed = feeding.fed_to_paddle(batch, architecture)
+        fed = adapter_for(architecture).paddle_inputs(batch)
         expected = live.session.run(fed, ["head.fc"])
         program = read_program(file)
         reference = ProgramReference(session, program, file.with_suffix(".pdiparams"), {}, "rec")

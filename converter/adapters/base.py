@@ -1,0 +1,165 @@
+"""The interface of the adapters; its defaults are for networks that take an image and nothing else.
+
+Paddle's process imports the adapters too, so they import neither PyTorch nor Paddle at module
+level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from architectures import Model
+
+RECORDED_STEPS = 16  # the most tokens that a decoding loop writes for a record
+
+
+@dataclass(frozen=True)
+class RecordedInput:
+    """An input whose values a record stores.
+
+    Attributes:
+        rule: the record's words for how the values were made.
+        values: the array, of the shape and type that PaddleOCR's network takes.
+    """
+
+    rule: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class HeadAdapter:
+    """All that a head needs beside the image, on both sides.
+
+    PaddleOCR computes the extra inputs from the image or from its options before the network runs.
+    Some of them, positions and masks that depend on shapes alone, our networks compute themselves.
+
+    Attributes:
+        options: the Head section of the architecture.
+        extra_inputs: names of the inputs of PaddleOCR's network beside the image, in its order.
+        computed_inside: those of them that our network computes itself.
+        image_in_list: whether PaddleOCR's network takes image and extra inputs in one list; else it
+            takes the image, and a list of the extra inputs as a second argument.
+        record_call_inputs: inputs of a record for which `record_results` is needed. A record
+            without them holds what the network returns.
+    """
+
+    options: Mapping[str, Any]
+    extra_inputs: ClassVar[tuple[str, ...]] = ()
+    computed_inside: ClassVar[frozenset[str]] = frozenset()
+    image_in_list: ClassVar[bool] = False
+    record_call_inputs: ClassVar[tuple[str, ...]] = ()
+
+    # Values of the extra inputs, (N, C, H, W) float32 being the image.
+
+    def extra_values(self, image: np.ndarray) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """Return the extra inputs, in order, for lines that fill the whole image."""
+        return {}
+
+    def padded_values(self, image: np.ndarray) -> dict[str, RecordedInput]:  # noqa: ARG002
+        """Return those of the extra inputs that describe padding, for lines with some padding.
+
+        A record holds these: ratios and masks of ones alone would prove little.
+        """
+        return {}
+
+    def teacher_tokens(self, image: np.ndarray) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """Return the teacher-forced tokens, (N, T) int64, that a record of a decoder needs."""
+        return {}
+
+    def paddle_inputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Return all inputs of PaddleOCR's network in its order, the image first, as `x`."""
+        return {"x": image, **self.extra_values(image)}
+
+    def recorded_inputs(self, image: np.ndarray) -> dict[str, RecordedInput]:
+        """Return what a record stores beside the image: extra inputs and teacher-forced tokens."""
+        inputs = {
+            name: RecordedInput("stored: as at inference", values)
+            for name, values in self.extra_values(image).items()
+        }
+        inputs |= self.padded_values(image)
+        for name, tokens in self.teacher_tokens(image).items():
+            inputs[name] = RecordedInput("stored: a start token, then others", tokens)
+        return inputs
+
+    # PaddleOCR's network, in Paddle's process. Paddle has no types, hence `Any`.
+
+    def paddle_arguments(self, image: Any, extra: Sequence[Any]) -> list[Any]:
+        """Return the arguments of PaddleOCR's network: tensors, or the specifications of such."""
+        if not extra:
+            return [image]
+        return [[image, *extra]] if self.image_in_list else [image, list(extra)]
+
+    def call_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
+        """Run PaddleOCR's network as its own inference does."""
+        return network(*self.paddle_arguments(image, list(extra.values())))
+
+    def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
+        """Run PaddleOCR's network, or parts of it, and return the results that a record holds."""
+        return self.call_paddle(network, image, extra)
+
+    # Our network.
+
+    def record_results(
+        self, network: Model, image: Tensor, inputs: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """Compute with our network what `record_paddle` did with PaddleOCR's.
+
+        Args:
+            network: ours.
+            image: (N, C, H, W) float32.
+            inputs: the record's other inputs by name, among them `record_call_inputs`.
+
+        Returns:
+            The results by the record's names.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no calls of its own for a record")
+
+    def prime(self, network: Model, image: Tensor, extra: Mapping[str, Tensor]) -> None:
+        """Make the first calls of layers that PaddleOCR's decoder makes and ours does not.
+
+        Layers are compared at their first call. Some of PaddleOCR's decoders process the whole text
+        again for every character that they add, at first one of start tokens alone. Ours keep the
+        state of earlier characters and never call a layer with a text of that length.
+
+        Args:
+            network: ours; it runs after this.
+            image: (N, C, H, W) float32.
+            extra: its extra inputs by name.
+        """
+
+
+def seeded_tokens(name: str, image: np.ndarray, vocabulary: int, start: int) -> np.ndarray:
+    """Return 12 tokens for each image, (N, 12) int64, the first of them the start token.
+
+    Args:
+        name: the input's; another length of it gives other tokens.
+        image: (N, C, H, W) float32.
+        vocabulary: tokens from 3 up to below this number follow the start token.
+        start: the start token.
+    """
+    tokens = np.random.default_rng(len(name)).integers(3, vocabulary, (len(image), 12))
+    tokens[:, 0] = start
+    return tokens
+
+
+def positions(image: np.ndarray, count: int) -> np.ndarray:
+    """Return 0, 1, ... up to `count` for each image, (N, count) int64."""
+    return np.tile(np.arange(count, dtype=np.int64), (len(image), 1))
+
+
+@contextmanager
+def limited_steps(head: Any) -> Iterator[None]:
+    """Let the decoding loop of a head, Paddle's or ours, end after `RECORDED_STEPS` tokens."""
+    longest, head.max_seq_len = head.max_seq_len, RECORDED_STEPS
+    try:
+        yield
+    finally:
+        head.max_seq_len = longest

@@ -1,0 +1,41 @@
+"""The adapter of each head that needs one, by PaddleOCR's name of the head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, cast
+
+from converter.adapters.base import HeadAdapter
+
+# Module and class; imported when the head occurs. Other heads take the image alone.
+ADAPTERS: Mapping[str, str] = {
+    "CANHead": "can:CANAdapter",
+    "DRRGHead": "drrg:DRRGAdapter",
+    "LaTeXOCRHead": "latex_ocr:LaTeXOCRAdapter",
+    "PPFormulaNet_Head": "mbart:MBartAdapter",
+    "RobustScannerHead": "robust_scanner:RobustScannerAdapter",
+    "SARHead": "sar:SARAdapter",
+    "SRNHead": "srn:SRNAdapter",
+    "UniMERNetHead": "mbart:MBartAdapter",
+}
+
+
+def head_options(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the Head section of an architecture; empty for a network without a head."""
+    return architecture.get("Head") or {}
+
+
+def adapter_for(architecture: Mapping[str, Any]) -> HeadAdapter:
+    """Return the adapter of the network that an architecture describes."""
+    options = head_options(architecture)
+    return adapter_of_head(options.get("name", ""), options)
+
+
+def adapter_of_head(name: str, options: Mapping[str, Any]) -> HeadAdapter:
+    """Return the adapter of a head, by its name and options."""
+    if name not in ADAPTERS:
+        return HeadAdapter(options)
+    module, class_name = ADAPTERS[name].split(":")
+    adapter = getattr(import_module(f"converter.adapters.{module}"), class_name)
+    return cast("HeadAdapter", adapter(options))
