@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.activations import Activation
+from architectures.interfaces import OutputPart
 from architectures.layers.conv import BatchNormAct, ConvBNAct
 
 
@@ -43,7 +44,7 @@ class Head(nn.Module):
         return self.conv_bn2(self.conv2(x))
 
 
-class DBHead(nn.Module):
+class DBHead(OutputPart):
     """The map of text probabilities, `binarize`; what else it has is for training.
 
     That is `thresh`, the thresholds, and, where `aux_in_channels` are given, a pair of such heads
