@@ -1,5 +1,6 @@
-"""The child process in which Paddle runs. Started by `session.py` through `confined.py`;
-imports Paddle, not the project.
+"""The child process in which Paddle runs, started by `session.py` through `confined.py`.
+
+Of the project it imports the adapters alone, which need NumPy.
 
 It reads requests from standard input and writes answers to what was standard output. Both are
 messages: a mark, the length of a JSON header (8 bytes, little-endian), the header, then the raw
