@@ -19,6 +19,7 @@ from converter.sources.ir import Operation, Program
 
 INPUT = -1
 Key = tuple[str, int]
+Sides = tuple[int, int, int, int]  # rows above and below, columns left and right
 Edge = tuple[int, tuple[str, ...]]  # the layer it comes from (or INPUT), marks on the way
 
 
@@ -37,7 +38,8 @@ class Layer:
     """An operation that owns tensors.
 
     `sources` are the layers that its input comes from; `output` is the value that it gives, its
-    bias included. `call` counts the layers before it that own the same tensors.
+    bias included. `call` counts the layers before it that own the same tensors. `pads_as_same`, of
+    a traced convolution, says that the zeros around its input are those of Paddle's SAME.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Layer:
     output: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     call: int = 0
+    pads_as_same: bool = False
 
     @property
     def name(self) -> str:
@@ -78,6 +81,8 @@ _CONVOLUTIONS = {
     "depthwise_conv2d_transpose": "conv_transpose",
     "deformable_conv": "deformable_conv",
 }
+SAME = "SAME"
+"""The paddings of a program's convolution that follow from the size of the map."""
 _NORMS = {"batch_norm", "layer_norm", "instance_norm"}
 _ORDERED = {"concat", "stack", "matmul", "subtract", "divide", "deformable_conv"}
 _ALIKE = {"bmm": "matmul"}
@@ -172,6 +177,7 @@ class _Walk:
         self.held = {name: name for name in parameters}  # value -> the tensor that it is
         self.done: dict[tuple[object, ...], tuple[str, ...]] = {}  # operation -> what it gave
         self.same: dict[str, str] = {}  # value -> an earlier one that is the same
+        self.borders: dict[str, Sides] = {}  # value -> the zeros around it
         self.uses: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
 
@@ -185,6 +191,8 @@ class _Walk:
             for role, values in operation.inputs.items()
         }
         names = [name for values in owned.values() for name in values]
+        if operation.kind == "pad" and "sides" in operation.attributes:
+            self.borders[operation.outputs[0]] = operation.attributes["sides"]
         flow = self.flow(operation)
         if names and self.repeated(operation):
             return
@@ -258,7 +266,7 @@ class _Walk:
     def add_layer(
         self, operation: Operation, owned: Mapping[str, list[str]], flow: frozenset[Edge]
     ) -> None:
-        kind, settings = operation.kind, dict[str, Any]()
+        kind, settings, pads_as_same = operation.kind, dict[str, Any](), False
         attributes = operation.attributes
         tensors = [
             LayerTensor(role if len(names) == 1 else f"{role}.{i}", name, self.parameters[name])
@@ -269,8 +277,11 @@ class _Walk:
             kind = _CONVOLUTIONS[kind]
             keys = ["strides", "paddings", "dilations", "groups"]
             keys += ["deformable_groups"] if kind == "deformable_conv" else []
-            settings = {key: attributes[key] for key in keys}
+            settings = {key: attributes[key] for key in keys} | _by_algorithm(attributes)
             weight = self.parameters[owned["weight"][0]]
+            if kind == "conv" and "input_size" in attributes:
+                border = self.borders.get(operation.inputs["x"][0])
+                pads_as_same = _pads_as_same(attributes, (1, *weight[2:])[-2:], border)
             transposed = kind == "conv_transpose"
             settings["width"] = weight[1] * settings["groups"] if transposed else weight[0]
         elif kind in _NORMS:
@@ -293,9 +304,43 @@ class _Walk:
         tensors.sort(key=lambda tensor: (tensor.role not in ("weight", "scale"), tensor.role))
         call = self.calls[tensors[0].name]
         self.calls[tensors[0].name] += 1
-        layer = Layer(kind, tuple(tensors), flow, operation.outputs[0], settings, call)
+        output = operation.outputs[0]
+        layer = Layer(kind, tuple(tensors), flow, output, settings, call, pads_as_same)
         self.layers.append(layer)
         self.give(operation, frozenset({(len(self.layers) - 1, ())}))
+
+
+def _by_algorithm(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a program's convolution that its padding algorithm replaces.
+
+    Paddle: `UpdatePaddingAndDilation` in `paddle/phi/kernels/cpu/conv_util.h`.
+    """
+    algorithm = attributes.get("padding_algorithm", "EXPLICIT")
+    if algorithm == "VALID":
+        return {"paddings": (0, 0)}
+    return {"paddings": SAME, "dilations": (1, 1)} if algorithm == SAME else {}
+
+
+def _pads_as_same(
+    attributes: Mapping[str, Any], kernel: Sequence[int], border: Sides | None
+) -> bool:
+    """Return whether a traced convolution pads its input as Paddle's SAME does.
+
+    Args:
+        attributes: of the convolution; `input_size` is the size of its input, border included.
+        kernel: height and width of its windows.
+        border: the zeros put around the map before, which may depend on its size; None for none.
+    """
+    for axis in (0, 1):
+        stride, own = attributes["strides"][axis], attributes["paddings"][axis]
+        before, after = (border or (0, 0, 0, 0))[2 * axis : 2 * axis + 2]
+        size = attributes["input_size"][axis] - before - after
+        # Paddings that do not follow the size have to be right for every size.
+        for length in (size,) if border else range(size, size + stride):
+            missing = max((math.ceil(length / stride) - 1) * stride + kernel[axis] - length, 0)
+            if (before + own, after + own) != (missing // 2, missing - missing // 2):
+                return False
+    return True
 
 
 def _backwards(layers: Sequence[Layer]) -> range:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
-from converter.alignment.layer_graph import INPUT, Layer, LayerGraph
+from converter.alignment.layer_graph import INPUT, SAME, Layer, LayerGraph
 from converter.errors import AlignmentError
 from converter.mapping import ops
 from converter.mapping.plan import Move, Plan, Target
@@ -99,7 +99,7 @@ def _check_settings(pairs: tuple[tuple[Layer, Layer], ...]) -> None:
         f"({theirs.name}), {_shown(value)} in the network"
         for theirs, ours in pairs
         for key, value in ours.settings.items()
-        if not _same(theirs.settings.get(key), value)
+        if not _agree(key, theirs, ours)
     ]
     if faults:
         raise AlignmentError(
@@ -107,6 +107,12 @@ def _check_settings(pairs: tuple[tuple[Layer, Layer], ...]) -> None:
             + "\n".join(faults)
             + "\nThe architecture in the config is not the one that was exported."
         )
+
+
+def _agree(key: str, theirs: Layer, ours: Layer) -> bool:
+    if key == "paddings" and theirs.settings.get(key) == SAME:
+        return ours.pads_as_same
+    return _same(theirs.settings.get(key), ours.settings[key])
 
 
 def _same(a: object, b: object) -> bool:

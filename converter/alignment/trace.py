@@ -6,7 +6,7 @@ compiled and no module is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -228,6 +228,7 @@ def _conv2d(
         "conv2d",
         _given(x=input, weight=weight, bias=bias),
         {
+            "input_size": (1, *input.shape[2:])[-2:],
             "strides": _pair(stride),
             "paddings": _pair(padding),
             "dilations": _pair(dilation),
@@ -329,6 +330,14 @@ def _linear(
     return "matmul", _given(x=input, y=weight, bias=bias), {"transpose_y": True}
 
 
+def _pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> tuple[str, Inputs, dict[str, Any]]:
+    """Zeros around a map are noted as `sides`: rows above and below, columns left and right."""
+    is_border = mode == "constant" and not value and len(pad) == 4
+    return "pad", {"0": [input]}, {"sides": (*pad[2:], *pad[:2])} if is_border else {}
+
+
 def _prelu(input: Tensor, weight: Tensor) -> tuple[str, Inputs, dict[str, Any]]:
     return "prelu", _given(x=input, alpha=weight), {}
 
@@ -365,6 +374,7 @@ _LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
     "layer_norm": _layer_norm,
     "instance_norm": _instance_norm,
     "linear": _linear,
+    "pad": _pad,
     "prelu": _prelu,
     "embedding": _embedding,
     "scaled_dot_product_attention": _attention,

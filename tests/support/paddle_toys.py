@@ -129,6 +129,19 @@ class Branches(nn.Layer):
         return self.last(left + right)
 
 
+class Padded(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.halved = nn.Conv2D(3, 8, 3, stride=2, padding="SAME")
+        self.even = nn.Conv2D(8, 4, 2, padding="SAME")
+        self.odd = nn.Conv2D(4, 3, 5, padding="SAME", dilation=2)
+        self.last = nn.Conv2D(3, 2, 3, padding="VALID")
+
+    def forward(self, x):
+        x = F.relu(self.even(F.relu(self.halved(x))))
+        return self.last(F.relu(self.odd(x)))
+
+
 IMAGE, SEQUENCE = ([-1, 3, 16, 16], "float32"), ([-1, 6, 12], "float32")
 TOYS = {
     "convolutions": (Convolutions, (), IMAGE),
@@ -138,6 +151,7 @@ TOYS = {
     "crnn": (Crnn, (), IMAGE),
     "concat": (Branches, ("concat",), IMAGE),
     "sum": (Branches, ("sum",), IMAGE),
+    "padded": (Padded, (), IMAGE),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from architectures.backbones.rec_efficientb3_pren import SameConv2d
 from converter.alignment.layer_graph import LayerGraph, network_graph
 from converter.alignment.trace import trace
 
@@ -122,6 +123,22 @@ class Branches(nn.Module):
         return self.last(first + second)
 
 
+class Padded(nn.Module):
+    """Convolutions padded as Paddle's SAME does, which also ignores a dilation, and VALID."""
+
+    def __init__(self, *, zeros: int = 1, odd: int = 2, halved: type[nn.Module] = SameConv2d):
+        super().__init__()
+        self.halved = halved(3, 8, 3, 2)
+        self.border = nn.ZeroPad2d((0, zeros, 0, zeros))
+        self.even = nn.Conv2d(8, 4, 2)
+        self.odd = nn.Conv2d(4, 3, 5, padding=odd)
+        self.last = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.relu(self.even(self.border(nn.functional.relu(self.halved(x)))))
+        return self.last(nn.functional.relu(self.odd(x)))
+
+
 IMAGE, SEQUENCE = torch.zeros(1, 3, 16, 16), torch.zeros(1, 6, 12)
 TOYS: dict[str, tuple[type[nn.Module], tuple[object, ...], Tensor]] = {
     "convolutions": (Convolutions, (), IMAGE),
@@ -131,6 +148,7 @@ TOYS: dict[str, tuple[type[nn.Module], tuple[object, ...], Tensor]] = {
     "crnn": (Crnn, (), IMAGE),
     "concat": (Branches, ("concat",), IMAGE),
     "sum": (Branches, ("sum",), IMAGE),
+    "padded": (Padded, (), IMAGE),
 }
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 import architectures
-from converter.alignment.layer_graph import LayerGraph, program_graph
+from converter.alignment.layer_graph import LayerGraph, layer_graph, program_graph
 from converter.alignment.matching import Alignment, align
 from converter.catalog import cards as catalog
 from converter.conversion.planning import ConversionPlan, NetworkSpec
@@ -23,6 +24,7 @@ from converter.errors import AlignmentError
 from converter.mapping import apply as convert
 from converter.mapping.plan import Plan, fills_of, targets_of
 from converter.mapping.rules import load_mapping
+from converter.sources.ir import Operation
 from converter.sources.open import open_source
 from converter.sources.pdiparams import Export, read_export
 from tests.support import toys
@@ -141,6 +143,43 @@ def test_settings_that_differ(change, layer, theirs, ours):
     assert f"{layer} is {theirs} in the program" in message
     assert f"{ours} in the network" in message
     assert "the same layers, but 1 settings differ" in message
+
+
+@pytest.mark.parametrize("suffix", [".pdmodel", ".pir.json"])
+@pytest.mark.parametrize(
+    ("changes", "layer"),
+    [
+        ({"zeros": 0}, "even.weight: paddings is SAME"),
+        ({"zeros": 2}, "even.weight: paddings is SAME"),
+        ({"odd": 0}, "odd.weight: paddings is SAME"),
+        ({"odd": 1}, "odd.weight: paddings is SAME"),
+        ({"halved": partial(nn.Conv2d, padding=0)}, "halved.weight: paddings is SAME"),
+        ({"halved": partial(nn.Conv2d, padding=1)}, "halved.weight: paddings is SAME"),
+    ],
+)
+def test_paddings_that_follow_the_size_of_the_map(paddle, suffix, changes, layer):
+    """A program says SAME and (0, 0): what counts is the zeros that this puts around a map."""
+    program = program_graph(export(paddle, f"padded{suffix}").program)
+    assert same(program, toys.graph(toys.Padded(), IMAGE))
+    with pytest.raises(AlignmentError, match="but 1 settings differ") as caught:
+        same(program, toys.graph(toys.Padded(**changes), IMAGE))
+    assert layer in str(caught.value)
+
+
+@pytest.mark.parametrize(("algorithm", "paddings"), [("EXPLICIT", (1, 1)), ("VALID", (0, 0))])
+def test_paddings_by_other_algorithms(algorithm, paddings):
+    """What VALID stands beside is not read; EXPLICIT is what its numbers say."""
+    attributes = {"strides": (1, 1), "paddings": (1, 1), "dilations": (1, 1), "groups": 1}
+    attributes["padding_algorithm"] = algorithm
+    operation = Operation("conv2d", {"x": ("x",), "weight": ("w",)}, ("y",), attributes)
+    program = layer_graph([operation], {"w": (4, 3, 3, 3)}, ["x"], ["y"])
+    for padding in (0, 1, 2):
+        ours = toys.graph(nn.Conv2d(3, 4, 3, padding=padding, bias=False), IMAGE)
+        if (padding, padding) == paddings:
+            assert same(program, ours)
+        else:
+            with pytest.raises(AlignmentError, match="weight: paddings is"):
+                same(program, ours)
 
 
 def test_layer_norms_epsilon():
