@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +35,14 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", edited: bool =
     ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
     """
     path = Path(path)
-    card = _read_card(path.with_suffix(".json"))
     if not path.is_file():
+        _read_card(path.with_suffix(".json"))
         raise ArtefactError(f"{path}: there is no such file")
     data = path.read_bytes()
-    found, expected = hashlib.sha256(data).hexdigest(), card["weights"].get("sha256")
+    found = hashlib.sha256(data).hexdigest()
+    pending = pending_card(path, found)
+    card = _read_card(pending if pending.is_file() else path.with_suffix(".json"))
+    expected = card["weights"].get("sha256")
     if found != expected and not edited:
         raise ArtefactError(
             f"{path} has the sha256 {found}, but {path.with_suffix('.json').name} describes "
@@ -51,6 +56,19 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", edited: bool =
     model.load_state_dict(state, assign=True)
     model.card = card
     return model.to(device)
+
+
+def pending_card(path: Path, sha256: str) -> Path:
+    """Return the name that the JSON of weights has until it is renamed to X.json.
+
+    It is there only if the process that wrote the artefact was killed between its last two
+    renames; it then fits the weights, and X.json does not.
+
+    Args:
+        path: the weights file.
+        sha256: the hash of the weights, in hex.
+    """
+    return path.with_name(f".card-{zlib.crc32(os.fsencode(path.name)):08x}-{sha256}.json")
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from types import FrameType
 
 from converter import __version__
 from converter.cli.options import EXIT_CODES
+from converter.conversion.artefact import written_files
 from converter.errors import ConverterError
 
 SCRIPT = "paddleocr-to-torch"  # the console script of setup.cfg
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.set_defaults(verbose=False)
     options = parser.parse_args(arguments)
     prefix = "converter" if name == "convert" else f"converter {name}"
+    before = len(written_files())
     try:
         code = int(command.run(options))
         sys.stdout.flush()
@@ -68,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(f"{prefix}: interrupted, nothing was written", file=sys.stderr)
+        done = ", ".join(map(str, written_files()[before:]))
+        after = f" after {done} was written" if done else ", nothing was written"
+        print(f"{prefix}: interrupted{after}", file=sys.stderr)
         return 130
 
 

@@ -66,7 +66,8 @@ def run(
     """
     stage("read")
     card = card_of(request)
-    output = None if request.plan_only else output_path(request.out, request.format)
+    sources = (request.paddle_dir, request.program_dir, request.config, request.dictionary)
+    output = None if request.plan_only else output_path(request.out, request.format, sources)
     model = read(request, card)
     with live_session(model, sessions) as session:
         stage("plan")

@@ -22,6 +22,7 @@ from architectures.loading import ArtefactError
 from converter.conversion import artefact as output
 from converter.conversion.artefact import output_path, write_artefact, write_json
 from converter.errors import OutputError
+from tests.support.paddle_files import write_export
 from tests.support.paths import ROOT
 
 FORMATS = ["pth", "safetensors"]
@@ -240,11 +241,20 @@ from pathlib import Path
 out, stop = Path(sys.argv[1]), sys.argv[2]
 def here(*_):
     print("stopped", flush=True)
-    time.sleep(60)
+    time.sleep(0.5 if stop == "_publish" else 60)  # there signals are put off
 def after(name):
     function = getattr(artefact, name)
     setattr(artefact, name, lambda *arguments: (function(*arguments), here()))
-if stop:
+if stop.startswith("rename"):
+    left, rename = int(stop.split()[1]), Path.replace
+    def replace(self, target):
+        global left
+        rename(self, target)
+        left -= 1
+        if left == 0:
+            here()
+    Path.replace = replace
+elif stop:
     after(stop)
 from converter.cli import convert
 def write(options):
@@ -296,19 +306,166 @@ def test_ended_while_writing(old, stop, number):
     assert_untouched(old)
 
 
-def test_a_pair_that_was_torn_apart_is_found_out(tmp_path, monkeypatch):
-    """The power fails between the two renames."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ended_when_all_was_written(old, number):
+    """While the files are renamed nothing is interrupted, and the message says that it is done."""
+    code, error = run_writer(old, "_publish", number)
+    assert code == 130
+    assert error == f"converter: interrupted after {old} was written\n"
+    assert same(architectures.load(old), network())
+    assert files(old.parent) == sorted(["x.json", old.name])
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["over an old pair", "the first time"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_killed_between_the_renames(tmp_path, step, there):
+    """After every rename, the weights that are there have a JSON that fits them."""
+    out = tmp_path / "x.pth"
+    if there:
+        write(out, seed=7)
+    code, _ = run_writer(out, f"rename {step}", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    if step > 1:
+        assert same(architectures.load(out), network())
+    elif there:
+        assert same(architectures.load(out), network(7))
+    else:
+        assert not out.exists()
+    assert output_path(out, None) == (out, "pth")
+    write(out, seed=3)
+    assert same(architectures.load(out), network(3))
+    assert files(tmp_path) == ["x.json", "x.pth"]
+
+
+def test_a_pair_that_was_torn_apart_is_found_out(tmp_path):
+    """One of the files was replaced by hand."""
     out = tmp_path / "x.pth"
     write(out, seed=7)
-    rename = Path.replace
-
-    def once(self: Path, target: Path) -> Path:
-        if target.suffix == ".json":
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "replace", once)
-    with pytest.raises(KeyboardInterrupt):
-        write(out)
+    write(tmp_path / "y.pth", seed=8)
+    (tmp_path / "y.pth").replace(out)
     with pytest.raises(ArtefactError, match="one of the two was replaced; convert again"):
         architectures.load(out)
+
+
+def test_two_writers_of_one_artefact(tmp_path):
+    """Whoever is last, the pair on disk fits, and both may say that they wrote."""
+    out = tmp_path / "x.pth"
+    once, often = "test_artefact.write(out)", "[test_artefact.write(out, n) for n in (1, 3, 1, 2)]"
+    code = WRITER.format(path=[str(ROOT)]).replace(once, often)
+    for _ in range(2):
+        writers = [
+            subprocess.Popen([sys.executable, "-c", code, out, ""], stderr=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        for writer in writers:
+            _, error = writer.communicate(timeout=120)
+            assert (writer.returncode, error) == (0, b"")
+        assert same(architectures.load(out), network(2))
+        assert files(tmp_path) == ["x.json", "x.pth"]
+
+
+# What is not replaced.
+
+
+def write_card(file: Path) -> None:
+    file.write_text('{"format": 1, "architecture": {}, "weights": {"file": "x.pth"}}')
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        b'{"base_code": {"magic": "pir"}, "program": {"regions": []}}',
+        b'{"format": "1", "architecture": {}, "weights": {}}',
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"[1]",
+    ],
+)
+def test_a_json_that_describes_no_network_is_not_replaced(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(OutputError, match=r"config\.json exists and does not describe"):
+        output_path(tmp_path / "config.pth", None)
+    assert (tmp_path / "config.json").read_bytes() == content
+
+
+def test_links_and_what_is_no_file_are_not_replaced(tmp_path):
+    (tmp_path / "program.json").write_text("{}")
+    (tmp_path / "a.json").symlink_to(tmp_path / "program.json")
+    (tmp_path / "b.json").symlink_to(tmp_path / "nothing")
+    (tmp_path / "c.pth").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "d.json")
+    for name in "abcd":
+        with pytest.raises(OutputError, match="is not replaced"):
+            output_path(tmp_path / f"{name}.pth", None)
+
+
+def test_weights_without_their_json_are_not_replaced(tmp_path):
+    (tmp_path / "x.pth").write_bytes(b"days of training")
+    with pytest.raises(OutputError, match=r"x\.pth exists without the x\.json"):
+        output_path(tmp_path / "x.pth", None)
+    write_card(tmp_path / "x.json")
+    assert output_path(tmp_path / "x.pth", None)[1] == "pth"
+
+
+def test_sources_are_not_replaced(tmp_path):
+    write_card(tmp_path / "x.json")
+    (tmp_path / "again").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match=r"would replace .*x\.json, which is read"):
+        output_path(tmp_path / "x.pth", None, [None, tmp_path, tmp_path / "again" / "x.json"])
+
+
+def test_an_export_keeps_its_program(tmp_path, convert):
+    """`--out inference.pth` beside `inference.json`: the JSON would be replaced by ours."""
+    source = tmp_path / "cls"
+    program = write_export(source, format="pir")
+    before = {file.name: file.read_bytes() for file in source.iterdir()}
+    out = source / "inference.pth"
+    run = convert("ch_ppocr_mobile_v2.0_cls", "--paddle-dir", source, "--out", out)
+    assert run.code == 2
+    assert str(program) in run.err
+    assert {file.name: file.read_bytes() for file in source.iterdir()} == before
+
+
+def test_names_that_are_too_long(tmp_path):
+    longest = "x" * 250
+    assert output_path(tmp_path / f"{longest}.pth", None)[1] == "pth"
+    write(tmp_path / f"{longest}.pth")
+    assert same(architectures.load(tmp_path / f"{longest}.pth"), network())
+    for name in (f"{longest}x.pth", "x" * 246 + ".safetensors", "ü" * 126 + ".pth"):
+        with pytest.raises(OutputError, match=r"has 2.. bytes; .* takes 255"):
+            output_path(tmp_path / name, None)
+
+
+def test_a_name_that_is_no_utf8(tmp_path):
+    with pytest.raises(OutputError, match="no UTF-8; give another name") as caught:
+        output_path(tmp_path / os.fsdecode(b"\xff.pth"), None)
+    assert str(caught.value).isprintable()
+
+
+def test_folders_in_the_place_of_partial_files(tmp_path):
+    (tmp_path / ".x.pth.partial").mkdir()
+    write(tmp_path / "x.pth")
+    assert same(architectures.load(tmp_path / "x.pth"), network())
+
+
+def test_a_folder_that_became_read_only(old, monkeypatch):
+    """Neither making the partial files nor removing them is possible: one message."""
+    read_only = OSError(errno.EROFS, "Read-only file system")
+    monkeypatch.setattr(Path, "unlink", fail(read_only))
+    monkeypatch.setattr(output, "_save", fail(read_only))
+    with pytest.raises(OutputError, match=r"cannot write .*: Read-only file system"):
+        write(old)
+
+
+def test_the_reason_why_pytorch_cannot_write(tmp_path):
+    """PyTorch reports its own state; the system's reason is kept."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"x\.pth: File too large$"):
+            write(tmp_path / "x.pth")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files(tmp_path) == []

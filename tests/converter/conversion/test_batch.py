@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 import architectures
-from converter.conversion import batch
+from converter.conversion import artefact, batch
 from converter.conversion.request import Request
 from converter.references.paddle.session import SharedSession
 from tests.support.checkpoints import CLS, DET, save, weights
@@ -78,7 +78,10 @@ def test_a_worker_that_is_killed_is_replaced(requests, tmp_path, monkeypatch):
     def kill(worker, request):
         give(worker, request)
         if request.name == DETECTOR:
-            (tmp_path / f"out/.{DETECTOR}.pth.partial").touch()  # as if it had begun to write
+            file = tmp_path / f"out/{DETECTOR}.pth"
+            file.with_name(
+                f"{artefact._prefix(file)}x.partial"
+            ).touch()  # as if it had begun to write
             os.kill(worker.process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(batch._Worker, "give", kill)
