@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.necks.csp_pan import ACTIVATIONS, DPModule
 
 EPS = 1e-9
@@ -69,7 +70,7 @@ class PicoFeat(nn.Module):
         return x, self.act(self.se[level](x)) if len(self.se) else x
 
 
-class PicoHead(nn.Module):
+class PicoHead(OutputPart):
     """Version 1: one convolution gives the class logits and the distances of a level.
 
     Args:
@@ -103,23 +104,16 @@ class PicoHead(nn.Module):
         self.num_classes, self.strides = num_classes, tuple(strides)
         self.reg_max, self.cell_offset = reg_max, cell_offset
         self.conv_feat = PicoFeat(in_channels[0], len(strides), num_convs, act, self.use_se)
+        levels = range(len(strides))
+        # The order of an export without post-processing.
+        self.results = (*(f"scores.{n}" for n in levels), *(f"distances.{n}" for n in levels))
         self._make_layers(in_channels[0], act)
 
     def _make_layers(self, channels: int, _: str) -> None:
         outputs = self.num_classes + 4 * (self.reg_max + 1)
         for level in range(len(self.strides)):
             self.add_module(f"head_cls{level}", nn.Conv2d(channels, outputs, 1))
-
-    @property
-    def results(self) -> tuple[str, ...]:
-        """Names of the results, those of an export without post-processing, in its order."""
-        levels = range(len(self.strides))
-        return (*(f"scores.{n}" for n in levels), *(f"distances.{n}" for n in levels))
-
-    @property
-    def logits_layers(self) -> tuple[str, ...]:
-        """The convolutions before the sigmoid and the softmax."""
-        return tuple(f"head_cls{level}" for level in range(len(self.strides)))
+            self.logits_layers += (f"head_cls{level}",)
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Score and measure every cell.
@@ -157,12 +151,8 @@ class PicoHeadV2(PicoHead):
         self.cls_align = nn.ModuleList(
             DPModule(channels, 1, 5, 1, act, act_at_end=False) for _ in levels
         )
-
-    @property
-    def logits_layers(self) -> tuple[str, ...]:
-        """The convolutions before the sigmoid and the softmax."""
-        levels = range(len(self.strides))
-        return tuple(f"{name}.{n}" for name in ("head_cls_list", "head_reg_list") for n in levels)
+        convolutions = ("head_cls_list", "head_reg_list")
+        self.logits_layers = tuple(f"{name}.{n}" for name in convolutions for n in levels)
 
     def _level(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
         features, weighed = self.conv_feat(x, level)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
 from architectures.layers.packed_attention import PackedAttention
 
 Size = tuple[int, int]
@@ -131,7 +132,7 @@ class Selected(NamedTuple):
     offsets: Tensor
 
 
-class RTDETRTransformer(nn.Module):
+class RTDETRTransformer(OutputPart):
     """Decoder of RT-DETR.
 
     Args:
@@ -184,11 +185,7 @@ class RTDETRTransformer(nn.Module):
         self.dec_bbox_head = nn.ModuleList(
             MLP(hidden_dim, hidden_dim, 4, 3) for _ in range(num_decoder_layers)
         )
-
-    @property
-    def logits_layers(self) -> tuple[str, ...]:
-        """The last layer's class logits."""
-        return (f"dec_score_head.{len(self.dec_score_head) - 1}",)
+        self.logits_layers = (f"dec_score_head.{num_decoder_layers - 1}",)
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Find the objects of each image.
