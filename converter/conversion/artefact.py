@@ -66,10 +66,10 @@ def output_path(
     folder = out.parent
     if not folder.is_dir():
         raise OutputError(f"the folder {folder} of --out does not exist; create it first")
+    _check_name(out)
     for file in (out, out.with_suffix(".json")):
         if file.is_dir():
             raise OutputError(f"{file} is a folder; --out needs a file of this name")
-    _check_name(out)
     _check_replaceable(out, sources)
     if not os.access(folder, os.W_OK):
         raise OutputError(f"the folder {folder} of --out cannot be written to")
