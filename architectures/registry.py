@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="STN infer_mode width height"),
         Row("sr",       "TBSRN",           "transforms.tbsrn:TBSRN",
             training="STN infer_mode width height"),
+        Row("unwarp",   "UVDoc",           "transforms.uvdoc:UVDoc"),
     ),
     "Backbone": (
         Row("det table", "MobileNetV3",    "backbones.det_mobilenet_v3:MobileNetV3",
@@ -224,7 +225,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
 }
 # fmt: on
 # The parts that a network of a model type needs; of any other, backbone and head.
-REQUIRED = {"sr": ("Transform",)}
+REQUIRED = {"sr": ("Transform",), "unwarp": ("Transform",)}
 # What the Architecture section may also hold: the paper's name, and settings of the training.
 OTHER = ("in_channels", "algorithm", "name", "pretrained", "freeze_params", "return_all_feats")
 KEYS = ("model_type", *TABLE, *OTHER)
