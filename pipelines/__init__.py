@@ -1,4 +1,4 @@
-"""Reading the text of a page with the converted weights: find lines, cut them out, read them.
+"""OCR with converted weights: text detection, cropping and recognition.
 
     from pipelines import OCR
 
@@ -6,8 +6,8 @@
     for line in ocr("page.png"):
         print(line.text, line.score)
 
-Every step before and after the networks gives what PaddleOCR's `tools/infer` gives, so any
-difference between two readings comes from the networks.
+Pre- and post-processing give the results of PaddleOCR's `tools/infer`, so that differences between
+two results come from the networks. The package logs to the logger `pipelines`.
 """
 
 from pipelines.formula.predictor import FormulaReader

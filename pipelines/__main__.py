@@ -1,4 +1,4 @@
-"""`python -m pipelines`."""
+"""The entry point of `python -m pipelines`."""
 
 import sys
 

@@ -1,11 +1,11 @@
-"""What stops a command, each with the exit code that the command line returns for it.
+"""The exceptions that stop a command, with their exit codes.
 
     CommandError
-    ├── UsageError 2       an argument that does not fit, weights of another kind than asked for
+    ├── UsageError 2       an invalid argument, or weights of another task
     │   └── OutputError    a result cannot be written
-    └── SourceError 3      weights that are missing or unreadable
+    └── SourceError 3      weights are missing or unreadable
 
-The codes are those of `python -m converter`. A page that cannot be read stops nothing.
+The exit codes are those of `python -m converter`. An unreadable page does not stop a command.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import ClassVar
 
 
 class CommandError(Exception):
-    """Anything that stops a command."""
+    """The base of all exceptions that stop a command."""
 
     exit_code: ClassVar[int]
 
 
 class UsageError(CommandError):
-    """The call itself is wrong."""
+    """An argument is invalid, or weights are of another task."""
 
     exit_code = 2
 

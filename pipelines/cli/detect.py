@@ -12,7 +12,8 @@ from pipelines.cli.page_runner import run_pages
 from pipelines.detection.curved import sort_top_down
 from pipelines.detection.predictor import Detector
 from pipelines.geometry import reading_order
-from pipelines.io.exporters import DETECTION_FORMATS, DetectedLine
+from pipelines.io.exporters import DETECTION_FORMATS
+from pipelines.io.items import DetectedLine
 
 
 def build_parser() -> argparse.ArgumentParser:

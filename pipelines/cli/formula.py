@@ -10,7 +10,8 @@ import numpy as np
 from pipelines.cli.options import network_parser, runtime_options
 from pipelines.cli.page_runner import run_pages
 from pipelines.formula.predictor import FormulaReader
-from pipelines.io.exporters import FORMULA_FORMATS, Formula, frame_of
+from pipelines.io.exporters import FORMULA_FORMATS
+from pipelines.io.items import Formula, frame_of
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -16,9 +16,9 @@ import numpy as np
 from architectures.loading import ArtefactError
 from pipelines.cli.result_writer import ResultWriter, check_output
 from pipelines.errors import SourceError, UsageError
-from pipelines.io.exporters import Item
 from pipelines.io.files import Failure, Page, find_files, read_pages
 from pipelines.io.images import ImageError
+from pipelines.io.items import Item
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -9,7 +9,8 @@ import numpy as np
 
 from pipelines.cli.options import network_parser, runtime_options
 from pipelines.cli.page_runner import run_pages
-from pipelines.io.exporters import TEXT_FORMATS, frame_of
+from pipelines.io.exporters import TEXT_FORMATS
+from pipelines.io.items import frame_of
 from pipelines.ocr import TextLine
 from pipelines.recognition.predictor import Recognizer
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -16,7 +17,6 @@ from pipelines.io.drawing import draw_detections, draw_recognition
 from pipelines.io.exporters import (
     BINARY_FORMATS,
     FORM_FEED,
-    Item,
     Writer,
     WriterMaker,
     page_image_name,
@@ -25,6 +25,7 @@ from pipelines.io.exporters import (
 )
 from pipelines.io.files import Page
 from pipelines.io.fonts import ADVICE, FontError, Typesetter
+from pipelines.io.items import Item, TextItem
 
 PDF_MODULES = ("pypdfium2", "fontTools", "bidi")
 JPEG_QUALITY = 90
@@ -118,7 +119,7 @@ class ResultWriter:
 
     def _drawing(self, image: np.ndarray, items: Sequence[Item]) -> np.ndarray:
         if self._typesetter:
-            return draw_recognition(image, items, self._typesetter)
+            return draw_recognition(image, cast("Sequence[TextItem]", items), self._typesetter)
         return draw_detections(image, [item.box for item in items])
 
     def missing_glyphs(self) -> str:

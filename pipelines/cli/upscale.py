@@ -9,7 +9,8 @@ import numpy as np
 
 from pipelines.cli.options import network_parser, runtime_options
 from pipelines.cli.page_runner import run_pages
-from pipelines.io.exporters import IMAGE_FORMATS, UpscaledImage, frame_of
+from pipelines.io.exporters import IMAGE_FORMATS
+from pipelines.io.items import UpscaledImage, frame_of
 from pipelines.super_resolution.predictor import Upscaler
 
 

@@ -1,15 +1,15 @@
-"""Pictures of results: boxes on a page, the text that was read, heat maps, several side by side."""
+"""Drawing of results: boxes and text of a page, color maps, montages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 
 from pipelines.geometry import side_lengths, text_corners
 from pipelines.io.fonts import Typesetter
+from pipelines.io.items import TextItem
 
 Colour = tuple[int, int, int]
 """Blue, green, red, 0 to 255."""
@@ -20,16 +20,31 @@ FRAME: Colour = (225, 225, 225)
 MARGIN = 12
 CAPTION_HEIGHT = 34
 LINE_COLOURS: Sequence[Colour] = (
-    (180, 105, 30), (40, 120, 210), (90, 140, 30), (150, 60, 150), (50, 50, 190), (140, 130, 20),
-)  # fmt: skip
-TINT = 0.18  # of a line's colour on its box
-LONGEST_SIDE = 3000  # pixels of a page as it is drawn
+    (180, 105, 30),
+    (40, 120, 210),
+    (90, 140, 30),
+    (150, 60, 150),
+    (50, 50, 190),
+    (140, 130, 20),
+)
+TINT = 0.18  # opacity of a line's colour in its box
+LONGEST_SIDE = 3000  # larger pages are reduced to this, in pixels
 
 
 def draw_boxes(
     image: np.ndarray, boxes: Iterable[np.ndarray], colour: Colour, thickness: int = 2
 ) -> np.ndarray:
-    """Outline boxes, each `(4, 2)` in pixels, on a copy of an `(H, W, 3) uint8` image."""
+    """Outline boxes on a copy of an image.
+
+    Args:
+        image: `(H, W, 3) uint8` BGR.
+        boxes: each `(N, 2)`, x and y in pixels.
+        colour: of the outlines.
+        thickness: of the outlines, in pixels.
+
+    Returns:
+        `(H, W, 3) uint8` BGR.
+    """
     page = image.copy()
     outlines = [np.round(box).astype(np.int32) for box in boxes]
     cv2.polylines(page, outlines, True, colour, thickness, cv2.LINE_AA)
@@ -37,14 +52,14 @@ def draw_boxes(
 
 
 def draw_detections(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """Draw a page with boxes and polygons, `(N, 2)` in pixels, tinted and outlined.
+    """Draw boxes and polygons on a page, tinted and outlined.
 
     Args:
-        image: `(H, W, 3) uint8`; larger pages than `LONGEST_SIDE` are drawn smaller.
-        boxes: where the lines are.
+        image: `(H, W, 3) uint8` BGR; pages larger than `LONGEST_SIDE` are reduced.
+        boxes: each `(N, 2)`, x and y in pixels of `image`.
 
     Returns:
-        `(h, w, 3) uint8`.
+        `(h, w, 3) uint8` BGR.
     """
     scale = _scale(image)
     page = image
@@ -60,16 +75,18 @@ def draw_detections(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarra
     return page
 
 
-def draw_recognition(image: np.ndarray, lines: Sequence[Any], typesetter: Typesetter) -> np.ndarray:
-    """Draw a page with its boxes and, to the right, what was read in the places of the boxes.
+def draw_recognition(
+    image: np.ndarray, lines: Sequence[TextItem], typesetter: Typesetter
+) -> np.ndarray:
+    """Draw a page with its boxes and, to the right of it, the recognised text in the same boxes.
 
     Args:
-        image: `(H, W, 3) uint8`; larger pages than `LONGEST_SIDE` are drawn smaller.
-        lines: what was read on it, each with `box` and `text`.
-        typesetter: sets the text.
+        image: `(H, W, 3) uint8` BGR; pages larger than `LONGEST_SIDE` are reduced.
+        lines: the lines of the page.
+        typesetter: renders the text.
 
     Returns:
-        `(h, w, 3) uint8`.
+        `(h, w, 3) uint8` BGR.
     """
     page = draw_detections(image, [line.box for line in lines])
     text = np.full_like(page, 255)
@@ -82,11 +99,12 @@ def draw_recognition(image: np.ndarray, lines: Sequence[Any], typesetter: Typese
 
 
 def _scale(image: np.ndarray) -> float:
-    """By how much a page is drawn smaller."""
+    """Return the factor by which a page is reduced, at most 1."""
     return min(1, LONGEST_SIDE / max(image.shape[:2]))
 
 
 def _coloured(boxes: Sequence[np.ndarray]) -> list[tuple[np.ndarray, Colour]]:
+    """Round boxes `(N, 2)` to whole pixels, and give each a colour."""
     return [
         (np.round(box).astype(np.int32), LINE_COLOURS[index % len(LINE_COLOURS)])
         for index, box in enumerate(boxes)
@@ -98,45 +116,50 @@ def _thickness(page: np.ndarray) -> int:
 
 
 def _set_text(panel: np.ndarray, text: str, corners: np.ndarray, typesetter: Typesetter) -> None:
-    """Set a line of text, in place, into the quadrilateral whose first side it runs along."""
+    """Render a line of text onto a panel, in place.
+
+    Args:
+        panel: `(H, W, 3) uint8` BGR, changed.
+        text: the text of the line.
+        corners: `(4, 2)`, clockwise; the text runs along the first side.
+        typesetter: renders the text.
+    """
     width, height = (max(1, round(float(side))) for side in side_lengths(corners))
     mask = typesetter.set(text, width, height)
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    # Only the surroundings of the line are touched, for pages of many lines.
+    # Only the surroundings of the line are blended, since pages may have many lines.
     left, top = np.maximum(np.floor(corners.min(0)), 0).astype(int).tolist()
     right, bottom = np.ceil(corners.max(0)).astype(int).tolist()
-    place = panel[top : bottom + 1, left : right + 1]
-    if not place.size:
+    region = panel[top : bottom + 1, left : right + 1]
+    if not region.size:
         return
     shift = cv2.getPerspectiveTransform(frame, (corners - (left, top)).astype(np.float32))
-    ink = cv2.warpPerspective(mask, shift, place.shape[1::-1], flags=cv2.INTER_LINEAR)
+    ink = cv2.warpPerspective(mask, shift, region.shape[1::-1], flags=cv2.INTER_LINEAR)
     coverage = ink[..., None] / 255
-    place[:] = np.round(place * (1 - coverage) + np.array(INK) * coverage)
+    region[:] = np.round(region * (1 - coverage) + np.array(INK) * coverage)
 
 
-def colour_map(heat: np.ndarray) -> np.ndarray:
-    """Show `(H, W)` values, clipped to 0..1, from dark to bright as `(H, W, 3) uint8`."""
-    levels = np.round(np.clip(heat, 0, 1) * 255).astype(np.uint8)
+def colour_map(values: np.ndarray) -> np.ndarray:
+    """Map values `(H, W) float`, clipped to 0 to 1, to colours `(H, W, 3) uint8`."""
+    levels = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
 
 
 def montage(panels: Sequence[tuple[str, np.ndarray]], height: int = 640) -> np.ndarray:
-    """Put pictures side by side on white, scaled to one height, each under its caption.
+    """Put images side by side on white, scaled to one height, each below its caption.
 
     Args:
-        panels: caption, in ASCII, and picture, `(H, W, 3) uint8`.
-        height: of the pictures in pixels.
+        panels: each a caption, in ASCII, and an image `(H, W, 3) uint8`.
+        height: the height of the images in pixels.
 
     Returns:
         `(h, w, 3) uint8`.
     """
     columns = []
-    for caption, picture in panels:
-        width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-        shrinks = height < picture.shape[0]
-        scaled = cv2.resize(
-            picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+    for caption, image in panels:
+        width = max(1, round(image.shape[1] * height / image.shape[0]))
+        interpolation = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+        scaled = cv2.resize(image, (width, height), interpolation=interpolation)
         column = cv2.copyMakeBorder(
             scaled, CAPTION_HEIGHT, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=WHITE
         )

@@ -1,252 +1,230 @@
-"""What was read of a file, in the formats of the command line; files are written whole or not."""
+"""Writers of the output formats, names of the output files, and atomic writing."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
 
 from pipelines.errors import OutputError
 from pipelines.io.files import Failure, Page
+from pipelines.io.items import Item, TextItem, UpscaledImage
 
 JSON_FORMAT = 1
 TSV_COLUMNS = ("page", "line", "left", "top", "width", "height")
-# In a table a text must neither end its cell nor its row.
+# A text must not end its cell or its row.
 TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 FORM_FEED = "\f"
 
 
-class Item(Protocol):
-    """Something on a page; texts and what else it has are written if the format has room."""
-
-    @property
-    def box(self) -> np.ndarray:
-        """Corners in pixels as x, y, clockwise from the top left, `(N, 2) float32`."""
-
-
-@dataclass(frozen=True, eq=False)
-class DetectedLine:
-    """A line of text that was found and not read."""
-
-    box: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Formula:
-    """A formula that was read; `text` is LaTeX."""
-
-    box: np.ndarray
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class UpscaledImage:
-    """What was drawn anew, `(H, W, 3) uint8` BGR."""
-
-    box: np.ndarray
-    image: np.ndarray
-
-
-def frame_of(image: np.ndarray) -> np.ndarray:
-    """Return the box around a whole image."""
-    height, width = image.shape[:2]
-    return np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-
-
 class Writer(Protocol):
-    """The result of one file in the making: pages are added in their order."""
+    """Builds the result of one file; pages are added in their order."""
 
-    def add(self, page: Page, lines: Sequence[Any]) -> None:
-        """Add what was read on a page."""
+    def add(self, page: Page, items: Sequence[Item]) -> None:
+        """Add a page with its items, in reading order."""
 
     def fail(self, failure: Failure) -> None:
-        """Note a page that could not be read."""
+        """Add a page that could not be read."""
 
     def content(self) -> bytes:
-        """Return the file."""
+        """Return the content of the output file."""
 
 
 class JsonWriter:
-    """`{"format": 1, "source": name, "pages": [...]}`.
+    """Writes JSON: `{"format": 1, "source": name, "pages": [...]}`.
 
     A page has its number `page`, from 1, `width` and `height` in pixels, and `lines` in reading
-    order; or, if it could not be read, `page` and `error`. A line has, if it was read, `text` and
-    `score` from 0 to 1, and `box`, its corners as `[x, y]` in pixels, clockwise from the top left:
-    four, or more around curved text; and `words`, a list of the same, where they were asked for.
+    order; a page that could not be read has `page` and `error`. A line has `text` and `score`, 0 to
+    1, if it was read; `box`, its corners as `[x, y]` in pixels, clockwise from the top left; and
+    `words`, a list of the same, if they were located.
+
+    Args:
+        source: the file that was read.
     """
 
     def __init__(self, source: Path) -> None:
         self._source = source
         self._pages: list[dict[str, Any]] = []
 
-    def add(self, page: Page, lines: Sequence[Any]) -> None:
-        """Add what was read on a page."""
+    def add(self, page: Page, items: Sequence[Item]) -> None:
+        """Add a page with its items, in reading order."""
         height, width = page.image.shape[:2]
-        entry = {"page": page.number, "width": width, "height": height}
-        self._pages.append({**entry, "lines": [_line(line) for line in lines]})
+        lines = [_line_to_json(item) for item in items]
+        self._pages.append({"page": page.number, "width": width, "height": height, "lines": lines})
 
     def fail(self, failure: Failure) -> None:
-        """Note a page that could not be read."""
+        """Add a page that could not be read."""
         self._pages.append({"page": failure.number, "error": failure.message})
 
     def content(self) -> bytes:
-        """Return the file."""
+        """Return the content of the output file."""
         document = {"format": JSON_FORMAT, "source": str(self._source), "pages": self._pages}
-        return _encoded(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        return _encode(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
-def _line(line: Any) -> dict[str, Any]:
-    entry = _place(line)
+def _line_to_json(line: Item) -> dict[str, Any]:
     words = getattr(line, "words", ())
-    return {**entry, "words": [_place(word) for word in words]} if words else entry
+    json_words = {"words": [_item_to_json(word) for word in words]} if words else {}
+    return {**_item_to_json(line), **json_words}
 
 
-def _place(place: Any) -> dict[str, Any]:
-    box = [[round(x, 2), round(y, 2)] for x, y in place.box.tolist()]
-    text = {"text": place.text} if hasattr(place, "text") else {}
-    score = {"score": round(float(place.score), 5)} if hasattr(place, "score") else {}
+def _item_to_json(item: Item) -> dict[str, Any]:
+    box = [[round(x, 2), round(y, 2)] for x, y in item.box.tolist()]
+    text = {"text": item.text} if hasattr(item, "text") else {}
+    score = {"score": round(float(item.score), 5)} if hasattr(item, "score") else {}
     return {**text, **score, "box": box}
 
 
 class TxtWriter:
-    """A line of text a line, or `x,y,x,y,...` of its corners; a form feed between two pages."""
+    """Writes one text, or the corners `x,y,x,y,...`, per row, with a form feed between pages."""
 
     def __init__(self, source: Path) -> None:  # noqa: ARG002
         self._pages: list[str] = []
 
-    def add(self, page: Page, lines: Sequence[Any]) -> None:  # noqa: ARG002
-        """Add what was read on a page."""
-        self._pages.append("".join(_in_a_line(line) + "\n" for line in lines))
+    def add(self, page: Page, items: Sequence[Item]) -> None:  # noqa: ARG002
+        """Add a page with its items, in reading order."""
+        self._pages.append("".join(_to_row(item) + "\n" for item in items))
 
     def fail(self, failure: Failure) -> None:  # noqa: ARG002
-        """Leave the page empty."""
+        """Add an empty page."""
         self._pages.append("")
 
     def content(self) -> bytes:
-        """Return the file."""
-        return _encoded(FORM_FEED.join(self._pages))
+        """Return the content of the output file."""
+        return _encode(FORM_FEED.join(self._pages))
 
 
-def _in_a_line(line: Any) -> str:
-    if not hasattr(line, "text"):
-        return ",".join(f"{value:g}" for value in line.box.ravel().tolist())
-    # What a text holds of line ends and form feeds would be taken for the file's own.
-    return " ".join(line.text.splitlines())
+def _to_row(item: Item) -> str:
+    if not hasattr(item, "text"):
+        return ",".join(f"{value:g}" for value in item.box.ravel().tolist())
+    # Line ends and form feeds within a text would be mistaken for separators.
+    return " ".join(cast("TextItem", item).text.splitlines())
 
 
 class TsvWriter:
-    r"""A table with one row a line of text; tabs, line ends and backslashes as `\t \n \r \\`.
+    r"""Writes a table with one row per line; tabs, line ends and backslashes as `\t \n \r \\`.
 
     `left`, `top`, `width` and `height` are those of the upright rectangle around the line's box, in
-    whole pixels; `score` is from 0 to 1. The last columns, `values`, are those that lines have.
+    whole pixels.
+
+    Args:
+        source: the file that was read.
+        values: the attributes of the lines in further columns, such as `score`.
     """
 
     def __init__(self, source: Path, values: Sequence[str] = ()) -> None:  # noqa: ARG002
         self._rows = ["\t".join([*TSV_COLUMNS, *values])]
         self._values = values
 
-    def add(self, page: Page, lines: Sequence[Any]) -> None:
-        """Add what was read on a page."""
-        for number, line in enumerate(lines, 1):
-            left, top = np.floor(line.box.min(0)).astype(int).tolist()
-            right, bottom = np.ceil(line.box.max(0)).astype(int).tolist()
+    def add(self, page: Page, items: Sequence[Item]) -> None:
+        """Add a page with its items, in reading order."""
+        for number, item in enumerate(items, 1):
+            left, top = np.floor(item.box.min(0)).astype(int).tolist()
+            right, bottom = np.ceil(item.box.max(0)).astype(int).tolist()
             cells = (page.number, number, left, top, right - left, bottom - top)
-            values = [_cell(getattr(line, name)) for name in self._values]
+            values = [_cell(getattr(item, name)) for name in self._values]
             self._rows.append("\t".join([*map(str, cells), *values]))
 
     def fail(self, failure: Failure) -> None:
-        """Leave the page out."""
+        """Leave out the page."""
 
     def content(self) -> bytes:
-        """Return the file."""
-        return _encoded("\n".join(self._rows) + "\n")
+        """Return the content of the output file."""
+        return _encode("\n".join(self._rows) + "\n")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: str | float) -> str:
     return value.translate(TSV_ESCAPES) if isinstance(value, str) else f"{value:.4f}"
 
 
 class PdfWriter:
-    """The pictures of the pages with the text on top, invisible: see `searchable.py`."""
+    """Writes a searchable PDF; see `searchable_pdf.py`.
+
+    Args:
+        dpi: resolution of the pages in pixels per inch.
+    """
 
     def __init__(self, dpi: float) -> None:
         from pipelines.io.searchable_pdf import SearchablePdf
 
         self._pdf = SearchablePdf(dpi)
 
-    def add(self, page: Page, lines: Sequence[Any]) -> None:
-        """Add a page."""
-        self._pdf.add(page.image, lines)
+    def add(self, page: Page, items: Sequence[Item]) -> None:
+        """Add a page with its text lines."""
+        self._pdf.add(page.image, cast("Sequence[TextItem]", items))
 
     def fail(self, failure: Failure) -> None:
-        """Leave the page out."""
+        """Leave out the page."""
 
     def content(self) -> bytes:
-        """Return the file."""
+        """Return the content of the output file."""
         return self._pdf.content()
 
 
 class PngWriter:
-    """What was drawn anew of each page, one below the other."""
+    """Writes the super-resolved images of all pages below each other."""
 
     def __init__(self, source: Path) -> None:  # noqa: ARG002
-        self._pictures: list[np.ndarray] = []
+        self._images: list[np.ndarray] = []
 
-    def add(self, page: Page, lines: Sequence[UpscaledImage]) -> None:  # noqa: ARG002
-        """Add what was drawn of a page."""
-        self._pictures += [line.image for line in lines]
+    def add(self, page: Page, items: Sequence[Item]) -> None:  # noqa: ARG002
+        """Add the super-resolved images of a page."""
+        self._images += [cast("UpscaledImage", item).image for item in items]
 
     def fail(self, failure: Failure) -> None:
-        """Leave the page out."""
+        """Leave out the page."""
 
     def content(self) -> bytes:
-        """Return the file."""
-        content: bytes = cv2.imencode(".png", np.vstack(self._pictures))[1].tobytes()
+        """Return the content of the output file."""
+        content: bytes = cv2.imencode(".png", np.vstack(self._images))[1].tobytes()
         return content
 
 
 WriterMaker = Callable[[Path, float], Writer]
-"""Makes a writer of the source and the pixels per inch of its pages."""
+"""Makes a writer for a source file, with the resolution of its pages in pixels per inch."""
 
 DETECTION_FORMATS: dict[str, WriterMaker] = {
     "json": lambda source, _: JsonWriter(source),
     "txt": lambda source, _: TxtWriter(source),
     "tsv": lambda source, _: TsvWriter(source),
 }
-"""Formats of lines that were found."""
+"""Formats of detected lines."""
 TEXT_FORMATS: dict[str, WriterMaker] = {
     **DETECTION_FORMATS,
     "tsv": lambda source, _: TsvWriter(source, ("score", "text")),
     "pdf": lambda _, dpi: PdfWriter(dpi),
 }
-"""Formats of lines that were read."""
+"""Formats of recognised lines."""
 FORMULA_FORMATS: dict[str, WriterMaker] = {
     name: DETECTION_FORMATS[name] for name in ("json", "txt")
 }
-"""Formats of formulas, whose LaTeX is their text."""
+"""Formats of formulas."""
 IMAGE_FORMATS: dict[str, WriterMaker] = {"png": lambda source, _: PngWriter(source)}
-"""Formats of what was drawn anew."""
+"""Formats of super-resolved images."""
 BINARY_FORMATS = ("pdf", "png")
 
 
-def _encoded(text: str) -> bytes:
-    # Names of files may hold bytes that are no characters.
+def _encode(text: str) -> bytes:
+    # File names may contain bytes that are not valid UTF-8.
     return text.encode("utf-8", "replace")
 
 
 def unique_output_names(sources: Sequence[Path], out: Path, ending: str) -> dict[Path, str]:
-    """Give each source the name, less its ending, under which its results lie in the folder `out`.
+    """Choose a unique output name, without its ending, for each source.
 
-    That is its own, `scan` of `scan.png`; where two would be the same, or a result would replace a
-    source, the later one is called `scan.png`, and if that is taken too, `scan.png-2` and so on.
-    Names that differ in upper and lower case only count as the same.
+    The name of `scan.png` is `scan`; where it is taken, or the output would replace a source, it is
+    `scan.png`, then `scan.png-2` and so on. Names that differ in case only count as equal.
+
+    Args:
+        sources: the files that are read.
+        out: the output folder.
+        ending: the ending of the output files, such as `.json`.
     """
     folder = out.resolve()
     present = {file.name.casefold() for file in sources if file.resolve().parent == folder}
@@ -255,8 +233,8 @@ def unique_output_names(sources: Sequence[Path], out: Path, ending: str) -> dict
     for source in sources:
         numbered = (f"{source.name}-{number}" for number in count(2))
         for name in chain((source.stem, source.name), numbered):
-            result, pictures = f"{name}{ending}".casefold(), page_image_name(name, "").casefold()
-            if result not in taken and not any(file.startswith(pictures) for file in present):
+            result, drawings = f"{name}{ending}".casefold(), page_image_name(name, "").casefold()
+            if result not in taken and not any(file.startswith(drawings) for file in present):
                 break
         taken.add(result)
         names[source] = name
@@ -264,15 +242,19 @@ def unique_output_names(sources: Sequence[Path], out: Path, ending: str) -> dict
 
 
 def page_image_name(name: str, ending: str) -> str:
-    """Return the file name of a page's picture; `ending` begins with the page's number."""
+    """Return the file name of a page's drawing; `ending` starts with the number of the page."""
     return f"{name}.page{ending}"
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Write a file under another name and rename it when it is whole.
+    """Write a file atomically: under another name, then renamed.
+
+    Args:
+        file: the path of the file.
+        content: its content.
 
     Raises:
-        OutputError: that failed; what was there before is as it was.
+        OutputError: the file cannot be written; an existing file is unchanged.
     """
     partial = file.with_name(f".{os.getpid()}.partial")
     try:

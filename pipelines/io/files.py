@@ -1,4 +1,4 @@
-"""What to read: files, folders, patterns and PDFs to one page at a time."""
+"""Input files: paths, folders and patterns to images and PDFs, read one page at a time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pipelines.io.pdf import open_pdf
 
 PDF = ".pdf"
 DPI = 200
-"""Of PDF pages where nothing else is said: text of 10 points gets lines of about 30 pixels."""
+"""Default resolution of PDF pages: text of 10 points has lines of about 30 pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A page that was read.
+    """A page of a file.
 
     Attributes:
-        source: the file that it comes from.
-        number: which page of that file, from 1.
-        count: how many pages the file has.
+        source: the file.
+        number: the number of the page, from 1.
+        count: the number of pages in the file.
         image: `(H, W, 3) uint8` BGR.
     """
 
@@ -39,7 +39,13 @@ class Page:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be read: a page, or, if `number` is None, the whole of a source."""
+    """A page, or a whole source, that could not be read.
+
+    Attributes:
+        source: the file, folder or pattern.
+        number: the number of the page, from 1; None for a whole source.
+        message: the reason, with the source.
+    """
 
     source: Path
     number: int | None
@@ -47,42 +53,51 @@ class Failure:
 
 
 class Document(Protocol):
-    """An open file of pages, numbered from 1."""
+    """An open file of pages.
+
+    Attributes:
+        count: the number of its pages.
+    """
 
     count: int
 
     def read(self, number: int) -> np.ndarray:
-        """Return a page as `(H, W, 3) uint8` BGR, or raise ImageError."""
+        """Return the page of this number, from 1, as `(H, W, 3) uint8` BGR.
+
+        Raises:
+            ImageError: the page cannot be read.
+        """
 
 
 def find_files(sources: Iterable[str | Path]) -> tuple[list[Path], list[Failure]]:
-    """Find the files that are meant, each once, in the order in which they are named.
+    """Find the files of the given sources, each once, in the order of the sources.
 
-    A source is a file of any name; a folder, which stands for the images and PDFs that lie directly
-    in it; or a pattern such as `scans/**/*.png`, for the shells that do not expand it. The files of
-    a folder or pattern are sorted as people count, page 2 before page 10.
+    Args:
+        sources: each a file of any name, a folder, for the images and PDFs directly in it, or a
+            pattern such as `scans/**/*.png`. The files of a folder or pattern are sorted with
+            numbers as numbers, page 2 before page 10.
 
     Returns:
-        The files; and the sources that stand for none.
+        The files, and the sources without any.
     """
     files: dict[Path, None] = {}
     failures = []
     for source in sources:
         path = Path(source)
         try:
-            found = _files_of(path)
+            matches = _files_of(path)
         except OSError as error:
             failures.append(Failure(path, None, f"{path}: cannot be read ({error.strerror})"))
             continue
-        if isinstance(found, str):
-            failures.append(Failure(path, None, f"{path}: {found}"))
+        if isinstance(matches, str):
+            failures.append(Failure(path, None, f"{path}: {matches}"))
         else:
-            files.update(dict.fromkeys(found))
+            files.update(dict.fromkeys(matches))
     return list(files), failures
 
 
 def _files_of(path: Path) -> list[Path] | str:
-    """Return the files that a source stands for, or why there are none."""
+    """Return the files of a source, or the reason why there are none."""
     if path.is_dir():
         files = [file for file in path.iterdir() if _is_readable(file)]
         return sorted(files, key=natural_order) or "the folder holds no image and no PDF"
@@ -103,22 +118,25 @@ def _is_readable(file: Path) -> bool:
 
 
 def natural_order(path: Path) -> list[list[tuple[int, str]]]:
-    """Return a sort key under which numbers within names count as numbers."""
+    """Return a sort key that compares numbers within names as numbers."""
     return [
-        [(int(part), "") if part.isdecimal() else (-1, part.casefold())
-         for part in re.split(r"(\d+)", name)]
+        [
+            (int(part), "") if part.isdecimal() else (-1, part.casefold())
+            for part in re.split(r"(\d+)", name)
+        ]
         for name in (*path.parent.parts, path.stem, path.suffix)
-    ]  # fmt: skip
+    ]
 
 
 def read_pages(files: Sequence[Path], dpi: float = DPI) -> Iterator[Page | Failure]:
-    """Read files page by page; of a file that fails, or a page, say so and go on.
-
-    Only one page is held at a time. Images have one page, TIFF and PDF files as many as they hold.
+    """Read files page by page, with only one page in memory at a time.
 
     Args:
-        files: image and PDF files.
-        dpi: pixels per inch with which the pages of a PDF are drawn.
+        files: image and PDF files; TIFF and PDF files may have several pages.
+        dpi: resolution of PDF pages, in pixels per inch.
+
+    Yields:
+        Each page, or the failure of a page or a file.
     """
     for file in files:
         try:

@@ -1,4 +1,4 @@
-"""Text of any script in pictures, set by Pillow in the fonts that the system has."""
+"""Rendering of text in any script, by Pillow and the fonts of the system."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import cast
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# File name and face of common fonts, wide ones first; Pillow looks for them where systems have
-# them. The third face of Noto's collection has the shapes of simplified Chinese.
+# File name and face index of common fonts, those with most characters first; Pillow searches
+# the system's folders for them. The third face of Noto's collection is simplified Chinese.
 FONTS = (
     ("NotoSansCJK-Regular.ttc", 2),
     ("SourceHanSansSC-Regular.otf", 0),
@@ -41,26 +41,28 @@ FONTS = (
 ADVICE = (
     "install a font that has them (Debian: fonts-noto-cjk, fonts-noto-core) or give --font FILE"
 )
-FILL = 0.85  # of a line's height is the size of its text
-UNKNOWN = "\U0010ffff"  # no character, so that every font shows its sign for a missing glyph
+FILL = 0.85  # font size as a fraction of the height of a line
+UNKNOWN = "\U0010ffff"  # not a character: every font shows its glyph for missing characters
 
 Face = ImageFont.FreeTypeFont
 
 
 class FontError(ValueError):
-    """A file is no font."""
+    """A file is not a font."""
 
 
 class Typesetter:
-    """Sets lines of text, each character in the first font that has it.
+    """Renders lines of text, each character in the first font that has it.
 
-    `missing` collects the characters that no font has; the first font's sign stands for them.
+    Attributes:
+        missing: the characters so far that no font has; they appear as the first font's glyph for
+            missing characters.
 
     Args:
-        font: a font file to be taken before those of the system.
+        font: a font file that precedes those of the system.
 
     Raises:
-        FontError: that file is no font.
+        FontError: the file is not a font.
     """
 
     def __init__(self, font: Path | None = None) -> None:
@@ -69,15 +71,24 @@ class Typesetter:
         self._choice: dict[str, int] = {}
 
     def set(self, text: str, width: int, height: int) -> np.ndarray:
-        """Set a line as large as it fits: coverage by ink `(height, width) uint8`."""
+        """Render a line of text as large as it fits.
+
+        Args:
+            text: the text, on one line.
+            width: the available width in pixels.
+            height: the available height in pixels.
+
+        Returns:
+            `(height, width) uint8`, coverage by ink, 0 to 255.
+        """
         size = max(1.0, height * FILL)
         length = self._length(text, size)
         if length > width:
             size = max(1.0, size * width / length)
         mask = Image.new("L", (width, height))
         draw = ImageDraw.Draw(mask)
-        # The letters' middle, capitals and Chinese characters alike, is a third of the size above
-        # the line that they stand on.
+        # The middle of capitals and of Chinese characters is about a third of the font size above
+        # the baseline.
         x, y = 0.0, height / 2 + size * 0.35
         for face, run in self._runs(text, size):
             draw.text((x, y), run, fill=255, font=face, anchor="ls")
@@ -88,30 +99,30 @@ class Typesetter:
         return sum(face.getlength(run) for face, run in self._runs(text, size))
 
     def _runs(self, text: str, size: float) -> Iterator[tuple[Face, str]]:
-        """Cut a text where the font changes; marks and spaces stay with what is before them."""
+        """Split a text where the font changes; marks and spaces keep the font before them."""
         chosen: list[int] = []
         for character in text:
             joins = unicodedata.category(character)[0] in "MZC"
             chosen.append(chosen[-1] if joins and chosen else self._face_of(character))
         for index, run in groupby(range(len(text)), key=chosen.__getitem__):
-            yield _at_size(self._faces[index], size), "".join(text[place] for place in run)
+            yield _at_size(self._faces[index], size), "".join(text[position] for position in run)
 
     def _face_of(self, character: str) -> int:
-        """Return which font has a character; the first where none has."""
+        """Return the index of the first font that has a character; 0 if none has."""
         if character not in self._choice:
-            able = (index for index, face in enumerate(self._faces) if _has(face, character))
-            index = next(able, None)
+            matches = (index for index, face in enumerate(self._faces) if _has(face, character))
+            index = next(matches, None)
             if index is None:
                 self.missing.add(character)
             self._choice[character] = index or 0
         return self._choice[character]
 
 
-_PROBE = 16  # size at which glyphs are looked at
+_PROBE = 16  # font size at which glyphs are compared
 
 
 def _system_fonts() -> list[Face]:
-    """Open the fonts that are there; last comes the small one that Pillow brings along."""
+    """Open the fonts of the system that exist, and the small one of Pillow as the last."""
     faces = []
     for name, face in FONTS:
         with contextlib.suppress(OSError):
@@ -132,7 +143,7 @@ def _at_size(face: Face, size: float) -> Face:
 
 
 def _has(face: Face, character: str) -> bool:
-    """Whether a font draws something else for a character than its sign for a missing one."""
+    """Return whether a font has a glyph for a character, other than the one for missing ones."""
     return character.isspace() or _shape(face, character) != _shape(face, UNKNOWN)
 
 

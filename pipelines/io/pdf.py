@@ -1,4 +1,4 @@
-"""PDF files, a picture per page: pypdfium2 draws them (`pip install paddleocr-to-torch[pdf]`)."""
+"""Rendering of PDF pages by pypdfium2 (`pip install paddleocr-to-torch[pdf]`)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ if TYPE_CHECKING:
 
 POINTS_PER_INCH = 72
 MAX_PAGE_PIXELS = 40_000_000
-"""Pages that would have more, as posters may, are drawn at a lower resolution."""
+"""Pages with more pixels than this, such as posters, are rendered at a lower resolution."""
 
 _PASSWORD = 4  # FPDF_ERR_PASSWORD of PDFium's fpdfview.h
 
 
 class PdfFile:
-    """An open PDF; `count` is its number of pages."""
+    """An open PDF file.
+
+    Attributes:
+        count: the number of its pages.
+
+    Args:
+        path: the path of the file, for error messages.
+        document: the file as pypdfium2 has opened it.
+        dpi: resolution of the pages, in pixels per inch.
+    """
 
     def __init__(self, path: Path, document: PdfDocument, dpi: float) -> None:
         self._path = path
@@ -32,7 +41,13 @@ class PdfFile:
         self.count = len(document)
 
     def read(self, number: int) -> np.ndarray:
-        """Draw a page, the first is 1, on white: `(H, W, 3) uint8` BGR.
+        """Render a page on white.
+
+        Args:
+            number: the number of the page, from 1.
+
+        Returns:
+            `(H, W, 3) uint8` BGR.
 
         Raises:
             ImageError: the page is damaged.
@@ -48,16 +63,22 @@ class PdfFile:
                 with closing(page.render(scale=scale)) as bitmap:
                     return bitmap.to_numpy().copy()
         except (pypdfium2.PdfiumError, ValueError) as error:
-            raise ImageError(f"{self._path}, page {number}: cannot be drawn ({error})") from error
+            raise ImageError(
+                f"{self._path}, page {number}: cannot be rendered ({error})"
+            ) from error
 
 
 @contextmanager
 def open_pdf(path: str | Path, dpi: float) -> Iterator[PdfFile]:
-    """Open a PDF whose pages are to be drawn with `dpi` pixels per inch.
+    """Open a PDF file.
+
+    Args:
+        path: the path of the file.
+        dpi: resolution of its pages, in pixels per inch.
 
     Raises:
-        ImageError: pypdfium2 is not installed; the file is missing, damaged, empty, or protected by
-            a password.
+        ImageError: pypdfium2 is not installed, or the file is missing, empty, damaged or protected
+            by a password.
     """
     try:
         import pypdfium2
@@ -81,5 +102,5 @@ def open_pdf(path: str | Path, dpi: float) -> Iterator[PdfFile]:
             reason = "not a PDF with at least one page, or a damaged one"
         raise ImageError(f"{path}: {reason}") from error
     with closing(document):
-        document.init_forms()  # so that what was filled in is drawn
+        document.init_forms()  # so that filled-in form fields are rendered
         yield PdfFile(path, document, dpi)

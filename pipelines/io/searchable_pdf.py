@@ -1,9 +1,9 @@
-"""Searchable PDFs: the picture of each page, and on it the text, invisible, where it was read.
+"""Searchable PDFs: the image of each page with its text, invisible, on top.
 
-The text can be searched, marked and copied in any script, though no font with its glyphs is needed:
-the characters are numbered, a ToUnicode table says which they are, and the embedded font has one
-shape for all of them, a box. The file keeps to ISO 32000, 9.4.3 (text rendering mode 3), 9.7 and
-9.10.3. PDFium writes it; what it needs comes with `pip install paddleocr-to-torch[pdf]`.
+Text of any script can be searched, selected and copied without a font of its glyphs: characters are
+numbered, a ToUnicode table maps the numbers to Unicode, and the embedded font has a single glyph, a
+box. The file conforms to ISO 32000, 9.4.3 (text rendering mode 3), 9.7 and 9.10.3. PDFium writes
+it (`pip install paddleocr-to-torch[pdf]`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 
 from pipelines.geometry import text_corners
+from pipelines.io.items import TextItem
 from pipelines.io.pdf import POINTS_PER_INCH
-from pipelines.ocr import TextLine
 
 JPEG_QUALITY = 85
-EM = 1000  # font units; a character's box is as wide and as high
+EM = 1000  # font units; width and height of the glyph
 DESCENT = 200
 
 CMAP = """/CIDInit /ProcSet findresource begin
@@ -43,10 +43,10 @@ end
 
 
 class SearchablePdf:
-    """A PDF in the making, whose pictures are kept compressed until it is written.
+    """Builds a searchable PDF page by page; the images are kept compressed.
 
     Args:
-        dpi: pixels per inch of the pictures; it sets the size of the pages.
+        dpi: resolution of the images in pixels per inch, which sets the size of the pages.
     """
 
     def __init__(self, dpi: float) -> None:
@@ -55,20 +55,25 @@ class SearchablePdf:
         self._document = pypdfium2.PdfDocument.new()
         self._scale = POINTS_PER_INCH / dpi
 
-    def add(self, image: np.ndarray, lines: Sequence[TextLine]) -> None:
-        """Add a page: its picture, `(H, W, 3) uint8` BGR, and what was read on it."""
+    def add(self, image: np.ndarray, lines: Sequence[TextItem]) -> None:
+        """Add a page.
+
+        Args:
+            image: `(H, W, 3) uint8` BGR.
+            lines: the text lines on it.
+        """
         from bidi import get_display
         from pypdfium2 import raw
 
         height, width = (length * self._scale for length in image.shape[:2])
         page = self._document.new_page(width, height)
-        page.insert_obj(self._picture(image, width, height))
-        # A PDF holds what stands to the left first, in right-to-left scripts as well.
-        shown = [(line.box, get_display(line.text)) for line in lines]
-        texts = [(box, characters) for box, characters in shown if characters]
+        page.insert_obj(self._image(image, width, height))
+        # PDFs store text in visual order, from the left, also in right-to-left scripts.
+        displayed = [(line.box, get_display(line.text)) for line in lines]
+        texts = [(box, characters) for box, characters in displayed if characters]
         if texts:
-            different = dict.fromkeys("".join(characters for _, characters in texts))
-            numbers = {character: number for number, character in enumerate(different, 1)}
+            distinct = dict.fromkeys("".join(characters for _, characters in texts))
+            numbers = {character: number for number, character in enumerate(distinct, 1)}
             font = self._font(numbers)
             for box, characters in texts:
                 codes = [numbers[character] for character in characters]
@@ -83,26 +88,29 @@ class SearchablePdf:
         page.close()
 
     def content(self) -> bytes:
-        """Return the file and close it; nothing can be added after that."""
+        """Return the content of the file and close it; no page can be added afterwards."""
         stream = io.BytesIO()
         self._document.save(stream)
         self._document.close()
         return stream.getvalue()
 
-    def _picture(self, image: np.ndarray, width: float, height: float) -> Any:
+    def _image(self, image: np.ndarray, width: float, height: float) -> Any:
         import pypdfium2
 
         _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        picture = pypdfium2.PdfImage.new(self._document)
-        picture.load_jpeg(io.BytesIO(jpeg.tobytes()), inline=True)
-        picture.set_matrix(pypdfium2.PdfMatrix(width, 0, 0, height, 0, 0))
-        return picture
+        embedded = pypdfium2.PdfImage.new(self._document)
+        embedded.load_jpeg(io.BytesIO(jpeg.tobytes()), inline=True)
+        embedded.set_matrix(pypdfium2.PdfMatrix(width, 0, 0, height, 0, 0))
+        return embedded
 
     def _font(self, numbers: dict[str, int]) -> Any:
-        """Embed the font of boxes, under the numbers that a page's characters have."""
+        """Embed the font for the numbers of a page's characters."""
         from pypdfium2 import raw
 
-        program, glyphs = font_of_boxes(), bytes(2 * (len(numbers) + 1))  # all of them glyph 0
+        program, glyphs = (
+            font_of_boxes(),
+            bytes(2 * (len(numbers) + 1)),
+        )  # all characters use glyph 0
         return raw.FPDFText_LoadCidType2Font(
             self._document,
             _array(ctypes.c_uint8, program),
@@ -114,12 +122,15 @@ class SearchablePdf:
 
 
 def text_matrix(box: np.ndarray, length: int, height: float) -> tuple[float, ...]:
-    """Return the matrix that brings `length` characters, one unit each, into a line's box.
+    """Return the matrix that maps a text of one unit per character into a line's box.
 
     Args:
-        box: `(N, 2)`, clockwise from the top left, y downwards.
-        length: number of characters.
-        height: of the page, whose y goes upwards.
+        box: `(N, 2)`, clockwise from the top left, in points, y downwards.
+        length: the number of characters.
+        height: the height of the page in points, whose y axis points upwards.
+
+    Returns:
+        The six coefficients of an affine map, as PDF orders them.
     """
     corners = text_corners(box) * (1, -1) + (0, height)
     top_left, top_right, _, bottom_left = corners
@@ -129,13 +140,13 @@ def text_matrix(box: np.ndarray, length: int, height: float) -> tuple[float, ...
 
 
 def to_unicode(numbers: dict[str, int]) -> str:
-    """Return the table that says which characters the numbers stand for."""
+    """Return the ToUnicode table of characters and their numbers."""
     pairs = [
         f"<{number:04X}> <{character.encode('utf-16-be', 'replace').hex().upper()}>"
         for character, number in numbers.items()
     ]
     ranges = []
-    for start in range(0, len(pairs), 100):  # as many as a section may have
+    for start in range(0, len(pairs), 100):  # the maximum of a section
         section = pairs[start : start + 100]
         ranges += [f"{len(section)} beginbfchar", *section, "endbfchar"]
     return CMAP.format(ranges="\n".join(ranges))
@@ -167,5 +178,6 @@ def font_of_boxes() -> bytes:
     return stream.getvalue()
 
 
-def _array(kind: Any, values: Sequence[int]) -> Any:
-    return (kind * len(values))(*values)
+def _array(item: Any, values: Sequence[int]) -> Any:
+    """Return a C array of the ctypes type `item`."""
+    return (item * len(values))(*values)

@@ -1,10 +1,10 @@
-"""Where the words of a line stand: a line's reading and its box -> a box for each word.
+"""Word boxes: the recognised text and the box of a line to a box for each word.
 
 Numbers follow PaddleOCR 2.x: ppocr/postprocess/rec_postprocess.py (`get_word_info`) and
 ppstructure/utility.py (`cal_ocr_word_box`); for lines that run downwards PaddleX 3
-(cal_ocr_word_box.py). Both draw upright rectangles from left to right. Here a word's box slants
-with its line, a line that lies upside down has its words where they are read, and each box is that
-of its text where a line mixes scripts. On upright lines the boxes are the same.
+(cal_ocr_word_box.py). Both return upright rectangles from left to right. Here a word's box slants
+with its line, the words of an upside-down line are where they are read, and boxes match their texts
+where a line mixes scripts. On upright lines the boxes are the same.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ DIGIT = re.compile("[0-9]")
 
 @dataclass(frozen=True, eq=False)
 class Word:
-    """A part of a line: a Chinese character, or a Latin word or number.
+    """A word of a line: a Chinese character, or a Latin word or number.
 
     Attributes:
-        box: `(4, 2) float32`, as the line's.
-        text: what it says.
+        box: `(4, 2) float32`, x and y in pixels of the image, corners in the order of the line's.
+        text: the text of the word.
         score: mean probability of its characters, 0 to 1.
     """
 
@@ -44,89 +44,90 @@ class Word:
 
 
 def find_words(
-    reading: RecognizedText, box: np.ndarray, *, upside_down: bool = False
+    line: RecognizedText, box: np.ndarray, *, upside_down: bool = False
 ) -> tuple[Word, ...]:
-    """Return the words of a line in the order of reading.
+    """Return the words of a line in reading order.
 
-    Letters of other scripts, punctuation and spaces are in no word.
+    Letters of other scripts, punctuation and spaces belong to no word.
 
     Args:
-        reading: what the line says.
-        box: the line's corners, `(N, 2)`, clockwise from the top left.
-        upside_down: the line was turned by 180 degrees before it was read.
+        line: the text of the line, decoded by CTC.
+        box: `(N, 2) float32`, the corners of the line, clockwise from the top left.
+        upside_down: whether the line was rotated by 180 degrees before it was read.
     """
     corners = text_corners(box)
-    # A word's box begins at the same corner as the line's, wherever the text begins.
-    ahead = 1 if len(box) == 4 and not np.array_equal(corners, box) else 0
+    # A word's box starts at the same corner as the line's, wherever the text starts.
+    shift = 1 if len(box) == 4 and not np.array_equal(corners, box) else 0
     if upside_down:
-        corners, ahead = np.roll(corners, -2, axis=0), ahead + 2
+        corners, shift = np.roll(corners, -2, axis=0), shift + 2
     length = float(np.abs(corners[1] - corners[0]).max())
     words = []
-    for group, start, end in _extents(reading, length):
-        place = np.roll(_between(corners, start / length, end / length), ahead, axis=0)
+    for group, start, end in _extents(line, length):
+        word_box = np.roll(_slice(corners, start / length, end / length), shift, axis=0)
         score = float(np.mean([character.score for character in group]))
-        words.append(Word(place, "".join(character.text for character in group), score))
+        words.append(Word(word_box, "".join(character.text for character in group), score))
     return tuple(words)
 
 
 def _extents(
-    reading: RecognizedText, length: float
+    line: RecognizedText, length: float
 ) -> Iterator[tuple[Sequence[Character], float, float]]:
-    """Each word's characters, and from where to where it stands on a line of this many pixels."""
-    groups = list(_groups(reading.characters))
-    column = length / reading.columns
-    wide = [_span(group) * column / (len(group) - 1) for kind, group in groups
-            if kind == CHINESE and len(group) > 1]  # fmt: skip
-    square = float(np.mean(wide)) if wide else length / max(len(reading.text), 1)
-    for kind, group in groups:
-        if kind == LATIN:
+    """Yield each word's characters, with its start and end on a line of `length` pixels."""
+    groups = list(_groups(line.characters))
+    column = length / line.columns
+    pitches = [
+        _span(group) * column / (len(group) - 1)
+        for script, group in groups
+        if script == CHINESE and len(group) > 1
+    ]
+    width = float(np.mean(pitches)) if pitches else length / max(len(line.text), 1)
+    for script, group in groups:
+        if script == LATIN:
             first = min(character.column for character in group)
             yield group, int(first * column), int((first + _span(group)) * column)
             continue
         for character in group:
             center = (character.column + 0.5) * column
-            start, end = int(center - square / 2), int(center + square / 2)
+            start, end = int(center - width / 2), int(center + width / 2)
             yield [character], max(start, 0), min(end, length)
 
 
 def _span(group: Sequence[Character]) -> int:
-    """How many columns lie between its ends."""
+    """Return the number of columns from the first to the last character."""
     return abs(group[-1].column - group[0].column) + 1
 
 
 def _groups(characters: Sequence[Character]) -> Iterator[tuple[str, list[Character]]]:
-    """Runs of Chinese, or of Latin letters and digits with the `-` and decimal points in them."""
+    """Yield runs of Chinese, or of Latin letters and digits with `-` and decimal points."""
     group: list[Character] = []
     before = OTHER
-    for place, character in enumerate(characters):
-        kind = _kind(character.text)
-        following = characters[place + 1].text if place + 1 < len(characters) else ""
+    for index, character in enumerate(characters):
+        script = _script(character.text)
+        following = characters[index + 1].text if index + 1 < len(characters) else ""
         if before == LATIN and (
             character.text == "-" or (character.text == "." and DIGIT.search(following))
         ):
-            kind = LATIN
-        if kind != before and group:
+            script = LATIN
+        if script != before and group:
             yield before, group
             group = []
-        before = kind
-        if kind != OTHER:
+        before = script
+        if script != OTHER:
             group.append(character)
     if group:
         yield before, group
 
 
-def _kind(text: str) -> str:
+def _script(text: str) -> str:
     if "\u4e00" <= text <= "\u9fff":
         return CHINESE
     return LATIN if LATIN_OR_DIGIT.search(text) else OTHER
 
 
-def _between(corners: np.ndarray, start: float, end: float) -> np.ndarray:
-    """The part of a quadrilateral between two fractions of its length."""
+def _slice(corners: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Return the part of a quadrilateral `(4, 2)` between two fractions of its length."""
     top_left, top_right, bottom_right, bottom_left = corners.astype(np.float64)
     top, bottom = top_right - top_left, bottom_right - bottom_left
-    return np.array(
-        [top_left + start * top, top_left + end * top,
-         bottom_left + end * bottom, bottom_left + start * bottom],
-        np.float32,
-    )  # fmt: skip
+    upper = [top_left + start * top, top_left + end * top]
+    lower = [bottom_left + end * bottom, bottom_left + start * bottom]
+    return np.array([*upper, *lower], np.float32)

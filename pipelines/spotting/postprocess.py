@@ -1,8 +1,8 @@
-"""From the four maps of PGNet to lines of text and what they say.
+"""Decoding of PGNet: four maps to text lines with their polygons and texts.
 
 Wang et al., "PGNet: Real-time Arbitrarily-Shaped Text Spotting with Point Gathering Network"
-(2021). Numbers follow PaddleOCR 2.x: ppocr/postprocess/pg_postprocess.py (`PGPostProcess`), what it
-uses of ppocr/utils/e2e_utils, and what tools/infer/predict_e2e.py does with its polygons.
+(2021). Numbers follow PaddleOCR 2.x: ppocr/postprocess/pg_postprocess.py (`PGPostProcess`),
+ppocr/utils/e2e_utils and tools/infer/predict_e2e.py.
 """
 
 from __future__ import annotations
@@ -22,25 +22,32 @@ from pipelines.validation import PROBABILITY, Check, SettingsError, check, one_o
 
 STRIDE = 4
 """Pixels of the network's input per pixel of its maps."""
-LEAST_PLACES = 3
-"""A middle line of fewer pixels is noise."""
-HALVED = 16
-"""So many pixels are put into order half by half, since a line may bend."""
-SPREAD = 0.15
-"""How far a middle line is made longer, as a share of the directions' mean length, twice."""
-POINTS = 6
-"""Of a polygon's upper side, and of its lower one, in the mode "fast"."""
-LEAST_CHARACTERS = 2
-HEIGHTENED = 1.2
-"""How much farther from the middle the borders of curved text are drawn."""
-LEAST_MORE, MOST_MORE = 0.5, 3.0
-"""By how many pixels of the map at least and at most, in the mode "slow"."""
-LENGTHENED = 0.2
-"""By how much of its height a polygon is made longer at both ends."""
+MIN_PIXELS = 3
+"""Center lines of fewer pixels are left out."""
+SPLIT_LENGTH = 16
+"""Center lines of at least this many pixels are ordered in two halves, since they may bend."""
+EXTENSION = 0.15
+"""Center lines are extended at each end by twice this fraction of the mean direction length."""
+FAST_POINTS = 6
+"""Corners of a polygon's upper side, and of its lower side, in the mode "fast"."""
+MIN_CHARACTERS = 2
+"""Lines of fewer characters are left out."""
+BORDER_SCALE = 1.2
+"""Factor by which the borders of curved text move away from the center line."""
+MIN_EXPANSION, MAX_EXPANSION = 0.5, 3.0
+"""Limits of that movement, in pixels of the map, in the mode "slow"."""
+POLYGON_EXTENSION = 0.2
+"""Polygons are extended at both ends by this fraction of their height."""
 
 
 class Spotted(NamedTuple):
-    """A line of text: its polygon `(N, 2) float32`, what it says, how sure its characters are."""
+    """A text line.
+
+    Attributes:
+        polygon: `(N, 2) float32`, x and y in pixels of the image.
+        text: the text of the line.
+        score: mean probability of its characters, 0 to 1.
+    """
 
     polygon: np.ndarray
     text: str
@@ -49,20 +56,20 @@ class Spotted(NamedTuple):
 
 @dataclass(frozen=True)
 class PGDecoder:
-    """Turns the maps of PGNet into polygons and texts.
+    """Decodes the maps of PGNet to polygons and texts.
 
-    Where text is, regions are thinned to middle lines; along each, the classes of its places are
-    decoded as by CTC, and the offsets to the borders make the polygon.
+    The text regions are thinned to center lines. Along each center line, the classes of its pixels
+    are decoded as by CTC, and the offsets to the borders give the polygon.
 
     Attributes:
-        characters: what the classes stand for; the one after them is CTC's blank.
-        score_thresh: probability above which a place is text.
-        mode: "fast" makes polygons of two times six corners, "slow" has a pair of corners for each
-            character and each gap.
-        valid_set: "totaltext" for curved text, whose polygons are a little higher, "partvgg" for
-            straight text, whose polygons have four corners.
-        point_gather_mode: "align" reads the places between those that are not neighbours too; in
-            the mode "fast".
+        characters: the dictionary, in the order of the classes; CTC's blank is the class after it.
+        score_thresh: pixels with a higher probability are text, 0 to 1.
+        mode: "fast" gives polygons of twelve corners, "slow" two corners for each character and
+            each gap.
+        valid_set: "totaltext" for curved text, with slightly higher polygons; "partvgg" for
+            straight text, with polygons of four corners.
+        point_gather_mode: "align" fills the gaps between the pixels of a center line, in the mode
+            "fast".
 
     Raises:
         SettingsError: a value is invalid.
@@ -85,57 +92,66 @@ class PGDecoder:
         check(self, self.checks)
         if self.mode == "slow" and self.valid_set == "partvgg":
             raise SettingsError(
-                'the mode "slow" is for curved text, with the valid_set "totaltext"; PaddleOCR has '
-                'the mode "fast" alone for straight text'
+                'the mode "slow" needs the valid_set "totaltext"; with "partvgg", for straight '
+                'text, PaddleOCR has only the mode "fast"'
             )
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
-        """Return the shapes of the network's results for an input of this size."""
+        """Return the expected shape of each output for an input of this size, in pixels."""
         channels = {"f_border": 4, "f_char": len(self.characters) + 1, "f_direction": 2}
-        place = (height // STRIDE, width // STRIDE)
-        return {name: (1, count, *place) for name, count in {**channels, "f_score": 1}.items()}
+        size = (height // STRIDE, width // STRIDE)
+        return {name: (1, count, *size) for name, count in {**channels, "f_score": 1}.items()}
 
     def __call__(self, outputs: Outputs, sizes: Sizes) -> list[Spotted]:
-        """Find and read the lines of one image.
+        """Decode the outputs for one image.
 
         Args:
-            outputs: of the shapes that `shapes` returns, finite numbers.
-            sizes: how the image became the network's input.
+            outputs: finite arrays of the shapes that `shapes` returns.
+            sizes: the sizes of the image on its way to the network.
         """
-        text = outputs["f_score"][0, 0] > self.score_thresh
-        # What is summed up, is summed up in the order of PaddleOCR's memory.
+        is_text = outputs["f_score"][0, 0] > self.score_thresh
+        # The memory order of PaddleOCR, so that sums are computed in the same order.
         direction = np.ascontiguousarray(outputs["f_direction"][0]).transpose(1, 2, 0)
-        lines = center_lines(text, direction)
+        lines = center_lines(is_text, direction)
         if self.mode == "fast":
-            lines = [line for line in lines if len(line) >= POINTS]
+            lines = [line for line in lines if len(line) >= FAST_POINTS]
             if self.point_gather_mode == "align":
-                lines = [_without_gaps(line) for line in lines]
-        found: list[Spotted] = []
+                lines = [_fill_gaps(line) for line in lines]
+        spotted: list[Spotted] = []
         classes = outputs["f_char"][0].transpose(1, 2, 0)
         for line in lines:
             scores = classes[line[:, 0], line[:, 1]]
             best = (scores if self.mode == "fast" else _softmax(scores)).argmax(1)
             starts = np.flatnonzero(np.append(True, best[1:] != best[:-1]))
-            said = starts[best[starts] != len(self.characters)]
-            words = "".join([self.characters[index] for index in best[said].tolist()])
-            if len(words) < LEAST_CHARACTERS:
+            decoded = starts[best[starts] != len(self.characters)]
+            text = "".join([self.characters[index] for index in best[decoded].tolist()])
+            if len(text) < MIN_CHARACTERS:
                 continue
-            points = _spread(line) if self.mode == "fast" else _centres(line, starts)
+            points = _sample(line) if self.mode == "fast" else _run_centers(line, starts)
             polygon = self._polygon(points, outputs["f_border"][0], sizes)
-            certainty = float(_softmax(scores[said]).max(1).mean())
-            found.append(Spotted(polygon, words, certainty))
-        return found
+            score = float(_softmax(scores[decoded]).max(1).mean())
+            spotted.append(Spotted(polygon, text, score))
+        return spotted
 
     def _polygon(self, points: np.ndarray, border: np.ndarray, sizes: Sizes) -> np.ndarray:
-        """Draw the outline around points of the middle `(N, 2)`, y and x on the map."""
+        """Return the polygon around a center line.
+
+        Args:
+            points: `(N, 2)`, y and x of points of the center line, in pixels of the map.
+            border: `(4, h, w) float32`, offsets to the upper and the lower border.
+            sizes: the sizes of the image.
+
+        Returns:
+            `(M, 2) float32`, x and y in pixels of the image.
+        """
         height, width = sizes.image
         offsets = border[:, points[:, 0], points[:, 1]].T.reshape(-1, 2, 2)
         if self.valid_set == "totaltext":
-            offsets = offsets * HEIGHTENED if self.mode == "fast" else _farther(offsets)
+            offsets = offsets * BORDER_SCALE if self.mode == "fast" else _expand(offsets)
         sides = points.astype(np.float32)[:, None] + offsets
         # PaddleOCR divides by a float64.
         sides = sides[..., ::-1] * 4.0 / np.array(sizes.ratio[::-1], np.float64)
-        outline = _lengthened(np.concatenate([sides[:, 0], sides[::-1, 1]]))
+        outline = _extend(np.concatenate([sides[:, 0], sides[::-1, 1]]))
         outline = np.clip(outline, 0, (width, height))
         if self.mode == "slow":
             outline = np.round(outline)
@@ -145,79 +161,100 @@ class PGDecoder:
         return finish_polygons([outline], sizes.image)[0]
 
 
-def center_lines(text: np.ndarray, direction: np.ndarray) -> list[np.ndarray]:
-    """Return the places along the middle of each region, `(N, 2)`, y and x, from its start on.
+def center_lines(is_text: np.ndarray, direction: np.ndarray) -> list[np.ndarray]:
+    """Return the center line of each text region.
 
     Args:
-        text: `(H, W) bool`, where text is.
-        direction: `(H, W, 2) float32`, x and y: where the text runs on.
+        is_text: `(H, W) bool`.
+        direction: `(H, W, 2) float32`, x and y of the reading direction.
+
+    Returns:
+        For each region the pixels of its center line in reading order, `(N, 2) int`, y and x.
     """
-    count, labels = cv2.connectedComponents(thin(text.view(np.uint8)), connectivity=8)
+    count, labels = cv2.connectedComponents(thin(is_text.view(np.uint8)), connectivity=8)
     pixels = np.flatnonzero(labels)
     owners = labels.ravel()[pixels]
     pixels = pixels[np.argsort(owners, kind="stable")]
-    places = np.stack(np.unravel_index(pixels, text.shape), axis=1)
+    positions = np.stack(np.unravel_index(pixels, is_text.shape), axis=1)
     ends = np.bincount(owners, minlength=count).cumsum()
-    regions = (places[start:end] for start, end in pairwise(ends))
-    return [_ordered(region, direction, text) for region in regions if len(region) >= LEAST_PLACES]
+    regions = (positions[start:end] for start, end in pairwise(ends))
+    return [
+        _order_and_extend(region, direction, is_text)
+        for region in regions
+        if len(region) >= MIN_PIXELS
+    ]
 
 
-def _ordered(places: np.ndarray, direction: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """Put places `(N, 2)` into the order of the text, and go on where they end, within the text."""
-    ways = np.array(direction[places[:, 0], places[:, 1]][:, ::-1])
-    places, ways = _along(places, ways)
-    ways = np.array(ways, np.float64, order="C")
-    if len(places) >= HALVED:
-        half = len(places) // 2
-        (first, ways_there), (last, ways_on) = (
-            _along(places[part], ways[part]) for part in (slice(half), slice(half, None))
+def _order_and_extend(
+    pixels: np.ndarray, direction_map: np.ndarray, is_text: np.ndarray
+) -> np.ndarray:
+    """Sort pixels `(N, 2)` in reading order, and extend the line at both ends within the text."""
+    directions = np.array(direction_map[pixels[:, 0], pixels[:, 1]][:, ::-1])
+    pixels, directions = _sort_along(pixels, directions)
+    directions = np.array(directions, np.float64, order="C")
+    if len(pixels) >= SPLIT_LENGTH:
+        half = len(pixels) // 2
+        (first, first_directions), (last, last_directions) = (
+            _sort_along(pixels[part], directions[part]) for part in (slice(half), slice(half, None))
         )
-        places, ways = np.concatenate([first, last]), np.concatenate([ways_there, ways_on])
-    share = max(len(places) // 3, 2)
-    back, on = -np.mean(ways[:share], axis=0), np.mean(ways[len(ways) - share :], axis=0)
+        pixels, directions = (
+            np.concatenate([first, last]),
+            np.concatenate([first_directions, last_directions]),
+        )
+    share = max(len(pixels) // 3, 2)
+    back, on = (
+        -np.mean(directions[:share], axis=0),
+        np.mean(directions[len(directions) - share :], axis=0),
+    )
     lengths = np.linalg.norm(back), np.linalg.norm(on)
-    steps = 2 * max(int((lengths[0] + lengths[1]) / 2 * SPREAD), 1)
+    steps = 2 * max(int((lengths[0] + lengths[1]) / 2 * EXTENSION), 1)
     before, after = (
-        list(_walk(start, way / (length + 1e-6), steps, text))
-        for start, way, length in zip(places[[0, -1]], (back, on), lengths, strict=True)
+        list(_walk(start, direction / (length + 1e-6), steps, is_text))
+        for start, direction, length in zip(pixels[[0, -1]], (back, on), lengths, strict=True)
     )
     if before or after:
-        return np.array([*before[::-1], *places.tolist(), *after])
-    return places
+        return np.array([*before[::-1], *pixels.tolist(), *after])
+    return pixels
 
 
-def _along(places: np.ndarray, ways: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort places `(N, 2)`, and their directions, by how far they are in the mean direction."""
-    order = np.argsort(np.sum(places * np.mean(ways, axis=0, keepdims=True), axis=1))
-    return places[order], ways[order]
+def _sort_along(pixels: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort pixels `(N, 2)` and their directions by their position along the mean direction."""
+    order = np.argsort(np.sum(pixels * np.mean(directions, axis=0, keepdims=True), axis=1))
+    return pixels[order], directions[order]
 
 
 def _walk(
-    start: np.ndarray, step: np.ndarray, steps: int, text: np.ndarray
+    start: np.ndarray, step: np.ndarray, steps: int, is_text: np.ndarray
 ) -> Iterator[tuple[int, int]]:
-    """Yield the places that so many steps lead to, as long as text is there.
+    """Yield the pixels along a direction, as long as they are text.
 
-    As in PaddleOCR, a place above or left of the map is one at its other end.
+    As in PaddleOCR, pixels above or left of the map wrap around to its other end.
+
+    Args:
+        start: `(2,)`, y and x of the pixel before the first step.
+        step: `(2,)`, y and x of one step.
+        steps: the maximum number of steps.
+        is_text: `(H, W) bool`.
     """
     (y, x), (down, right) = start.tolist(), step.tolist()
-    height, width = text.shape
+    height, width = is_text.shape
     reached = set()
     for count in range(1, steps + 1):
-        place = round(y + down * count), round(x + right * count)
-        if not (-height <= place[0] < height and -width <= place[1] < width):
+        pixel = round(y + down * count), round(x + right * count)
+        if not (-height <= pixel[0] < height and -width <= pixel[1] < width):
             return
-        if place in reached:
+        if pixel in reached:
             continue
-        if not text[place]:
+        if not is_text[pixel]:
             return
-        reached.add(place)
-        yield place
+        reached.add(pixel)
+        yield pixel
 
 
-def _without_gaps(line: np.ndarray) -> np.ndarray:
-    """Add the places between those that are not neighbours, each on the straight way.
+def _fill_gaps(line: np.ndarray) -> np.ndarray:
+    """Connect the pixels `(N, 2)` of a line that are not adjacent, by straight lines.
 
-    Two that are the same stop PaddleOCR: what comes after them is left as it is.
+    PaddleOCR stops at two equal pixels in a row; the pixels after them are left unchanged.
     """
     gaps = line[:-1] - line[1:]
     counts = np.abs(gaps).max(1)
@@ -225,44 +262,44 @@ def _without_gaps(line: np.ndarray) -> np.ndarray:
     filled = same[0] if len(same) else len(counts)
     counts = counts[:filled]
     owners = np.repeat(np.arange(filled), counts)
-    places = np.arange(len(owners)) - np.repeat(counts.cumsum() - counts, counts)
+    indices = np.arange(len(owners)) - np.repeat(counts.cumsum() - counts, counts)
     steps = (gaps[:filled] / counts[:, None])[owners]
-    # Fractions are lost, not rounded.
-    between = np.trunc(line[owners] - places[:, None] * steps).astype(line.dtype)
+    # Fractions are truncated, not rounded.
+    between = np.trunc(line[owners] - indices[:, None] * steps).astype(line.dtype)
     return np.concatenate([between, line[filled:]])
 
 
-def _spread(line: np.ndarray) -> np.ndarray:
-    """Choose `POINTS` places of a line, from its first to its last."""
-    return line[[*(len(line) // (POINTS - 1) * np.arange(POINTS - 1)), -1]]
+def _sample(line: np.ndarray) -> np.ndarray:
+    """Choose `FAST_POINTS` pixels of a line `(N, 2)`, from its first to its last."""
+    return line[[*(len(line) // (FAST_POINTS - 1) * np.arange(FAST_POINTS - 1)), -1]]
 
 
-def _centres(line: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Choose the places in the middle of each run of one class; of a single one, twice the same."""
+def _run_centers(line: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the middle pixel of each run of one class; that of a single run twice."""
     lengths = np.diff(starts, append=len(line))
     points = line[starts + lengths // 2]
     return np.repeat(points, 2, axis=0) if len(points) == 1 else points
 
 
-def _farther(offsets: np.ndarray) -> np.ndarray:
-    """Lengthen offsets `(N, 2, 2)`, within bounds; those without length stay so."""
+def _expand(offsets: np.ndarray) -> np.ndarray:
+    """Lengthen offsets `(N, 2, 2)` to the borders, within limits; zero offsets stay zero."""
     length = np.linalg.norm(offsets, axis=2, keepdims=True)
-    more = np.clip(length * (HEIGHTENED - 1), LEAST_MORE, MOST_MORE)
-    return offsets + offsets / np.where(length > 0, length, 1) * more
+    expansion = np.clip(length * (BORDER_SCALE - 1), MIN_EXPANSION, MAX_EXPANSION)
+    return offsets + offsets / np.where(length > 0, length, 1) * expansion
 
 
-def _lengthened(outline: np.ndarray) -> np.ndarray:
-    """Move both ends of an outline `(N, 2)` outwards, upper side first; it is changed.
+def _extend(outline: np.ndarray) -> np.ndarray:
+    """Extend an outline `(N, 2)`, upper side first, at both ends, in place.
 
-    At its start by the height there, at its end by that of the pair before: so does PaddleOCR.
+    As in PaddleOCR, the extension at the end uses the height of the pair of corners before it.
     """
     half = len(outline) // 2
     corners = outline[[0, 1, -2, -1, half - 2, half - 1, half, half + 1]].astype(np.float32)
     start, after, below_after, below_start, before, end, below_end, below_before = corners
     height, width = np.linalg.norm(start - below_start), np.linalg.norm(start - after)
-    back = np.float32(-LENGTHENED * height / (width + 1e-6))
+    back = np.float32(-POLYGON_EXTENSION * height / (width + 1e-6))
     height, width = np.linalg.norm(before - below_before), np.linalg.norm(before - end)
-    on = np.float32(1.0 + LENGTHENED * height / (width + 1e-6))
+    on = np.float32(1.0 + POLYGON_EXTENSION * height / (width + 1e-6))
     outline[0] = start + (after - start) * back
     outline[-1] = below_start + (below_after - below_start) * back
     outline[half - 1] = before + (end - before) * on
@@ -271,6 +308,6 @@ def _lengthened(outline: np.ndarray) -> np.ndarray:
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities of classes `(N, C)`."""
-    grown = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return grown / grown.sum(axis=1, keepdims=True)
+    """Return the probabilities of classes `(N, C)` from their scores."""
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""Thinning regions to lines that are one pixel wide.
+"""Thinning of regions to lines of one pixel.
 
-Guo and Hall, "Parallel thinning with two-subiteration algorithms" (1989), as told in Lam, Lee and
-Suen, "Thinning methodologies" (1992), p. 879. The result is that of scikit-image's `thin`.
+Guo and Hall, "Parallel thinning with two-subiteration algorithms" (1989), as described in Lam, Lee
+and Suen, "Thinning methodologies" (1992), p. 879. The result is that of scikit-image's `thin`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _BITS = np.array([[8, 4, 2], [16, 0, 1], [32, 64, 128]], np.float32)
 
 
 def _kept() -> tuple[np.ndarray, np.ndarray]:
-    """For each pattern of neighbours 0 if a pixel goes, else 1, in the two steps of a round.
+    """Return, for the 256 patterns of neighbours, whether a pixel is kept (1) in both sub-steps.
 
-    A pixel goes if it is on a border (G1: what is around it stays together; G2: it ends no line),
-    and on the side whose turn it is (G3).
+    A pixel is removed if it is on a border (G1: its neighbours stay connected; G2: it is not the
+    end of a line) and on the side of the current sub-step (G3).
     """
     x = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(bool).T
     following = np.roll(x, -1, axis=0)
@@ -35,7 +35,7 @@ _KEPT = _kept()
 
 
 def thin(mask: np.ndarray) -> np.ndarray:
-    """Thin the regions of an `(H, W) uint8` mask of 0 and 1 to lines, until nothing changes."""
+    """Thin the regions of a mask `(H, W) uint8` of 0 and 1 to lines of one pixel."""
     thinned = mask
     while True:
         before = thinned

@@ -238,7 +238,7 @@ def test_a_page_that_is_missing_from_a_pdf(tmp_path):
     found = list(read_pages([tmp_path / "a.pdf"]))
     assert isinstance(found[0], Page)
     assert [failure.number for failure in found[1:]] == [2]
-    assert "a.pdf, page 2: cannot be drawn" in found[1].message
+    assert "a.pdf, page 2: cannot be rendered" in found[1].message
 
 
 def test_pypdfium2_is_missing(tmp_path, monkeypatch):

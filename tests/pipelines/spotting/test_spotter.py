@@ -128,7 +128,7 @@ def test_settings_come_from_the_weights_and_the_caller():
         ({"valid_set": "icdar"}, "expected one of totaltext, partvgg"),
         ({"max_side_len": 0}, "the setting max_side_len is 0, expected a whole number above 0"),
         ({"thresh": 0.5}, "no setting thresh of a text spotter; there are max_"),
-        ({"mode": "slow", "valid_set": "partvgg"}, 'the mode "fast" alone for straight text'),
+        ({"mode": "slow", "valid_set": "partvgg"}, 'only the mode "fast"'),
     ],
 )
 def test_settings_without_a_meaning(changes, message):
