@@ -19,7 +19,7 @@ from converter.cli.options import (
 )
 from converter.conversion import batch
 from converter.conversion.artefact import make_folder
-from converter.conversion.discovery import Discovery, Found, discover
+from converter.conversion.discovery import Discovery, ModelFiles, discover
 from converter.conversion.download import FORMS, Downloads, release_urls
 from converter.conversion.request import Request
 from converter.conversion.result import ModelResult
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     discovery = discover(options.paddle_root, options.map, options.only)
     models = list(discovery.models)
     results = [
-        batch.failed(name, reason, UsageError.exit_code)
+        batch.failed_result(name, reason, UsageError.exit_code)
         for name, reason in discovery.ambiguous.items()
     ]
     if options.download:
@@ -166,7 +166,7 @@ def convert(
 
 def download_missing(
     options: argparse.Namespace, discovery: Discovery
-) -> tuple[list[Found], list[ModelResult]]:
+) -> tuple[list[ModelFiles], list[ModelResult]]:
     """Download the models that were not discovered.
 
     Returns:
@@ -185,13 +185,13 @@ def download_missing(
             urls = release_urls(card, options.download)
             paths = [downloads.fetch(card.name, url) for url in urls]
         except ConverterError as error:
-            failures.append(batch.failed(card.name, str(error), error.exit_code))
+            failures.append(batch.failed_result(card.name, str(error), error.exit_code))
         else:
-            downloaded.append(Found(card.name, *paths))
+            downloaded.append(ModelFiles(card.name, *paths))
     return downloaded, failures
 
 
-def build_request(options: argparse.Namespace, model: Found) -> Request:
+def build_request(options: argparse.Namespace, model: ModelFiles) -> Request:
     """Build the conversion request of one model."""
     uses_program = options.reference in ("auto", "program")
     return Request(

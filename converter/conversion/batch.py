@@ -1,8 +1,8 @@
-"""Many conversions: worker processes that import each framework once, and go on after a failure.
+"""Convert many models in worker processes, which import each framework once.
 
-A worker has PyTorch in its own process and Paddle in another. It is given one model after the other
-and answers with what became of each; where it dies, that model has failed and another worker takes
-its place. This process imports neither framework.
+A worker imports PyTorch and runs Paddle in a child process. It receives one request after the other
+and returns a result for each. If a worker dies, its model has failed, and another worker is started
+in its place. This process imports neither framework.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from converter.catalog import cards as catalog
@@ -32,88 +33,106 @@ from converter.conversion.steps import run
 from converter.errors import ConverterError, ParityError, PlanError
 from converter.references.paddle.session import SharedSession
 
-CRASHED = 1  # the exit code of what is no ConverterError: a killed worker, a fault of this program
-_APART = (
-    "\nNames came from a checkpoint, the proof from an export elsewhere: if the two are not of one "
-    "training, convert either alone (--map NAME=PATH)."
+CRASHED = 1  # exit code if the worker was killed, or for an error that is no ConverterError
+_TWO_SOURCES = (
+    "\nThe weights came from a checkpoint, the reference from an export in another folder. If they "
+    "are not of one training, convert only one of them (--map NAME=PATH)."
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_PATIENCE = 10  # seconds in which a worker that was told to end should
+_STOP_TIMEOUT = 10  # seconds that a worker has to stop before it is killed
 
 
 def convert_all(
     requests: Sequence[Request], jobs: int = 1, *, force: bool = False
 ) -> Generator[ModelResult, None, None]:
-    """Convert every model and yield what became of it, in the order in which they finish.
+    """Convert every model and yield the results in the order in which they finish.
 
-    Closed before its end, as by an interruption, it leaves no process and no half-written file.
+    If the generator is closed early, as by an interruption, the workers are stopped and partly
+    written files are removed.
 
     Args:
-        requests: each with an `out` of its own.
-        jobs: how many processes work at once.
-        force: convert what is up to date too.
+        requests: the conversions, each with its own `out`.
+        jobs: number of worker processes.
+        force: convert models that are up to date again.
     """
-    waiting = deque(sorted(requests, key=_size, reverse=True))  # nothing large is left for the end
-    workers: dict[Any, _Worker] = {}  # by their connections
+    waiting = deque(sorted(requests, key=_source_size, reverse=True))  # start with the largest
+    workers: dict[Any, _Worker] = {}  # by connection
 
-    def occupy(worker: _Worker | None) -> None:
+    def assign_next(worker: _Worker | None) -> None:
         if waiting:
-            worker = worker or _Worker(threads_of_each(jobs), force)
+            worker = worker or _Worker(threads_per_worker(jobs), force)
             workers[worker.connection] = worker
-            worker.give(waiting.popleft())
+            worker.submit(waiting.popleft())
         elif worker is not None:
-            worker.end()
+            worker.stop()
 
     try:
         for _ in range(jobs):
-            occupy(None)
+            assign_next(None)
         while workers:
             for connection in wait(list(workers)):
                 worker = workers[connection]
-                result = worker.take()
+                result = worker.receive()
                 del workers[worker.connection]
-                occupy(worker if worker.process.is_alive() else None)
+                assign_next(worker if worker.process.is_alive() else None)
                 yield result
     finally:
         for worker in workers.values():
-            worker.end()
+            worker.stop()
 
 
-def threads_of_each(jobs: int) -> int:
-    """Return how many threads each of `jobs` workers uses: its share, or OMP_NUM_THREADS."""
-    if (said := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():
-        return max(1, int(said))
-    affinity = getattr(os, "sched_getaffinity", None)  # where a process may be kept to some cores
+def threads_per_worker(jobs: int) -> int:
+    """Return the number of threads of each worker: OMP_NUM_THREADS, or its share of the cores."""
+    if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():
+        return max(1, int(threads))
+    affinity = getattr(os, "sched_getaffinity", None)  # the cores that this process may use
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, cores // jobs)
 
 
 def convert_one(request: Request, sessions: SharedSession, *, force: bool = False) -> ModelResult:
-    """Convert a model, unless it is up to date; an error is part of the result."""
+    """Convert a model, unless it is up to date.
+
+    Args:
+        request: the conversion, with an `out`.
+        sessions: lends the Paddle process.
+        force: convert the model even if it is up to date.
+
+    Returns:
+        The result; a failed one if the conversion raised an error.
+    """
     assert request.out is not None
     start = time.perf_counter()
     try:
-        wanted = fingerprint(request)
-        described = None if force else up_to_date(request.out, wanted)
-        fresh = described is None
-        if described is None:
-            run(replace(request, fingerprint=wanted), sessions=sessions.lend)
-            described = json.loads(request.out.with_suffix(".json").read_text(encoding="utf-8"))
+        current = fingerprint(request)
+        card = None if force else up_to_date(request.out, current)
+        fresh = card is None
+        if card is None:
+            run(replace(request, fingerprint=current), sessions=sessions.lend)
+            card = json.loads(request.out.with_suffix(".json").read_text(encoding="utf-8"))
     except ConverterError as error:
         report = error.report.to_dict() if isinstance(error, ParityError) else None
-        apart = request.program_dir and isinstance(error, (ParityError, PlanError))
-        result = failed(request.name, f"{error}{_APART if apart else ''}", error.exit_code, report)
-    except Exception as error:  # one model's misfortune is not that of the others
-        result = failed(request.name, _fault(error), CRASHED)
+        two_sources = request.program_dir and isinstance(error, (ParityError, PlanError))
+        message = f"{error}{_TWO_SOURCES if two_sources else ''}"
+        result = failed_result(request.name, message, error.exit_code, report)
+    except Exception as error:  # the other models are still converted
+        result = failed_result(request.name, _crash_message(error), CRASHED)
     else:
-        result = _converted(request.name, described, fresh)
+        result = _result_of_artefact(request.name, card, fresh)
     return replace(result, seconds=time.perf_counter() - start)
 
 
-def failed(
+def failed_result(
     name: str, error: str, exit_code: int, parity: dict[str, Any] | None = None
 ) -> ModelResult:
-    """Return the result of a model that was not written."""
+    """Build the result of a model that was not written.
+
+    Args:
+        name: the model.
+        error: the message of the error.
+        exit_code: the exit code of the command line for this error.
+        parity: the parity report as JSON, if the comparison was made.
+    """
     return ModelResult(
         name=name,
         task=catalog.task(name),
@@ -130,45 +149,52 @@ def failed(
     )
 
 
-def _converted(name: str, described: dict[str, Any], fresh: bool) -> ModelResult:
-    """Return the result that an artefact's JSON tells of."""
-    parity = described["parity"]
+def _result_of_artefact(name: str, card: dict[str, Any], fresh: bool) -> ModelResult:
+    """Build the result of a converted model from the JSON of its artefact."""
+    parity = card["parity"]
     return ModelResult(
         name=name,
-        task=described["task"],
+        task=card["task"],
         status="passed" if parity else "unverified",
         reference=parity["reference"] if parity else None,
         parity=parity,
-        counts=described["counts"],
+        counts=card["counts"],
         seconds=0.0,
-        versions=described["versions"],
-        sources=described["source"]["files"],
-        weights=described["weights"],
+        versions=card["versions"],
+        sources=card["source"]["files"],
+        weights=card["weights"],
         fresh=fresh,
     )
 
 
-def _fault(error: Exception) -> str:
-    """Say what went wrong in this program, and where."""
+def _crash_message(error: Exception) -> str:
+    """Describe an unexpected error, with the line of the converter that raised it."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).exists()]
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)]
-    place = f" in {Path(ours[-1].filename).relative_to(ROOT)}, line {ours[-1].lineno}"
-    text = f"{type(error).__name__}: {error}"
-    return f"the converter itself failed{place if ours else ''}: {text}"
+    own_frames = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)]
+    line = ""
+    if own_frames:
+        last = own_frames[-1]
+        line = f" in {Path(last.filename).relative_to(ROOT)}, line {last.lineno}"
+    return f"the converter itself failed{line}: {type(error).__name__}: {error}"
 
 
-def _size(request: Request) -> int:
-    places = [place for place in (request.paddle_dir, request.program_dir) if place is not None]
-    return sum(f.stat().st_size for place in places for f in source_files(place) if f.is_file())
+def _source_size(request: Request) -> int:
+    """Return the size of a model's source files in bytes."""
+    paths = [path for path in (request.paddle_dir, request.program_dir) if path is not None]
+    return sum(f.stat().st_size for path in paths for f in source_files(path) if f.is_file())
 
 
 class _Worker:
-    """A process that converts what it is given."""
+    """A process that converts one model after the other.
+
+    Args:
+        threads: number of threads of each library in the process.
+        force: convert models that are up to date again.
+    """
 
     def __init__(self, threads: int, force: bool) -> None:
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # a fork would share what both frameworks use
+        # A fork would share the threads and locks of both frameworks.
+        context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.request: Request | None = None
         self.process: BaseProcess = context.Process(
@@ -178,36 +204,38 @@ class _Worker:
             self.process.start()
         theirs.close()
 
-    def give(self, request: Request) -> None:
-        """Let it convert one model."""
+    def submit(self, request: Request) -> None:
+        """Send a request to the process."""
         self.request, self.start = request, time.perf_counter()
-        with suppress(BrokenPipeError):  # it is dead, which `take` will tell
+        with suppress(BrokenPipeError):  # the process died, which `receive` reports
             self.connection.send(request)
 
-    def take(self) -> ModelResult:
-        """Return what became of the model; a worker that died is the reason for a failure."""
+    def receive(self) -> ModelResult:
+        """Return the result of the submitted request; a failed one if the process died."""
         assert self.request is not None
         try:
             result = self.connection.recv()
         except (EOFError, ConnectionResetError):
-            self.process.join(_PATIENCE)
+            self.process.join(_STOP_TIMEOUT)
             seconds = time.perf_counter() - self.start
             code = self.process.exitcode
             how = f"by signal {signal.Signals(-code).name}" if code and code < 0 else f"with {code}"
             result = replace(
-                failed(self.request.name, f"the process that converted it ended {how}", CRASHED),
+                failed_result(
+                    self.request.name, f"the process that converted it ended {how}", CRASHED
+                ),
                 seconds=seconds,
             )
-            self.end()
+            self.stop()
         self.request = None
         return result
 
-    def end(self) -> None:
-        """End the process, in the midst of a conversion too."""
+    def stop(self) -> None:
+        """Stop the process, even during a conversion, and remove partly written files."""
         self.connection.close()
         if self.request is not None:
             self.process.terminate()
-        self.process.join(_PATIENCE)
+        self.process.join(_STOP_TIMEOUT)
         self.process.kill()
         self.process.join()
         if self.request is not None and self.request.out is not None:
@@ -215,23 +243,23 @@ class _Worker:
 
 
 def _serve(connection: Connection, force: bool) -> None:
-    """Convert what comes until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what is half written is removed
+    """Convert the requests from a connection until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals all; the parent decides
+    signal.signal(signal.SIGTERM, _raise_interrupt)  # so that partly written files are removed
     gc.set_threshold(100_000)  # as in `__main__`
     with suppress(KeyboardInterrupt, EOFError, BrokenPipeError), SharedSession() as sessions:
         while True:
             connection.send(convert_one(connection.recv(), sessions, force=force))
-            gc.collect()  # networks refer to themselves
+            gc.collect()  # networks contain reference cycles
 
 
-def _interrupt(*_: Any) -> None:
+def _raise_interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables for the processes that are started meanwhile."""
+    """Set environment variables for the processes that are started in this context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

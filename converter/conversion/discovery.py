@@ -1,7 +1,7 @@
-"""Which released models lie in a folder of downloads: recognised by the names of their files.
+"""Find the released models in a folder of downloads, by the names of files and folders.
 
-What a release's files are called is read off the URLs in `configs/`; a folder or file is also
-recognised by a model's own name, or another name of it, with the usual endings. Nothing is opened.
+The names of released files are taken from the URLs in `configs/`. A folder or file is also
+recognised by the name or an alias of a model, with the usual suffixes. No file is opened.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from converter.sources.open import ARCHIVES, kinds_in, model_files
 
 CHECKPOINT, EXPORT = "checkpoint", "export"
 
-# What releases append to a model's name, and what then is in the file.
-ENDINGS = {
+# Suffixes of released files after the model's name, and the form of the model in such a file.
+SUFFIXES = {
     "_distill_train": CHECKPOINT,
     "_train": CHECKPOINT,
     "_pretrained": CHECKPOINT,
@@ -30,12 +30,18 @@ ENDINGS = {
     "": None,
 }
 _SLIM = re.compile(r"(^|_)(slim|quant|prune|pruned)(_|$)")
-_NEAREST = 3
+_MOST_SUGGESTIONS = 3
 
 
 @dataclass(frozen=True)
-class Found:
-    """A model's files; `program` is the export that proves a checkpoint, where it lies apart."""
+class ModelFiles:
+    """The files of a model.
+
+    Args:
+        name: the released name.
+        path: the folder or file to convert.
+        program: the export to compare with, if it is in another folder than the checkpoint.
+    """
 
     name: str
     path: Path
@@ -44,22 +50,31 @@ class Found:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What a folder holds.
+    """The models in a folder of downloads.
 
-    `models` can be converted. By name, `refused` gives the reason why a model cannot, `ambiguous`
-    the places of one that was found more than once. `unknown` says of the path of a model that was
-    not recognised what to do.
+    Args:
+        models: the models that can be converted.
+        refused: from the name of a model that cannot be converted to the reason.
+        ambiguous: from the name of a model that is there more than once to the message.
+        unknown: from the path of a model that was not recognised to the advice.
     """
 
-    models: tuple[Found, ...] = ()
+    models: tuple[ModelFiles, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     ambiguous: Mapping[str, str] = field(default_factory=dict)
     unknown: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A folder or file that holds a model: of which name, if any is known, and what kind of it."""
+class _Candidate:
+    """A folder or file that holds a model.
+
+    Args:
+        path: the folder or file.
+        stem: its name without the suffix of an archive or model file.
+        name: the model that the stem stands for, None if it is not known.
+        kinds: the forms of the model, checkpoint and export, as far as they are known.
+    """
 
     path: Path
     stem: str
@@ -70,60 +85,59 @@ class _Place:
 def discover(
     root: Path | None, mapped: Iterable[tuple[str, Path]] = (), only: str = ""
 ) -> Discovery:
-    """Find the models under `root`.
+    """Find the models in a folder and below it.
 
     Args:
         root: a folder of downloads.
-        mapped: names with the paths that were said to hold them; they take the place of whatever
-            else has these names.
-        only: a regular expression; models whose names it does not match are left out.
+        mapped: names of models with their paths; what else is found under these names is ignored.
+        only: a regular expression; models whose name it does not match are left out.
 
     Raises:
-        SourceError: the folder, or a path that was named, does not exist.
-        UnknownModel: a name that was given is no model's.
+        SourceError: the folder or a mapped path does not exist.
+        UnknownModel: a mapped name is not the name of a model.
     """
     if root is not None and not root.is_dir():
         raise SourceError(f"{root} is not a folder; name the one that holds the downloads")
-    named = [_mapped(name, path) for name, path in mapped]
-    said = {place.path.resolve() for place in named}
-    walked = list(_walk(root, set())) if root is not None else []
-    by_name: dict[str, list[_Place]] = defaultdict(list)
+    by_option = [_mapped(name, path) for name, path in mapped]
+    mapped_paths = {candidate.path.resolve() for candidate in by_option}
+    mapped_names = {candidate.name for candidate in by_option}
+    by_name: dict[str, list[_Candidate]] = defaultdict(list)
     unknown = {}
-    for place in walked:
-        if any(place.path.resolve() in (path, *path.parents) for path in said):
+    for candidate in _walk(root, set()) if root is not None else ():
+        if any(candidate.path.resolve() in (path, *path.parents) for path in mapped_paths):
             continue
-        if place.name is None:
-            unknown[place.path] = _advice(place)
-        elif place.name not in {other.name for other in named}:
-            by_name[place.name].append(place)
-    for place in named:
-        by_name[str(place.name)].append(place)
+        if candidate.name is None:
+            unknown[candidate.path] = _advice(candidate)
+        elif candidate.name not in mapped_names:
+            by_name[candidate.name].append(candidate)
+    for candidate in by_option:
+        by_name[str(candidate.name)].append(candidate)
     models, refused, ambiguous = [], {}, {}
-    for name, places in sorted(by_name.items()):
+    for name, candidates in sorted(by_name.items()):
         if not re.search(only, name):
             continue
         if reason := catalog.rows()[name].get("refused"):
             refused[name] = reason
-        elif found := _combined(name, _unpacked(places)):
-            models.append(found)
+        elif files := _combine(name, _without_unpacked_archives(candidates)):
+            models.append(files)
         else:
-            ambiguous[name] = _twice(name, places)
+            ambiguous[name] = _ambiguity(name, candidates)
     return Discovery(tuple(models), refused, ambiguous, unknown)
 
 
 def recognise(stem: str) -> tuple[str | None, str | None]:
-    """Return the model that a file or folder name stands for, and which kind of it."""
+    """Return the name and form of the model that a file or folder name stands for."""
     return _stems().get(stem.casefold(), (None, None))
 
 
 def stem_of(url: str) -> str:
-    """Return the name of the file that a URL leads to, without its ending."""
+    """Return the name of the file at a URL, without its suffix."""
     return _stem(PurePosixPath(urlsplit(url).path).name)
 
 
 @cache
 def _stems() -> Mapping[str, tuple[str, str | None]]:
-    """Return every known name of a file: those in URLs first, they are the authority."""
+    """Return every known file name with its model and form; names in URLs take precedence."""
     known: dict[str, tuple[str, str | None]] = {}
     rows = catalog.rows()
     for name, row in rows.items():
@@ -132,13 +146,18 @@ def _stems() -> Mapping[str, tuple[str, str | None]]:
                 known[stem_of(row[key]).casefold()] = (name, kind)
     for name, row in rows.items():
         for other in (name, *row.get("aliases", ())):
-            for ending, usual in ENDINGS.items():
+            for ending, usual in SUFFIXES.items():
                 known.setdefault(f"{other}{ending}".casefold(), (name, usual))
     return known
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterator[_Place]:
-    """Yield the models in a folder and below it; links that lead round in circles end."""
+def _walk(folder: Path, seen: set[Path]) -> Iterator[_Candidate]:
+    """Yield the models in a folder and below it.
+
+    Args:
+        folder: the folder to search.
+        seen: the resolved folders that were searched, so that circular links end.
+    """
     if folder.resolve() in seen:
         return
     seen.add(folder.resolve())
@@ -149,67 +168,68 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[_Place]:
         raise SourceError(f"{folder} cannot be read: {error.strerror}") from error
     name, _ = recognise(folder.name)
     named = [file for file in own if file.suffix == ".pdparams" and recognise(file.stem)[0]]
-    if name and len(named) < len(own):
-        yield _place(
-            folder
-        )  # as a release unpacks; what the file of a checkpoint is called is open
+    if name and len(named) < len(own):  # an unpacked release, whose file may have any name
+        yield _candidate(folder)
         return
-    below = [_place(file) for file in (*named, *filter(_is_archive, entries))]
-    below += [place for entry in entries if entry.is_dir() for place in _walk(entry, seen)]
-    if name and not any(place.name for place in below):
-        yield _place(folder)
+    below = [_candidate(file) for file in (*named, *filter(_is_archive, entries))]
+    below += [found for entry in entries if entry.is_dir() for found in _walk(entry, seen)]
+    if name and not any(candidate.name for candidate in below):
+        yield _candidate(folder)
         return
     if len(named) < len(own):
-        yield _place(folder)
+        yield _candidate(folder)
     yield from below
 
 
-def _place(path: Path) -> _Place:
+def _candidate(path: Path) -> _Candidate:
+    """Describe a folder or file that holds a model."""
     stem = path.name if path.is_dir() else _stem(path.name)
     name, kind = recognise(stem)
     kinds = kinds_in(path) or frozenset({kind} if kind else ())
-    return _Place(path, stem, name, kinds)
+    return _Candidate(path, stem, name, kinds)
 
 
-def _mapped(name: str, path: Path) -> _Place:
+def _mapped(name: str, path: Path) -> _Candidate:
+    """Describe a folder or file that the user named for a model."""
     if not path.exists():
-        raise SourceError(f"{path}, which was named for {name}, does not exist")
-    place = _place(path)
-    return _Place(path, place.stem, catalog.card(name).name, place.kinds)
+        raise SourceError(f"{path}, the path of {name} in --map, does not exist")
+    candidate = _candidate(path)
+    return _Candidate(path, candidate.stem, catalog.card(name).name, candidate.kinds)
 
 
-def _unpacked(places: Iterable[_Place]) -> list[_Place]:
-    """Leave out archives beside the folder that they were unpacked into."""
-    folders = {(place.path.parent, place.stem) for place in places if place.path.is_dir()}
+def _without_unpacked_archives(candidates: Iterable[_Candidate]) -> list[_Candidate]:
+    """Leave out archives whose unpacked folder is in the same folder."""
+    unpacked = {(found.path.parent, found.stem) for found in candidates if found.path.is_dir()}
     return [
-        place
-        for place in places
-        if place.path.is_dir() or (place.path.parent, place.stem) not in folders
+        candidate
+        for candidate in candidates
+        if candidate.path.is_dir() or (candidate.path.parent, candidate.stem) not in unpacked
     ]
 
 
-def _combined(name: str, places: list[_Place]) -> Found | None:
-    """Return a model of one place, or of a checkpoint and an export; else None."""
-    if len(places) == 1:
-        return Found(name, places[0].path)
-    by_kind = {tuple(place.kinds): place.path for place in places}
-    if len(places) == 2 and by_kind.keys() == {(CHECKPOINT,), (EXPORT,)}:
-        return Found(name, by_kind[CHECKPOINT,], by_kind[EXPORT,])
+def _combine(name: str, candidates: list[_Candidate]) -> ModelFiles | None:
+    """Return a model of one candidate, or of a checkpoint and an export; else None."""
+    if len(candidates) == 1:
+        return ModelFiles(name, candidates[0].path)
+    by_kind = {tuple(candidate.kinds): candidate.path for candidate in candidates}
+    if len(candidates) == 2 and by_kind.keys() == {(CHECKPOINT,), (EXPORT,)}:
+        return ModelFiles(name, by_kind[CHECKPOINT,], by_kind[EXPORT,])
     return None
 
 
-def _twice(name: str, places: Iterable[_Place]) -> str:
-    listed = "\n".join(f"  {place.path}" for place in places)
-    return f"found more than once\n{listed}\nSay which one is meant with --map {name}=PATH."
+def _ambiguity(name: str, candidates: Iterable[_Candidate]) -> str:
+    listed = "\n".join(f"  {candidate.path}" for candidate in candidates)
+    return f"found more than once\n{listed}\nChoose one with --map {name}=PATH."
 
 
-def _advice(place: _Place) -> str:
-    if _SLIM.search(place.stem.casefold()):
+def _advice(candidate: _Candidate) -> str:
+    """Return what the user can do about a model that was not recognised."""
+    if _SLIM.search(candidate.stem.casefold()):
         return "slim, that is quantised or pruned: only float32 networks are converted"
-    stem = next(place.stem.removesuffix(e) for e in ENDINGS if place.stem.endswith(e))
-    near = difflib.get_close_matches(stem, catalog.names(), n=_NEAREST, cutoff=0.5)
+    stem = next(candidate.stem.removesuffix(e) for e in SUFFIXES if candidate.stem.endswith(e))
+    near = difflib.get_close_matches(stem, catalog.names(), n=_MOST_SUGGESTIONS, cutoff=0.5)
     nearest = f"the nearest are {', '.join(near)}; " if near else ""
-    return f"not recognised; {nearest}name it with --map NAME={place.path}"
+    return f"not recognised; {nearest}name it with --map NAME={candidate.path}"
 
 
 def _is_archive(path: Path) -> bool:

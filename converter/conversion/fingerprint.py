@@ -1,8 +1,8 @@
-"""Whether a model has to be converted again: a fingerprint of all that its artefact comes from.
+"""Decide whether a model has to be converted again, by a fingerprint of everything it depends on.
 
-It is the SHA-256 of Paddle's files, of the options and of the toolkit itself, and stands in the
-artefact's JSON. An artefact is up to date if it has the fingerprint of what is asked for, and its
-weights are those that the JSON describes.
+The fingerprint is the SHA-256 of Paddle's files, the options and the toolkit itself; the JSON of
+the artefact holds it. An artefact is up to date if its fingerprint is that of the request, and its
+weights have the hash in the JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.errors import SourceError
-from converter.sources import mapped_files as files
+from converter.sources import mapped_files
 from converter.sources.open import SETTINGS
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
-# What a conversion runs or reads.
+# Code and data that a conversion uses.
 TOOLKIT = ("converter/**/*.py", "architectures/**/*.py", "mappings/*.yaml", "configs/**/*")
-# What deals with many conversions, or with what came out of them, changes none of them.
-ASIDE = (
+# Code of the toolkit that does not change the result of a conversion.
+EXCLUDED = (
     "converter/__main__.py",
     "converter/cli/*",
     "converter/conversion/batch.py",
@@ -36,75 +36,96 @@ ASIDE = (
     "converter/end_to_end/*",
     "converter/reports/*",
 )
-_PLACES = ("paddle_dir", "program_dir")
-_NOT_OPTIONS = (*_PLACES, "out", "fingerprint")
-# Of a checkpoint's folder all but the optimizer's state, which is large and is not read.
-_READ = (
+_SOURCES = ("paddle_dir", "program_dir")
+_NOT_OPTIONS = (*_SOURCES, "out", "fingerprint")
+# The optimizer's state in a checkpoint's folder is large and is not read.
+_SOURCE_SUFFIXES = (
     ".pdparams", ".pdmodel", ".pdiparams", ".info", ".json", ".yml", ".yaml", "__model__",
     "__params__",
 )  # fmt: skip
 
 
 def fingerprint(request: Request) -> str:
-    """Return the hash of what a conversion depends on; SourceError where a file cannot be read."""
-    whole = hashlib.sha256(toolkit().encode())
+    """Compute the hash of everything that a conversion depends on.
+
+    Raises:
+        SourceError: a file cannot be read.
+    """
+    digest = hashlib.sha256(toolkit_hash().encode())
     for field in fields(request):
         value = getattr(request, field.name)
-        if field.name in _PLACES and value is not None:
+        if field.name in _SOURCES and value is not None:
             for file in source_files(value):
-                whole.update(f"{file.name}={_hash(file)}\n".encode())
+                digest.update(f"{file.name}={_hash(file)}\n".encode())
         elif field.name not in _NOT_OPTIONS:
             is_file = isinstance(value, Path) and value.is_file()
-            whole.update(f"{field.name}={_hash(value) if is_file else value}\n".encode())
+            digest.update(f"{field.name}={_hash(value) if is_file else value}\n".encode())
     if request.out is not None:
-        whole.update(request.out.suffix.encode())
-    return whole.hexdigest()
+        digest.update(request.out.suffix.encode())
+    return digest.hexdigest()
 
 
 @cache
-def toolkit() -> str:
-    """Return the hash of the files that make up the converter, networks, mappings and configs."""
-    whole = hashlib.sha256()
+def toolkit_hash() -> str:
+    """Compute the hash of the converter's code, the networks, the mappings and the configs."""
+    digest = hashlib.sha256()
     for file in toolkit_files():
-        whole.update(f"{file.relative_to(ROOT).as_posix()}={_hash(file)}\n".encode())
-    return whole.hexdigest()
+        digest.update(f"{file.relative_to(ROOT).as_posix()}={_hash(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def toolkit_files() -> list[Path]:
-    """Return the files that a conversion may depend on."""
-    aside = {file for pattern in ASIDE for file in ROOT.glob(pattern)}
+    """Return the files of the toolkit that a conversion may depend on."""
+    excluded = {file for pattern in EXCLUDED for file in ROOT.glob(pattern)}
     return sorted(
         file
         for pattern in TOOLKIT
         for file in ROOT.glob(pattern)
-        if file.is_file() and file.suffix != ".pyc" and file not in aside
+        if file.is_file() and file.suffix != ".pyc" and file not in excluded
     )
 
 
-def up_to_date(out: Path, wanted: str) -> dict[str, Any] | None:
-    """Return the JSON of an artefact that has this fingerprint and is whole, else None."""
+def up_to_date(out: Path, expected: str) -> dict[str, Any] | None:
+    """Return the JSON of an artefact if it is up to date.
+
+    Args:
+        out: the weights file.
+        expected: the fingerprint of the request.
+
+    Returns:
+        None if there is no artefact, if it is damaged, or if its fingerprint differs.
+    """
     try:
-        described = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
-        if described["fingerprint"] == wanted and described["weights"]["sha256"] == _hash(out):
-            return dict(described)
+        card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+        if card["fingerprint"] == expected and card["weights"]["sha256"] == _hash(out):
+            return dict(card)
     except (OSError, ValueError, KeyError, TypeError, SourceError):
-        pass  # there is none, or it is damaged: it is made anew
+        pass  # the model is converted again
     return None
 
 
 def source_files(path: Path) -> list[Path]:
-    """Return what reading `path` may open: of a folder all, with a program also its weights."""
+    """Return the files that may be opened when `path` is read.
+
+    These are all files of a folder, and the weights file of a program.
+    """
     if path.is_dir():
-        return [f for f in sorted(path.rglob("*")) if f.is_file() and f.name.endswith(_READ)]
-    others = [path.with_name(SETTINGS)]
+        return [
+            f for f in sorted(path.rglob("*")) if f.is_file() and f.name.endswith(_SOURCE_SUFFIXES)
+        ]
+    related = [path.with_name(SETTINGS)]
     if path.suffix in (".pdmodel", ".json") or path.name == "__model__":
         weights = (f"{path.stem}.pdiparams", f"{path.stem}.pdiparams.info", "__params__")
-        others += [path.with_name(name) for name in weights]
-    return [path, *(file for file in others if file.is_file())]
+        related += [path.with_name(name) for name in weights]
+    return [path, *(file for file in related if file.is_file())]
 
 
 def _hash(file: Path) -> str:
-    """Return the SHA-256 of a file; SourceError where it cannot be read."""
-    if file.is_file() and not file.stat().st_size:
+    """Compute the SHA-256 of a file.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    if file.is_file() and not file.stat().st_size:  # an empty file cannot be mapped
         return hashlib.sha256().hexdigest()
-    return files.sha256(files.map_file(file))
+    return mapped_files.sha256(mapped_files.map_file(file))

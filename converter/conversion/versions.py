@@ -1,4 +1,4 @@
-"""The versions of all that takes part in a proof."""
+"""The versions of the packages that take part in a comparison."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from converter import __version__
 
 
 def versions(paddle: str | None = None) -> dict[str, str]:
-    """Return the versions by name; Paddle's is what the other side says of itself."""
+    """Return the versions of the converter, Python and the packages, by name.
+
+    Args:
+        paddle: the version that the Paddle process reports, if there is one.
+    """
     import torch
 
-    found = {
+    names = {
         "converter": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
     }
-    return found | ({"paddle": paddle} if paddle else {})
+    return names | ({"paddle": paddle} if paddle else {})

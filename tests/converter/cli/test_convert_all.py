@@ -86,7 +86,7 @@ def test_a_checkpoint_with_its_export(command, root, export, tmp_path):
     code, said, _ = command("--paddle-root", root, "--only", "cls")
     assert code == 5
     assert f"{CLASSIFIER}: Paddle and PyTorch disagree at backbone" in said
-    assert "if the two are not of one training, convert either alone (--map NAME=PATH)" in said
+    assert "If they are not of one training, convert only one of them (--map NAME=PATH)" in said
     export_alone = ("--map", f"{CLASSIFIER}={root}/{CLASSIFIER}_infer")
     code, said, _ = command("--paddle-root", root, "--only", "cls", *export_alone)
     assert code == 0
@@ -115,7 +115,7 @@ def test_nothing_to_convert(command, tmp_path):
     code, _, complaints = command("--paddle-root", tmp_path / "nowhere")
     assert (code, "is not a folder" in complaints) == (3, True)
     code, _, complaints = command("--map", "x=y")
-    assert (code, "which was named for x, does not exist" in complaints) == (3, True)
+    assert (code, "the path of x in --map, does not exist" in complaints) == (3, True)
 
 
 @pytest.mark.parametrize(

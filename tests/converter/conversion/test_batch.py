@@ -73,10 +73,10 @@ def test_failures_do_not_stop_the_rest_and_the_next_run_skips_what_is_done(reque
 
 
 def test_a_worker_that_is_killed_is_replaced(requests, tmp_path, monkeypatch):
-    give = batch._Worker.give
+    submit = batch._Worker.submit
 
     def kill(worker, request):
-        give(worker, request)
+        submit(worker, request)
         if request.name == DETECTOR:
             file = tmp_path / f"out/{DETECTOR}.pth"
             file.with_name(
@@ -84,7 +84,7 @@ def test_a_worker_that_is_killed_is_replaced(requests, tmp_path, monkeypatch):
             ).touch()  # as if it had begun to write
             os.kill(worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(batch._Worker, "give", kill)
+    monkeypatch.setattr(batch._Worker, "submit", kill)
     results = {result.name: result for result in batch.convert_all(requests[:2])}
     assert codes(results.values()) == {CLASSIFIER: 0, DETECTOR: batch.CRASHED}
     assert results[DETECTOR].error.endswith("ended by signal SIGKILL")
@@ -153,9 +153,9 @@ def test_unverified_and_forced(requests):
 def test_threads(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert [batch.threads_of_each(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]
+    assert [batch.threads_per_worker(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert batch.threads_of_each(1) == 3
+    assert batch.threads_per_worker(1) == 3
     with batch._environment({"OMP_NUM_THREADS": "5", "MKL_NUM_THREADS": "5"}):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "5"
     assert os.environ["OMP_NUM_THREADS"] == "3"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from converter.catalog import cards as catalog
-from converter.conversion.discovery import Found, discover, recognise, stem_of
+from converter.conversion.discovery import ModelFiles, discover, recognise, stem_of
 from converter.errors import SourceError, UnknownModel
 
 DET, REC, CLS = "ch_PP-OCRv4_det", "ch_PP-OCRv4_rec", "ch_ppocr_mobile_v2.0_cls"
@@ -74,14 +74,14 @@ def test_one_model(tree, files, name, path):
     root = tree(*(f"official_models/{file}" for file in files))
     found = discover(root)
     top = root / "official_models" / files[0].partition("/")[0]
-    assert found.models == (Found(name, Path(f"{top}{path}")),)
+    assert found.models == (ModelFiles(name, Path(f"{top}{path}")),)
     assert not found.unknown
     assert not found.refused
 
 
 def test_the_folder_itself_may_be_the_model(tree):
     root = tree(*inside(f"{DET}_infer", *EXPORT)) / f"{DET}_infer"
-    assert discover(root).models == (Found(DET, root),)
+    assert discover(root).models == (ModelFiles(DET, root),)
 
 
 @pytest.mark.parametrize(
@@ -100,17 +100,17 @@ def test_a_checkpoint_is_proved_by_its_export(tree, checkpoint, export):
         path = root / file
         return path if path.suffix == ".tar" or "pretrained" in path.name else path.parent
 
-    assert discover(root).models == (Found(DET, place(checkpoint), place(export)),)
+    assert discover(root).models == (ModelFiles(DET, place(checkpoint), place(export)),)
 
 
 def test_a_folder_with_both_is_taken_as_it_is(tree):
     root = tree(*inside(DET, *EXPORT, f"{DET}_pretrained.pdparams"))
-    assert discover(root).models == (Found(DET, root / DET),)
+    assert discover(root).models == (ModelFiles(DET, root / DET),)
 
 
 def test_an_archive_beside_the_folder_it_was_unpacked_into(tree):
     root = tree(f"{DET}_infer.tar", *inside(f"{DET}_infer", *EXPORT))
-    assert discover(root).models == (Found(DET, root / f"{DET}_infer"),)
+    assert discover(root).models == (ModelFiles(DET, root / f"{DET}_infer"),)
 
 
 def test_a_model_that_is_there_twice_is_not_guessed(tree):
@@ -120,7 +120,7 @@ def test_a_model_that_is_there_twice_is_not_guessed(tree):
     assert f"{root}/a/{DET}_infer\n  {root}/b/{DET}_infer" in found.ambiguous[DET]
     assert f"--map {DET}=PATH" in found.ambiguous[DET]
     one = discover(root, [(DET, root / f"b/{DET}_infer")])
-    assert (one.models, one.ambiguous) == ((Found(DET, root / f"b/{DET}_infer"),), {})
+    assert (one.models, one.ambiguous) == ((ModelFiles(DET, root / f"b/{DET}_infer"),), {})
 
 
 def test_what_is_not_recognised(tree):
@@ -151,7 +151,7 @@ def test_a_slim_release_is_refused_with_its_reason(tree):
 def test_a_model_that_is_named(tree):
     root = tree(*inside("run7", "best_accuracy.pdparams"), *inside("run7_out", *PIR))
     found = discover(root, [(CLS, root / "run7"), (CLS, root / "run7_out")])
-    assert found.models == (Found(CLS, root / "run7", root / "run7_out"),)
+    assert found.models == (ModelFiles(CLS, root / "run7", root / "run7_out"),)
     assert not found.unknown
     (model,) = discover(None, [(CLS, root / "run7/best_accuracy.pdparams")]).models
     assert model.path.name == "best_accuracy.pdparams"
@@ -168,13 +168,13 @@ def test_only_some(tree):
 def test_links_that_lead_round_in_circles(tree):
     root = tree(*inside(f"{DET}_infer", *EXPORT))
     (root / "loop").symlink_to(root, target_is_directory=True)
-    assert discover(root).models == (Found(DET, root / f"{DET}_infer"),)
+    assert discover(root).models == (ModelFiles(DET, root / f"{DET}_infer"),)
 
 
 def test_paths_and_names_that_are_none(tmp_path):
     with pytest.raises(SourceError, match="is not a folder"):
         discover(tmp_path / "none")
-    with pytest.raises(SourceError, match="which was named for"):
+    with pytest.raises(SourceError, match="in --map, does not exist"):
         discover(None, [(DET, tmp_path / "none")])
     with pytest.raises(UnknownModel, match="the nearest are"):
         discover(None, [("ch_PP-OCRv4_dett", tmp_path)])

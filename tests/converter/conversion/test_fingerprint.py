@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.conversion import fingerprint as freshness
+from converter.conversion import fingerprint as fingerprints
 from converter.conversion.request import Request
 from converter.conversion.steps import run
 from converter.errors import SourceError
@@ -28,12 +28,12 @@ def request_(tmp_path) -> Request:
 
 
 def test_the_same_is_the_same(request_, tmp_path):
-    before = freshness.fingerprint(request_)
+    before = fingerprints.fingerprint(request_)
     moved = request_.paddle_dir.rename(tmp_path / "elsewhere")
-    assert freshness.fingerprint(replace(request_, paddle_dir=moved)) == before
+    assert fingerprints.fingerprint(replace(request_, paddle_dir=moved)) == before
     (moved / "best_accuracy.pdopt").write_bytes(b"optimizer")
     other = replace(request_, paddle_dir=moved, out=tmp_path / "y.pth", fingerprint="old")
-    assert freshness.fingerprint(other) == before
+    assert fingerprints.fingerprint(other) == before
 
 
 @pytest.mark.parametrize(
@@ -49,42 +49,44 @@ def test_the_same_is_the_same(request_, tmp_path):
     ids=lambda change: next(iter(change)),
 )
 def test_other_options(request_, change):
-    assert freshness.fingerprint(replace(request_, **change)) != freshness.fingerprint(request_)
+    assert fingerprints.fingerprint(replace(request_, **change)) != fingerprints.fingerprint(
+        request_
+    )
 
 
 def test_other_files(request_, tmp_path):
-    seen = {freshness.fingerprint(request_)}
+    seen = {fingerprints.fingerprint(request_)}
     weights_file = request_.paddle_dir / "best_accuracy.pdparams"
     weights_file.write_bytes(b"others!")
-    seen.add(freshness.fingerprint(request_))
+    seen.add(fingerprints.fingerprint(request_))
     (request_.paddle_dir / "inference.yml").write_text("PostProcess: {}")
-    seen.add(freshness.fingerprint(request_))
+    seen.add(fingerprints.fingerprint(request_))
     (tmp_path / "dict.txt").write_text("a\n")
     with_dictionary = replace(request_, dictionary=tmp_path / "dict.txt")
-    seen.add(freshness.fingerprint(with_dictionary))
+    seen.add(fingerprints.fingerprint(with_dictionary))
     (tmp_path / "dict.txt").write_text("b\n")
-    seen.add(freshness.fingerprint(with_dictionary))
-    seen.add(freshness.fingerprint(replace(request_, program_dir=request_.paddle_dir)))
+    seen.add(fingerprints.fingerprint(with_dictionary))
+    seen.add(fingerprints.fingerprint(replace(request_, program_dir=request_.paddle_dir)))
     assert len(seen) == 6
 
 
 def test_of_a_file_what_belongs_to_it(tmp_path):
     for name in ("a.pdmodel", "a.pdiparams", "a.pdiparams.info", "b.pdiparams", "c.pdparams"):
         (tmp_path / name).touch()
-    program = freshness.source_files(tmp_path / "a.pdmodel")
+    program = fingerprints.source_files(tmp_path / "a.pdmodel")
     assert [file.name for file in program] == ["a.pdmodel", "a.pdiparams", "a.pdiparams.info"]
-    assert freshness.source_files(tmp_path / "c.pdparams") == [tmp_path / "c.pdparams"]
+    assert fingerprints.source_files(tmp_path / "c.pdparams") == [tmp_path / "c.pdparams"]
 
 
 def test_a_file_that_is_not_there(request_, tmp_path):
     with pytest.raises(SourceError, match="does not exist"):
-        freshness.fingerprint(replace(request_, paddle_dir=tmp_path / "none.pdparams"))
+        fingerprints.fingerprint(replace(request_, paddle_dir=tmp_path / "none.pdparams"))
 
 
 def test_another_toolkit(request_, monkeypatch):
-    before = freshness.fingerprint(request_)
-    monkeypatch.setattr(freshness, "toolkit", lambda: "another")
-    assert freshness.fingerprint(request_) != before
+    before = fingerprints.fingerprint(request_)
+    monkeypatch.setattr(fingerprints, "toolkit_hash", lambda: "another")
+    assert fingerprints.fingerprint(request_) != before
 
 
 def test_the_toolkit_is_all_that_a_conversion_uses(tmp_path):
@@ -101,34 +103,34 @@ def test_the_toolkit_is_all_that_a_conversion_uses(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(freshness.ROOT)},
+        env={"PYTHONPATH": str(fingerprints.ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    hashed = set(freshness.toolkit_files())
-    ours = (freshness.ROOT / "converter", freshness.ROOT / "architectures")
+    hashed = set(fingerprints.toolkit_files())
+    ours = (fingerprints.ROOT / "converter", fingerprints.ROOT / "architectures")
     used = {Path(line) for line in done.stdout.splitlines()}
     used = {file for file in used if file.is_relative_to(ours[0]) or file.is_relative_to(ours[1])}
     assert len(used) > 20
     assert used <= hashed
-    data = {file.relative_to(freshness.ROOT).parts[0] for file in hashed}
+    data = {file.relative_to(fingerprints.ROOT).parts[0] for file in hashed}
     assert data == {"converter", "architectures", "mappings", "configs"}
 
 
 def test_up_to_date(tmp_path):
     file = save(tmp_path / "x.pdparams", weights(CLS))
     out = tmp_path / "x.pth"
-    assert freshness.up_to_date(out, "1") is None
+    assert fingerprints.up_to_date(out, "1") is None
     run(Request(NAME, file, out=out, fingerprint="1"))
-    assert freshness.up_to_date(out, "1")["name"] == NAME
-    assert freshness.up_to_date(out, "2") is None
+    assert fingerprints.up_to_date(out, "1")["name"] == NAME
+    assert fingerprints.up_to_date(out, "2") is None
     whole = out.read_bytes()
     out.write_bytes(whole[:-1])
-    assert freshness.up_to_date(out, "1") is None
+    assert fingerprints.up_to_date(out, "1") is None
     out.write_bytes(whole)
     described = out.with_suffix(".json")
     described.write_text(json.dumps([1]))
-    assert freshness.up_to_date(out, "1") is None
+    assert fingerprints.up_to_date(out, "1") is None
     described.write_text("{")
-    assert freshness.up_to_date(out, "1") is None
+    assert fingerprints.up_to_date(out, "1") is None
