@@ -1,25 +1,30 @@
-"""Reading a converted network: the weights, and beside them the JSON that says what they are."""
+"""Reading a converted network: its weights, and the JSON beside them that describes it."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import pickle
+import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from architectures.model import Model
 from architectures.registry import build
+from schemas.artefact import ArtefactCard, CardError, read_card
+from schemas.checks import shorten
 
-FORMAT = 1
-KEYS = {"architecture": dict, "class_counts": dict, "form": str, "weights": dict}
-SHOWN = 10  # faults listed in one message
+REQUIRED = ("architecture", "class_counts", "form", "weights")
+SHOWN = 10
+"""How many faults one message lists."""
+MAX_MODULES = 20_000
+"""The most layers that an architecture may ask for; the largest of PaddleOCR has about 2,500."""
 
 
 class ArtefactError(ValueError):
@@ -27,32 +32,32 @@ class ArtefactError(ValueError):
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu", edited: bool = False) -> Model:
-    """The network, in eval mode, of the weights at `path` (`.pth` or `.safetensors`).
+    """Load a converted network in eval mode.
 
-    The file of the same name that ends in `.json` describes them. With `edited`, the weights may be
-    others than those it describes, as after fine-tuning.
+    Args:
+        path: the weights, `X.pth` or `X.safetensors`; `X.json` beside them describes the network.
+        device: where its tensors are put.
+        edited: accept weights that are not those that the JSON describes, as after fine-tuning.
 
-    ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
+    Raises:
+        ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
     """
     path = Path(path)
     if not path.is_file():
         _read_card(path.with_suffix(".json"))
         raise ArtefactError(f"{path}: there is no such file")
     data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    pending = pending_card(path, found)
+    digest = hashlib.sha256(data).hexdigest()
+    pending = pending_card(path, digest)
     card = _read_card(pending if pending.is_file() else path.with_suffix(".json"))
-    expected = card["weights"].get("sha256")
-    if found != expected and not edited:
+    if digest != card.weights.sha256 and not edited:
         raise ArtefactError(
-            f"{path} has the sha256 {found}, but {path.with_suffix('.json').name} describes "
-            f"{expected}: one of the two was replaced; convert again"
+            f"{path} has the sha256 {digest}, but {path.with_suffix('.json').name} describes "
+            f"{card.weights.sha256}: one of the two was replaced; convert again"
         )
     state = _read_weights(path, data)
-    # On the meta device nothing is allocated or initialised: the network takes the file's tensors.
-    with torch.device("meta"):
-        model = _build(card, path)
-    _check(model.state_dict(), state, path)
+    model = _build(card, path)
+    _check_tensors(model.state_dict(), state, path)
     model.load_state_dict(state, assign=True)
     model.card = card
     return model.to(device)
@@ -71,58 +76,95 @@ def pending_card(path: Path, sha256: str) -> Path:
     return path.with_name(f".card-{zlib.crc32(os.fsencode(path.name)):08x}-{sha256}.json")
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def _read_card(path: Path) -> ArtefactCard:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtefactError(
-            f"{path} is missing: it says which network the weights are of"
-        ) from error
-    except ValueError as error:
-        raise ArtefactError(f"{path} is not JSON: {error}") from error
-    if not isinstance(card, dict) or "format" not in card:
-        raise ArtefactError(
-            f"{path} does not describe a converted network: it has no format number"
-        )
-    if card["format"] != FORMAT:
-        raise ArtefactError(
-            f"{path} has the format {card['format']!r}; this version reads {FORMAT}"
-        )
-    wrong = [key for key, kind in KEYS.items() if not isinstance(card.get(key), kind)]
-    if wrong:
-        raise ArtefactError(f"{path} lacks {', '.join(wrong)}, or holds something else there")
-    return card
+        return read_card(path, REQUIRED)
+    except CardError as error:
+        raise ArtefactError(str(error)) from error
 
 
 def _read_weights(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            from safetensors import SafetensorError
             from safetensors.torch import load as load_safetensors
 
-            try:
-                return load_safetensors(data)
-            except SafetensorError as error:
-                raise ArtefactError(f"{path} is not a safetensors file: {error}") from error
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ArtefactError(f"{path} is not a file of PyTorch weights: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+            state: object = load_safetensors(data)
+        else:
+            _check_archive(data)
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    # PyTorch's reader raises nearly everything on damaged bytes, KeyError and IndexError included.
+    except Exception as error:
+        kind = "safetensors file" if path.suffix == ".safetensors" else "file of PyTorch weights"
+        raise ArtefactError(f"{path} is not a {kind}: {error}") from error
+    if not isinstance(state, dict):
         raise ArtefactError(f"{path} holds something other than a state_dict")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ArtefactError(f"{path} holds something other than a state_dict")
+        if not _is_stored(tensor):
+            raise ArtefactError(f"{path}: {shorten(name)} does not store each of its values")
     return state
 
 
-def _build(card: dict[str, Any], path: Path) -> Model:
+def _check_archive(data: bytes) -> None:
+    """Raise ValueError unless the bytes are an archive as `torch.save` writes it: uncompressed."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError("it is a compressed archive, which torch.save does not write")
+    if sum(entry.file_size for entry in entries) > len(data):
+        raise ValueError("its parts are larger than the file")
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Return whether a tensor has a value in memory for each of its elements.
+
+    Sparse tensors, those of the meta device and those of stride 0 can be far larger than the file.
+    """
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
+
+
+def _build(card: ArtefactCard, path: Path) -> Model:
+    """Build the card's network on the meta device, where nothing is allocated or initialised."""
     try:
-        return build(card["architecture"], class_counts=card["class_counts"], form=card["form"])
-    except ValueError as error:
-        raise ArtefactError(f"{path.with_suffix('.json')}: {error}") from error
+        with torch.device("meta"), _limited_modules():
+            return build(card.architecture, class_counts=card.class_counts, form=card.form)
+    # The options are a stranger's: a constructor may raise anything on values of another type.
+    except Exception as error:
+        described = path.with_suffix(".json")
+        if isinstance(error, ValueError):
+            raise ArtefactError(f"{described}: {error}") from error
+        raise ArtefactError(
+            f"{described}: its architecture cannot be built: {type(error).__name__}: {error}"
+        ) from error
 
 
-def _check(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
-    """ArtefactError with all that does not fit: names, shapes and types."""
-    faults = [f"missing {name}" for name in expected if name not in found]
-    for name, tensor in found.items():
+@contextmanager
+def _limited_modules() -> Iterator[None]:
+    """Stop building a network of more than `MAX_MODULES` layers."""
+    count = 0
+
+    def count_module(_parent: nn.Module, _name: str, _module: nn.Module | None) -> None:
+        nonlocal count
+        count += 1
+        if count > MAX_MODULES:
+            raise ValueError(f"the architecture has more than {MAX_MODULES} layers")
+
+    handle = register_module_module_registration_hook(count_module)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _check_tensors(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ArtefactError with all that does not fit: names, shapes and types."""
+    faults = [f"missing {name}" for name in expected if name not in state]
+    for name, tensor in state.items():
         if name not in expected:
             faults.append(f"unexpected {name}")
             continue

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from architectures.activations import Activation
 from architectures.interfaces import OutputPart, Part
+from schemas.artefact import ArtefactCard
 
 FORMS = ("train", "deploy", "fused")
 
@@ -42,7 +43,7 @@ class Model(nn.Module):
         self.architecture = architecture
         self.class_counts = class_counts
         self.form = "train"
-        self.card: dict[str, Any] | None = None
+        self.card: ArtefactCard | None = None
 
     def forward(self, x: Tensor, **extra: Tensor) -> Tensor | dict[str, Tensor]:
         """Compute what PaddleOCR's inference returns.

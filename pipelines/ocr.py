@@ -22,7 +22,7 @@ from pipelines.io.images import ImageLike, as_bgr
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import Word, find_words
 from pipelines.runtime import NetworkSource
-from pipelines.validation import SettingsError
+from schemas.processing import SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +87,10 @@ class OCR:
         compile: use `torch.compile`: a slow first call, then faster ones.
         batch_size: the number of lines per call of the classifier and the recogniser. The lines of
             a batch are padded to one width, so that results may differ slightly between sizes.
-        det_settings: settings of `DetSettings` and of the detector's decoder that replace those of
-            the weights, such as {"limit_side_len": 1280}.
-        rec_settings: likewise settings of `RecSettings`.
-        cls_settings: likewise settings of `ClsSettings`.
+        det_settings: settings of `DetectionSettings` and of the detector's decoder that
+            replace those of the weights, such as {"limit_side_len": 1280}.
+        rec_settings: likewise settings of `RecognitionSettings`.
+        cls_settings: likewise settings of `ClassificationSettings`.
 
     Raises:
         SettingsError: the recogniser has no dictionary; a network is of another task; a setting is

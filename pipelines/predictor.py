@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pipelines.runtime import NetworkSource, as_network
-from pipelines.validation import Check, card_of, given, stated
+from pipelines.validation import card_of, changed_settings, stated_settings
+from schemas.artefact import ArtefactCard
+from schemas.checks import Check
 
 
 class Predictor:
@@ -16,7 +18,7 @@ class Predictor:
         task: the task that the weights' card has to state; networks without a card pass.
         title: the kind of network, with its article, for error messages.
         network: runs a batch.
-        card: the JSON beside the weights, empty for a network without one.
+        card: the description beside the weights, empty for a network without one.
 
     Args:
         network: converted weights, a network, or a callable.
@@ -41,7 +43,7 @@ class Predictor:
         compile: bool = False,
     ) -> None:
         self.network = as_network(network, device, half=half, compile=compile)
-        self.card: Mapping[str, Any] = card_of(self.network, self.task, self.title)
+        self.card: ArtefactCard = card_of(self.network, self.task, self.title)
 
     def _merge_settings(
         self, checks: Mapping[str, Check], changes: Mapping[str, Any]
@@ -55,4 +57,4 @@ class Predictor:
         Raises:
             SettingsError: a change is not a setting of this predictor.
         """
-        return stated(self.network, checks) | given(changes, checks, self.title)
+        return stated_settings(self.card, checks) | changed_settings(changes, checks, self.title)

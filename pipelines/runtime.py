@@ -14,6 +14,7 @@ import torch
 import architectures
 from architectures.model import Model
 from architectures.reparameterize import fuse_, overwrite_
+from schemas.artefact import ArtefactCard
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +22,9 @@ Network = Callable[..., Any]
 """Maps `(N, C, H, W) float32`, normalised, to the network's output: one array, or a dict of arrays
 by PaddleOCR's names.
 
-Two attributes are optional. `card` is the JSON beside converted weights, which describes the
-network's input and output. `extra_inputs` names the arrays that the network takes by keyword, in
-addition to the images, such as SAR's `valid_ratio`.
+Two attributes are optional. `card` is an `ArtefactCard`, or a mapping like the JSON beside
+converted weights, which describes the network's input and output. `extra_inputs` names the arrays
+that the network takes by keyword, in addition to the images, such as SAR's `valid_ratio`.
 """
 
 NetworkSource: TypeAlias = "Network | Model | str | Path"
@@ -41,7 +42,7 @@ class TorchNetwork:
     channels-last order. The outputs are those of the network up to rounding.
 
     Attributes:
-        card: the JSON beside the weights; empty if the network was not loaded from a file.
+        card: the description beside the weights; empty if the network was not loaded from a file.
         extra_inputs: names of the arrays that the network takes in addition to the images.
         module: the module that runs, on `device` and in `dtype`; compiled if `compiled`.
 
@@ -72,7 +73,7 @@ class TorchNetwork:
             model = copy.deepcopy(network).eval()
         else:
             model = architectures.load(network)
-        self.card: Mapping[str, Any] = model.card or {}
+        self.card = model.card or ArtefactCard()
         self.extra_inputs: tuple[str, ...] = model.extra_inputs
         fuse_(model, "fused")
         overwrite_(model)

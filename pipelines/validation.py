@@ -1,106 +1,101 @@
-"""What the weights' `.json` or the caller says of a network, and whether it has a meaning."""
+"""Checks of a network's card, and of the settings that a caller changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-Check = tuple[Callable[[Any], bool], str]
-"""Whether a value is one, and what it should be."""
+from schemas.artefact import ArtefactCard, CardError
+from schemas.processing import SettingsError
 
 
-class SettingsError(ValueError):
-    """A setting is unknown, or has a value without a meaning."""
+def read_card(network: object) -> ArtefactCard:
+    """Return the card of a network; an empty one where the network has none.
 
+    The attribute `card` of a callable may be an `ArtefactCard` or a mapping like its JSON, of which
+    every entry may be missing.
 
-def stated(network: object, names: Iterable[str]) -> dict[str, Any]:
-    """Return what the sections `input` and `pipeline` of a network's `.json` say under these names.
-
-    A network without such a file, as a plain callable is, says nothing.
+    Raises:
+        SettingsError: an entry is of another type or size than expected.
     """
     card = getattr(network, "card", None) or {}
-    said = {**(card.get("input") or {}), **(card.get("pipeline") or {})}
-    return {
-        name: tuple(said[name]) if isinstance(said[name], list) else said[name]
-        for name in names
-        if said.get(name) is not None
-    }
+    if isinstance(card, ArtefactCard):
+        return card
+    try:
+        return ArtefactCard.from_dict(card)
+    except CardError as error:
+        raise SettingsError(f"the network's card cannot be used: {error}") from error
 
 
-def check(settings: object, checks: Mapping[str, Check]) -> None:
-    """Raise SettingsError for the first of the settings' values that fails its check."""
-    for name, (fits, expected) in checks.items():
-        value = getattr(settings, name)
-        if not fits(value):
-            raise SettingsError(f"the setting {name} is {value!r}, expected {expected}")
+def card_of(network: object, task: str, kind: str) -> ArtefactCard:
+    """Return the card of a network, which has to be of a task, if it states one.
+
+    Args:
+        network: converted weights, or a callable.
+        task: the task that is needed, such as "det".
+        kind: that task in words, such as "a detector".
+
+    Raises:
+        SettingsError: the card is of another task, or cannot be read.
+    """
+    return require_task(read_card(network), task, kind)
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+def require_task(card: ArtefactCard, task: str, kind: str) -> ArtefactCard:
+    """Return a card; raise SettingsError where it states another task than the one needed."""
+    if card.task not in (None, task):
+        name = card.weights.file or card.name
+        raise SettingsError(f"{name} is not {kind}, its task is {card.task}")
+    return card
 
 
-def is_count(value: object) -> bool:
-    """Whether it is a whole number above 0."""
-    return is_number(value) and int(value) == value > 0  # type: ignore[call-overload, operator]
+def stated_settings(card: ArtefactCard, names: Collection[str]) -> dict[str, Any]:
+    """Return the settings of these names that a card states."""
+    return {name: value for name, value in card.settings().items() if name in names}
 
 
-def numbers(count: int, fits: Callable[[Any], bool] = is_number) -> Callable[[Any], bool]:
-    """Return a check for so many numbers in a row."""
-    return lambda value: (
-        isinstance(value, (tuple, list)) and len(value) == count and all(map(fits, value))
-    )
+def changed_settings(
+    changes: Mapping[str, Any], names: Collection[str], kind: str
+) -> dict[str, Any]:
+    """Return the settings that a caller changes; None leaves a setting as it is.
 
+    Args:
+        changes: the caller's keyword arguments.
+        names: the settings that there are.
+        kind: the network in words, such as "a detector".
 
-def one_of(*choices: str) -> Check:
-    """Return the check for one of these words."""
-    return (lambda value: value in choices, f"one of {', '.join(choices)}")
-
-
-COUNT: Check = (is_count, "a whole number above 0")
-PROBABILITY: Check = (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
-NUMBER: Check = (is_number, "a number")
-FLAG: Check = (lambda value: isinstance(value, bool), "true or false")
-QUANTITY: Check = (lambda value: is_number(value) and value >= 0, "a number of at least 0")
-BOX_TYPE = one_of("quad", "poly")
-PIXELS: Mapping[str, Check] = {
-    "color": one_of("BGR", "RGB"),
-    "mean": (numbers(3), "three numbers"),
-    "std": (numbers(3, lambda value: is_number(value) and value > 0), "three numbers above 0"),
-}
-"""The order of an image's channels, and how their values are normalised."""
-
-
-def given(changes: Mapping[str, Any], checks: Mapping[str, Check], kind: str) -> dict[str, Any]:
-    """Return those changes that change something; SettingsError for one of what is no setting."""
-    if unknown := [name for name in changes if name not in checks]:
+    Raises:
+        SettingsError: there is no such setting.
+    """
+    if unknown := [name for name in changes if name not in names]:
         raise SettingsError(
-            f"there is no setting {unknown[0]} of {kind}; there are {', '.join(checks)}"
+            f"there is no setting {unknown[0]} of {kind}; there are {', '.join(names)}"
         )
     return {name: value for name, value in changes.items() if value is not None}
 
 
-def characters_of(card: Mapping[str, Any], given: Sequence[str] | None, kind: str) -> Sequence[str]:
-    """Return what the classes of a network stand for: what is given, else what its `.json` says.
+def weights_name(card: ArtefactCard) -> str:
+    """Return the name of the weights' file, for messages."""
+    return card.weights.file or "X.pth"
+
+
+def characters_of(card: ArtefactCard, characters: Sequence[str] | None, kind: str) -> Sequence[str]:
+    """Return the characters of a network's classes: the caller's, else those of its card.
+
+    Args:
+        card: the network's.
+        characters: those that the caller gives; None for the card's.
+        kind: the network in words, such as "recogniser".
 
     Raises:
-        SettingsError: neither says it.
+        SettingsError: there are none.
     """
-    characters = (card.get("dictionary") or {}).get("characters") if given is None else given
+    if characters is None and card.dictionary is not None:
+        characters = card.dictionary.characters
     if not characters:
-        weights = (card.get("weights") or {}).get("file") or "X.pth"
         raise SettingsError(
             f"the {kind} has no dictionary, so what its classes stand for is not known; "
-            f"`python -m converter add-dict {weights} DICT.txt` adds one to its weights, "
-            "or give characters="
+            f"`python -m converter add-dict {weights_name(card)} DICT.txt` adds one to its "
+            "weights, or give characters="
         )
     return characters
-
-
-def card_of(network: object, task: str, kind: str) -> Mapping[str, Any]:
-    """Return a network's `.json`, if it has one; SettingsError where that is of another task."""
-    card: Mapping[str, Any] = getattr(network, "card", None) or {}
-    if card.get("task", task) != task:
-        weights = (card.get("weights") or {}).get("file") or card.get("name")
-        raise SettingsError(f"{weights} is not {kind}, its task is {card['task']}")
-    return card

@@ -192,7 +192,7 @@ def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
 
 def others_of(training: Mapping[str, Any]) -> int:
     """Return how many classes are no lines of the dictionary: the decoder's own, and the space."""
-    from architectures.special_tokens import CLASSES  # imports PyTorch
+    from schemas.special_tokens import CLASSES  # imports PyTorch
 
     decoder = (training.get("PostProcess") or {}).get("name")
     special = CLASSES.get(str(decoder), CLASSES["CTCLabelDecode"]).count(0)

@@ -1,14 +1,14 @@
-"""The models that can be converted: `configs/` read into `ModelCard`s.
+"""The released models that can be converted: `configs/` read into `ModelCard`s.
 
-One YAML file per architecture; the released models that share it are rows of its `models` table.
-A user's own model comes with the YAML that PaddleOCR trained it with (`custom_card`).
+There is one YAML file per architecture; the released models that share it are rows of its table
+`models`. A user's own model is described by its training YAML instead: see `custom.py`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,42 +16,46 @@ from typing import Any
 from converter.catalog.dictionary import (
     SHIPPED,
     Dictionary,
-    dictionary_of_training,
     read_dictionary,
     shipped_dictionary,
 )
-from converter.catalog.export_settings import check_settings, detection_settings_of_training
-from converter.catalog.line_settings import line_settings_of_training, merge_settings
+from converter.catalog.processing import check_settings
 from converter.catalog.tokenizer import Tokenizer
-from converter.catalog.yaml_io import check_keys, read_training, read_yaml
+from converter.catalog.yaml_io import check_keys, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
+from schemas.artefact import Architecture, CardError, NetworkInput
 
 FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e", "formula", "sr")
 READING = ("rec", "e2e", "formula")
-"""The tasks that give text, and so take a dictionary."""
+"""The tasks whose results are text, and so need a dictionary."""
 
-_CONFIG_KEYS = (
-    "task", "architecture", "mapping", "class_counts", "submodels", "paddlex", "input", "pipeline",
-    "proof",
-    "recorded", "recorded_sizes", "models",
-)  # fmt: skip
+_REQUIRED_KEYS = ("task", "architecture", "mapping", "input", "proof", "recorded")
 _OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "recorded_sizes", "models")
 _PADDLEX_KEYS = ("mapping", "form", "architecture", "class_counts")
-_INPUT_KEYS = (
-    "channels", "height", "width", "resize_short", "multiple_of", "color", "mean", "std",
-)  # fmt: skip
+_INPUT_KEYS = tuple(field.name for field in fields(NetworkInput))
 _MODEL_KEYS = (
-    "release", "aliases", "classes", "dictionary", "labels", "pipeline", "train", "infer",
+    "release",
+    "aliases",
+    "classes",
+    "dictionary",
+    "labels",
+    "pipeline",
+    "train",
+    "infer",
     "refused",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What the live check feeds: `page` or `line` images of these (height, width).
+    """The inputs of a comparison with a running reference.
 
-    Where tokens are `sampled` at random, an export is no reference.
+    Attributes:
+        kind: "page" or "line", the images that are rendered.
+        sizes: (height, width) of each batch, in pixels.
+        sampled: whether the network samples tokens at random, so that its export cannot be a
+            reference.
     """
 
     kind: str
@@ -61,15 +65,18 @@ class Proof:
 
 @dataclass(frozen=True)
 class PaddleX:
-    """How PaddleX's own network of a model, which has other tensor names, becomes ours.
+    """PaddleX's own implementation of a model, whose tensors have other names.
 
-    It is our network in `form`, with the sections of `architecture` in place of the config's;
-    `class_counts` are as in a card, in PaddleX's names.
+    Attributes:
+        mapping: the mapping from its tensor names to ours.
+        form: the form of our network that corresponds to it.
+        architecture: sections that replace those of the model's architecture.
+        class_counts: as in `ModelCard`, in PaddleX's names.
     """
 
     mapping: str
     form: str
-    architecture: Mapping[str, Any] = field(default_factory=dict)
+    architecture: Architecture = field(default_factory=dict)
     class_counts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,18 +84,32 @@ class PaddleX:
 class ModelCard:
     """All that is known of a model before its files are opened.
 
-    `class_counts` tells for each class count which tensor of the checkpoint has its length;
-    `classes` is the release's own count, for people: the weights decide. `submodel` is the network
-    to take out of a distillation checkpoint, where it is not the one that inference uses.
-    `recorded_sizes` names the options in which the recorded network is a smaller one.
-    `pipeline` holds how images are resized and maps decoded, where that is not PaddleOCR's default.
+    Attributes:
+        name: PaddleOCR's name of the model.
+        task: one of `TASKS`.
+        architecture: the Architecture section of its training YAML.
+        mapping: the name of the mapping from Paddle's tensor names to ours.
+        input: the images that the network takes.
+        proof: the inputs of a comparison with a running reference.
+        recorded: the name of the record of its network.
+        recorded_sizes: the options in which the recorded network is smaller than this one.
+        class_counts: for each class count, the tensor of the checkpoint whose length it is.
+        release: the release of PaddleOCR that the model belongs to.
+        aliases: further names of the model.
+        classes: the release's own class count, for documentation; the weights decide.
+        submodel: the network to take from a distillation checkpoint, unless it is inference's.
+        paddlex: PaddleX's own implementation of the model, if there is one.
+        pipeline: settings of pre- and post-processing that are not PaddleOCR's defaults.
+        train, infer: the addresses of the released checkpoint and export.
+        dictionary: what the classes of a recogniser stand for.
+        labels: what the classes of a classifier stand for.
     """
 
     name: str
     task: str
-    architecture: Mapping[str, Any]
+    architecture: Architecture
     mapping: str
-    input: Mapping[str, Any]
+    input: NetworkInput
     proof: Proof
     recorded: str
     recorded_sizes: tuple[str, ...] = ()
@@ -106,7 +127,7 @@ class ModelCard:
 
     @property
     def decoder(self) -> str:
-        """How text is read from the network's answers, by PaddleOCR's name."""
+        """PaddleOCR's name of the decoder that turns the network's results into text."""
         return str(self.pipeline.get("decoder", "CTCLabelDecode"))
 
 
@@ -116,7 +137,7 @@ def names() -> list[str]:
 
 
 def task(name: str) -> str:
-    """Return what a model is for: one of TASKS."""
+    """Return the task of a model, one of `TASKS`."""
     return str(_index()[name][1]["task"])
 
 
@@ -126,10 +147,12 @@ def refused() -> dict[str, str]:
 
 
 def card(name: str, dictionary: Path | None = None, submodel: str | None = None) -> ModelCard:
-    """Return the card of a released model, found by its name or another name of it.
+    """Return the card of a released model.
 
-    A `dictionary` takes the place of the release's own; a `submodel` is another network of a
-    distillation checkpoint than the one that inference uses.
+    Args:
+        name: the model's name or one of its aliases.
+        dictionary: a dictionary that replaces the release's own.
+        submodel: the network to take from a distillation checkpoint, unless it is inference's.
 
     Raises:
         UnknownModel: no config has it; the message lists the nearest names.
@@ -146,8 +169,8 @@ def card(name: str, dictionary: Path | None = None, submodel: str | None = None)
     name, config = index[name]
     if reason := config["models"][name].get("refused"):
         raise RefusedModel(f"{name} cannot be converted: {reason}")
-    found = _card(name, config, config["models"][name], dictionary)
-    return _submodel(found, config, submodel) if submodel else found
+    released = read_card(name, config, config["models"][name], dictionary)
+    return _submodel(released, config, submodel) if submodel else released
 
 
 def cards() -> list[ModelCard]:
@@ -156,188 +179,59 @@ def cards() -> list[ModelCard]:
     return sorted(made, key=lambda item: (TASKS.index(item.task), item.name))
 
 
-def custom_card(
-    name: str, training: Path, dictionary: Path | None = None, submodel: str | None = None
-) -> ModelCard:
-    """Return a card for a user's own model, from the YAML that PaddleOCR trained it with.
-
-    The mapping and the inputs are those of the released model of the same kind of network. A
-    `dictionary` takes the place of the one that the YAML names.
-
-    Raises:
-        ConfigError: the YAML has no usable Architecture, or no released model is of its kind.
-    """
-    content = read_training(training)
-    architecture = content.get("Architecture")
-    if not isinstance(architecture, dict):
-        raise ConfigError(f"{training} has no Architecture section; give PaddleOCR's training YAML")
-    if isinstance(architecture.get("Models"), dict):
-        models, wanted = architecture["Models"], submodel or "Student"
-        if not isinstance(models.get(wanted), dict):
-            listed = ", ".join(map(str, models))
-            raise ConfigError(f"{training} distils {listed}, none of them a network {wanted}")
-        architecture = models[wanted]
-    elif submodel:
-        raise ConfigError(f"{training} distils nothing, so it has no submodel {submodel}")
-    model = similar(architecture)
-    settings = content.get("Global") or {}
-    if not isinstance(settings, dict):
-        raise ConfigError(f"Global in {training} should be a section, it is {settings!r}")
-    table, pipeline = None, model.pipeline
-    if model.task in READING:
-        table = dictionary_of_training(settings, training, dictionary)
-    if model.task in ("rec", "formula"):
-        pipeline = merge_settings(pipeline, line_settings_of_training(content, str(training)))
-    if model.task == "det":
-        pipeline = merge_settings(pipeline, detection_settings_of_training(content, str(training)))
-    return ModelCard(
-        name=name,
-        task=model.task,
-        architecture=architecture,
-        mapping=model.mapping,
-        input=model.input,
-        pipeline=pipeline,
-        proof=model.proof,
-        recorded=model.recorded,
-        recorded_sizes=model.recorded_sizes,
-        class_counts=model.class_counts,
-        submodel=submodel,
-        dictionary=table,
-        labels=tuple(map(str, settings.get("label_list") or model.labels)),
-    )
+_CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim"}
 
 
-def similar(architecture: Mapping[str, Any]) -> ModelCard:
-    """Return a nameless card of this very network, else of the one that is most like it.
-
-    Networks of one kind have the same type, transform and head; what else they are made of may
-    differ, since a mapping that does not fit is found out by name.
-
-    Raises:
-        ConfigError: there is none of its kind; the message names those that are known.
-    """
-    wanted = parts(architecture)
-    kind = _kind(wanted)
-    alike = [config for config in _configs() if _kind(parts(config["architecture"])) == kind]
-    if not alike:
-        known = sorted({parts(config["architecture"]) for config in _configs()})
-        listed = "\n".join(f"  {' + '.join(filter(None, row))}" for row in known)
-        raise ConfigError(
-            f"no mapping is known for a network of {' + '.join(filter(None, wanted))}; "
-            f"there are\n{listed}"
-        )
-
-    def likeness(config: Mapping[str, Any]) -> tuple[bool, int, int]:
-        other = config["architecture"]
-        shared = sum(a == b for a, b in zip(parts(other), wanted, strict=True))
-        options = len(set(_options(other)) & set(_options(architecture)))
-        return same_network(other, architecture), shared, options
-
-    return _card("", max(alike, key=likeness), {})
-
-
-def _kind(parts: tuple[str, ...]) -> tuple[str, ...]:
-    model_type, transform, _, _, head, _ = parts
-    return model_type, transform, head
-
-
-def _options(value: Any, path: str = "") -> Iterator[str]:
-    """Yield every option of an architecture with its place and its value, as text."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _options(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for item in value:
-            yield from _options(item, path)
-    else:
-        yield f"{path}={value!r}"
-
-
-def parts(architecture: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the kind of a network: its model type and the names of its parts."""
-    sections = [architecture.get(key) or {} for key in ("Transform", "Backbone", "Neck", "Head")]
-    if not all(isinstance(section, Mapping) for section in sections):
-        raise ConfigError("Transform, Backbone, Neck and Head of an Architecture are sections")
-    return (
-        str(architecture.get("model_type", "")),
-        *(str(section.get("name", "")) for section in sections),
-        str(sections[2].get("encoder_type", "")),
-    )
-
-
-def without_class_counts(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the architecture without the class counts of its head: the weights tell those."""
+def without_class_counts(architecture: Architecture) -> dict[str, Any]:
+    """Return an architecture without the class counts of its head, which the weights determine."""
     if not architecture.get("Head"):
         return dict(architecture)
     head = {k: v for k, v in architecture["Head"].items() if k not in _CLASS_COUNTS}
     return {**architecture, "Head": head}
 
 
-def same_network(a: Mapping[str, Any], b: Mapping[str, Any], sizes: tuple[str, ...] = ()) -> bool:
-    """Return whether two architectures are one network, class counts and training aside.
-
-    The options that are `sizes` may differ: then one of the two is smaller.
-    PaddleX's own networks, which are classes, are those of the models that they are named after.
-    """
-    a, b = (card(x["algorithm"]).architecture if "class" in x else x for x in (a, b))
-    aside = _TRAINING_ONLY.union(sizes)
-
-    def essence(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            kept = {k: essence(v) for k, v in value.items() if k not in aside}
-            return {key: item for key, item in kept.items() if item is not None}
-        return [essence(item) for item in value] if isinstance(value, list) else value
-
-    return essence(without_class_counts(a)) == essence(without_class_counts(b))
-
-
-_CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim"}
-_TRAINING_ONLY = {
-    "algorithm", "fc_decay", "k", "fix_nan", "pretrained", "lr_mult_list", "lab_lr", "NRTRHead",
-    "SARHead", "return_all_feats", "return_feats", "freeze_params", "use_pos", "l2_decay", "loc_lr",
-    "character_dict_path", "class_num", "decoder_start_token_id", "temperature", "do_sample",
-    "top_p", "is_export", "is_predict", "pad_value", "is_train", "use_dropout", "dropout",
-    "dropout_ratio", "infer_mode",
-}  # fmt: skip
-
-
 @cache
-def _configs() -> tuple[dict[str, Any], ...]:
+def configs() -> tuple[dict[str, Any], ...]:
+    """Return the content of every file of `configs/`, checked."""
     return tuple(_read(file) for file in sorted(FOLDER.glob("*/*.yaml")))
 
 
 @cache
 def _index() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return for every name, and every other name of a model, its name and its config."""
+    """Return the model's name and its config for every name and alias."""
     index: dict[str, tuple[str, dict[str, Any]]] = {}
-    for config in _configs():
+    for config in configs():
         for name, row in config["models"].items():
             for known in (name, *row.get("aliases", ())):
                 if known in index:
-                    raise ConfigError(f"the name {known} stands twice in the configs")
+                    raise ConfigError(f"two models of the configs have the name {known}")
                 index[known] = (name, config)
     return index
 
 
 def rows() -> dict[str, dict[str, Any]]:
-    """Return every released model's row of its config, by its name."""
+    """Return the row of every released model in its config, by the model's name."""
     return {name: config["models"][name] for name, config in _index().values()}
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """Read one config and check its keys and settings."""
     content = read_yaml(file)
     where = str(file.relative_to(FOLDER))
-    check_keys(content, _CONFIG_KEYS, where)
-    needed = [key for key in _CONFIG_KEYS if key not in _OPTIONAL_KEYS]
-    if missing := [key for key in needed if key not in content]:
+    check_keys(content, (*_REQUIRED_KEYS, *_OPTIONAL_KEYS), where)
+    if missing := [key for key in _REQUIRED_KEYS if key not in content]:
         raise ConfigError(f"{where} lacks {', '.join(missing)}")
     if content["task"] not in TASKS:
         raise ConfigError(f"{where}: task is one of {', '.join(TASKS)}, not {content['task']!r}")
     check_keys(content["input"], _INPUT_KEYS, f"{where}, input")
+    try:
+        NetworkInput.from_dict(content["input"])
+    except CardError as error:
+        raise ConfigError(f"{where}: {error}") from error
     check_settings(content.get("pipeline", {}), f"{where}, pipeline", content["task"])
     check_keys(content["proof"], ("kind", "sizes", "sampled"), f"{where}, proof")
     if len(content["proof"]["sizes"]) < 2:
-        raise ConfigError(f"{where}: a proof takes two sizes at least")
+        raise ConfigError(f"{where}: a proof needs two sizes at least")
     if "paddlex" in content:
         check_keys(content["paddlex"], _PADDLEX_KEYS, f"{where}, paddlex")
         if missing := [key for key in ("mapping", "form") if key not in content["paddlex"]]:
@@ -350,12 +244,20 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _card(
+def read_card(
     name: str,
     config: Mapping[str, Any],
     model: Mapping[str, Any],
     dictionary: Path | None = None,
 ) -> ModelCard:
+    """Return the card of one model of a config.
+
+    Args:
+        name: the model's.
+        config: one file of `configs/`.
+        model: the model's row of that file; an empty one for any model of the architecture.
+        dictionary: a dictionary that replaces the release's own.
+    """
     table = None
     if config["task"] in READING:
         shipped = model.get("dictionary")
@@ -367,7 +269,7 @@ def _card(
         task=config["task"],
         architecture=config["architecture"],
         mapping=config["mapping"],
-        input=config["input"],
+        input=NetworkInput.from_dict(config["input"]),
         proof=Proof(config["proof"]["kind"], sizes, config["proof"].get("sampled", False)),
         recorded=config["recorded"],
         recorded_sizes=tuple(config.get("recorded_sizes", ())),
@@ -387,7 +289,7 @@ def _card(
 def _submodel(student: ModelCard, config: Mapping[str, Any], submodel: str) -> ModelCard:
     """Return the card for another network of the model's distillation checkpoint."""
     other = config.get("submodels", {}).get(submodel)
-    if other is None:  # a network like the student, if the checkpoint has it at all
+    if other is None:  # a network like the student's; the tensor names show whether it is there
         return replace(student, submodel=submodel)
     network = card(other)
     return replace(

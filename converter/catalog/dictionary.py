@@ -1,4 +1,4 @@
-"""What a network's classes stand for: tables of one character a line, tokenizers of formulas."""
+"""The dictionaries of recognisers: tables of one character per line, tokenizers of formulas."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from converter.catalog.tokenizer import DECODERS as TOKEN_DECODERS
 from converter.catalog.tokenizer import FILE as TOKENIZER
 from converter.catalog.tokenizer import Tokenizer, is_tokenizer, read_tokenizer, tokenizer_of
-from converter.catalog.yaml_io import read_yaml
+from converter.catalog.yaml_io import read_file, read_yaml
 from converter.errors import ConfigError
+from schemas.artefact import DictionaryEntry
+from schemas.checks import shorten
+from schemas.processing import TOKEN_DECODERS
+from schemas.special_tokens import CLASSES
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "dicts"
-# What PaddleOCR takes where a YAML names no table: the digits and the small letters.
 DEFAULT = SHIPPED / "ic15_dict.txt"
+"""PaddleOCR's table where a YAML names none: digits and lowercase letters."""
 
 
 @dataclass(frozen=True)
 class Dictionary:
-    """The characters of a recogniser, without the classes that its decoder adds, as CTC's blank.
+    """The characters of a recogniser, without the special tokens of its decoder.
 
-    Lines are taken as they are: never stripped, sorted or made unique. Some tables hold a line of
-    one space, some hold a character twice, and each line is a class. `space` tells whether the
-    space follows the table as the last class (PaddleOCR's `use_space_char`); None leaves that to
-    the number of classes, which admits one answer only.
+    Each line of a table is a class, even one of a single space or one that occurs twice, so lines
+    are never stripped, sorted or deduplicated.
+
+    Attributes:
+        file: the name of the file it was read from.
+        sha256: the hash of that file.
+        characters: one per class.
+        space: whether the space is a further class after the table (`use_space_char`); None where
+            the number of classes decides, which is unambiguous.
     """
 
     file: str
@@ -36,13 +44,15 @@ class Dictionary:
     space: bool | None = None
 
     def fit_to_classes(self, classes: int, decoder: str = "CTCLabelDecode") -> Dictionary:
-        """Return the table with its space, if it has one, for weights of so many classes.
+        """Return the table, with the space if the number of classes includes it.
+
+        Args:
+            classes: the number of classes of the weights.
+            decoder: PaddleOCR's name of the decoder, which determines the special tokens.
 
         Raises:
-            ConfigError: table and special classes, with or without a space, do not make `classes`.
+            ConfigError: characters and special tokens do not add up to `classes`.
         """
-        from architectures.special_tokens import CLASSES  # imports PyTorch
-
         lines, layout = len(self.characters), CLASSES[decoder]
         special = layout.in_words()
         for space in (False, True) if self.space is None else (self.space,):
@@ -61,47 +71,50 @@ class Dictionary:
             "use_space_char in the YAML."
         )
 
-    def said(self, decoder: str) -> str:
-        """Return in words how many classes there are."""
-        from architectures.special_tokens import CLASSES  # imports PyTorch
-
+    def describe_classes(self, decoder: str) -> str:
+        """Return in words how many classes the table and the decoder's special tokens make."""
         return f"{len(self.characters)} characters and {CLASSES[decoder].in_words()}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the table as it stands in the artefact's JSON, with no special class in it."""
-        return {"file": self.file, "sha256": self.sha256, "characters": list(self.characters)}
+    def entry(self) -> DictionaryEntry:
+        """Return the section `dictionary` of an artefact, without special tokens."""
+        return DictionaryEntry(self.file, self.sha256, characters=self.characters)
 
 
 def read_dictionary(file: Path, space: bool | None = None) -> Dictionary | Tokenizer:
-    """Read what a network's answers stand for.
+    """Read a table of characters or a tokenizer.
 
-    That is a table of one character a line, or the `tokenizer.json` of a network of formulas, by
-    its name or its folder's, or what an export's `inference.yml` holds of either.
+    Args:
+        file: a table of one character per line, a `tokenizer.json` or its folder, or an export's
+            `inference.yml`, which holds either.
+        space: whether the space is a further class after the table; None where the number of
+            classes decides.
 
     Raises:
-        ConfigError: the file cannot be read, is no UTF-8 text or is empty.
+        ConfigError: the file cannot be read, is not UTF-8 text, or is empty.
     """
     if file.suffix in (".yml", ".yaml"):
         return _of_export(file, space)
     within = file / TOKENIZER
-    if file.suffix == ".json" or within.is_file():
-        return read_tokenizer(within if within.is_file() else file)
+    if file.suffix == ".json" or _is_file(within):
+        return read_tokenizer(within if _is_file(within) else file)
     return read_table(file, space)
 
 
 @cache
 def shipped_dictionary(name: str) -> Dictionary | Tokenizer:
-    """Return what a config names of `configs/dicts`; ConfigError as above."""
+    """Read a dictionary of `configs/dicts` by its name."""
     return read_dictionary(SHIPPED / name)
 
 
 def read_table(file: Path, space: bool | None = None) -> Dictionary:
-    """Read a table, one character a line; ConfigError as above."""
+    """Read a table of one character per line.
+
+    Raises:
+        ConfigError: the file cannot be read, is not UTF-8 text, or is empty.
+    """
+    data = read_file(file, "the dictionary ")
     try:
-        data = file.read_bytes()
         text = data.decode("utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the dictionary {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the dictionary {file} is not UTF-8 text: {error}") from error
     lines = tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
@@ -113,24 +126,24 @@ def read_table(file: Path, space: bool | None = None) -> Dictionary:
 def fit_to_classes(
     table: Dictionary | Tokenizer, counts: Mapping[str, int], decoder: str
 ) -> Dictionary | Tokenizer:
-    """Return a network's table as its answers are numbered.
+    """Return the dictionary that has an entry for each class of a network.
 
     Args:
-        table: characters or tokens.
+        table: characters or a tokenizer.
         counts: the network's class counts; a network without any is not checked.
-        decoder: how its answers are read.
+        decoder: PaddleOCR's name of its decoder.
 
     Raises:
-        ConfigError: the table does not make so many classes, or is of another kind.
+        ConfigError: the dictionary has another number of classes, or is of another kind.
     """
     if isinstance(table, Tokenizer) != (decoder in TOKEN_DECODERS):
         kinds = "a table of characters", "a tokenizer"
-        found, wanted = kinds if decoder in TOKEN_DECODERS else kinds[::-1]
+        actual, needed = kinds if decoder in TOKEN_DECODERS else kinds[::-1]
         raise ConfigError(
-            f"{table.file} is {found}, but the network is read by {decoder}, which takes {wanted}; "
+            f"{table.file} is {actual}, but the network's decoder {decoder} needs {needed}; "
             "give it with --dict"
         )
-    classes = next((count for kind, count in counts.items() if kind != "cls"), None)
+    classes = next((count for head, count in counts.items() if head != "cls"), None)
     if isinstance(table, Tokenizer) or classes is None:
         return table
     return table.fit_to_classes(classes, decoder)
@@ -139,15 +152,15 @@ def fit_to_classes(
 def dictionary_of_training(
     settings: Mapping[str, Any], training: Path, other: Path | None = None
 ) -> Dictionary | Tokenizer | None:
-    """Return the table of a training YAML, or PaddleOCR's own where it says that it has none.
+    """Return the dictionary of a training YAML; PaddleOCR's default where the YAML names none.
 
     Args:
-        settings: its section Global; without the key it says nothing of a table.
+        settings: the section Global; without the key there is no dictionary.
         training: the YAML.
-        other: the table to take instead.
+        other: a dictionary that replaces the one that the YAML names.
 
     Raises:
-        ConfigError: the table cannot be found or read.
+        ConfigError: the dictionary cannot be found or read.
     """
     named = settings.get("character_dict_path") or settings.get("rec_char_dict_path")
     space = bool(settings.get("use_space_char", False))
@@ -159,38 +172,48 @@ def dictionary_of_training(
 
 
 def _path_of(text: str, training: Path) -> Path:
-    """Find the file that a training YAML names: beside it, above it, or one that is shipped."""
+    """Find the dictionary that a training YAML names: near the YAML, or one that is shipped."""
     path = Path(text)
     folders = training.absolute().parents
-    places = [path] if path.is_absolute() else [folder / path for folder in folders]
-    # The shipped tables lie as in PaddleOCR's ppocr/utils, where two are called en_dict.txt.
+    candidates = [path] if path.is_absolute() else [folder / path for folder in folders]
+    # The folders are those of PaddleOCR's ppocr/utils, where two tables are called en_dict.txt.
     _, in_utils, tail = path.as_posix().rpartition("ppocr/utils/")
     if in_utils:
-        places.append(SHIPPED / tail)
-    for place in places:
-        if place.is_file() or (place / TOKENIZER).is_file():
-            return place
+        candidates.append(SHIPPED / tail)
+    for candidate in candidates:
+        if _is_file(candidate) or _is_file(candidate / TOKENIZER):
+            return candidate
     raise ConfigError(
-        f"{training} names the dictionary {text}, which is neither there nor shipped; give it "
-        "with --dict"
+        f"{training} names the dictionary {shorten(text)}, which is neither near it nor shipped; "
+        "give it with --dict"
     )
 
 
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a file; a name that is too long for a file is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def dictionary_of_export(settings: Path) -> Dictionary | Tokenizer | None:
-    """Return what the `inference.yml` of an export has of either, or None."""
+    """Read the dictionary of an export from its `inference.yml`; None where it has none."""
     return None if _table(read_yaml(settings)) is None else _of_export(settings, None)
 
 
 def _of_export(file: Path, space: bool | None) -> Dictionary | Tokenizer:
     characters = _table(read_yaml(file))
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(read_file(file, "")).hexdigest()
     if is_tokenizer(characters):
         return tokenizer_of(characters, file.name, sha256)
     if not isinstance(characters, list) or not characters:
         raise ConfigError(f"{file} holds no list PostProcess.character_dict, so no dictionary")
     wrong = next((item for item in characters if not isinstance(item, str)), None)
     if wrong is not None:
-        raise ConfigError(f"PostProcess.character_dict of {file} holds {wrong!r}, which is no text")
+        raise ConfigError(
+            f"PostProcess.character_dict of {file} holds {shorten(wrong)}, which is not text"
+        )
     return Dictionary(file.name, sha256, tuple(characters), space)
 
 

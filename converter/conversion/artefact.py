@@ -20,10 +20,12 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from converter.errors import OutputError
+from schemas.artefact import ArtefactCard, WeightsEntry
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +157,7 @@ def make_folder(folder: Path, called: str) -> Path:
 
 
 def write_artefact(
-    out: Path, format: str, state: Mapping[str, torch.Tensor], card: Mapping[str, Any]
+    out: Path, format: str, state: Mapping[str, torch.Tensor], card: ArtefactCard
 ) -> int:
     """Write weights and card; the card gets the file's name and hash. Return the bytes written.
 
@@ -165,7 +167,7 @@ def write_artefact(
     with _partial_files(out, out.with_suffix(".json")) as (weights, described):
         _save(weights, format, state)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        named = {**card, "weights": {"file": out.name, "format": format, "sha256": digest}}
+        named = replace(card, weights=WeightsEntry(out.name, format, digest)).to_dict()
         text = json.dumps(named, ensure_ascii=False, indent=1, allow_nan=False)
         # A name that is no UTF-8 on disk is a lone surrogate here, for JSON too written as \\udcXX.
         described.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 # Code and data that a conversion uses.
-TOOLKIT = ("converter/**/*.py", "architectures/**/*.py", "mappings/*.yaml", "configs/**/*")
+TOOLKIT = (
+    "converter/**/*.py",
+    "architectures/**/*.py",
+    "schemas/**/*.py",
+    "mappings/*.yaml",
+    "configs/**/*",
+)
 # Code of the toolkit that does not change the result of a conversion.
 EXCLUDED = (
     "converter/__main__.py",

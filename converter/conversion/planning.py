@@ -269,8 +269,8 @@ def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
         for name, tensor in network.state_dict().items()
     }
     network.load_state_dict(zeros, assign=True)
-    size = (card.input.get("height", 64), card.input.get("width", 64))
-    image = torch.zeros(1, card.input["channels"], *size)
+    size = (card.input.height or 64, card.input.width or 64)
+    image = torch.zeros(1, card.input.channels, *size)
     return TracedLayers.of(trace(network, image, given=extra_tensors(network, image), keep=()))
 
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from converter.alignment.computed_constants import constants
 from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard
+from converter.catalog.custom import custom_card, same_network
 from converter.catalog.dictionary import dictionary_of_export, fit_to_classes
-from converter.catalog.export_settings import settings_of_export
-from converter.catalog.line_settings import merge_settings
+from converter.catalog.processing import merge_settings, settings_of_export
 from converter.conversion.artefact import output_path, write_artefact
 from converter.conversion.request import Outcome, Request
 from converter.conversion.versions import versions
@@ -32,6 +32,7 @@ from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, 
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
 from converter.sources.reader import check_operators
+from schemas.artefact import ArtefactCard, SourceEntry, TensorCounts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +125,7 @@ def card_of(request: Request) -> ModelCard:
     """Return the card of the model that a request names."""
     dictionary, submodel = request.dictionary, request.submodel
     if request.config is not None:
-        card = catalog.custom_card(request.name, request.config, dictionary, submodel)
+        card = custom_card(request.name, request.config, dictionary, submodel)
     else:
         card = catalog.card(request.name, dictionary, submodel)
     if dictionary is not None and card.task not in catalog.READING:
@@ -372,7 +373,7 @@ def proof_batches(card: ModelCard) -> list[np.ndarray]:
     from converter.parity import rendered_inputs
 
     scale = card.input
-    return rendered_inputs.batches(card.proof.kind, card.proof.sizes, scale["mean"], scale["std"])
+    return rendered_inputs.batches(card.proof.kind, card.proof.sizes, scale.mean, scale.std)
 
 
 def record_of(model: OpenedModel) -> Record:
@@ -385,7 +386,7 @@ def record_of(model: OpenedModel) -> Record:
 
     card = model.card
     record = shipped_record(card.recorded)
-    if record is None or not catalog.same_network(
+    if record is None or not same_network(
         record.facts["architecture"], card.architecture, card.recorded_sizes
     ):
         raise ReferenceUnavailable(
@@ -431,31 +432,30 @@ def artefact_card(
     network: Model,
     report: ParityReport | None,
     session: PaddleSession | None,
-) -> dict[str, Any]:
-    """Return the artefact's JSON without the entry of the weights file; Args as of `write`."""
+) -> ArtefactCard:
+    """Return the artefact's card without the entry of the weights file; Args as of `write`."""
     card, dictionary = model.card, model.card.dictionary
     if dictionary is not None:
         dictionary = fit_to_classes(dictionary, network.class_counts, card.decoder)
-    return {
-        "format": 1,
-        "name": card.name,
-        "submodel": card.submodel,
-        "task": card.task,
-        "release": card.release,
-        "status": "VERIFIED" if report else "UNVERIFIED",
-        "architecture": network.architecture,
-        "class_counts": network.class_counts,
-        "form": network.form,
-        "input": dict(card.input),
-        "pipeline": pipeline_settings(model),
-        "dictionary": dictionary.to_dict() if dictionary else None,
-        "labels": list(card.labels),
-        "source": {"files": dict(model.source.files)},
-        "fingerprint": model.request.fingerprint,
-        "counts": chosen.tensors.counts(),
-        "parity": report.to_dict() if report else None,
-        "versions": versions(session.version if session else None),
-    }
+    return ArtefactCard(
+        name=card.name,
+        submodel=card.submodel,
+        task=card.task,
+        release=card.release,
+        status="VERIFIED" if report else "UNVERIFIED",
+        architecture=network.architecture,
+        class_counts=network.class_counts,
+        form=network.form,
+        input=card.input,
+        pipeline=pipeline_settings(model),
+        dictionary=dictionary.entry() if dictionary else None,
+        labels=card.labels,
+        source=SourceEntry(model.source.files),
+        fingerprint=model.request.fingerprint,
+        counts=TensorCounts.from_dict(chosen.tensors.counts()),
+        parity=report.to_dict() if report else None,
+        versions=versions(session.version if session else None),
+    )
 
 
 def pipeline_settings(model: OpenedModel) -> dict[str, Any]:

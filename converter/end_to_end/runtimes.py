@@ -17,6 +17,7 @@ from converter.sources.open import Source, open_source
 from pipelines import OCR, Network
 from pipelines.detection.predictor import output_names
 from pipelines.runtime import TorchNetwork
+from schemas.artefact import ArtefactCard
 
 TASKS = {"det": "detector", "rec": "recogniser", "cls": "classifier of upside-down lines"}
 
@@ -33,7 +34,7 @@ class PaddleNetwork:
     """
 
     def __init__(
-        self, session: PaddleSession, task: str, source: Source, card: Mapping[str, Any]
+        self, session: PaddleSession, task: str, source: Source, card: ArtefactCard
     ) -> None:
         export = source.export
         if export is None:
@@ -107,8 +108,8 @@ def open_sides(
             raise UsageError(str(error)) from error
         models = {
             task: {
-                "weights": network.card.get("weights"),
-                "form": network.card.get("form"),
+                "weights": network.card.weights.to_dict(),
+                "form": network.card.form,
                 "program": dict(sources[task].files),
             }
             for task, network in networks.items()

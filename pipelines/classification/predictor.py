@@ -10,7 +10,7 @@ from pipelines.classification.preprocess import preprocess
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.predictor import Predictor
 from pipelines.runtime import NetworkSource
-from pipelines.settings import ClsSettings
+from pipelines.settings import classification_settings
 
 
 class Classifier(Predictor):
@@ -23,7 +23,7 @@ class Classifier(Predictor):
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
-        settings: settings of `ClsSettings` that replace those of the weights, such as
+        settings: settings of `ClassificationSettings` that replace those of the weights, such as
             `cls_thresh=0.8`.
 
     Raises:
@@ -46,7 +46,7 @@ class Classifier(Predictor):
         **settings: Any,
     ) -> None:
         super().__init__(network, device=device, half=half, compile=compile)
-        self.settings = ClsSettings.of(self.network, **settings)
+        self.settings = classification_settings(self.network, **settings)
         self.batch_size = batch_size
 
     def __call__(self, images: Sequence[ImageLike]) -> list[int]:

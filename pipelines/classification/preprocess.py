@@ -13,13 +13,13 @@ import numpy as np
 
 from pipelines.batching import aspect_ratio, resize, stack_padded
 from pipelines.normalization import Normalizer, divide, scale_and_shift
-from pipelines.settings import ClsSettings
+from schemas.processing import ClassificationSettings
 
 LONGEST_RATIO = 20
 """Images that are longer than their shorter side times this are cropped to their middle."""
 
 
-def preprocess(images: Sequence[np.ndarray], settings: ClsSettings) -> np.ndarray:
+def preprocess(images: Sequence[np.ndarray], settings: ClassificationSettings) -> np.ndarray:
     """Resize and normalise a batch of images.
 
     Args:

@@ -6,7 +6,6 @@ Numbers follow PaddleOCR 2.x: tools/infer/predict_det.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,8 +24,10 @@ from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer
 from pipelines.predictor import Predictor
 from pipelines.runtime import NetworkSource
-from pipelines.settings import DETECTION, DetSettings
-from pipelines.validation import SettingsError, card_of, given, stated
+from pipelines.settings import detection_settings
+from pipelines.validation import changed_settings, require_task, stated_settings
+from schemas.artefact import ArtefactCard
+from schemas.processing import DetectionSettings, SettingsError
 
 DECODERS: Mapping[str, type[Decoder]] = {
     "DBHead": DBDecoder,
@@ -50,8 +51,8 @@ class Detector(Predictor):
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
-        settings: settings of `DetSettings` and of the decoder that replace those of the weights,
-            such as `box_thresh=0.5`.
+        settings: settings of `DetectionSettings` and of the decoder that replace those of the
+            weights, such as `box_thresh=0.5`.
 
     Raises:
         SettingsError: the network is no detector, or a setting is unknown or invalid.
@@ -72,13 +73,14 @@ class Detector(Predictor):
     ) -> None:
         super().__init__(network, device=device, half=half, compile=compile)
         head, decoder = _head(self.card)
-        changes = given(settings, {**DETECTION, **decoder.checks}, "this detector")
-        self.settings = DetSettings.of(
-            self.network, **{name: changes[name] for name in changes if name in DETECTION}
+        preparing, decoding = DetectionSettings.checks(), decoder.checks()
+        changes = changed_settings(settings, {**preparing, **decoding}, "this detector")
+        self.settings = detection_settings(
+            self.network, **{name: changes[name] for name in changes if name in preparing}
         )
-        of_head = {name: head[name] for name in decoder.checks if name in head}
-        of_caller = {name: changes[name] for name in changes if name in decoder.checks}
-        self.decoder = decoder(**of_head | stated(self.network, decoder.checks) | of_caller)
+        of_head = {name: head[name] for name in decoding if name in head}
+        of_caller = {name: changes[name] for name in changes if name in decoding}
+        self.decoder = decoder(**of_head | stated_settings(self.card, decoding) | of_caller)
         self._normalize = Normalizer(self.settings.color, self.settings.mean, self.settings.std)
 
     def preprocess(self, image: np.ndarray) -> tuple[np.ndarray, Sizes]:
@@ -152,20 +154,22 @@ class Detector(Predictor):
         return self.decoder(*self.run(as_bgr(image)))
 
 
-def output_names(card: Mapping[str, Any]) -> list[str]:
+def output_names(card: ArtefactCard) -> list[str]:
     """Return the names of a detector's outputs in the order of its export, which is sorted.
 
     Args:
-        card: the JSON beside the detector's weights.
+        card: the description beside the detector's weights.
     """
-    _, decoder = _head(card_of(SimpleNamespace(card=card), Detector.task, Detector.title))
+    _, decoder = _head(require_task(card, Detector.task, Detector.title))
     return sorted(decoder().shapes(0, 0))
 
 
-def _head(card: Mapping[str, Any]) -> tuple[Mapping[str, Any], type[Decoder]]:
+def _head(card: ArtefactCard) -> tuple[Mapping[str, Any], type[Decoder]]:
     """Return the configuration of the head that the card states, and the decoder for it."""
-    head = (card.get("architecture") or {}).get("Head") or {}
-    name = head.get("name", "DBHead")
+    head = card.architecture.get("Head")
+    if not isinstance(head, Mapping):
+        head = {}
+    name = str(head.get("name", "DBHead"))
     if name not in DECODERS:
         raise SettingsError(
             f"the weights are of a network that ends in {name}; text is found with those of "

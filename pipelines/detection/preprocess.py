@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pipelines import batching
-from pipelines.settings import DetSettings
+from schemas.processing import DetectionSettings
 
 MIN_SIDE = 32
 """Images whose height and width add up to less than twice this are padded to this side length."""
@@ -21,7 +21,7 @@ LONG_STRIDE = 128
 """With `resize_long`, both sides are multiples of this."""
 
 
-def pad(image: np.ndarray, settings: DetSettings) -> np.ndarray:
+def pad(image: np.ndarray, settings: DetectionSettings) -> np.ndarray:
     """Pad a tiny image with black, below and on the right; not with the rule `short_size`.
 
     Args:
@@ -38,13 +38,13 @@ def pad(image: np.ndarray, settings: DetSettings) -> np.ndarray:
     return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
 
 
-def resize(image: np.ndarray, settings: DetSettings) -> np.ndarray:
+def resize(image: np.ndarray, settings: DetectionSettings) -> np.ndarray:
     """Resize an `(H, W, 3) uint8` image to the size that `network_size` returns."""
     height, width = image.shape[:2]
     return batching.resize(image, *network_size(height, width, settings))
 
 
-def network_size(height: int, width: int, settings: DetSettings) -> tuple[int, int]:
+def network_size(height: int, width: int, settings: DetectionSettings) -> tuple[int, int]:
     """Return the height and width, in pixels, of the network's input for an image of this size."""
     if settings.image_shape:
         new_height, new_width = settings.image_shape
@@ -69,7 +69,7 @@ def network_size(height: int, width: int, settings: DetSettings) -> tuple[int, i
 
 
 def _size_by_short_side(
-    height: int, width: int, short_size: int, settings: DetSettings
+    height: int, width: int, short_size: int, settings: DetectionSettings
 ) -> tuple[int, int]:
     shorter, longer = sorted((height, width))
     scale = min(short_size / shorter, settings.max_side_limit / longer)
@@ -77,7 +77,7 @@ def _size_by_short_side(
     return _round_up(height, settings.multiple_of), _round_up(width, settings.multiple_of)
 
 
-def _scale(height: int, width: int, settings: DetSettings) -> float:
+def _scale(height: int, width: int, settings: DetectionSettings) -> float:
     """Return the scale by `limit_type` and `limit_side_len`."""
     limit = settings.limit_side_len
     if settings.limit_type == "max":

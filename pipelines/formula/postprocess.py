@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.validation import SettingsError
+from schemas.processing import SettingsError
 
 END = 2
 """The token that ends a formula of UniMERNet and PP-FormulaNet."""

@@ -9,7 +9,6 @@ print(read("formula.png"))
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,51 +19,8 @@ from pipelines.io.images import ImageLike, as_bgr
 from pipelines.predictor import Predictor
 from pipelines.recognition.postprocess import can_decode
 from pipelines.runtime import NetworkSource, run_network
-from pipelines.validation import (
-    COUNT,
-    Check,
-    SettingsError,
-    check,
-    is_number,
-    numbers,
-    one_of,
-)
-
-_FORMULA: Mapping[str, Check] = {
-    "decoder": one_of("UniMERNetDecode", "LaTeXOCRDecode", "CANLabelDecode"),
-    "resize": one_of("UniMERNetImgDecode", "MinMaxResize", "GrayImageChannelFormat"),
-    "height": COUNT,
-    "width": COUNT,
-    "mean": (numbers(1), "one number"),
-    "std": (numbers(1, lambda value: is_number(value) and value > 0), "one number above 0"),
-}
-
-
-@dataclass(frozen=True)
-class FormulaSettings:
-    """The preprocessing and decoding of a formula network.
-
-    Attributes:
-        decoder: the decoder of its output, by PaddleOCR's name.
-        resize: the first preprocessing step, by PaddleOCR's name, which implies the others.
-        height: height of the network's input in pixels, with `UniMERNetImgDecode`.
-        width: width of the network's input in pixels, likewise.
-        mean: mean of the grey values from 0 to 1.
-        std: standard deviation of the grey values.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    decoder: str = "UniMERNetDecode"
-    resize: str = "UniMERNetImgDecode"
-    height: int = 384
-    width: int = 384
-    mean: tuple[float] = (0.7931,)
-    std: tuple[float] = (0.1738,)
-
-    def __post_init__(self) -> None:
-        check(self, _FORMULA)
+from pipelines.validation import weights_name
+from schemas.processing import FormulaSettings, SettingsError
 
 
 class FormulaReader(Predictor):
@@ -97,24 +53,23 @@ class FormulaReader(Predictor):
         **settings: Any,
     ) -> None:
         super().__init__(network, device=device, half=half, compile=compile)
-        self.settings = FormulaSettings(**self._merge_settings(_FORMULA, settings))
+        self.settings = FormulaSettings(**self._merge_settings(FormulaSettings.checks(), settings))
         self._decode = self._make_decoder()
 
     def _make_decoder(self) -> Callable[[np.ndarray], str]:
         """Return the function from the network's output for one image to LaTeX."""
-        dictionary = self.card.get("dictionary") or {}
         has_symbols = self.settings.decoder == "CANLabelDecode"
-        content = dictionary.get("characters" if has_symbols else "tokenizer")
-        if not content:
-            weights = (self.card.get("weights") or {}).get("file") or "X.pth"
-            file = "latex_symbol_dict.txt" if has_symbols else "tokenizer.json"
-            raise SettingsError(
-                "the network has no dictionary, which decodes its output; `python -m converter "
-                f"add-dict {weights} {file}` adds one to its weights"
-            )
-        if has_symbols:
-            return lambda scores: can_decode(scores, content)
-        return TokenDecoder(content, self.settings.decoder)
+        if self.card.dictionary is not None:
+            symbols, tokenizer = self.card.dictionary.characters, self.card.dictionary.tokenizer
+            if has_symbols and symbols:
+                return lambda scores: can_decode(scores, symbols)
+            if not has_symbols and tokenizer:
+                return TokenDecoder(tokenizer, self.settings.decoder)
+        file = "latex_symbol_dict.txt" if has_symbols else "tokenizer.json"
+        raise SettingsError(
+            "the network has no dictionary, which decodes its output; `python -m converter "
+            f"add-dict {weights_name(self.card)} {file}` adds one to its weights"
+        )
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
         """Crop, resize and normalise an image by the rule `settings.resize`.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from architectures.special_tokens import CLASSES
+from schemas.special_tokens import CLASSES
 
 BLANK = 0
 # Characters that keep their order, left to right, within a line that is read from the right.

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from architectures.special_tokens import CLASSES
 from pipelines.batching import BATCH_SIZE, by_width
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.predictor import Predictor
@@ -22,7 +21,8 @@ from pipelines.recognition.postprocess import (
 )
 from pipelines.recognition.preprocess import LineBatch, preprocess
 from pipelines.runtime import NetworkSource, run_network
-from pipelines.settings import RecSettings
+from pipelines.settings import recognition_settings
+from schemas.special_tokens import CLASSES
 
 
 class Recognizer(Predictor):
@@ -37,7 +37,7 @@ class Recognizer(Predictor):
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
-        settings: settings of `RecSettings` that replace those of the weights, such as
+        settings: settings of `RecognitionSettings` that replace those of the weights, such as
             `max_width=4000`.
 
     Raises:
@@ -61,7 +61,7 @@ class Recognizer(Predictor):
         **settings: Any,
     ) -> None:
         super().__init__(network, device=device, half=half, compile=compile)
-        self.settings = RecSettings.of(self.network, characters, **settings)
+        self.settings = recognition_settings(self.network, characters, **settings)
         self.batch_size = batch_size
 
     @property

@@ -22,7 +22,7 @@ from pipelines.normalization import (
     divide_double,
     divide_mixed,
 )
-from pipelines.settings import RecSettings
+from schemas.processing import RecognitionSettings
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ _OPENCV = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 _PILLOW = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
 
-def preprocess(lines: Sequence[np.ndarray], settings: RecSettings) -> LineBatch:
+def preprocess(lines: Sequence[np.ndarray], settings: RecognitionSettings) -> LineBatch:
     """Resize and normalise a batch of lines by the rule `settings.resize`.
 
     Args:
@@ -82,7 +82,7 @@ def preprocess(lines: Sequence[np.ndarray], settings: RecSettings) -> LineBatch:
 def _pad_to_widest(
     lines: Sequence[np.ndarray],
     ratios: Sequence[float],
-    settings: RecSettings,
+    settings: RecognitionSettings,
     normalize: Normalizer,
 ) -> LineBatch:
     """Keep the ratio of each line; zeros pad them to the width that the widest line needs."""
@@ -101,7 +101,7 @@ def _pad_to_widest(
 def _pad_to_max_width(
     lines: Sequence[np.ndarray],
     ratios: Sequence[float],
-    settings: RecSettings,
+    settings: RecognitionSettings,
     normalize: Normalizer,
 ) -> LineBatch:
     """Keep the ratio of each line; -1 pads them to `max_width`. `valid_ratio` states the shares."""
@@ -120,7 +120,7 @@ def _pad_to_max_width(
 def _pad_from_steps(
     lines: Sequence[np.ndarray],
     ratios: Sequence[float],
-    settings: RecSettings,
+    settings: RecognitionSettings,
     normalize: Normalizer,
 ) -> LineBatch:
     """Stretch each line to the next of SRN's widths, then make it grey; zeros pad the rest."""
@@ -135,7 +135,7 @@ def _pad_from_steps(
     return LineBatch(stack_padded(resized, limit, normalize), [width / limit for width in widths])
 
 
-def _stretch(line: np.ndarray, settings: RecSettings) -> np.ndarray:
+def _stretch(line: np.ndarray, settings: RecognitionSettings) -> np.ndarray:
     """Resize a line to the network's size, whatever its ratio."""
     image = _to_grey(line, settings)
     if settings.interpolation in _PILLOW:
@@ -146,6 +146,6 @@ def _stretch(line: np.ndarray, settings: RecSettings) -> np.ndarray:
     return cv2.resize(image, (settings.width, settings.height), interpolation=interpolation)
 
 
-def _to_grey(line: np.ndarray, settings: RecSettings) -> np.ndarray:
+def _to_grey(line: np.ndarray, settings: RecognitionSettings) -> np.ndarray:
     """Convert a BGR line for a network of one channel to `(h, w)`; others stay BGR."""
     return cv2.cvtColor(line, cv2.COLOR_BGR2GRAY) if settings.color == "GRAY" else line

@@ -7,10 +7,10 @@ ppocr/utils/e2e_utils and tools/infer/predict_e2e.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from pipelines.detection.postprocess.decoder import Outputs, Sizes, finish_polygons
 from pipelines.detection.postprocess.shapes import Shape
 from pipelines.spotting.thinning import thin
-from pipelines.validation import PROBABILITY, Check, SettingsError, check, one_of
+from schemas.processing import PGSettings
 
 STRIDE = 4
 """Pixels of the network's input per pixel of its maps."""
@@ -55,46 +55,12 @@ class Spotted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PGDecoder:
+class PGDecoder(PGSettings):
     """Decodes the maps of PGNet to polygons and texts.
 
     The text regions are thinned to center lines. Along each center line, the classes of its pixels
     are decoded as by CTC, and the offsets to the borders give the polygon.
-
-    Attributes:
-        characters: the dictionary, in the order of the classes; CTC's blank is the class after it.
-        score_thresh: pixels with a higher probability are text, 0 to 1.
-        mode: "fast" gives polygons of twelve corners, "slow" two corners for each character and
-            each gap.
-        valid_set: "totaltext" for curved text, with slightly higher polygons; "partvgg" for
-            straight text, with polygons of four corners.
-        point_gather_mode: "align" fills the gaps between the pixels of a center line, in the mode
-            "fast".
-
-    Raises:
-        SettingsError: a value is invalid.
     """
-
-    checks: ClassVar[Mapping[str, Check]] = {
-        "score_thresh": PROBABILITY,
-        "mode": one_of("fast", "slow"),
-        "valid_set": one_of("totaltext", "partvgg"),
-        "point_gather_mode": one_of("none", "align"),
-    }
-
-    characters: Sequence[str]
-    score_thresh: float = 0.5
-    mode: str = "fast"
-    valid_set: str = "totaltext"
-    point_gather_mode: str = "none"
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
-        if self.mode == "slow" and self.valid_set == "partvgg":
-            raise SettingsError(
-                'the mode "slow" needs the valid_set "totaltext"; with "partvgg", for straight '
-                'text, PaddleOCR has only the mode "fast"'
-            )
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
         """Return the expected shape of each output for an input of this size, in pixels."""

@@ -13,8 +13,7 @@ Numbers follow PaddleOCR 2.x: tools/infer/predict_e2e.py and ppocr/data/imaug/op
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -28,57 +27,24 @@ from pipelines.ocr import TextLine
 from pipelines.predictor import Predictor
 from pipelines.runtime import NetworkSource
 from pipelines.spotting.postprocess import PGDecoder
-from pipelines.validation import COUNT, PIXELS, Check, characters_of, check
+from pipelines.validation import characters_of
+from schemas.processing import SpottingSettings
 
 SIDE_STRIDE = 128
 """The sides of the network's input are multiples of this."""
 ENLARGEMENT = 1.25
 """Images of curved text are enlarged by this factor, where `max_side_len` allows it."""
 
-SPOTTING: Mapping[str, Check] = {
-    "max_side_len": COUNT,
-    "valid_set": PGDecoder.checks["valid_set"],
-    **PIXELS,
-}
 
-
-@dataclass(frozen=True)
-class SpotSettings:
-    """The preprocessing of PGNet; the settings of its decoding are those of `PGDecoder`.
-
-    Attributes:
-        max_side_len: with "totaltext" the limit of the height, with "partvgg" the length of the
-            longer side, in pixels.
-        valid_set: "totaltext" enlarges images by 1.25, or to the limit if that is less; "partvgg"
-            resizes them to the limit. Both sides are then rounded up to multiples of 128.
-        color: the channel order of the network, "BGR" or "RGB".
-        mean: mean of each channel, for values from 0 to 1, in the order of `color`.
-        std: standard deviation of each channel, likewise.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    max_side_len: int = 768
-    valid_set: str = "totaltext"
-    color: str = "BGR"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        check(self, SPOTTING)
-
-    def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width of the network's input for an image of this size."""
-        limited = height if self.valid_set == "totaltext" else max(height, width)
-        scale = self.max_side_len / limited
-        if self.valid_set == "totaltext" and height * ENLARGEMENT <= self.max_side_len:
-            scale = ENLARGEMENT
-        # PaddleOCR fails where a side, of a very thin image, becomes 0.
-        rows, columns = (
-            max(math.ceil(int(side * scale) / SIDE_STRIDE), 1) for side in (height, width)
-        )
-        return rows * SIDE_STRIDE, columns * SIDE_STRIDE
+def network_size(height: int, width: int, settings: SpottingSettings) -> tuple[int, int]:
+    """Return the height and width of the network's input for an image of this size."""
+    limited = height if settings.valid_set == "totaltext" else max(height, width)
+    scale = settings.max_side_len / limited
+    if settings.valid_set == "totaltext" and height * ENLARGEMENT <= settings.max_side_len:
+        scale = ENLARGEMENT
+    # PaddleOCR fails where a side, of a very thin image, becomes 0.
+    rows, columns = (max(math.ceil(int(side * scale) / SIDE_STRIDE), 1) for side in (height, width))
+    return rows * SIDE_STRIDE, columns * SIDE_STRIDE
 
 
 class Spotter(Predictor):
@@ -93,8 +59,8 @@ class Spotter(Predictor):
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
-        settings: settings of `SpotSettings` and `PGDecoder` that replace those of the weights, such
-            as `max_side_len=1280`.
+        settings: settings of `SpottingSettings` and `PGDecoder` that replace those of the weights,
+            such as `max_side_len=1280`.
 
     Raises:
         SettingsError: the network is not one that spots text, has no dictionary, or a setting is
@@ -118,11 +84,14 @@ class Spotter(Predictor):
     ) -> None:
         super().__init__(network, device=device, half=half, compile=compile)
         self.min_score = min_score
-        merged = self._merge_settings({**SPOTTING, **PGDecoder.checks}, settings)
-        self.settings = SpotSettings(**{name: merged[name] for name in merged if name in SPOTTING})
+        preparing, decoding = SpottingSettings.checks(), PGDecoder.checks()
+        merged = self._merge_settings({**preparing, **decoding}, settings)
+        self.settings = SpottingSettings(
+            **{name: merged[name] for name in merged if name in preparing}
+        )
         self.decoder = PGDecoder(
             characters_of(self.card, characters, "network"),
-            **{name: merged[name] for name in merged if name in PGDecoder.checks},
+            **{name: merged[name] for name in merged if name in decoding},
         )
         self._normalize = Normalizer(self.settings.color, self.settings.mean, self.settings.std)
 
@@ -135,7 +104,7 @@ class Spotter(Predictor):
         Returns:
             `(1, 3, h, w) float32`.
         """
-        size = self.settings.network_size(*image.shape[:2])
+        size = network_size(image.shape[0], image.shape[1], self.settings)
         return self._normalize(cv2.resize(image, size[::-1]))[np.newaxis]
 
     def run(self, image: np.ndarray) -> Outputs:
@@ -170,7 +139,7 @@ class Spotter(Predictor):
         """
         array = as_bgr(image)
         size = array.shape[:2]
-        sizes = Sizes(size, size, self.settings.network_size(*size))
+        sizes = Sizes(size, size, network_size(size[0], size[1], self.settings))
         spotted = self.decoder(self.run(array), sizes)
         lines = [TextLine(*line) for line in spotted if line.score >= self.min_score]
         return [lines[index] for index in np.argsort([line.box[:, 1].min() for line in lines])]

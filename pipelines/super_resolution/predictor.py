@@ -7,7 +7,6 @@ tools/infer/predict_sr.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,28 +16,7 @@ from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer, divide
 from pipelines.predictor import Predictor
 from pipelines.runtime import NetworkSource
-from pipelines.validation import COUNT, Check, check
-
-_UPSCALING: Mapping[str, Check] = {"height": COUNT, "width": COUNT}
-
-
-@dataclass(frozen=True)
-class UpscaleSettings:
-    """The input size of a super-resolution network; its output is twice as high and wide.
-
-    Attributes:
-        height: in pixels.
-        width: in pixels.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    height: int = 16
-    width: int = 64
-
-    def __post_init__(self) -> None:
-        check(self, _UPSCALING)
+from schemas.processing import SuperResolutionSettings
 
 
 class Upscaler(Predictor):
@@ -50,7 +28,7 @@ class Upscaler(Predictor):
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
-        settings: settings of `UpscaleSettings` that replace those of the weights.
+        settings: settings of `SuperResolutionSettings` that replace those of the weights.
 
     Raises:
         SettingsError: the network is not one of super-resolution, or a setting is unknown or
@@ -71,7 +49,8 @@ class Upscaler(Predictor):
         **settings: Any,
     ) -> None:
         super().__init__(network, device=device, half=half, compile=compile)
-        self.settings = UpscaleSettings(**self._merge_settings(_UPSCALING, settings))
+        merged = self._merge_settings(SuperResolutionSettings.checks(), settings)
+        self.settings = SuperResolutionSettings(**merged)
         self._normalize = Normalizer("RGB", (0, 0, 0), (1, 1, 1), divide)
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:

@@ -33,7 +33,8 @@ def write_unfolded(weights: Path, folder: Path) -> Path:
     if (name := "head.ctc_encoder.encoder.conv4.conv.weight") in state:
         # There the package has a kernel of height 3, on a map of height 1.
         state[name] = torch.nn.functional.pad(state[name], (0, 0, 1, 1))
-    path = folder / f"{NAMES[(model.card or {})['name']]}.pth"
+    assert model.card is not None
+    path = folder / f"{NAMES[str(model.card.name)]}.pth"
     torch.save(state, path)
     return path
 

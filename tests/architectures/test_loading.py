@@ -81,7 +81,7 @@ def test_round_trip(task, form, suffix, tmp_path):
     assert (found.form, found.class_counts) == (form, COUNTS[task])
     assert found.architecture == written.architecture
     assert found.card is not None
-    assert found.card["report"] == {"anything": "else"}
+    assert found.card.extra == {"report": {"anything": "else"}}
     assert {t.device.type for t in found.state_dict().values()} == {"cpu"}
     assert all(parameter.requires_grad for parameter in found.parameters())
 

@@ -16,6 +16,7 @@ from architectures.reparameterize import fold_
 from converter.alignment.layer_graph import network_graph
 from converter.alignment.trace import trace
 from converter.catalog import cards as catalog
+from converter.catalog.custom import same_network
 from converter.conversion import planning
 from converter.diagnosis import records
 from converter.errors import AlignmentError
@@ -109,7 +110,7 @@ def test_the_classes_are_counted_by_the_weights_or_said():
 def test_another_dictionary_is_no_other_network():
     card = catalog.card(NAME)
     other = {**card.architecture, "Head": {"name": "PGHead", "character_dict_path": "mine.txt"}}
-    assert catalog.same_network(other, card.architecture)
+    assert same_network(other, card.architecture)
 
 
 def test_of_an_export_the_branch_of_the_characters_tells_the_classes():

@@ -17,7 +17,9 @@ from pipelines.detection.postprocess.db import DBDecoder, rectangle
 from pipelines.detection.predictor import Detector
 from pipelines.detection.preprocess import network_size
 from pipelines.geometry import crop, reading_order
-from pipelines.settings import DetSettings
+from pipelines.settings import detection_settings
+from schemas.checks import MAX_SIDE
+from schemas.processing import DetectionSettings
 from tests.oracle.paddleocr_source import STAND_INS, load
 from tests.support.probability_maps import probability_map
 
@@ -46,7 +48,7 @@ def settings(rule):
         return batch
 
     network.card = {"pipeline": rule}
-    return DetSettings.of(network, max_side_limit=10**8)
+    return detection_settings(network, max_side_limit=MAX_SIDE)
 
 
 def sized(shape, monkeypatch, module):
@@ -93,7 +95,7 @@ def test_sizes_by_paddlex(rule, most, monkeypatch):
         image = sized((height, width), monkeypatch, processors)
         ((found,), _) = resize([image], **rule, max_side_limit=most)
         size = np.maximum((32, 32) if height + width < 64 else (0, 0), (height, width))
-        ours = network_size(*map(int, size), DetSettings(**rule, max_side_limit=most))
+        ours = network_size(*map(int, size), DetectionSettings(**rule, max_side_limit=most))
         assert ours == found.shape[:2], (height, width)
 
 

@@ -10,13 +10,13 @@ import sys
 import numpy as np
 import pytest
 
-from architectures.special_tokens import CLASSES
 from pipelines.recognition.postprocess import (
     DECODING_RULES,
     can_decode,
     decode_autoregressive,
     visionlan_decode,
 )
+from schemas.special_tokens import CLASSES
 from tests.oracle.paddleocr_source import load
 from tests.support.paths import SUPPORT
 

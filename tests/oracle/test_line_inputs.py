@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-
 from converter.catalog.line_settings import line_settings, merge_settings
+
 from converter.errors import ConfigError
 from pipelines.recognition.preprocess import preprocess
-from pipelines.settings import RecSettings
+from schemas.processing import RecognitionSettings
 from tests.oracle.paddleocr_source import load
 from tests.oracle.test_lines import random_lines
 from tests.support.line_steps import OTHER_STEPS, STEPS
@@ -25,7 +25,7 @@ CASES = [*(steps for steps, _ in STEPS.values()), *OTHER_STEPS]
 
 
 def settings_of(steps):
-    return RecSettings("ab", **line_settings(steps, {}, "the YAML"))
+    return RecognitionSettings("ab", **line_settings(steps, {}, "the YAML"))
 
 
 def by_paddleocr(steps, line):

@@ -20,7 +20,7 @@ from pipelines.geometry import rotate
 from pipelines.recognition.postprocess import ctc_decode
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import find_words
-from pipelines.settings import ClsSettings
+from schemas.processing import ClassificationSettings
 from tests.oracle.paddleocr_source import load
 
 # Letters, digits, what joins them, what parts them, two other scripts.
@@ -279,9 +279,9 @@ SIZES = [(1, 1), (80, 160), (48, 500), (300, 20), (256, 256), (256, 301), (301, 
 @pytest.mark.parametrize("size", SIZES)
 def test_arrays_of_the_other_classifiers_by_paddlex(size):
     image = np.random.RandomState(0).randint(0, 256, (*size, 3)).astype(np.uint8)
-    lines = ClsSettings(height=80, width=160, keep_ratio=False, **IMAGENET)
+    lines = ClassificationSettings(height=80, width=160, keep_ratio=False, **IMAGENET)
     assert np.array_equal(preprocess([image], lines), by_paddlex(image, ("Resize", [160, 80])))
-    pages = ClsSettings((0, 90, 180, 270), 224, 224, resize_short=256, **IMAGENET)
+    pages = ClassificationSettings((0, 90, 180, 270), 224, 224, resize_short=256, **IMAGENET)
     expected = by_paddlex(image, ("ResizeByShort", 256), ("Crop", 224))
     assert np.array_equal(preprocess([image], pages), expected)
 

@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.detection.postprocess.decoder import Sizes
 from pipelines.spotting.postprocess import PGDecoder
-from pipelines.spotting.predictor import SpotSettings, Spotter
+from pipelines.spotting.predictor import Spotter, network_size
+from schemas.processing import SpottingSettings
 from tests.oracle.paddleocr_source import load
 from tests.support.paths import ROOT
 from tests.support.spotted_maps import CHARACTERS, spotted_maps
@@ -88,12 +89,12 @@ def test_sizes(valid_set, most, monkeypatch):
     operators = load("paddleocr", "ppocr/data/imaug/operators.py")
     monkeypatch.setattr(operators.cv2, "resize", lambda _, size: np.empty((*size[::-1], 0)))
     resize = operators.E2EResizeForTest(max_side_len=most, valid_set=valid_set)
-    settings = SpotSettings(max_side_len=most, valid_set=valid_set)
+    settings = SpottingSettings(max_side_len=most, valid_set=valid_set)
     for height in SIDES:
         for width in SIDES:
             data = resize({"image": np.empty((height, width, 3), np.uint8)})
             expected = data["image"].shape[:2]
-            size = settings.network_size(height, width)
+            size = network_size(height, width, settings)
             if 0 not in expected:  # PaddleOCR's image would have no pixel
                 assert size == expected, (height, width)
                 ratio = Sizes((height, width), (height, width), size).ratio

@@ -218,7 +218,7 @@ def test_a_callable_needs_an_alphabet():
 
 def test_the_alphabet_comes_with_the_weights(tmp_path):
     write_weights(tmp_path / "rec.pth", {"dictionary": {"characters": NAMES}})
-    assert OCR(find_bars, str(tmp_path / "rec.pth")).recognizer.settings.characters == NAMES
+    assert OCR(find_bars, str(tmp_path / "rec.pth")).recognizer.settings.characters == tuple(NAMES)
     given = OCR(find_bars, tmp_path / "rec.pth", characters="xyz")
     assert given.recognizer.settings.characters == "xyz"
 

@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 
 from pipelines.runtime import DeviceError, TorchNetwork, as_network, find_device
 from tests.support.small_networks import CRNN
-from tests.support.small_weights import CARD, save_network
+from tests.support.small_weights import save_network
 
 CLASSIFIER = {
     "model_type": "cls",
@@ -37,7 +37,7 @@ def test_weights_are_a_network(weights):
     result = network(lines(2, 64))
     assert isinstance(result, np.ndarray)
     np.testing.assert_allclose(result, expected, atol=1e-5)
-    assert network.card.items() > CARD.items()
+    assert (network.card.task, network.card.input.height) == ("rec", 32)
 
 
 def test_what_can_be_folded_is_folded(weights):

@@ -7,12 +7,22 @@ from dataclasses import fields
 import pytest
 
 from converter.catalog import cards as catalog
-from converter.catalog.export_settings import DETECTION
 from pipelines.detection.postprocess.db import DBDecoder
 from pipelines.detection.predictor import DECODERS, Detector
-from pipelines.settings import DETECTION as PREPARATION
-from pipelines.settings import ClsSettings, DetSettings, RecSettings
-from pipelines.validation import SettingsError
+from pipelines.settings import (
+    classification_settings,
+    detection_settings,
+    recognition_settings,
+)
+from schemas.processing import (
+    ClassificationSettings,
+    DetectionSettings,
+    RecognitionSettings,
+    SettingsError,
+    checks_of_task,
+)
+
+PREPARATION = DetectionSettings.checks()
 
 
 def network(said, **inputs):
@@ -24,13 +34,13 @@ def network(said, **inputs):
 
 
 def test_a_plain_callable_says_nothing():
-    assert DetSettings.of(lambda batch: batch) == DetSettings()
+    assert detection_settings(lambda batch: batch) == DetectionSettings()
 
 
 def test_both_sections_are_read():
     said = {"thresh": 0.2, "box_type": "poly"}
     detector = Detector(network(said, color="RGB", mean=[0.5] * 3, channels=3, height=None))
-    assert detector.settings == DetSettings(color="RGB", mean=(0.5, 0.5, 0.5))
+    assert detector.settings == DetectionSettings(color="RGB", mean=(0.5, 0.5, 0.5))
     assert detector.decoder == DBDecoder(thresh=0.2, box_type="poly")
 
 
@@ -38,7 +48,7 @@ def test_both_sections_are_read():
 def test_files_without_the_sections(card):
     silent = network({})
     silent.card = card
-    assert DetSettings.of(silent) == DetSettings()
+    assert detection_settings(silent) == DetectionSettings()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,7 @@ def test_files_without_the_sections(card):
     ],
 )  # fmt: skip
 def test_which_word_counts(said, changes, expected):
-    assert DetSettings.of(network(said), **changes) == DetSettings(**expected)
+    assert detection_settings(network(said), **changes) == DetectionSettings(**expected)
 
 
 def test_which_word_of_the_decoding_counts():
@@ -105,20 +115,18 @@ def test_an_unknown_change():
     with pytest.raises(SettingsError, match=message):
         Detector(network({}), tresh=0.3)
     with pytest.raises(SettingsError, match=r"no setting thresh of a detector; there are .*resize"):
-        DetSettings.of(network({}), thresh=0.3)
+        detection_settings(network({}), thresh=0.3)
 
 
 def test_every_setting_of_a_config_is_known_here():
-    decoding = {name for decoder in DECODERS.values() for name in decoder.checks}
-    assert set(DETECTION) <= set(PREPARATION) | decoding
-    assert decoding < set(DETECTION)
+    decoding = {name for decoder in DECODERS.values() for name in decoder.checks()}
+    assert set(checks_of_task("det")) == set(PREPARATION) | decoding
 
 
-@pytest.mark.parametrize("settings", [DetSettings, *dict.fromkeys(DECODERS.values())],
+@pytest.mark.parametrize("settings", [DetectionSettings, *dict.fromkeys(DECODERS.values())],
                          ids=lambda settings: settings.__name__)  # fmt: skip
 def test_every_setting_is_checked(settings):
-    checks = PREPARATION if settings is DetSettings else settings.checks
-    assert set(checks) == {field.name for field in fields(settings)}
+    assert set(settings.checks()) == {field.name for field in fields(settings)}
 
 
 def test_a_head_that_no_decoder_is_for():
@@ -131,11 +139,11 @@ def test_a_head_that_no_decoder_is_for():
 @pytest.mark.parametrize("card", [card for card in catalog.cards() if card.task == "det"],
                          ids=lambda card: card.name)  # fmt: skip
 def test_settings_of_the_released_detectors_have_a_meaning(card):
-    said = network(card.pipeline, **card.input)
+    said = network(card.pipeline, **card.input.to_dict())
     said.card["architecture"] = card.architecture
     detector = Detector(said)
     settings = {**vars(detector.settings), **vars(detector.decoder)}
-    stated = {**card.pipeline, "color": card.input["color"]}
+    stated = {**card.pipeline, "color": card.input.color}
     for name, value in stated.items():
         assert settings[name] == (tuple(value) if isinstance(value, list) else value)
 
@@ -155,11 +163,11 @@ def test_settings_of_the_released_detectors_have_a_meaning(card):
 )  # fmt: skip
 def test_settings_of_some_released_detectors(name, expected):
     card = catalog.card(name)
-    said = network(card.pipeline, **card.input)
+    said = network(card.pipeline, **card.input.to_dict())
     said.card["architecture"] = card.architecture
     detector = Detector(said)
     prepared = {name: expected[name] for name in expected if name in PREPARATION}
-    assert detector.settings == DetSettings(**prepared)
+    assert detector.settings == DetectionSettings(**prepared)
     decoded = {name: expected[name] for name in expected if name not in PREPARATION}
     assert detector.decoder == type(detector.decoder)(**decoded)
 
@@ -178,12 +186,12 @@ def described(**card):
 def test_a_recogniser():
     card = {"dictionary": {"file": "d.txt", "characters": ["a", "b"]}, "task": "rec",
             "input": {"height": 32, "mean": [0, 0, 0]}, "pipeline": {"max_width": 640}}  # fmt: skip
-    said = RecSettings(["a", "b"], height=32, max_width=640, mean=(0, 0, 0))
-    assert RecSettings.of(described(**card)) == said
-    assert RecSettings.of(described(**card), "xyz", height=48, max_width=None) == RecSettings(
-        "xyz", height=48, max_width=640, mean=(0, 0, 0)
-    )
-    assert RecSettings.of(lambda batch: batch, "xyz") == RecSettings("xyz")
+    said = RecognitionSettings(("a", "b"), height=32, max_width=640, mean=(0, 0, 0))
+    assert recognition_settings(described(**card)) == said
+    assert recognition_settings(
+        described(**card), "xyz", height=48, max_width=None
+    ) == RecognitionSettings("xyz", height=48, max_width=640, mean=(0, 0, 0))
+    assert recognition_settings(lambda batch: batch, "xyz") == RecognitionSettings("xyz")
 
 
 @pytest.mark.parametrize(
@@ -196,26 +204,26 @@ def test_a_recogniser():
 )
 def test_arabic_is_read_from_the_right(name, file, expected):
     card = {"name": name, "dictionary": {"file": file, "characters": ["a"]}}
-    assert RecSettings.of(described(**card)).right_to_left is expected
+    assert recognition_settings(described(**card)).right_to_left is expected
 
 
 def test_a_recogniser_without_characters():
     with pytest.raises(SettingsError, match=r"`python -m converter add-dict X.pth DICT.txt`"):
-        RecSettings.of(lambda batch: batch)
+        recognition_settings(lambda batch: batch)
     with pytest.raises(SettingsError, match=r"`python -m converter add-dict r.pth DICT.txt`"):
-        RecSettings.of(described(weights={"file": "r.pth"}, dictionary=None))
+        recognition_settings(described(weights={"file": "r.pth"}, dictionary=None))
 
 
 def test_a_classifier():
     card = {"task": "cls", "labels": ["0_degree", "180_degree"], "class_counts": {"cls": 2},
             "input": {"height": 80, "width": 160, "color": "RGB"},
             "pipeline": {"keep_ratio": False, "cls_thresh": 0}}  # fmt: skip
-    assert ClsSettings.of(described(**card)) == ClsSettings(
+    assert classification_settings(described(**card)) == ClassificationSettings(
         height=80, width=160, color="RGB", keep_ratio=False, cls_thresh=0
     )
-    assert ClsSettings.of(described(**card), cls_thresh=0.5).cls_thresh == 0.5
-    assert ClsSettings.of(lambda batch: batch) == ClsSettings()
-    assert ClsSettings.of(described(labels=["270", "0"])).angles == (270, 0)
+    assert classification_settings(described(**card), cls_thresh=0.5).cls_thresh == 0.5
+    assert classification_settings(lambda batch: batch) == ClassificationSettings()
+    assert classification_settings(described(labels=["270", "0"])).angles == (270, 0)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +233,8 @@ def test_a_classifier():
         ({"labels": ["0", "0"]}, "has 2 classes with the labels 0, 0;"),
         ({"labels": ["0", "45"]}, "has 2 classes with the labels 0, 45;"),
         ({"labels": [], "class_counts": {"cls": 4}}, "has 4 classes with the labels 0, 180;"),
-        ({"input": {"height": 0}}, "the setting height is 0, expected a whole number above 0"),
+        ({"input": {"height": 0}}, "input.height is 0, expected a whole number above 0"),
+        ({"pipeline": {"height": 0}}, "the setting height is 0, expected a whole number above 0"),
         ({"pipeline": {"keep_ratio": 1}}, "the setting keep_ratio is 1, expected true or false"),
         ({"pipeline": {"cls_thresh": 2}}, "the setting cls_thresh is 2, expected a number from 0"),
         ({"pipeline": {"resize_short": 100}}, "resize_short is 100, but 192 x 48 pixels have to"),
@@ -233,32 +242,32 @@ def test_a_classifier():
 )
 def test_classifiers_that_make_no_sense(card, message):
     with pytest.raises(SettingsError, match=message):
-        ClsSettings.of(described(**card))
+        classification_settings(described(**card))
 
 
 def test_networks_for_something_else():
     weights = {"weights": {"file": "n.pth"}}
     with pytest.raises(SettingsError, match=r"n.pth is not a recogniser, its task is det"):
-        RecSettings.of(described(task="det", **weights), "abc")
+        recognition_settings(described(task="det", **weights), "abc")
     with pytest.raises(SettingsError, match=r"n.pth is not a classifier, its task is rec"):
-        ClsSettings.of(described(task="rec", **weights))
+        classification_settings(described(task="rec", **weights))
     with pytest.raises(SettingsError, match=r"n.pth is not a detector, its task is rec"):
-        DetSettings.of(described(task="rec", **weights))
+        detection_settings(described(task="rec", **weights))
 
 
 def test_as_many_numbers_as_channels():
     grey = {"color": "GRAY", "mean": (0.5,), "std": (0.5,)}
-    assert RecSettings("abc", **grey).mean == (0.5,)
+    assert RecognitionSettings("abc", **grey).mean == (0.5,)
     for wrong in ({"color": "GRAY"}, {**grey, "color": "RGB"}, {**grey, "std": (1, 1, 1)}):
         with pytest.raises(SettingsError, match=r"mean and std have \d and \d numbers, but color"):
-            RecSettings("abc", **wrong)
+            RecognitionSettings("abc", **wrong)
 
 
 def test_unknown_changes():
     with pytest.raises(SettingsError, match="no setting thresh of a recogniser; there are decoder"):
-        RecSettings.of(lambda batch: batch, "abc", thresh=3)
+        recognition_settings(lambda batch: batch, "abc", thresh=3)
     with pytest.raises(SettingsError, match="no setting thresh of a classifier; there are height"):
-        ClsSettings.of(lambda batch: batch, thresh=3)
+        classification_settings(lambda batch: batch, thresh=3)
 
 
 # What tells lines from pages of tables is no classifier of orientation.
@@ -269,14 +278,14 @@ OTHERS = [card for card in catalog.cards()
 @pytest.mark.parametrize("card", OTHERS,
                          ids=lambda card: card.name)  # fmt: skip
 def test_settings_of_the_other_released_networks_have_a_meaning(card):
-    said = network(card.pipeline, **card.input)
+    said = network(card.pipeline, **card.input.to_dict())
     if card.task == "rec":
-        settings = RecSettings.of(said, "abc")
+        settings = recognition_settings(said, "abc")
     else:
         said.card["labels"] = card.labels
-        settings = ClsSettings.of(said)
-    assert settings.height == card.input["height"]
-    assert settings.color == card.input["color"]
+        settings = classification_settings(said)
+    assert settings.height == card.input.height
+    assert settings.color == card.input.color
 
 
 @pytest.mark.parametrize(
@@ -294,5 +303,5 @@ def test_settings_of_the_other_released_networks_have_a_meaning(card):
 )  # fmt: skip
 def test_settings_of_the_released_classifiers(name, expected):
     card = catalog.card(name)
-    said = described(labels=card.labels, input=card.input, pipeline=card.pipeline)
-    assert ClsSettings.of(said) == ClsSettings(**expected)
+    said = described(labels=card.labels, input=card.input.to_dict(), pipeline=card.pipeline)
+    assert classification_settings(said) == ClassificationSettings(**expected)

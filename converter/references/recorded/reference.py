@@ -28,6 +28,7 @@ from architectures.model import FORMS, Model
 from converter.adapters.running import record_run
 from converter.alignment.trace import OUTPUT
 from converter.catalog import cards as catalog
+from converter.catalog.custom import similar
 from converter.errors import ConfigError, PlanError, SourceError
 from converter.mapping import apply as convert
 from converter.mapping.plan import Plan, Signature, resolve, targets_of
@@ -134,7 +135,7 @@ def build(record: Record, prefix: str, architecture: Mapping[str, Any]) -> tuple
     if _is_paddlex(architecture):
         network, mapping = _paddlex_network(architecture["algorithm"], weights)
     else:
-        card = catalog.similar(architecture)
+        card = similar(architecture)
         mapping = card.mapping
         beyond = registry.scored_beyond(architecture)
         counts = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.detection.postprocess.decoder import Outputs, Shape, Sizes, finish_polygons
 from pipelines.detection.postprocess.pse import region_outline, regions
-from pipelines.validation import COUNT, PROBABILITY, Check, check
+from schemas.processing import CTSettings
 
 STRIDE = 4
 """Pixels of the network's input per pixel of its maps."""
@@ -28,25 +28,10 @@ SHIFT_SCALE = 2.5
 
 
 @dataclass(frozen=True)
-class CTDecoder:
-    """Decodes the maps of CentripetalText to polygons.
+class CTDecoder(CTSettings):
+    """Decodes the maps of CentripetalText to polygons."""
 
-    Attributes:
-        min_score: kernels with a lower mean probability are left out, 0 to 1.
-        min_area: lines of fewer pixels of the network's input are left out.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    checks: ClassVar[Mapping[str, Check]] = {"min_score": PROBABILITY, "min_area": COUNT}
     box_type: ClassVar[str] = "poly"
-
-    min_score: float = 0.88
-    min_area: int = 16
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
         """Return the shapes of the kernel logits with the shifts, and of the probabilities."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -24,7 +23,7 @@ from pipelines.detection.postprocess.decoder import (
     finish_quads,
     mean_inside,
 )
-from pipelines.validation import BOX_TYPE, COUNT, FLAG, PROBABILITY, QUANTITY, Check, check, one_of
+from schemas.processing import DBSettings
 
 MIN_SIDE = 3
 """Regions with a shorter side than this, in pixels of the map, are left out."""
@@ -35,45 +34,11 @@ _DILATION = np.ones((2, 2), np.uint8)
 
 
 @dataclass(frozen=True)
-class DBDecoder:
+class DBDecoder(DBSettings):
     """Decodes the probability map of a DB network.
 
     The network is trained on shrunk text regions, so the regions of its map are expanded.
-
-    Attributes:
-        thresh: pixels with a higher probability are text, 0 to 1.
-        box_thresh: regions with a lower mean probability are left out, 0 to 1.
-        unclip_ratio: regions are expanded by this times area / perimeter, in pixels of the map.
-        max_candidates: the maximum number of regions.
-        use_dilation: whether regions are dilated by one pixel first.
-        score_mode: "fast" takes the mean probability inside of a region's box, "slow" inside of its
-            outline; polygons always use the outline.
-        box_type: "quad" for boxes of four corners, "poly" for polygons around curved lines.
-
-    Raises:
-        SettingsError: a value is invalid.
     """
-
-    checks: ClassVar[Mapping[str, Check]] = {
-        "thresh": PROBABILITY,
-        "box_thresh": PROBABILITY,
-        "unclip_ratio": QUANTITY,
-        "max_candidates": COUNT,
-        "use_dilation": FLAG,
-        "score_mode": one_of("fast", "slow"),
-        "box_type": BOX_TYPE,
-    }
-
-    thresh: float = 0.3
-    box_thresh: float = 0.6
-    unclip_ratio: float = 1.5
-    max_candidates: int = 1000
-    use_dilation: bool = False
-    score_mode: str = "fast"
-    box_type: str = "quad"
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
         """Return the shape of the probability map."""

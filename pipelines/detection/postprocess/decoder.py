@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from pipelines.detection.postprocess.shapes import Shape
-from pipelines.validation import Check
+from schemas.checks import Check
 
 MIN_BOX_SIDE = 4
 """Boxes with a shorter side than this, in pixels of the image, are left out."""
@@ -49,8 +49,9 @@ class Decoder(Protocol):
     The fields of a decoder are PaddleOCR's options of the same post-processing.
     """
 
-    checks: ClassVar[Mapping[str, Check]]
-    """The check of each of its settings."""
+    @classmethod
+    def checks(cls) -> Mapping[str, Check]:
+        """Return the check of each of its settings, by the setting's name."""
 
     @property
     def box_type(self) -> str:

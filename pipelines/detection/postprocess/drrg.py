@@ -8,35 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import cv2
 import numpy as np
 
 from pipelines.detection.postprocess.decoder import Outputs, Shape, Sizes, finish_polygons
-from pipelines.validation import PROBABILITY, Check, check
+from schemas.processing import DRRGSettings
 
 MAX_LINK_LENGTH = 50.0
 """Components with centres farther apart, in pixels of the network's input, are not linked."""
 
 
 @dataclass(frozen=True)
-class DRRGDecoder:
-    """Decodes the text components and links of DRRG to polygons.
-
-    Attributes:
-        link_thr: two components with at least this link probability are on one line, 0 to 1.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    checks: ClassVar[Mapping[str, Check]] = {"link_thr": PROBABILITY}
-
-    link_thr: float = 0.8
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
+class DRRGDecoder(DRRGSettings):
+    """Decodes the text components and links of DRRG to polygons."""
 
     @property
     def box_type(self) -> str:

@@ -21,7 +21,7 @@ from pipelines.detection.postprocess.decoder import (
     mean_inside,
 )
 from pipelines.detection.postprocess.nms import locality_aware_nms
-from pipelines.validation import PROBABILITY, Check, check
+from schemas.processing import EASTSettings
 
 STRIDE = 4
 """Pixels of the network's input per pixel of its maps."""
@@ -30,31 +30,10 @@ MIN_SIDE = 5
 
 
 @dataclass(frozen=True)
-class EASTDecoder:
-    """Decodes the maps of EAST to boxes.
+class EASTDecoder(EASTSettings):
+    """Decodes the maps of EAST to boxes."""
 
-    Attributes:
-        score_thresh: pixels with a higher probability are text, 0 to 1.
-        cover_thresh: boxes need a higher mean probability than this, 0 to 1.
-        nms_thresh: boxes with a higher intersection over union are merged.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    checks: ClassVar[Mapping[str, Check]] = {
-        "score_thresh": PROBABILITY,
-        "cover_thresh": PROBABILITY,
-        "nms_thresh": PROBABILITY,
-    }
     box_type: ClassVar[str] = "quad"
-
-    score_thresh: float = 0.8
-    cover_thresh: float = 0.1
-    nms_thresh: float = 0.2
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
         """Return the shapes of the corner offsets and of the probability map."""

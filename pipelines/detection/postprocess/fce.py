@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ from pipelines.detection.postprocess.decoder import (
 )
 from pipelines.detection.postprocess.nms import Outlines, suppress
 from pipelines.detection.postprocess.pse import regions
-from pipelines.validation import BOX_TYPE, COUNT, PROBABILITY, QUANTITY, Check, check, is_count
+from schemas.processing import FCESettings
 
 SCORE_CHANNELS = 4
 """Channels before the coefficients: no text, text; no center region, center region."""
@@ -34,54 +33,8 @@ Candidates = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class FCEDecoder:
-    """Decodes the maps of FCENet to polygons or boxes.
-
-    Attributes:
-        scales: for each map, the pixels of the network's input per pixel of it.
-        fourier_degree: the highest frequency of a series.
-        num_reconstr_points: the number of corners of an outline.
-        score_thr: pixels with a higher score belong to a line. The score is
-            text ** alpha * center ** beta, of the probabilities of text and of center regions.
-        alpha: exponent of the text probability.
-        beta: exponent of the center region's probability.
-        nms_thr: of outlines with a higher intersection over union, the best is kept.
-        box_type: "quad" for boxes of four corners, "poly" for polygons around curved lines.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    checks: ClassVar[Mapping[str, Check]] = {
-        "scales": (
-            lambda value: (
-                isinstance(value, (tuple, list)) and len(value) > 0 and all(map(is_count, value))
-            ),
-            "whole numbers above 0",
-        ),
-        "fourier_degree": COUNT,
-        "num_reconstr_points": (
-            lambda value: is_count(value) and value > 3,
-            "a whole number above 3",
-        ),
-        "score_thr": PROBABILITY,
-        "alpha": QUANTITY,
-        "beta": QUANTITY,
-        "nms_thr": PROBABILITY,
-        "box_type": BOX_TYPE,
-    }
-
-    scales: Sequence[int] = (8, 16, 32)
-    fourier_degree: int = 5
-    num_reconstr_points: int = 50
-    score_thr: float = 0.3
-    alpha: float = 1.0
-    beta: float = 1.0
-    nms_thr: float = 0.1
-    box_type: str = "poly"
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
+class FCEDecoder(FCESettings):
+    """Decodes the maps of FCENet to polygons or boxes."""
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
         """Return the shapes of its maps, one for each scale of lines."""

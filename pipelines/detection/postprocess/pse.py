@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -21,43 +20,15 @@ from pipelines.detection.postprocess.decoder import (
     finish_polygons,
     finish_quads,
 )
-from pipelines.validation import BOX_TYPE, COUNT, NUMBER, PROBABILITY, Check, check
+from schemas.processing import PSESettings
 
 STRIDE = 4
 """Pixels of the network's input per pixel of its maps."""
 
 
 @dataclass(frozen=True)
-class PSEDecoder:
-    """Decodes the maps of PSENet to boxes or polygons.
-
-    Attributes:
-        thresh: pixels with a higher logit belong to a line or, in the other maps, to its kernel.
-        box_thresh: lines with a lower mean probability are left out, 0 to 1.
-        min_area: lines and kernels of fewer pixels are left out.
-        box_type: "quad" for boxes of four corners, "poly" for polygons around curved lines.
-        scale: pixels of the network's input per pixel of the maps that are expanded: 1, 2 or 4.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    checks: ClassVar[Mapping[str, Check]] = {
-        "thresh": NUMBER,
-        "box_thresh": PROBABILITY,
-        "min_area": COUNT,
-        "box_type": BOX_TYPE,
-        "scale": (lambda value: value in (1, 2, 4), "1, 2 or 4"),
-    }
-
-    thresh: float = 0
-    box_thresh: float = 0.85
-    min_area: int = 16
-    box_type: str = "quad"
-    scale: int = 1
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
+class PSEDecoder(PSESettings):
+    """Decodes the maps of PSENet to boxes or polygons."""
 
     def shapes(self, height: int, width: int) -> Mapping[str, Shape]:
         """Return the shape of its maps: one of lines, then those of smaller and smaller kernels."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from pipelines.detection.postprocess.decoder import (
     finish_quads,
 )
 from pipelines.detection.postprocess.nms import locality_aware_nms
-from pipelines.validation import PROBABILITY, QUANTITY, Check, check, is_number
+from schemas.processing import SASTSettings
 
 STRIDE = 4
 """Pixels of the network's input per pixel of its maps."""
@@ -35,43 +34,8 @@ MIN_EXPANSION, MAX_EXPANSION = 0.5, 3.0
 
 
 @dataclass(frozen=True)
-class SASTDecoder:
-    """Decodes the maps of SAST to boxes or polygons.
-
-    Attributes:
-        score_thresh: not used; PaddleOCR's configurations contain it.
-        tcl_map_thresh: pixels with a higher probability are on a center line, 0 to 1.
-        nms_thresh: lines with a higher intersection over union are merged.
-        sample_pts_num: points along each side of a line; 2 gives boxes, 0 more points for longer
-            lines.
-        expand_scale: factor by which the borders move away from the center line.
-        shrink_ratio_of_width: lines are extended at both ends by this fraction of their height.
-
-    Raises:
-        SettingsError: a value is invalid.
-    """
-
-    checks: ClassVar[Mapping[str, Check]] = {
-        "score_thresh": PROBABILITY,
-        "tcl_map_thresh": PROBABILITY,
-        "nms_thresh": PROBABILITY,
-        "sample_pts_num": (
-            lambda value: is_number(value) and value in (0, *range(2, 100)),
-            "0, or a whole number from 2 to 99",
-        ),
-        "expand_scale": QUANTITY,
-        "shrink_ratio_of_width": QUANTITY,
-    }
-
-    score_thresh: float = 0.5
-    tcl_map_thresh: float = 0.5
-    nms_thresh: float = 0.2
-    sample_pts_num: int = 2
-    expand_scale: float = 1.0
-    shrink_ratio_of_width: float = 0.3
-
-    def __post_init__(self) -> None:
-        check(self, self.checks)
+class SASTDecoder(SASTSettings):
+    """Decodes the maps of SAST to boxes or polygons."""
 
     @property
     def box_type(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from converter.catalog import cards as catalog
+from converter.catalog.custom import custom_card
 from converter.errors import ConfigError
 from tests.converter.catalog.test_cards import CRNN, DB, training
 from tests.support.line_steps import STEPS
@@ -30,14 +31,14 @@ def write(file: Path, text: str = "a\nb\n") -> Path:
 
 
 def characters(file: Path) -> tuple[str, ...]:
-    dictionary = catalog.custom_card("mine", file).dictionary
+    dictionary = custom_card("mine", file).dictionary
     assert dictionary is not None
     return dictionary.characters
 
 
 def test_another_takes_the_place_of_one_that_is_missing(folder, tmp_path):
     file = training(folder, CRNN, character_dict_path="gone.txt", use_space_char=True)
-    dictionary = catalog.custom_card("mine", file, write(tmp_path / "my.txt")).dictionary
+    dictionary = custom_card("mine", file, write(tmp_path / "my.txt")).dictionary
     assert dictionary is not None
     assert (dictionary.characters, dictionary.space) == (("a", "b"), True)
 
@@ -96,7 +97,7 @@ def test_the_users_own_table_comes_before_the_shipped_one(folder):
     ["my.txt", "en_dict.txt", "utils/en_dict.txt", "ppocr/utils/my.txt", "/x.txt"],
 )
 def test_a_table_that_is_nowhere(folder, path):
-    with pytest.raises(ConfigError, match=f"names the dictionary {path}, which is neither there"):
+    with pytest.raises(ConfigError, match=f"names the dictionary '{path}', which is neither"):
         characters(training(folder, CRNN, character_dict_path=path))
 
 
@@ -112,7 +113,7 @@ def test_a_table_that_is_nowhere(folder, path):
 def test_use_space_char(folder, settings, expected):
     write(folder / "my.txt")
     file = training(folder, CRNN, character_dict_path="my.txt", **settings)
-    dictionary = catalog.custom_card("mine", file).dictionary
+    dictionary = custom_card("mine", file).dictionary
     assert dictionary is not None
     assert dictionary.space is expected
 
@@ -121,13 +122,13 @@ def test_use_space_char(folder, settings, expected):
 def test_no_dictionary_is_named(folder, path):
     """PaddleOCR has the digits and the small letters for it, and then no space."""
     file = training(folder, CRNN, character_dict_path=path, use_space_char=True)
-    dictionary = catalog.custom_card("mine", file).dictionary
+    dictionary = custom_card("mine", file).dictionary
     assert "".join(dictionary.characters) == "0123456789abcdefghijklmnopqrstuvwxyz"
     assert dictionary.fit_to_classes(37).characters == dictionary.characters
 
 
 def test_nothing_is_said_of_a_dictionary(folder):
-    assert catalog.custom_card("mine", training(folder, CRNN)).dictionary is None
+    assert custom_card("mine", training(folder, CRNN)).dictionary is None
 
 
 def test_how_a_users_own_lines_are_read(folder):
@@ -136,7 +137,7 @@ def test_how_a_users_own_lines_are_read(folder):
     steps, decoder = STEPS["rec_r31_sar"]
     content |= {"Eval": {"dataset": {"transforms": steps}}, "PostProcess": {"name": decoder}}
     file.write_text(yaml.safe_dump(content))
-    card = catalog.custom_card("mine", file)
+    card = custom_card("mine", file)
     assert card.decoder == "SARLabelDecode"
     expected = {"resize": "SARRecResizeImg", "height": 48, "width": 48, "max_width": 160}
     assert expected.items() <= card.pipeline.items()
@@ -144,4 +145,4 @@ def test_how_a_users_own_lines_are_read(folder):
 
 def test_a_detector_needs_none(folder):
     file = training(folder, DB, character_dict_path="nowhere.txt")
-    assert catalog.custom_card("mine", file).dictionary is None
+    assert custom_card("mine", file).dictionary is None

@@ -63,7 +63,11 @@ def test_what_is_known_of_the_file(file):
     file.write_bytes(b"a\r\n")
     dictionary = read_dictionary(file, space=True).fit_to_classes(3)
     sha256 = hashlib.sha256(b"a\r\n").hexdigest()
-    assert dictionary.to_dict() == {"file": "dict.txt", "sha256": sha256, "characters": ["a", " "]}
+    assert dictionary.entry().to_dict() == {
+        "file": "dict.txt",
+        "sha256": sha256,
+        "characters": ["a", " "],
+    }
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def file(tmp_path):
 def test_what_is_kept(file):
     tokenizer = read_dictionary(file)
     assert read_dictionary(file.parent) == tokenizer
-    described = tokenizer.to_dict()
+    described = tokenizer.entry().to_dict()
     assert described["file"] == "tokenizer.json"
     assert described["tokenizer"]["model"] == {**CONTENT["model"], "merges": []}
     assert described["tokenizer"]["truncation"] is None
@@ -49,10 +49,10 @@ def test_a_tokenizer_of_an_export(tmp_path, file, content):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[]", "is no tokenizer: it has no model with a vocab"),
-        ('{"model": {"vocab": ["a"]}}', "is no tokenizer"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not a tokenizer: it has no model with a vocab"),
+        ('{"model": {"vocab": ["a"]}}', "is not a tokenizer"),
     ],
 )
 def test_files_that_are_none(file, text, message):
@@ -66,7 +66,7 @@ def test_which_networks_take_one(file):
     assert fit_to_classes(tokenizer, {}, "UniMERNetDecode") is tokenizer
     assert fit_to_classes(TABLE, {"ctc": 3}, "CTCLabelDecode").characters == ("a", "b")
     assert fit_to_classes(TABLE, {}, "CANLabelDecode") is TABLE
-    with pytest.raises(ConfigError, match="a tokenizer, but the network is read by CTCLabelDecode"):
+    with pytest.raises(ConfigError, match="a tokenizer, but the network's decoder CTCLabelDecode"):
         fit_to_classes(tokenizer, {"ctc": 3}, "CTCLabelDecode")
-    with pytest.raises(ConfigError, match=r"table.txt is a table .* which takes a tokenizer"):
+    with pytest.raises(ConfigError, match=r"table.txt is a table .* needs a tokenizer"):
         fit_to_classes(TABLE, {}, "LaTeXOCRDecode")

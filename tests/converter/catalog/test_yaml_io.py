@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from converter.catalog.yaml_io import check_keys, read_training, read_yaml
+from converter.catalog.yaml_io import MAX_BYTES, check_keys, read_training, read_yaml
 from converter.errors import ConfigError
 
 
@@ -45,12 +46,12 @@ def test_tags_never_run(tmp_path, text):
     "text",
     ["a: 1\nb: 2\na: 3", "x: {a: 1, a: 1}", "x: [{a: 1, 'a': 2}]", "1: a\n0x1: b", "a:\na:\n"],
 )
-def test_a_key_that_stands_twice(tmp_path, text):
-    with pytest.raises(ConfigError, match="stands twice"):
+def test_a_key_that_occurs_twice(tmp_path, text):
+    with pytest.raises(ConfigError, match="occurs twice"):
         read_yaml(write(tmp_path, text))
 
 
-def test_a_key_that_stands_twice_in_a_training_yaml(tmp_path):
+def test_a_key_that_occurs_twice_in_a_training_yaml(tmp_path):
     assert read_training(write(tmp_path, "a: {b: 1, b: 2}")) == {"a": {"b": 2}}
     with pytest.raises(ConfigError, match="could not determine a constructor"):
         read_training(write(tmp_path, "a: !!python/name:os.system"))
@@ -90,6 +91,51 @@ def test_nesting_does_not_overflow_the_stack(tmp_path, text):
         read_yaml(write(tmp_path, text))
 
 
+def nested_aliases(levels: int, each: int) -> str:
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * each)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (nested_aliases(12, 9), "more than 1000000 values"),
+        (nested_aliases(40, 2), "more than 1000000 values"),
+        (nested_aliases(60, 1), "nested more than 50 deep"),
+        ("a: &a {<<: [*a]}", "alias 'a' does not follow a whole value"),
+        ("a: &a [1, *a]", "alias 'a' does not follow a whole value"),
+        ("a: " + "9" * 5000, "more than 40 digits"),
+        ("a: 0x" + "f" * 5000, "more than 40 digits"),
+        ("a: -0b" + "1" * 5000, "more than 40 digits"),
+        ("a: 1" + ":59" * 5000, "more than 40 digits"),
+        ("a: 1" + ":59" * 5000 + ".5", "more than 40 digits"),
+        ("a: !!int " + "'" + "9" * 5000 + "'", "more than 40 digits"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_yaml, read_training])
+def test_documents_that_grow_as_they_are_read(tmp_path, text, message, read):
+    with pytest.raises(ConfigError, match=f"is not plain YAML: .*{message}"):
+        read(write(tmp_path, text))
+
+
+def test_aliases_within_bounds(tmp_path):
+    content = read_yaml(write(tmp_path, nested_aliases(5, 3)))
+    assert content["a4"] == [[[[["x"]] * 3] * 3] * 3] * 3
+
+
+def test_files_that_are_none(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match=r"pipe.yaml: it is not a regular file"):
+        read_yaml(tmp_path / "pipe.yaml")
+    with (tmp_path / "large.yaml").open("wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
+    with pytest.raises(ConfigError, match=r"large.yaml: it has more than \d+ bytes"):
+        read_yaml(tmp_path / "large.yaml")
+    with pytest.raises(ConfigError, match=r"cannot read .*null byte"):
+        read_yaml(tmp_path / "a\0b")
+
+
 @pytest.mark.parametrize(("text", "kind"), [("", "NoneType"), ("- 1", "list"), ("text", "str")])
 def test_the_top_is_a_mapping(tmp_path, text, kind):
     with pytest.raises(ConfigError, match=f"it holds a {kind}"):
@@ -99,7 +145,7 @@ def test_the_top_is_a_mapping(tmp_path, text, kind):
 def test_no_such_file(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
         read_yaml(tmp_path / "file.yaml")
-    with pytest.raises(ConfigError, match=r"cannot read .*directory"):
+    with pytest.raises(ConfigError, match=r"cannot read .*not a regular file"):
         read_yaml(tmp_path)
 
 

@@ -44,7 +44,7 @@ def test_a_table_with_and_without_its_space(convert, reader, tmp_path, lines, sp
     after = card_of(reader)
     assert after["dictionary"]["characters"] == [*lines, *([" "] if space else [])]
     assert {**after, "dictionary": None} == before
-    assert architectures.load(reader).card == after
+    assert architectures.load(reader).card.to_dict() == after
 
 
 def test_the_table_of_an_export(convert, reader, tmp_path):
@@ -87,10 +87,16 @@ def test_files_that_do_not_belong_together(convert, reader, tmp_path):
     done = convert("add-dict", reader, lines)
     assert (done.code, "describes other weights" in done.err) == (3, True)
     assert reader.with_suffix(".json").read_bytes() == before
-    for content in (b"", b"[]", b"{}", b'{"weights": 1}'):
+    for content, message in (
+        (b"", "is not JSON"),
+        (b"[]", "does not describe a converted network"),
+        (b"{}", "does not describe a converted network"),
+        (b'{"format": 1, "class_counts": {}}', "the card lacks weights"),
+        (b'{"format": 1, "class_counts": {}, "weights": 1}', "weights is 1, expected a mapping"),
+    ):
         reader.with_suffix(".json").write_bytes(content)
         done = convert("add-dict", reader, lines)
-        assert (done.code, "does not describe a converted model" in done.err) == (3, True)
+        assert (done.code, message in done.err) == (3, True), done.err
     reader.unlink()
     done = convert("add-dict", reader, lines)
     assert (done.code, done.err.startswith("converter add-dict: ")) == (3, True)
@@ -118,5 +124,5 @@ def test_a_damaged_table_of_an_export(convert, tmp_path):
     (folder / "inference.yml").write_text("PostProcess: {character_dict: [1, 2]}")
     done = convert(LITE, "--paddle-dir", folder, "--out", tmp_path / "x.pth")
     assert done.code == 2
-    assert "holds 1, which is no text" in done.err
+    assert "holds 1, which is not text" in done.err
     assert not (tmp_path / "x.pth").exists()

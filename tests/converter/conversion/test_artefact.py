@@ -22,6 +22,7 @@ from architectures.loading import ArtefactError
 from converter.conversion import artefact as output
 from converter.conversion.artefact import output_path, write_artefact, write_json
 from converter.errors import OutputError
+from schemas.artefact import ArtefactCard
 from tests.support.paddle_files import write_export
 from tests.support.paths import ROOT
 
@@ -40,13 +41,12 @@ def network(seed: int = 0) -> architectures.Model:
 
 def write(out: Path, seed: int = 0) -> int:
     model = network(seed)
-    card = {
-        "format": 1,
-        "architecture": model.architecture,
-        "class_counts": model.class_counts,
-        "form": model.form,
-        "note": "ü",
-    }
+    card = ArtefactCard(
+        architecture=model.architecture,
+        class_counts=model.class_counts,
+        form=model.form,
+        extra={"note": "ü"},
+    )
     return write_artefact(out, out.suffix[1:], model.state_dict(), card)
 
 
@@ -115,7 +115,7 @@ def test_round_trip(tmp_path, format):
     assert size == sum(path.stat().st_size for path in tmp_path.iterdir())
     loaded = architectures.load(out)
     assert same(loaded, network())
-    assert loaded.card["weights"] == {
+    assert loaded.card.weights.to_dict() == {
         "file": out.name,
         "format": format,
         "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
@@ -136,7 +136,7 @@ def test_plain_readers_read_it(tmp_path):
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_tensor_of_two_names(tmp_path, format):
     out, tensor = tmp_path / f"x.{format}", torch.arange(3.0)
-    write_artefact(out, format, {"a": tensor, "b": tensor}, {})
+    write_artefact(out, format, {"a": tensor, "b": tensor}, ArtefactCard())
     read = torch.load if format == "pth" else load_file
     assert {name: of.tolist() for name, of in read(out).items()} == {"a": [0, 1, 2], "b": [0, 1, 2]}
 

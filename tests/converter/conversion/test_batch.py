@@ -58,7 +58,7 @@ def test_failures_do_not_stop_the_rest_and_the_next_run_skips_what_is_done(reque
     assert done.weights["file"] == f"{CLASSIFIER}.pth"
     assert done.counts["used"] > 100
     assert done.seconds > 0
-    assert architectures.load(tmp_path / f"out/{CLASSIFIER}.pth").card["fingerprint"]
+    assert architectures.load(tmp_path / f"out/{CLASSIFIER}.pth").card.fingerprint
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(
         f"{name}{end}" for name in (CLASSIFIER, DETECTOR) for end in (".json", ".pth")
     )

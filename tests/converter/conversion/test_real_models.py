@@ -126,7 +126,7 @@ def test_what_was_written_computes_the_same_on_another_image(converted, paddle, 
         else:
             np.testing.assert_array_equal(actual.argmax(-1), expected.argmax(-1))
         if name.endswith("rec"):
-            characters = ["", *network.card["dictionary"]["characters"]]
+            characters = ["", *network.card.dictionary.characters]
             classes = actual.argmax(-1)[0]
             kept = classes[np.flatnonzero(np.diff(classes, prepend=0))]
             text = "".join(characters[c] for c in kept)

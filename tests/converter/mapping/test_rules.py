@@ -165,8 +165,8 @@ def test_bases_that_do_not_hold(tmp_path, text, bases, message):
         ("concat: {t: {from: 'a.{x}', over: {x: [b]}, axis: 0, ops: []}}", "unknown key ops"),
         ("split: {s: {into: [a], over: {}, axis: 0, each: []}}", "split s: unknown key each"),
         ("select: {prefix: S., sibling: {}}", "select: unknown key sibling"),
-        ("rename: {a: b, a: c}", "the key 'a' stands twice"),
-        ("drop: {a: why}\ndrop: {b: why}", "the key 'drop' stands twice"),
+        ("rename: {a: b, a: c}", "the key 'a' occurs twice"),
+        ("drop: {a: why}\ndrop: {b: why}", "the key 'drop' occurs twice"),
         ("drop: {a: !!python/name:os.system }", "could not determine a constructor"),
     ],
 )

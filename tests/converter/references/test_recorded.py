@@ -80,11 +80,9 @@ def test_every_record_passes_in_every_form(name, form):
 def test_there_is_a_record_of_every_network():
     of_paddlex = {name for name in NAMES if name.startswith("paddlex__")}
     smaller = {f"rec__{config.stem}" for config in CONFIGS.glob("*")}
-    named = {config["recorded"] for config in catalog._configs()}
+    named = {config["recorded"] for config in catalog.configs()}
     assert set(NAMES) - of_paddlex - smaller <= named <= set(NAMES)
-    mappings = {
-        config["paddlex"]["mapping"] for config in catalog._configs() if "paddlex" in config
-    }
+    mappings = {config["paddlex"]["mapping"] for config in catalog.configs() if "paddlex" in config}
     proved = [catalog.card(name.removeprefix("paddlex__")).paddlex for name in of_paddlex]
     assert {network.mapping for network in proved if network} == mappings
     assert find_records(RECORDS) == [RECORDS / name for name in NAMES]

@@ -9,7 +9,7 @@ import pytest
 from pipelines.classification.predictor import Classifier
 from pipelines.classification.preprocess import preprocess
 from pipelines.geometry import rotate, rotate_back
-from pipelines.settings import ClsSettings
+from pipelines.settings import classification_settings
 
 PAGES = {"labels": ["0", "90", "180", "270"], "input": {"height": 224, "width": 224},
          "pipeline": {"resize_short": 256, "cls_thresh": 0}}  # fmt: skip
@@ -75,7 +75,7 @@ def test_a_classifier_of_other_shape():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (30, 700), (224, 224), (256, 300)])
 def test_pages_of_every_size(size):
-    settings = ClsSettings.of(answering(card=PAGES))
+    settings = classification_settings(answering(card=PAGES))
     images = preprocess([noise(*size)], settings)
     assert images.shape == (1, 3, 224, 224)
     assert images.dtype == np.float32
@@ -85,10 +85,12 @@ def test_pages_of_every_size(size):
 def test_of_a_long_page_the_middle_is_looked_at():
     page = np.zeros((10, 4000, 3), np.uint8)
     page[:, 1990:2010] = 255
-    images = preprocess([page], ClsSettings.of(answering(card=PAGES)))
+    images = preprocess([page], classification_settings(answering(card=PAGES)))
     assert images[:, :, :, 112].min() == 1
     page[:, 1800:2200] = 255
-    np.testing.assert_array_equal(preprocess([page], ClsSettings.of(answering(card=PAGES))), 1)
+    np.testing.assert_array_equal(
+        preprocess([page], classification_settings(answering(card=PAGES))), 1
+    )
 
 
 # Turning

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from architectures.special_tokens import CLASSES
 from pipelines import FormulaReader, Upscaler
 from pipelines.recognition.predictor import Recognizer
-from pipelines.validation import SettingsError
+from schemas.processing import SettingsError
+from schemas.special_tokens import CLASSES
 from tests.support.cli_runs import files, folder, run
 
 __all__ = ["folder", "run"]  # fixtures

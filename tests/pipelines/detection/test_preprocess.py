@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.detection.preprocess import network_size, pad, resize
-from pipelines.settings import DetSettings
+from schemas.processing import DetectionSettings
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from pipelines.settings import DetSettings
     ],
 )
 def test_network_size(height, width, limit, limit_type, expected):
-    settings = DetSettings(limit_side_len=limit, limit_type=limit_type)
+    settings = DetectionSettings(limit_side_len=limit, limit_type=limit_type)
     assert network_size(height, width, settings) == expected
 
 
@@ -48,7 +48,7 @@ def test_network_size(height, width, limit, limit_type, expected):
     ],
 )
 def test_resize_long(height, width, expected):
-    assert network_size(height, width, DetSettings(resize_long=960)) == expected
+    assert network_size(height, width, DetectionSettings(resize_long=960)) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,36 +62,36 @@ def test_resize_long(height, width, expected):
     ],
 )
 def test_short_size(height, width, expected):
-    settings = DetSettings(short_size=640)
+    settings = DetectionSettings(short_size=640)
     assert network_size(height, width, settings) == expected
     image = np.full((height, width, 3), 255, np.uint8)
     assert pad(image, settings) is image
 
 
 def test_image_shape():
-    assert network_size(100, 300, DetSettings(image_shape=(736, 1280))) == (736, 1280)
-    settings = DetSettings(image_shape=(64, 1), keep_ratio=True)
+    assert network_size(100, 300, DetectionSettings(image_shape=(736, 1280))) == (736, 1280)
+    settings = DetectionSettings(image_shape=(64, 1), keep_ratio=True)
     assert network_size(100, 300, settings) == (64, 192)
     assert network_size(100, 301, settings) == (64, 224)
 
 
 def test_other_strides():
-    assert network_size(100, 300, DetSettings(multiple_of=100)) == (100, 300)
-    assert network_size(120, 380, DetSettings(multiple_of=64)) == (128, 384)
+    assert network_size(100, 300, DetectionSettings(multiple_of=100)) == (100, 300)
+    assert network_size(120, 380, DetectionSettings(multiple_of=64)) == (128, 384)
 
 
 def test_small_images_are_padded_with_black_not_stretched():
-    padded = pad(np.full((16, 24, 3), 255, np.uint8), DetSettings())
-    assert resize(padded, DetSettings()) is padded
+    padded = pad(np.full((16, 24, 3), 255, np.uint8), DetectionSettings())
+    assert resize(padded, DetectionSettings()) is padded
     assert padded.shape == (32, 32, 3)
     assert (padded[:16, :24] == 255).all()
     assert padded.sum() == 255 * 16 * 24 * 3
 
 
 def test_larger_images_are_stretched():
-    assert (resize(np.full((16, 64, 3), 255, np.uint8), DetSettings()) == 255).all()
+    assert (resize(np.full((16, 64, 3), 255, np.uint8), DetectionSettings()) == 255).all()
 
 
 def test_an_image_of_the_right_size_stays_as_it_is():
     image = np.zeros((64, 96, 3), np.uint8)
-    assert resize(image, DetSettings()) is image
+    assert resize(image, DetectionSettings()) is image

@@ -10,6 +10,7 @@ from shapely.geometry import Polygon
 from pipelines import OCR
 from pipelines.detection.predictor import DECODERS, Detector, output_names
 from pipelines.runtime import TorchNetwork
+from schemas.artefact import ArtefactCard
 from tests.support.small_networks import NETWORKS
 from tests.support.small_weights import save_network
 from tests.support.zoo_maps import band, ct_maps, east_maps, fce_maps, pse_maps, sast_maps
@@ -120,8 +121,8 @@ def test_pages_without_text():
 def test_results_have_the_names_of_the_export(head):
     maps = HEADS[head][0](SEED)
     names = list(maps) if isinstance(maps, dict) else ["maps"]
-    assert output_names({"architecture": {"Head": {"name": head}}}) == sorted(names)
-    assert output_names({}) == ["maps"]
+    assert output_names(ArtefactCard({"Head": {"name": head}})) == sorted(names)
+    assert output_names(ArtefactCard()) == ["maps"]
 
 
 def test_only_db_has_a_probability_map():

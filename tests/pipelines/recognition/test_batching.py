@@ -10,7 +10,7 @@ import pytest
 from pipelines.batching import by_width
 from pipelines.geometry import crop, reading_order
 from pipelines.recognition.preprocess import preprocess
-from pipelines.settings import RecSettings
+from schemas.processing import RecognitionSettings
 
 
 def box_at(left, top, width=100, height=20):
@@ -90,7 +90,7 @@ def test_no_boxes_have_an_order_too():
 # Batches
 
 
-SETTINGS = RecSettings("abc")
+SETTINGS = RecognitionSettings("abc")
 
 
 def blank_line(width, height=48, grey=255):
@@ -130,7 +130,7 @@ def test_lines_are_scaled_and_padded_with_zeros():
 
 
 def test_another_height():
-    batch = stack([blank_line(50, 16)], 320, RecSettings("abc", height=32))
+    batch = stack([blank_line(50, 16)], 320, RecognitionSettings("abc", height=32))
     assert batch.shape == (1, 3, 32, 320)
     assert (batch[0, :, :, :100] == 1).all()
     assert (batch[0, :, :, 100:] == 0).all()
@@ -149,7 +149,7 @@ def test_channels_keep_their_order():
 def test_channels_in_another_order_with_other_statistics():
     line = blank_line(48)
     line[:] = (0, 51, 255)
-    settings = RecSettings("abc", color="RGB", mean=(0, 0.2, 1), std=(0.5, 1, 0.25))
+    settings = RecognitionSettings("abc", color="RGB", mean=(0, 0.2, 1), std=(0.5, 1, 0.25))
     np.testing.assert_allclose(stack([line], 48, settings)[0, :, 0, 0], [2, 0, -4], atol=1e-6)
 
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 import architectures
-from architectures.special_tokens import CLASSES
 from converter.catalog import cards as catalog
 from converter.catalog.dictionary import fit_to_classes
-from converter.catalog.line_settings import line_settings
+from converter.catalog.processing import line_settings
 from pipelines import OCR, FormulaReader
 from pipelines.recognition.predictor import Recognizer
 from pipelines.runtime import TorchNetwork
-from pipelines.settings import RecSettings
+from pipelines.settings import recognition_settings
+from schemas.special_tokens import CLASSES
 from tests.support.line_steps import STEPS
 from tests.support.pages import NAMES, bar_page, find_bars
 from tests.support.small_networks import NETWORKS
@@ -28,7 +28,7 @@ ZOO = [card for card in catalog.cards() if card.task == "rec" and card.release =
 
 
 def settings_of(pipeline, **scale):
-    return RecSettings.of(SimpleNamespace(card={"input": scale, "pipeline": pipeline}), "ab")
+    return recognition_settings(SimpleNamespace(card={"input": scale, "pipeline": pipeline}), "ab")
 
 
 @pytest.mark.parametrize("card", ZOO, ids=lambda card: card.name)
@@ -43,18 +43,19 @@ FORMULAS = [card for card in catalog.cards() if card.task == "formula"]
 @pytest.mark.parametrize("card", FORMULAS, ids=lambda card: card.name)
 def test_formulas(card):
     table = fit_to_classes(card.dictionary, {}, card.decoder)
-    said = {"input": card.input, "pipeline": card.pipeline, "dictionary": table.to_dict()}
+    said = {"input": card.input.to_dict(), "pipeline": card.pipeline}
+    said["dictionary"] = table.entry().to_dict()
     settings = FormulaReader(SimpleNamespace(card=said)).settings
     assert settings.decoder == card.decoder
-    assert settings.mean == tuple(card.input["mean"])
-    if "height" in card.input:
-        assert (settings.height, settings.width) == (card.input["height"], card.input["width"])
+    assert settings.mean == card.input.mean
+    if card.input.height:
+        assert (settings.height, settings.width) == (card.input.height, card.input.width)
 
 
 @pytest.mark.parametrize("card", ZOO, ids=lambda card: card.name)
 def test_settings_are_those_of_its_training(card):
-    settings = settings_of(card.pipeline, **card.input)
-    assert card.input.get("channels") == len(settings.mean) == len(settings.std)
+    settings = settings_of(card.pipeline, **card.input.to_dict())
+    assert card.input.channels == len(settings.mean) == len(settings.std)
     name = card.recorded.removeprefix("rec__")
     if name in STEPS:
         steps, decoder = STEPS[name]

@@ -13,7 +13,7 @@ from pipelines import Spotter
 from pipelines.detection.postprocess.decoder import Sizes
 from pipelines.runtime import TorchNetwork
 from pipelines.spotting.postprocess import PGDecoder
-from pipelines.validation import SettingsError
+from schemas.processing import SettingsError
 from tests.conftest import Run
 from tests.support.cli_runs import files, run
 from tests.support.pages import NAMES
@@ -117,7 +117,7 @@ def test_settings_come_from_the_weights_and_the_caller():
     said = {"max_side_len": 512, "valid_set": "partvgg", "score_thresh": 0.25}
     spotter = Spotter(Dark(**said), score_thresh=0.75, point_gather_mode="align")
     assert (spotter.settings.max_side_len, spotter.settings.valid_set) == (512, "partvgg")
-    assert spotter.decoder == PGDecoder(["a", "b", "c"], 0.75, "fast", "partvgg", "align")
+    assert spotter.decoder == PGDecoder(("a", "b", "c"), "partvgg", 0.75, "fast", "align")
     assert spotter.preprocess(page()).shape == (1, 3, 384, 512)
 
 

@@ -8,8 +8,11 @@ import pytest
 import yaml
 
 from converter.catalog import cards as catalog
-from converter.catalog.export_settings import check_settings, detection_settings, settings_of_export
-from converter.catalog.line_settings import merge_settings
+from converter.catalog.processing import (
+    check_settings,
+    merge_settings,
+    settings_of_export,
+)
 from converter.errors import ConfigError
 from tests.support.checkpoints import DET, save, weights
 from tests.support.line_steps import STEPS
@@ -42,7 +45,7 @@ def settings(tmp_path):
 
 
 def test_what_a_detector_states(settings):
-    assert detection_settings(settings()) == STATED
+    assert settings_of_export(settings(), "det") == STATED
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_what_a_detector_states(settings):
 )  # fmt: skip
 def test_other_detectors(settings, steps, decode, expected):
     text = f"PreProcess: {{transform_ops: {steps}}}\nPostProcess: {decode}"
-    assert detection_settings(settings(text)) == expected
+    assert settings_of_export(settings(text), "det") == expected
 
 
 def test_one_size_of_all_images_makes_room_for_a_limit():
@@ -79,16 +82,16 @@ def test_one_size_of_all_images_makes_room_for_a_limit():
      "PostProcess: [1]", "PreProcess: {transform_ops: {DetResizeForTest: {resize_long: 1}}}"],
 )  # fmt: skip
 def test_what_states_nothing(settings, text):
-    assert detection_settings(settings(text)) == {}
+    assert settings_of_export(settings(text), "det") == {}
 
 
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ({"thresh": "high"}, "thresh is 'high', expected a float"),
-        ({"thresh": True}, "thresh is True, expected a float"),
-        ({"max_candidates": 1.5}, "max_candidates is 1.5, expected a int"),
-        ({"use_dilation": 1}, "use_dilation is 1, expected a bool"),
+        ({"thresh": "high"}, "thresh is 'high', expected a number from 0 to 1"),
+        ({"thresh": True}, "thresh is True, expected a number from 0 to 1"),
+        ({"max_candidates": 1.5}, "max_candidates is 1.5, expected a whole number"),
+        ({"use_dilation": 1}, "use_dilation is 1, expected true or false"),
         ({"treshold": 0.3}, "unknown setting treshold; there are limit_side_len, "),
     ],
 )
@@ -134,7 +137,7 @@ def test_what_a_network_states_that_finds_and_reads(settings):
     assert settings_of_export(settings(SPOTTER), "e2e") == {
         "max_side_len": 768, "score_thresh": 0.5, "mode": "fast", "point_gather_mode": "align",
     }  # fmt: skip
-    with pytest.raises(ConfigError, match="mode is 1, expected a str"):
+    with pytest.raises(ConfigError, match="mode is 1, expected one of fast, slow"):
         settings_of_export(settings("PostProcess: {mode: 1}"), "e2e")
 
 
@@ -161,11 +164,11 @@ def test_what_a_network_of_formulas_states(settings):
 
 
 def test_each_task_has_its_settings(settings):
-    with pytest.raises(ConfigError, match="unknown setting thresh; there are keep_ratio"):
+    with pytest.raises(ConfigError, match="unknown setting thresh; there are height, width"):
         check_settings({"thresh": 0.3}, "somewhere", "cls")
     with pytest.raises(ConfigError, match="unknown setting thresh; there are decoder, resize"):
         check_settings({"thresh": 0.3}, "somewhere", "rec")
-    with pytest.raises(ConfigError, match="resize_short is 'long', expected a int"):
+    with pytest.raises(ConfigError, match="resize_short is 'long', expected a whole number"):
         settings_of_export(settings(CLASSIFIER % ("resize_short: long", "")), "cls")
 
 
@@ -185,10 +188,10 @@ def test_a_row_of_a_config_overrules_its_file(tmp_path, monkeypatch):
     (tmp_path / "det").mkdir()
     (tmp_path / "det" / "mine.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.setattr(catalog, "FOLDER", tmp_path)
-    for cached in (catalog._configs, catalog._index):
+    for cached in (catalog.configs, catalog._index):
         cached.cache_clear()
     try:
         assert catalog.card("mine").pipeline == {"thresh": 0.2, "unclip_ratio": 0.5}
     finally:
-        for cached in (catalog._configs, catalog._index):
+        for cached in (catalog.configs, catalog._index):
             cached.cache_clear()

@@ -1,0 +1,186 @@
+"""A user's own model, described by the YAML that PaddleOCR trained it with.
+
+Its tensors are mapped like those of the released model whose network is most like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from converter.catalog.cards import (
+    READING,
+    ModelCard,
+    card,
+    configs,
+    read_card,
+    without_class_counts,
+)
+from converter.catalog.dictionary import dictionary_of_training
+from converter.catalog.processing import merge_settings, settings_of_training
+from converter.catalog.yaml_io import read_training
+from converter.errors import ConfigError
+from schemas.artefact import Architecture
+from schemas.checks import shorten
+
+_TRAINING_ONLY = {
+    *("algorithm", "pretrained", "freeze_params", "lr_mult_list", "lab_lr", "loc_lr"),
+    *("fc_decay", "l2_decay", "use_dropout", "dropout", "dropout_ratio", "is_train", "k"),
+    *("return_all_feats", "return_feats", "NRTRHead", "SARHead", "use_pos", "fix_nan"),
+    *("character_dict_path", "class_num", "pad_value", "decoder_start_token_id"),
+    *("temperature", "do_sample", "top_p", "is_export", "is_predict", "infer_mode"),
+}
+"""Options of a network that inference does not read."""
+
+
+def custom_card(
+    name: str, training: Path, dictionary: Path | None = None, submodel: str | None = None
+) -> ModelCard:
+    """Return the card of a user's own model.
+
+    The mapping and the input are those of the released model with the most similar network.
+
+    Args:
+        name: what the user calls the model.
+        training: the YAML that PaddleOCR trained it with.
+        dictionary: a dictionary that replaces the one that the YAML names.
+        submodel: the network to take from a distillation checkpoint, unless it is inference's.
+
+    Raises:
+        ConfigError: the YAML has no usable Architecture, or no released network is of its kind.
+    """
+    content = read_training(training)
+    architecture = _architecture(content, training, submodel)
+    model = similar(architecture)
+    settings = content.get("Global") or {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"Global in {training} is {shorten(settings)}, expected a section")
+    labels = settings.get("label_list") or list(model.labels)
+    if not isinstance(labels, list):
+        raise ConfigError(f"label_list in {training} is {shorten(labels)}, expected a list")
+    table, pipeline = None, model.pipeline
+    if model.task in READING:
+        table = dictionary_of_training(settings, training, dictionary)
+    if model.task in ("det", "rec", "formula"):
+        stated = settings_of_training(content, model.task, str(training))
+        pipeline = merge_settings(pipeline, stated)
+    return ModelCard(
+        name=name,
+        task=model.task,
+        architecture=architecture,
+        mapping=model.mapping,
+        input=model.input,
+        pipeline=pipeline,
+        proof=model.proof,
+        recorded=model.recorded,
+        recorded_sizes=model.recorded_sizes,
+        class_counts=model.class_counts,
+        submodel=submodel,
+        dictionary=table,
+        labels=tuple(map(str, labels)),
+    )
+
+
+def _architecture(content: Mapping[str, Any], training: Path, submodel: str | None) -> Architecture:
+    """Return the section of the network to convert; of several that were distilled, the student."""
+    architecture = content.get("Architecture")
+    if not isinstance(architecture, dict):
+        raise ConfigError(f"{training} has no Architecture section; give PaddleOCR's training YAML")
+    models = architecture.get("Models")
+    if not isinstance(models, dict):
+        if submodel:
+            raise ConfigError(f"{training} distils nothing, so it has no submodel {submodel}")
+        return architecture
+    network = models.get(submodel or "Student")
+    if not isinstance(network, dict):
+        listed = ", ".join(map(str, models))
+        raise ConfigError(
+            f"{training} distils {listed}, none of them a network {submodel or 'Student'}"
+        )
+    return network
+
+
+def similar(architecture: Architecture) -> ModelCard:
+    """Return a nameless card of the same network, or else of the most similar one.
+
+    Networks of one kind have the same model type, transform and head. Their other parts may differ,
+    since a mapping that does not fit is detected by the tensor names.
+
+    Args:
+        architecture: the Architecture section of a training YAML.
+
+    Raises:
+        ConfigError: there is none of its kind; the message lists the kinds that are known.
+    """
+    wanted = parts(architecture)
+    alike = [c for c in configs() if _kind(parts(c["architecture"])) == _kind(wanted)]
+    if not alike:
+        known = sorted({parts(config["architecture"]) for config in configs()})
+        listed = "\n".join(f"  {' + '.join(filter(None, row))}" for row in known)
+        raise ConfigError(
+            f"no mapping is known for a network of {' + '.join(filter(None, wanted))}; "
+            f"there are\n{listed}"
+        )
+
+    def likeness(config: Mapping[str, Any]) -> tuple[bool, int, int]:
+        other = config["architecture"]
+        shared = sum(a == b for a, b in zip(parts(other), wanted, strict=True))
+        options = len(set(_options(other)) & set(_options(architecture)))
+        return same_network(other, architecture), shared, options
+
+    return read_card("", max(alike, key=likeness), {})
+
+
+def parts(architecture: Architecture) -> tuple[str, ...]:
+    """Return the model type of a network and the names of its parts.
+
+    Raises:
+        ConfigError: a part is not a section.
+    """
+    sections = [architecture.get(key) or {} for key in ("Transform", "Backbone", "Neck", "Head")]
+    if not all(isinstance(section, Mapping) for section in sections):
+        raise ConfigError("Transform, Backbone, Neck and Head of an Architecture are sections")
+    return (
+        str(architecture.get("model_type", "")),
+        *(str(section.get("name", "")) for section in sections),
+        str(sections[2].get("encoder_type", "")),
+    )
+
+
+def _kind(parts: tuple[str, ...]) -> tuple[str, ...]:
+    model_type, transform, _, _, head, _ = parts
+    return model_type, transform, head
+
+
+def _options(value: object, path: str = "") -> Iterator[str]:
+    """Yield every option of an architecture as text, with its path and its value."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _options(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from _options(item, path)
+    else:
+        yield f"{path}={value!r}"
+
+
+def same_network(a: Architecture, b: Architecture, sizes: tuple[str, ...] = ()) -> bool:
+    """Return whether two architectures are one network but for class counts and training options.
+
+    PaddleX's own networks, which are classes, count as those of the models they are named after.
+
+    Args:
+        a, b: two Architecture sections.
+        sizes: further options that may differ, where one network is a smaller form of the other.
+    """
+    a, b = (card(x["algorithm"]).architecture if "class" in x else x for x in (a, b))
+    ignored = _TRAINING_ONLY.union(sizes)
+
+    def essence(value: object) -> object:
+        if isinstance(value, Mapping):
+            kept = {key: essence(item) for key, item in value.items() if key not in ignored}
+            return {key: item for key, item in kept.items() if item is not None}
+        return [essence(item) for item in value] if isinstance(value, list) else value
+
+    return essence(without_class_counts(a)) == essence(without_class_counts(b))
