@@ -67,6 +67,15 @@ def test_files_that_are_named_exist(page):
         )
 
 
+@pytest.mark.parametrize("page", PAGES, ids=identifier)
+def test_what_python_code_imports_exists(page):
+    text = page.read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        lines = code.splitlines()
+        exec("\n".join(line for line in lines if line.startswith(("import ", "from "))), {})
+        compile(code, str(page), "exec")
+
+
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     listed = set(re.findall(r"[\w-]+\.md", navigation))
