@@ -27,7 +27,7 @@ from converter.conversion.artefact import make_folder
 from converter.end_to_end.compare import compare as compare_lines
 from converter.end_to_end.compare import corner_distance
 from converter.end_to_end.drawing import PADDLE, TORCH
-from converter.end_to_end.runtimes import open_sides
+from converter.end_to_end.runtimes import open_runtimes
 from converter.errors import ConverterError, OutputError, SourceError, UsageError
 from pipelines import OCR, ImageError, TextLine, read_image
 from pipelines.io.drawing import colour_map, draw_boxes, montage
@@ -115,7 +115,7 @@ def convert(name: str, folder: Path, out: Path) -> int:
 def compare(page: np.ndarray, folders: dict[str, Path], out: Path) -> int:
     """Read the page on both sides, show the result, and return 0 or 5."""
     weights = {task: out / f"{source.name}.pth" for task, source in SOURCES.items()}
-    with open_sides(weights, folders) as sides:
+    with open_runtimes(weights, folders) as sides:
         torch_reading, paddle_reading = read(sides.torch, page), read(sides.paddle, page)
     if "paddle" in sys.modules:
         print("demo: Paddle was imported to read with PyTorch", file=sys.stderr)

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from converter.end_to_end import report
     from converter.end_to_end.compare import Limits
     from converter.end_to_end.pages import find_pages, prove_pages
-    from converter.end_to_end.runtimes import TASKS, open_sides
+    from converter.end_to_end.runtimes import TASKS, open_runtimes
     from converter.reports.write import prepare
 
     if options.out:
@@ -76,12 +76,12 @@ def run(options: argparse.Namespace) -> int:
     weights = {task: file for task in TASKS if (file := getattr(options, task))}
     exports = {task: getattr(options, f"paddle_{task}") for task in weights}
     # Lines of low score are compared like all others.
-    with open_sides(weights, exports, min_score=0) as sides:
-        compared = prove_pages(sides, pages, limits)
+    with open_runtimes(weights, exports, min_score=0) as runtimes:
+        compared = prove_pages(runtimes, pages, limits)
         for result in tqdm(compared, unit=" pages", leave=False, disable=not sys.stderr.isatty()):
             results.append(result)
             tqdm.write(result.line)
-        package_versions = versions(sides.paddle_version)
+        package_versions = versions(runtimes.paddle_version)
     counts = {status: sum(r.status == status for r in results) for status in report.STATUSES}
     for result in results:
         if result.status == "unreadable":
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.out:
         report.write_report(
-            options.out, results, limits=limits, models=sides.models, versions=package_versions
+            options.out, results, limits=limits, models=runtimes.models, versions=package_versions
         )
         print(options.out / report.FILES[2])
     if counts["failed"]:

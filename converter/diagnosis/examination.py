@@ -12,7 +12,7 @@ from converter.parity.report import ParityReport
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found: the check as a conversion makes it, and every layer."""
+    """What was diagnosis: the check as a conversion makes it, and every layer."""
 
     name: str
     report: ParityReport
@@ -25,13 +25,13 @@ class Examination:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, for JSON."""
-        found = self.diagnosis
+        diagnosis = self.diagnosis
         return {
             "model": self.name,
             "agrees": self.agrees,
-            "first": None if found.first is None else found.rows[found.first].name,
-            "first_difference": found.told or None,
-            "likely_cause": found.cause or None,
-            "layers": [finite(asdict(row)) for row in found.rows],
+            "first": None if diagnosis.first is None else diagnosis.rows[diagnosis.first].name,
+            "first_difference": diagnosis.difference or None,
+            "likely_cause": diagnosis.cause or None,
+            "layers": [finite(asdict(row)) for row in diagnosis.rows],
             "check": self.report.to_dict(),
         }

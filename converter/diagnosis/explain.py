@@ -19,7 +19,7 @@ from converter.diagnosis import op_experiments as operations
 from converter.diagnosis import weight_experiments as tensors
 from converter.diagnosis.subgraph import Change, Section, section
 from converter.parity.comparison import Comparison
-from converter.parity.layerwise import Pair, SideBySide, Statistics, Whole, told
+from converter.parity.layerwise import FullTensor, Pair, SideBySide, Statistics, describe_difference
 
 # What PyTorch raises where a change does not apply: axes, shapes, types that do not fit.
 _REFUSED = (RuntimeError, ValueError, TypeError, IndexError)
@@ -46,7 +46,7 @@ class Diagnosis:
 
     rows: tuple[Row, ...]
     first: int | None = None
-    told: str = ""
+    difference: str = ""
     cause: str = ""
 
 
@@ -91,14 +91,16 @@ def diagnose(
     )
     if differing is None:
         return Diagnosis(rows)
-    pair, found = differing
-    return Diagnosis(rows, sides.pairs.index(pair), told(pair, found), cause.text)
+    pair, comparison = differing
+    return Diagnosis(
+        rows, sides.pairs.index(pair), describe_difference(pair, comparison), cause.text
+    )
 
 
 def first_difference(sides: SideBySide, limit: float) -> tuple[str, str]:
     """Say which layer of a wrong network is the first that differs, and why; empty if none is."""
-    found = diagnose(sides, limit, wrong=True)
-    return found.told, found.cause
+    diagnosis = diagnose(sides, limit, wrong=True)
+    return diagnosis.difference, diagnosis.cause
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,12 @@ def _outputs(piece: Section, changes: Iterator[Change]) -> Iterator[tuple[str, n
                 output = piece.run(change)
             except _REFUSED:
                 continue
-            yield _text(change.cause, change.told), output
+            yield _text(change.cause, change.remedy), output
 
 
 def _per_channel(pair: Pair) -> Iterator[tuple[str, np.ndarray]]:
     """Yield our output with a shift, then also a scale, for each channel, fitted to Paddle's."""
-    if not isinstance(pair.expected, Whole) or pair.actual is None:
+    if not isinstance(pair.expected, FullTensor) or pair.actual is None:
         return
     theirs, ours = pair.expected.array, pair.actual
     if theirs.shape != ours.shape or ours.ndim < 2 or not np.isfinite(ours).all():
@@ -183,19 +185,19 @@ def _per_channel(pair: Pair) -> Iterator[tuple[str, np.ndarray]]:
     centre = theirs.mean(others, keepdims=True), ours.mean(others, keepdims=True)
     if places > 1:
         shift = centre[0] - centre[1]
-        told = f"a shift of each channel, {shift.min():.3g} to {shift.max():.3g},"
-        yield _text("a bias is missing, or another", told), ours + shift
+        remedy = f"a shift of each channel, {shift.min():.3g} to {shift.max():.3g},"
+        yield _text("a bias is missing, or another", remedy), ours + shift
     if places >= _PLENTY:
         spread = ours - centre[1]
         power = (spread**2).sum(others, keepdims=True)
         scale = (spread * (theirs - centre[0])).sum(others, keepdims=True) / np.maximum(
             power, 1e-30
         )
-        told = f"a shift and a scale of each channel, {scale.min():.3g} to {scale.max():.3g},"
+        remedy = f"a shift and a scale of each channel, {scale.min():.3g} to {scale.max():.3g},"
         cause = "scale, bias or statistics of a normalisation are others"
-        yield _text(cause, told), spread * scale + centre[0]
+        yield _text(cause, remedy), spread * scale + centre[0]
 
 
-def _text(cause: str, told: str) -> str:
-    escaped = f"{cause}: with {told}".replace("{", "{{").replace("}", "}}")
+def _text(cause: str, remedy: str) -> str:
+    escaped = f"{cause}: with {remedy}".replace("{", "{{").replace("}", "}}")
     return escaped + " {}"

@@ -49,19 +49,19 @@ def changes(section: Section, settings: Mapping[str, Any]) -> Iterator[Change]:
     """
     alike: dict[tuple[str, str], dict[int, Function]] = defaultdict(dict)
     for change in _single(section, settings):
-        alike[change.cause, change.told].update(change.calls)
+        alike[change.cause, change.remedy].update(change.calls)
         yield change
-    for (cause, told), calls in alike.items():
+    for (cause, remedy), calls in alike.items():
         if len(calls) > 1:
-            yield Change(cause, f"{told}, {len(calls)} times", calls=calls)
+            yield Change(cause, f"{remedy}, {len(calls)} times", calls=calls)
 
 
 def _single(section: Section, settings: Mapping[str, Any]) -> Iterator[Change]:
     owned = {id(tensor) for tensor in section.tensors.values()}
     for place, call in enumerate(section.calls):
         vary = _VARIANTS.get(call.name)
-        for cause, told, function in vary(call, settings) if vary else ():
-            yield Change(cause, told, calls={place: function})
+        for cause, remedy, function in vary(call, settings) if vary else ():
+            yield Change(cause, remedy, calls={place: function})
     yield from _activations(section.calls, owned)
 
 
@@ -172,9 +172,9 @@ def _conv2d(call: Call, _settings: Mapping[str, Any]) -> Variants:
             for padding in dict.fromkeys([now["padding"], grown]):
                 yield _setting(call, now, {"dilation": dilation, "padding": padding})
     for stride in steps:
-        told = f"the odd row and column of padding at the end, and a stride of {stride}"
+        remedy = f"the odd row and column of padding at the end, and a stride of {stride}"
         run = partial(_padded_at_the_end, call.function, stride)
-        yield "Paddle pads more at the end than at the beginning (SAME)", told, run
+        yield "Paddle pads more at the end than at the beginning (SAME)", remedy, run
 
 
 def _setting(
@@ -183,8 +183,8 @@ def _setting(
     other = {key: value for key, value in settings.items() if now[key] != value}
     cause = ", ".join(f"{key} is {value} in Paddle, {now[key]} in PyTorch"
                       for key, value in other.items())  # fmt: skip
-    told = " and ".join(f"a {key} of {value}" for key, value in other.items())
-    return cause, told, _set(call.function, _CONV, **settings)
+    remedy = " and ".join(f"a {key} of {value}" for key, value in other.items())
+    return cause, remedy, _set(call.function, _CONV, **settings)
 
 
 def _padded_at_the_end(
@@ -220,9 +220,9 @@ def _pool(call: Call, _settings: Mapping[str, Any]) -> Variants:
         dict.fromkeys([_pair(padding), (0, 0), halves]), (False, True),
     ):  # fmt: skip
         run = partial(_pooled, pool, kernel, step, edge, ceil)
-        told = f"{kind}, stride {step}, padding {edge}{', rounded up' if ceil else ''}"
+        remedy = f"{kind}, stride {step}, padding {edge}{', rounded up' if ceil else ''}"
         now = f"{'mean' if average else 'maximum'}, stride {stride}, padding {padding}"
-        yield f"pooling has other settings in Paddle ({now} in PyTorch)", told, run
+        yield f"pooling has other settings in Paddle ({now} in PyTorch)", remedy, run
 
 
 def _pooled(
@@ -244,11 +244,11 @@ def _interpolate(call: Call, _settings: Mapping[str, Any]) -> Variants:
         ("nearest", None), ("nearest-exact", None), ("bilinear", False), ("bilinear", True),
         ("bicubic", False), ("bicubic", True),
     ):  # fmt: skip
-        told = f"{mode}, align_corners {corners}"
-        if told != now:
+        remedy = f"{mode}, align_corners {corners}"
+        if remedy != now:
             names = ("input", "size", "scale_factor", "mode", "align_corners")
             run = _set(call.function, names, mode=mode, align_corners=corners)
-            yield f"Paddle interpolates in another way ({now} in PyTorch)", told, run
+            yield f"Paddle interpolates in another way ({now} in PyTorch)", remedy, run
 
 
 def _softmax(call: Call, _settings: Mapping[str, Any]) -> Variants:
@@ -268,8 +268,12 @@ def _concat(call: Call, _settings: Mapping[str, Any]) -> Variants:
     if len(parts) > 4:
         return
     for order in list(permutations(range(len(parts))))[1:]:
-        told = f"them as {', '.join(str(place) for place in order)}"
-        yield "what is concatenated stands in another order", told, partial(_joined, order, axis)
+        remedy = f"them as {', '.join(str(place) for place in order)}"
+        yield (
+            "what is concatenated stands in another order",
+            remedy,
+            partial(_joined, order, axis),
+        )
 
 
 def _joined(order: tuple[int, ...], axis: int, parts: Any, *_: Any, **__: Any) -> Tensor:
@@ -279,13 +283,13 @@ def _joined(order: tuple[int, ...], axis: int, parts: Any, *_: Any, **__: Any) -
 def _attention(call: Call, _settings: Mapping[str, Any]) -> Variants:
     heads, size = call.args[0].shape[1], call.args[0].shape[-1]
     for order in list(permutations(range(3)))[1:]:
-        told = f"them as {', '.join('qkv'[place] for place in order)}"
+        remedy = f"them as {', '.join('qkv'[place] for place in order)}"
         run = partial(_reordered, call.function, order)
-        yield "query, key and value stand in another order", told, run
+        yield "query, key and value stand in another order", remedy, run
     for layout in ("h3d", "hd3", "3dh", "d3h", "dh3"):
-        told = f"the channels as {' x '.join(_AXES[axis] for axis in layout)}"
+        remedy = f"the channels as {' x '.join(_AXES[axis] for axis in layout)}"
         run = partial(_split_again, call.function, layout, heads)
-        yield "the heads of the attention are split differently", told, run
+        yield "the heads of the attention are split differently", remedy, run
     for scale in (1.0, (heads * size) ** -0.5):
         run = partial(_scaled, call.function, scale)
         yield "the attention has another scale in Paddle", f"a scale of {scale:.4g}", run

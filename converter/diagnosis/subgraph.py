@@ -46,14 +46,14 @@ class Change:
 
     Attributes:
         cause: what it would mean if it explained the difference.
-        told: what was changed, after "with".
+        remedy: what was changed, after "with".
         tensors: other values for tensors, by name.
         calls: other functions for calls, by their place; each takes the arguments of the call.
         output: what is done to the output at last.
     """
 
     cause: str
-    told: str
+    remedy: str
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     calls: Mapping[int, Function] = field(default_factory=dict)
     output: Function | None = None
@@ -90,7 +90,7 @@ class Section:
 
 
 def section(sides: SideBySide, pair: Pair) -> Section | None:
-    """Return the section that ends in a layer; None where it cannot be told."""
+    """Return the section that ends in a layer; None if it cannot be isolated."""
     settled = _tensors_before(sides, pair)
     network = sides.network
     recorder = _Recorder()

@@ -11,12 +11,12 @@ _BEFORE, _AFTER = 4, 6  # layers shown around the first that differs
 _WIDTH = 52  # of a name
 
 
-def lines(found: Examination, *, everything: bool = False) -> Iterator[str]:
+def lines(examination: Examination, *, everything: bool = False) -> Iterator[str]:
     """Yield the lines of the report; the first layer that differs is marked with `>`."""
-    rows, first = found.diagnosis.rows, found.diagnosis.first
-    report = found.report
+    rows, first = examination.diagnosis.rows, examination.diagnosis.first
+    report = examination.report
     size = f"an input of {report.worst.input_shape}" if report.comparisons else "no input"
-    yield f"{found.name} against its {report.reference} reference, {size}"
+    yield f"{examination.name} against its {report.reference} reference, {size}"
     start, end = 0, len(rows)
     if not everything:
         start = len(rows) if first is None else max(0, first - _BEFORE)
@@ -31,8 +31,8 @@ def lines(found: Examination, *, everything: bool = False) -> Iterator[str]:
         differing = sum(bool(row.fault) for row in rest)
         yield f"{len(rest)} more layers, of which {differing} differ, being fed by these"
     if first is not None:
-        yield f"\nfirst layer that differs: {found.diagnosis.told}"
-        yield f"likely cause: {found.diagnosis.cause}"
+        yield f"\nfirst layer that differs: {examination.diagnosis.difference}"
+        yield f"likely cause: {examination.diagnosis.cause}"
     elif not report.passed:
         worst = report.worst
         yield f"but the check fails at {worst.probe}: {worst.fault}"

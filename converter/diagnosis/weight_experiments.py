@@ -67,9 +67,9 @@ def changes(section: Section, network: Mapping[str, Tensor]) -> Iterator[Change]
             what = f"{what} of {_owner(first)}" if what else f"{first} and {second}"
             yield Change(f"{what} are exchanged", "them exchanged back", {first: b, second: a})
     for name, tensor in own.items():
-        for cause, told, change in _ALONE:
+        for cause, remedy, change in _ALONE:
             if (other := change(tensor)) is not None and not torch.equal(other, tensor):
-                yield Change(f"{name} {cause}", told, {name: other})
+                yield Change(f"{name} {cause}", remedy, {name: other})
         if _leaf(name) == "bias":
             doubled, none = 2 * tensor, torch.zeros_like(tensor)
             yield Change(
@@ -122,12 +122,14 @@ def _gates(section: Section) -> Iterator[Change]:
                 name: torch.cat([tensor.chunk(len(gates))[gate] for gate in order])
                 for name, tensor in tensors.items()
             }
-            told = f"them as {', '.join(gates[gate] for gate in order)}"
-            yield Change(f"the gates of the {kind.upper()} stand in another order", told, reordered)
+            remedy = f"them as {', '.join(gates[gate] for gate in order)}"
+            yield Change(
+                f"the gates of the {kind.upper()} stand in another order", remedy, reordered
+            )
             for layer in {name.rpartition("_l")[2] for name in tensors}:
                 part = {n: t for n, t in reordered.items() if n.rpartition("_l")[2] == layer}
                 cause = f"the gates of the {kind.upper()}'s layer {layer} stand in another order"
-                yield Change(cause, told, part)
+                yield Change(cause, remedy, part)
         turned = {
             name: tensors[back]
             for name in tensors
@@ -162,9 +164,9 @@ def _other_layers(own: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> I
             if name not in pairs:
                 continue
             tried += 1
-            told = f"those of {other}"
+            remedy = f"those of {other}"
             if len(pairs) > 1 and name == next(iter(pairs)):
-                yield Change(f"{owner} has the tensors of another layer", told, pairs)
+                yield Change(f"{owner} has the tensors of another layer", remedy, pairs)
             yield Change(f"{name} belongs to another layer", f"{weight}", {name: pairs[name]})
 
 

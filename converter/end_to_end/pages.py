@@ -15,7 +15,7 @@ import numpy as np
 
 from converter.end_to_end.compare import Limits, LinePair, compare
 from converter.end_to_end.drawing import draw_difference
-from converter.end_to_end.runtimes import Sides
+from converter.end_to_end.runtimes import Runtimes
 from converter.errors import ReferenceUnavailable, UsageError
 from pipelines import OCR, TextLine
 from pipelines.detection.postprocess.db import DBDecoder
@@ -94,7 +94,7 @@ def find_pages(images: Sequence[Path]) -> tuple[Iterator[Page | Failure], list[P
 
 
 def prove_pages(
-    sides: Sides, pages: Iterable[Page | Failure], limits: Limits
+    runtimes: Runtimes, pages: Iterable[Page | Failure], limits: Limits
 ) -> Iterator[PageResult]:
     """Read each page on both sides and compare, one page in memory at a time.
 
@@ -107,7 +107,7 @@ def prove_pages(
         if isinstance(page, Failure):
             yield unreadable(page)
         else:
-            result = _prove(sides, page, limits, draw=room > 0)
+            result = _prove(runtimes, page, limits, draw=room > 0)
             room -= len(result.picture)
             yield result
 
@@ -118,11 +118,11 @@ def unreadable(failure: Failure) -> PageResult:
     return PageResult(*place, "unreadable", message=failure.message)
 
 
-def _prove(sides: Sides, page: Page, limits: Limits, draw: bool) -> PageResult:
+def _prove(runtimes: Runtimes, page: Page, limits: Limits, draw: bool) -> PageResult:
     height, width = page.image.shape[:2]
     start = time.perf_counter()
-    paddle = _read("Paddle", sides.paddle, sides, page.image)
-    torch = _read("PyTorch", sides.torch, sides, page.image)
+    paddle = _read("Paddle", runtimes.paddle, runtimes, page.image)
+    torch = _read("PyTorch", runtimes.torch, runtimes, page.image)
     seconds = time.perf_counter() - start
     result = partial(
         PageResult, str(page.source), page.number, page.count, size=(width, height), seconds=seconds
@@ -140,17 +140,17 @@ def _prove(sides: Sides, page: Page, limits: Limits, draw: bool) -> PageResult:
         score_difference=_number(found.score_difference),
         differing=tuple(_described(*entry) for entry in differing),
         message="\n".join(faults),
-        edge=edge(sides, page.image) if boxes_differ else "",
+        edge=edge(runtimes, page.image) if boxes_differ else "",
         picture=draw_difference(page.image, found) if faults and draw else b"",
     )
 
 
-def _read(name: str, ocr: OCR, sides: Sides, image: np.ndarray) -> list[TextLine] | str:
+def _read(name: str, ocr: OCR, runtimes: Runtimes, image: np.ndarray) -> list[TextLine] | str:
     """Return what one side reads, or why it cannot."""
     try:
         return ocr(image)
     except ReferenceUnavailable as error:
-        if sides.session is not None and not sides.session.alive:
+        if runtimes.session is not None and not runtimes.session.alive:
             raise
         return f"{name}: {error}"
     # RuntimeError and cv2.error are how PyTorch and OpenCV say that memory ran out.
@@ -160,17 +160,17 @@ def _read(name: str, ocr: OCR, sides: Sides, image: np.ndarray) -> list[TextLine
         raise UsageError(f"{name}: {error}") from error
 
 
-def edge(sides: Sides, image: np.ndarray) -> str:
+def edge(runtimes: Runtimes, image: np.ndarray) -> str:
     """Say how far the detectors' maps are apart, and how near to the threshold that tells text.
 
     Where a pixel is text on one side only, and its probability is as near to the threshold as the
     maps are to each other, rounding alone has moved the box. Only DB decides by one threshold; of
     other detectors nothing is said, "".
     """
-    decoder = sides.torch.detector.decoder
+    decoder = runtimes.torch.detector.decoder
     if not isinstance(decoder, DBDecoder):
         return ""
-    paddle, torch = (ocr.probability_map(image) for ocr in (sides.paddle, sides.torch))
+    paddle, torch = (ocr.probability_map(image) for ocr in (runtimes.paddle, runtimes.torch))
     if paddle.shape != torch.shape:
         return f"the maps are of different size: {paddle.shape} in Paddle, {torch.shape} in PyTorch"
     thresh = decoder.thresh
@@ -189,8 +189,12 @@ def edge(sides: Sides, image: np.ndarray) -> str:
 
 
 def _described(number: int, pair: LinePair, fault: str) -> dict[str, Any]:
-    sides = {"paddle": _line(pair.paddle), "torch": _line(pair.torch)}
-    return {"line": number, **sides, "fault": fault}
+    return {
+        "line": number,
+        "paddle": _line(pair.paddle),
+        "torch": _line(pair.torch),
+        "fault": fault,
+    }
 
 
 def _line(line: TextLine | None) -> dict[str, Any] | None:

@@ -60,7 +60,7 @@ class PaddleNetwork:
 
 
 @dataclass(frozen=True)
-class Sides:
+class Runtimes:
     """Both pipelines, alike but for the networks, and by task what they are made of."""
 
     paddle: OCR
@@ -75,9 +75,9 @@ class Sides:
 
 
 @contextmanager
-def open_sides(
+def open_runtimes(
     weights: Mapping[str, Path], exports: Mapping[str, Path], **options: Any
-) -> Iterator[Sides]:
+) -> Iterator[Runtimes]:
     """Open both pipelines; the Paddle process ends with the context.
 
     Args:
@@ -114,7 +114,7 @@ def open_sides(
             }
             for task, network in networks.items()
         }
-        yield Sides(paddle, torch, session, models)
+        yield Runtimes(paddle, torch, session, models)
 
 
 def _pipeline(networks: Mapping[str, Network], options: Mapping[str, Any]) -> OCR:

@@ -39,7 +39,7 @@ class Statistics:
         return f"mean {self.mean:.6g}, std {self.std:.6g}, max {self.largest:.6g}"
 
 
-class Known(Protocol):
+class ExpectedTensor(Protocol):
     """What a reference knows of the output of one layer."""
 
     @property
@@ -60,7 +60,7 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
+class FullTensor:
     """All of an output."""
 
     array: np.ndarray
@@ -85,7 +85,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampledTensor:
     """What a record holds of an output: its statistics and eight values, evenly spread.
 
     `noise` is how far rounding alone takes it. Where that is beyond the limit, it is spared. `lost`
@@ -121,7 +121,7 @@ class Sampled:
             [actual.mean(), actual.std(), np.abs(actual).max(), *actual.ravel()[places]]
         )
         if self.noise is not None and self.noise.matters(limit * largest):
-            ours = self.noise.spared(self.row, ours)
+            ours = self.noise.subtracted_from(self.row, ours)
         found = compare(
             name,
             self.row,
@@ -162,7 +162,7 @@ class Pair:
 
     name: str
     title: str
-    expected: Known
+    expected: ExpectedTensor
     actual: np.ndarray | None
     slack: float = 1.0
     tensors: tuple[str, ...] = ()
@@ -216,9 +216,9 @@ class SideBySide:
         return faulty[0] if faulty else None
 
 
-def told(pair: Pair, found: Comparison) -> str:
+def describe_difference(pair: Pair, comparison: Comparison) -> str:
     """Say in one line which layer differs, and by how much."""
     if pair.actual is None or pair.actual.shape != pair.expected.shape:
-        return f"{pair.title}: {found.fault}"
-    ours = Statistics.of(pair.actual)
-    return f"{pair.title}: {found.fault} ({pair.expected.statistics} in Paddle, {ours} in PyTorch)"
+        return f"{pair.title}: {comparison.fault}"
+    theirs, ours = pair.expected.statistics, Statistics.of(pair.actual)
+    return f"{pair.title}: {comparison.fault} ({theirs} in Paddle, {ours} in PyTorch)"

@@ -40,7 +40,7 @@ class Noise:
         """Return whether it takes values so near to `limit` that other machines may pass it."""
         return self.values > limit / 2
 
-    def spared(self, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    def subtracted_from(self, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """Return `actual`, each number as much nearer to `expected` as noise may have taken it.
 
         The first two numbers are mean and standard deviation, the others values.
@@ -51,7 +51,7 @@ class Noise:
         return expected + np.sign(gap) * np.maximum(np.abs(gap) - room, 0.0)
 
 
-def spared(
+def subtract_noise(
     network: nn.Module,
     run: Callable[[np.ndarray], Mapping[str, np.ndarray]],
     batch: np.ndarray,

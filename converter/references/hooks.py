@@ -14,7 +14,7 @@ from architectures.interfaces import Foldable
 from converter.adapters.running import run_network
 from converter.alignment.trace import OUTPUT, named_tensors
 from converter.parity.comparison import INNER
-from converter.parity.layerwise import Pair, Run, SideBySide, Whole
+from converter.parity.layerwise import FullTensor, Pair, Run, SideBySide
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def side_by_side(
         if name in names and key in expected:
             slack = 1.0 if name in network.logits_layers else INNER
             stated = {"epsilon": epsilons[name]} if name in epsilons else {}
-            pairs.append(Pair(name, name, Whole(expected[key]), array, slack, (), stated))
+            pairs.append(Pair(name, name, FullTensor(expected[key]), array, slack, (), stated))
     return SideBySide(network, batch, tuple(pairs), results_of(actual), run_network)
 
 

@@ -69,7 +69,7 @@ class NetworkReference:
         run = partial(observe, network, names=names)
         actual = run(batch)
         if self.noisy:
-            actual = noise.spared(network, run, batch, actual, expected, limit)
+            actual = noise.subtract_noise(network, run, batch, actual, expected, limit)
         if missing := [name for name in logits if name not in expected]:
             raise ReferenceUnavailable(
                 f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"

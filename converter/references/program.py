@@ -25,7 +25,7 @@ from converter.alignment.trace import Trace, trace
 from converter.errors import ReferenceUnavailable
 from converter.parity import noise
 from converter.parity.comparison import INNER, Comparison, compare, compare_results
-from converter.parity.layerwise import Pair, SideBySide, Whole
+from converter.parity.layerwise import FullTensor, Pair, SideBySide
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
 from converter.sources.ir import Program
@@ -75,7 +75,7 @@ class ProgramReference:
         )
         if self.noisy:
             names = [*(graph.layers[index].output for index in probes), *layers.outputs.values()]
-            values = noise.spared(
+            values = noise.subtract_noise(
                 network,
                 lambda images: _arrays(self.rerun(network, images, layers)),
                 batch,
@@ -188,7 +188,7 @@ class ProgramReference:
             Pair(
                 _module(layer),
                 f"{layer.kind} {_module(layer)} ({theirs.name} in the program)",
-                Whole(_without_height(array, traced.values[layer.output].shape)),
+                FullTensor(_without_height(array, traced.values[layer.output].shape)),
                 traced.values[layer.output].numpy(),
                 1.0 if layer.key in logits else INNER,
                 tuple(tensor.name for tensor in layer.tensors),

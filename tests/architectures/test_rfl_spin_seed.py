@@ -20,7 +20,7 @@ from architectures.heads.rec_att_head import AttentionLSTM
 from architectures.heads.rec_rfl_head import RFLHead
 from architectures.necks.rf_adaptor import RFAdaptor
 from architectures.transforms.gaspin_transformer import SP_TransformerNetwork, exponents
-from converter.parity.layerwise import Sampled
+from converter.parity.layerwise import SampledTensor
 from tests.support.mistakes import (
     gates_exchanged,
     mean_and_variance_exchanged,
@@ -265,5 +265,5 @@ NAN, ZERO = np.full(11, np.nan, np.float32), np.zeros(11, np.float32)
     ],
 )
 def test_a_layer_that_has_lost_everything(row, lost, actual, fault):
-    found = Sampled((2, 4), row, None, lost).compare("a", actual, (1, 1, 8, 8), 1e-4)
+    found = SampledTensor((2, 4), row, None, lost).compare("a", actual, (1, 1, 8, 8), 1e-4)
     assert found.fault == fault

@@ -17,7 +17,7 @@ from PIL import Image
 
 import architectures
 import pipelines
-from converter.end_to_end.runtimes import Sides
+from converter.end_to_end.runtimes import Runtimes
 from pipelines import OCR, TextLine, read_image
 from pipelines import geometry as cropping
 from pipelines.recognition.predictor import Recognizer
@@ -315,8 +315,8 @@ def test_the_demonstration_compares_and_draws(demo, tmp_path, monkeypatch):
     page = bar_page()
     other = OCR(find_bars, lambda batch: name_colour(batch)[..., [0, 2, 1, 3]], characters=NAMES)
     for paddle, code in ((read_bars(), 0), (other, 5)):
-        sides = nullcontext(Sides(paddle, read_bars()))
-        monkeypatch.setattr(demo, "open_sides", lambda *_, sides=sides: sides)
+        sides = nullcontext(Runtimes(paddle, read_bars()))
+        monkeypatch.setattr(demo, "open_runtimes", lambda *_, sides=sides: sides)
         assert demo.compare(page, {}, tmp_path) == code
         boxes = read_image(tmp_path / "page_boxes.png")
         heat = read_image(tmp_path / "heat_map.png")

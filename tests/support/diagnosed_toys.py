@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converter.diagnosis.explain import Diagnosis
-from converter.parity.layerwise import Pair, Sampled, SideBySide
+from converter.parity.layerwise import Pair, SampledTensor, SideBySide
 
 MAXIMUM = partial(F.max_pool2d, kernel_size=3, stride=2, padding=1)
 NEAREST = partial(F.interpolate, scale_factor=2)
@@ -116,7 +116,13 @@ def sampled(sides: SideBySide) -> SideBySide:
         return np.array(values, np.float32)
 
     pairs = [
-        Pair(p.name, p.title, Sampled(p.expected.shape, row(p.expected.array)), p.actual, p.slack)
+        Pair(
+            p.name,
+            p.title,
+            SampledTensor(p.expected.shape, row(p.expected.array)),
+            p.actual,
+            p.slack,
+        )
         for p in sides.pairs
     ]
     return SideBySide(sides.network, sides.batch, tuple(pairs), sides.outputs, sides.run)

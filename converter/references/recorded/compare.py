@@ -46,7 +46,7 @@ def compare_output(
         room = grown.values
         # Values that noise has moved say little, their mean and standard deviation still do.
         expected = np.array([mean, std, *expected])
-        sample = grown.spared(expected, np.array([actual.mean(), actual.std(), *sample]))
+        sample = grown.subtracted_from(expected, np.array([actual.mean(), actual.std(), *sample]))
     # The sample may miss the largest value, by which the difference is measured.
     found = [compare(path, expected, sample, input_shape=input_shape, limit=limit,
                      largest=largest)]  # fmt: skip

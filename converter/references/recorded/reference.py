@@ -35,7 +35,7 @@ from converter.mapping.plan import Plan, Signature, resolve, targets_of
 from converter.mapping.rules import load_mapping
 from converter.parity import noise
 from converter.parity.comparison import INNER, INTEGERS, LIMIT, Comparison
-from converter.parity.layerwise import Pair, Run, Sampled, SideBySide, failed
+from converter.parity.layerwise import Pair, Run, SampledTensor, SideBySide, failed
 from converter.references import seeded
 from converter.references.hooks import by_our_names, folded_into, observe, results_of
 from converter.references.recorded.compare import compare_output
@@ -282,7 +282,7 @@ class RecordedReference:
                 # What is computed of a map's means is small where they cancel out; its rounding is
                 # not.
                 slack = INNER if module is not None and shape[2:] == [1, 1] else 1.0
-                expected = Sampled(tuple(shape), row, _first_output(noises, ours), lost)
+                expected = SampledTensor(tuple(shape), row, _first_output(noises, ours), lost)
                 pairs.append(Pair(ours, name, expected, module, slack))
         return SideBySide(network, batch, tuple(pairs), results_of(actual), run, noises)
 

@@ -26,12 +26,11 @@ import torch
 import architectures
 import pipelines
 from converter.cli.main import main
-from converter.end_to_end import pages, report
-from converter.end_to_end import runtimes as sides
+from converter.end_to_end import pages, report, runtimes
 from converter.end_to_end.compare import Limits, compare, corner_distance
 from converter.end_to_end.drawing import LONGEST_SIDE, draw_difference
 from converter.end_to_end.pages import PageResult, prove_pages
-from converter.end_to_end.runtimes import Sides, open_sides
+from converter.end_to_end.runtimes import Runtimes, open_runtimes
 from converter.errors import ReferenceUnavailable, SourceError, UsageError
 from pipelines import OCR, TextLine, read_image
 from pipelines.io.files import Failure, Page
@@ -131,7 +130,7 @@ def models(tmp_path_factory, real_models) -> dict[str, dict[str, Path]]:
 
 @pytest.fixture(scope="module")
 def opened(models):
-    with open_sides(**models, min_score=0) as opened:
+    with open_runtimes(**models, min_score=0) as opened:
         yield opened
 
 
@@ -142,12 +141,12 @@ def image() -> np.ndarray:
     return cv2.GaussianBlur(page, None, 4)
 
 
-def proved(sides: Sides, image: np.ndarray) -> PageResult:
+def proved(sides: Runtimes, image: np.ndarray) -> PageResult:
     (result,) = prove_pages(sides, [Page(Path("a.png"), 1, 1, image)], Limits())
     return result
 
 
-def with_torch(opened: Sides, **changed: Any) -> Sides:
+def with_torch(opened: Runtimes, **changed: Any) -> Runtimes:
     """Return the sides with another network or setting in PyTorch."""
     ocr = opened.torch
     networks = {"det": ocr.detector.network, "rec": ocr.recognizer.network}
@@ -254,7 +253,7 @@ def prove(convert, monkeypatch, opened, tmp_path):
     """Run the command on pages, with the sides given in the place of those that it would open."""
 
     def prove(*options, by=opened):
-        monkeypatch.setattr(sides, "open_sides", lambda *_, **__: nullcontext(by))
+        monkeypatch.setattr(runtimes, "open_runtimes", lambda *_, **__: nullcontext(by))
         done = convert("prove", "--det", "d", "--rec", "r", "--paddle-det", "D", "--paddle-rec",
                        "R", "--out", tmp_path / "out", *options)  # fmt: skip
         file = tmp_path / "out" / "prove.json"
@@ -355,7 +354,7 @@ def test_weights_and_programs_of_other_kinds(models, tmp_path, classifier):
         (weights | {"rec": tmp_path / "no.pth"}, exports, SourceError, "no.json is missing"),
     ]
     for given, programs, error, said in wrong:
-        with pytest.raises(error, match=said), open_sides(given, programs):
+        with pytest.raises(error, match=said), open_runtimes(given, programs):
             pass
 
 

@@ -131,7 +131,7 @@ def test_a_program(live):
     ):
         diagnosis = diagnose(reference.layers(mistaken(network, layer, mistake), batch), LIMIT)
         assert first(diagnosis) == layer
-        assert f" {layer} (" in diagnosis.told
+        assert f" {layer} (" in diagnosis.difference
         assert told in diagnosis.cause
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from converter.adapters.running import run_network
 from converter.diagnosis.explain import Diagnosis, diagnose
 from converter.parity.comparison import LIMIT
-from converter.parity.layerwise import Pair, SideBySide, Whole
+from converter.parity.layerwise import FullTensor, Pair, SideBySide
 from converter.references.converted import ConvertedReference
 from converter.references.hooks import layer_names, observe, side_by_side
 from tests.support.diagnosed_toys import (
@@ -255,7 +255,7 @@ def test_honest_toys_agree(known, kind):
 def test_of_a_layer_that_holds_others_the_first_inside_is_named():
     array = np.ones((1, 2), np.float32)
     names = ("a", "a.b", "a.b.c")
-    pairs = tuple(Pair(name, name, Whole(array), array + (name != "a.b.d")) for name in names)
+    pairs = tuple(Pair(name, name, FullTensor(array), array + (name != "a.b.d")) for name in names)
     assert (
         SideBySide(None, array, pairs, {"output": array}, run_network).first(LIMIT)[0].name
         == "a.b.c"

@@ -19,7 +19,7 @@ from converter.parity.comparison import (
     compare,
     compare_decisions,
 )
-from converter.parity.layerwise import Pair, SideBySide, Whole
+from converter.parity.layerwise import FullTensor, Pair, SideBySide
 from converter.parity.report import ParityReport, require
 
 SHAPE = (1, 3, 32, 32)
@@ -259,7 +259,7 @@ class Fixed:
 
     def layers(self, network, batch):
         self.asked += 1
-        pair = Pair("neck", f"layer {batch.shape}", Whole(batch), None)
+        pair = Pair("neck", f"layer {batch.shape}", FullTensor(batch), None)
         return SideBySide(network, batch, (pair,), {"output": batch}, run_network)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from converter.parity import noise
 from converter.parity.comparison import LIMIT
-from converter.parity.layerwise import Sampled
+from converter.parity.layerwise import SampledTensor
 from converter.parity.noise import Noise
 from converter.references.recorded.compare import compare_output
 
@@ -22,7 +22,7 @@ def row(array: np.ndarray) -> np.ndarray:
 
 
 def fault(actual: np.ndarray, spare: Noise | None) -> str:
-    return Sampled(ARRAY.shape, row(ARRAY), spare).compare("layer", actual, (1,), LIMIT).fault
+    return SampledTensor(ARRAY.shape, row(ARRAY), spare).compare("layer", actual, (1,), LIMIT).fault
 
 
 def test_a_change_of_the_size_of_the_noise_is_no_fault():
@@ -87,12 +87,14 @@ def test_whole_arrays_are_spared_their_noise_and_no_more():
 
     actual = run(batch)
     near = {"calm": actual["calm"] + 2e-6, "wild": actual["wild"] + 5e-3}
-    found = noise.spared(nn.Identity(), run, batch, actual, near, 1e-7)
+    found = noise.subtract_noise(nn.Identity(), run, batch, actual, near, 1e-7)
     np.testing.assert_array_equal(found["wild"], near["wild"])
-    far = noise.spared(nn.Identity(), run, batch, actual, {"wild": actual["wild"] + 1.0}, 1e-7)
+    far = noise.subtract_noise(
+        nn.Identity(), run, batch, actual, {"wild": actual["wild"] + 1.0}, 1e-7
+    )
     assert np.abs(far["wild"] - actual["wild"]).max() < 0.02
     # Within the limit nothing is spared, and what is not known stays.
-    kept = noise.spared(nn.Identity(), run, batch, actual, {"wild": near["wild"]}, 1.0)
+    kept = noise.subtract_noise(nn.Identity(), run, batch, actual, {"wild": near["wild"]}, 1.0)
     assert all(kept[name] is actual[name] for name in actual)
 
 
