@@ -25,15 +25,21 @@ def check(
 ) -> ParityReport:
     """Compare `network` with `reference` on every batch and return the report, passed or not.
 
-    With `locate`, the report of a network that fails names the first layer that differs, and why.
+    Args:
+        reference: the reference.
+        network: our network.
+        batches: inputs, each (N, C, H, W) float32.
+        limit: allowed difference of logits, as a fraction of the reference's maximum.
+        versions: versions of the software that takes part, for the report.
+        locate: whether to find the first layer that differs, and why, if the check fails.
     """
     start = time.perf_counter()
     comparisons: list[Comparison] = []
     first = cause = ""
     for batch in batches:
-        found = reference.compare(network, batch, limit)
-        comparisons += found
-        if locate and not first and any(comparison.fault for comparison in found):
+        of_batch = reference.compare(network, batch, limit)
+        comparisons += of_batch
+        if locate and not first and any(comparison.fault for comparison in of_batch):
             first, cause = first_difference(reference.layers(network, batch), limit)
     seconds = time.perf_counter() - start
     return ParityReport(reference.kind, tuple(comparisons), first, seconds, versions or {}, cause)

@@ -12,7 +12,13 @@ from converter.parity.report import ParityReport
 
 @dataclass(frozen=True)
 class Examination:
-    """What was diagnosis: the check as a conversion makes it, and every layer."""
+    """The result of examining a model.
+
+    Attributes:
+        name: name of the model.
+        report: the check, as a conversion makes it.
+        diagnosis: comparison of every layer.
+    """
 
     name: str
     report: ParityReport
@@ -24,7 +30,7 @@ class Examination:
         return self.report.passed and self.diagnosis.first is None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, for JSON."""
+        """Return the result as JSON values."""
         diagnosis = self.diagnosis
         return {
             "model": self.name,

@@ -1,7 +1,7 @@
-"""Why a layer differs: each cause that is known is tried on the layer's own inputs and tensors.
+"""Finding out why a layer differs, by experiments with its own inputs and parameters.
 
-Nothing is guessed. An experiment changes one thing in the piece of our network that begins where
-both sides agree and ends in the layer; the cause is what makes its output that of the reference.
+Each experiment changes one thing in the subgraph of our network that begins at equal layers and
+ends in the one that differs. A cause counts as proved if the change gives the reference's output.
 """
 
 from __future__ import annotations
@@ -15,20 +15,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from converter.diagnosis import op_experiments as operations
-from converter.diagnosis import weight_experiments as tensors
-from converter.diagnosis.subgraph import Change, Section, section
+from converter.diagnosis import op_experiments, weight_experiments
+from converter.diagnosis.subgraph import Change, Subgraph, find_subgraph
 from converter.parity.comparison import Comparison
 from converter.parity.layerwise import FullTensor, Pair, SideBySide, Statistics, describe_difference
 
-# What PyTorch raises where a change does not apply: axes, shapes, types that do not fit.
+# Raised by PyTorch where a change does not apply because of axes, shapes or types.
 _REFUSED = (RuntimeError, ValueError, TypeError, IndexError)
-_PLENTY = 8  # places per channel from which on a scale and a shift are no mere fit
+_PLENTY = 8  # values per channel from which on a fitted scale and shift are evidence
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer of both sides, as it is printed; `ours` is None where we have no such layer."""
+    """One line of the printed table: a layer in the reference and in our network.
+
+    Attributes:
+        name: name of our module.
+        title: names of the layer on both sides.
+        shape: shape of the reference's output.
+        theirs: statistics of the reference's output.
+        ours: statistics of our output; None if our network has no such layer.
+        difference: max|difference| / max|reference|.
+        limit: allowed difference.
+        fault: why the comparison failed, or "".
+    """
 
     name: str
     title: str
@@ -42,7 +52,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Every layer in order, the place of the first that differs (or None), and why it does."""
+    """All layers, the first that differs, and why.
+
+    Attributes:
+        rows: the layers in order of execution.
+        first: index of the first layer that differs; None if none does.
+        difference: description of its difference, or "".
+        cause: the likely cause, or "".
+    """
 
     rows: tuple[Row, ...]
     first: int | None = None
@@ -57,14 +74,14 @@ def diagnose(
     wrong: bool = False,
     source: Mapping[str, Tensor] | None = None,
 ) -> Diagnosis:
-    """Compare the layers of both sides and explain the first that differs.
+    """Compare all layers and explain the first that differs.
 
     Args:
-        sides: the layers.
-        limit: what logits may differ by; the other layers have their slack.
-        wrong: whether the network is known to be wrong; then, if no layer is beyond its slack, the
-            first beyond the limit of the logits is named.
-        source: what the tensors of `sides.network` should be, where that is known.
+        sides: the layers of the reference and of our network.
+        limit: limit of the logits; other layers have their slack on top.
+        wrong: whether the network is known to be wrong. If no layer exceeds its slack then, the
+            first that exceeds the limit of the logits is named.
+        source: the tensors that `sides.network` should have, by name, if known.
     """
     strict = sides.first(limit, slack=False) if wrong else None
     differing = sides.first(limit)
@@ -98,44 +115,47 @@ def diagnose(
 
 
 def first_difference(sides: SideBySide, limit: float) -> tuple[str, str]:
-    """Say which layer of a wrong network is the first that differs, and why; empty if none is."""
+    """Describe the first layer of a wrong network that differs, and the cause; "" if none does."""
     diagnosis = diagnose(sides, limit, wrong=True)
     return diagnosis.difference, diagnosis.cause
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a layer differs; `proved` where an experiment gave what the reference gives."""
+    """Why a layer differs; `proved` if an experiment gave the reference's output."""
 
     text: str
     proved: bool = False
 
 
 def explain(
-    sides: SideBySide, pair: Pair, found: Comparison, source: Mapping[str, Tensor] | None = None
+    sides: SideBySide,
+    pair: Pair,
+    comparison: Comparison,
+    source: Mapping[str, Tensor] | None = None,
 ) -> Cause:
-    """Return the likely cause with its evidence, or what was tried in vain.
+    """Find the likely cause, with its evidence, or describe what was tried without success.
 
     Args:
-        sides: the layers of both sides.
-        pair: the first that differs.
-        found: by how much it differs, and what it may.
-        source: what the tensors of `sides.network` should be, where that is known.
+        sides: the layers of the reference and of our network.
+        pair: the first layer that differs.
+        comparison: its comparison.
+        source: the tensors that `sides.network` should have, by name, if known.
     """
     if pair.actual is None:
         return Cause("")
-    piece = section(sides, pair)
+    piece = find_subgraph(sides, pair)
     if piece is None:
-        return Cause("unknown: what leads to this layer cannot be run by itself")
-    shape, limit, before = sides.batch.shape, found.limit, found.difference
+        return Cause("unknown: the subgraph of this layer cannot be run by itself")
+    shape, limit, before = sides.batch.shape, comparison.limit, comparison.difference
     enough = min(limit, before / 10)
     tried, best = 0, (math.inf, "")
     network = dict(sides.network.named_parameters()) | dict(sides.network.named_buffers())
-    unusable = tensors.unusable(piece)
+    unusable = weight_experiments.unusable(piece)
     experiments = chain(
-        tensors.from_source(piece, source or {}),
-        () if unusable else tensors.changes(piece, network),
-        () if unusable else operations.changes(piece, pair.settings),
+        weight_experiments.from_source(piece, source or {}),
+        () if unusable else weight_experiments.changes(piece, network),
+        () if unusable else op_experiments.changes(piece, pair.settings),
     )
     for text, output in chain(_outputs(piece, experiments), _per_channel(pair)):
         tried += 1
@@ -155,14 +175,14 @@ def explain(
     parts = [
         f"unknown: none of {tried} experiments explains it",
         after < before / 2 and f"nearest came {after:.1e}: {text.format('').strip()}",
-        tensors.notable(piece),
+        weight_experiments.notable(piece),
         f"from the last equal layers to this one there are: {path}",
     ]
     return Cause("; ".join(part for part in parts if part))
 
 
-def _outputs(piece: Section, changes: Iterator[Change]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield what each change gives, and a text with a place for its evidence."""
+def _outputs(piece: Subgraph, changes: Iterator[Change]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield for each change a text, with a placeholder for the evidence, and the output."""
     with torch.inference_mode():
         for change in changes:
             try:
@@ -173,7 +193,7 @@ def _outputs(piece: Section, changes: Iterator[Change]) -> Iterator[tuple[str, n
 
 
 def _per_channel(pair: Pair) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield our output with a shift, then also a scale, for each channel, fitted to Paddle's."""
+    """Yield our output with a shift, then also a scale, of each channel fitted to Paddle's."""
     if not isinstance(pair.expected, FullTensor) or pair.actual is None:
         return
     theirs, ours = pair.expected.array, pair.actual

@@ -1,4 +1,4 @@
-"""Mistakes in operations and their settings: experiments that run others in their place."""
+"""Experiments that replace operations and their settings by others, to find mistakes in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from converter.diagnosis.subgraph import Call, Change, Function, Section
+from converter.diagnosis.subgraph import Call, Change, Function, Subgraph
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "no activation": lambda x: x,
@@ -31,7 +31,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "softmax": partial(torch.softmax, dim=-1),
     "softmax over channels": partial(torch.softmax, dim=1),
 }
-# Calls of one operand that act on every value by itself, or as a softmax does.
+# Functions of one operand that are pointwise or a softmax.
 _POINTWISE = {
     "relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh", "leaky_relu",
     "elu", "mish", "softmax", "clamp", "hardtanh", "add", "mul", "sub", "div", "truediv",
@@ -40,15 +40,15 @@ _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-12)
 _STEPS = ((1, 1), (2, 2), (2, 1), (1, 2))
 
 
-def changes(section: Section, settings: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield every experiment with the section's operations: with one call, then with all alike.
+def changes(subgraph: Subgraph, settings: Mapping[str, Any]) -> Iterator[Change]:
+    """Yield every experiment with operations: on one call, then on all calls where it applies.
 
     Args:
-        section: the calls, and the tensors that they read.
-        settings: what the reference states of the layer.
+        subgraph: the calls that compute the layer, and the parameters they read.
+        settings: settings of the layer that the reference states, such as `epsilon`.
     """
     alike: dict[tuple[str, str], dict[int, Function]] = defaultdict(dict)
-    for change in _single(section, settings):
+    for change in _single(subgraph, settings):
         alike[change.cause, change.remedy].update(change.calls)
         yield change
     for (cause, remedy), calls in alike.items():
@@ -56,22 +56,22 @@ def changes(section: Section, settings: Mapping[str, Any]) -> Iterator[Change]:
             yield Change(cause, f"{remedy}, {len(calls)} times", calls=calls)
 
 
-def _single(section: Section, settings: Mapping[str, Any]) -> Iterator[Change]:
-    owned = {id(tensor) for tensor in section.tensors.values()}
-    for place, call in enumerate(section.calls):
+def _single(subgraph: Subgraph, settings: Mapping[str, Any]) -> Iterator[Change]:
+    owned = {id(tensor) for tensor in subgraph.tensors.values()}
+    for place, call in enumerate(subgraph.calls):
         vary = _VARIANTS.get(call.name)
         for cause, remedy, function in vary(call, settings) if vary else ():
             yield Change(cause, remedy, calls={place: function})
-    yield from _activations(section.calls, owned)
+    yield from _activations(subgraph.calls, owned)
 
 
 Variants = Iterator[tuple[str, str, Function]]
 
 
 def _activations(calls: list[Call], owned: set[int]) -> Iterator[Change]:
-    """Yield other activations in place of those that are there, before each call, and at the end.
+    """Yield experiments that replace activations, and that add one before a call or at the end.
 
-    One that is written out (scale, shift, clamp) counts as one, before its parts do.
+    An activation written as several calls (scale, shift, clamp) is replaced as a whole first.
     """
     begins: dict[int, Tensor] = {}  # what came out of an activation -> what went into it
     places: dict[int, int] = {}
@@ -112,18 +112,18 @@ def _with_operand(
 
 
 def _set(function: Function, names: tuple[str, ...], **settings: Any) -> Function:
-    """Return the function with other settings, of which the call may have given some by place."""
+    """Return the function with other settings; `names` are those of its positional arguments."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(names, args, strict=False)) | kwargs | settings
-        return function(**given)
+        arguments = dict(zip(names, args, strict=False)) | kwargs | settings
+        return function(**arguments)
 
     return run
 
 
 def _normalisation(call: Call, settings: Mapping[str, Any], names: tuple[str, ...]) -> Variants:
-    given = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
-    now = given.get("eps", 1e-5)
+    arguments = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
+    now = arguments.get("eps", 1e-5)
     stated = [float(settings["epsilon"])] if "epsilon" in settings else []
     for epsilon in dict.fromkeys([*stated, *_EPSILONS]):
         if epsilon != now:
@@ -138,8 +138,9 @@ _BATCH_NORM = (
 
 def _batch_norm(call: Call, settings: Mapping[str, Any]) -> Variants:
     yield from _normalisation(call, settings, _BATCH_NORM)
-    of_the_batch = _set(F.batch_norm, _BATCH_NORM, running_mean=None, running_var=None,
-                        training=True)  # fmt: skip
+    of_the_batch = _set(
+        F.batch_norm, _BATCH_NORM, running_mean=None, running_var=None, training=True
+    )
     cause = "Paddle normalises by the statistics of the batch, PyTorch by the running ones"
     yield cause, "those of the batch", of_the_batch
 
@@ -153,10 +154,10 @@ _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 
 
 def _conv2d(call: Call, _settings: Mapping[str, Any]) -> Variants:
-    given = dict(zip(_CONV, call.args, strict=False)) | dict(call.kwargs)
-    kernel = tuple(given["weight"].shape[2:])
+    arguments = dict(zip(_CONV, call.args, strict=False)) | dict(call.kwargs)
+    kernel = tuple(arguments["weight"].shape[2:])
     now = {
-        key: _pair(given.get(key, default))
+        key: _pair(arguments.get(key, default))
         for key, default in (("stride", 1), ("padding", 0), ("dilation", 1))
     }
     half = tuple(size // 2 for size in kernel)
@@ -181,8 +182,9 @@ def _setting(
     call: Call, now: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> tuple[str, str, Function]:
     other = {key: value for key, value in settings.items() if now[key] != value}
-    cause = ", ".join(f"{key} is {value} in Paddle, {now[key]} in PyTorch"
-                      for key, value in other.items())  # fmt: skip
+    cause = ", ".join(
+        f"{key} is {value} in Paddle, {now[key]} in PyTorch" for key, value in other.items()
+    )
     remedy = " and ".join(f"a {key} of {value}" for key, value in other.items())
     return cause, remedy, _set(call.function, _CONV, **settings)
 
@@ -190,13 +192,13 @@ def _setting(
 def _padded_at_the_end(
     function: Function, stride: tuple[int, ...], /, *args: Any, **kwargs: Any
 ) -> Tensor:
-    given = dict(zip(_CONV, args, strict=False)) | kwargs | {"stride": stride, "padding": 0}
-    image, weight = given["input"], given["weight"]
+    arguments = dict(zip(_CONV, args, strict=False)) | kwargs | {"stride": stride, "padding": 0}
+    image, weight = arguments["input"], arguments["weight"]
     lengths: list[int] = []
     for size, kernel, step in zip(image.shape[2:], weight.shape[2:], stride, strict=True):
         total = max((-(-size // step) - 1) * step + kernel - size, 0)
         lengths = [total // 2, total - total // 2, *lengths]
-    return function(**{**given, "input": F.pad(image, lengths)})
+    return function(**{**arguments, "input": F.pad(image, lengths)})
 
 
 def _pair(value: Any) -> tuple[int, ...]:
@@ -206,9 +208,9 @@ def _pair(value: Any) -> tuple[int, ...]:
 def _pool(call: Call, _settings: Mapping[str, Any]) -> Variants:
     average = call.name.startswith("avg")
     names = ("input", "kernel_size", "stride", "padding")
-    given = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
-    kernel = _pair(given["kernel_size"])
-    stride, padding = given.get("stride") or kernel, given.get("padding", 0)
+    arguments = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
+    kernel = _pair(arguments["kernel_size"])
+    stride, padding = arguments.get("stride") or kernel, arguments.get("padding", 0)
     kinds = {
         "the mean": F.avg_pool2d,
         "the mean without padding": partial(F.avg_pool2d, count_include_pad=False),
@@ -216,9 +218,11 @@ def _pool(call: Call, _settings: Mapping[str, Any]) -> Variants:
     }
     halves = tuple(size // 2 for size in kernel)
     for (kind, pool), step, edge, ceil in product(
-        kinds.items(), dict.fromkeys([_pair(stride), kernel, *_STEPS]),
-        dict.fromkeys([_pair(padding), (0, 0), halves]), (False, True),
-    ):  # fmt: skip
+        kinds.items(),
+        dict.fromkeys([_pair(stride), kernel, *_STEPS]),
+        dict.fromkeys([_pair(padding), (0, 0), halves]),
+        (False, True),
+    ):
         run = partial(_pooled, pool, kernel, step, edge, ceil)
         remedy = f"{kind}, stride {step}, padding {edge}{', rounded up' if ceil else ''}"
         now = f"{'mean' if average else 'maximum'}, stride {stride}, padding {padding}"
@@ -237,13 +241,17 @@ def _adaptive(call: Call, _settings: Mapping[str, Any]) -> Variants:
 
 
 def _interpolate(call: Call, _settings: Mapping[str, Any]) -> Variants:
-    given = dict(zip(("input", "size", "scale_factor"), call.args, strict=False))
-    given |= call.kwargs
-    now = f"{given.get('mode', 'nearest')}, align_corners {given.get('align_corners')}"
+    arguments = dict(zip(("input", "size", "scale_factor"), call.args, strict=False))
+    arguments |= call.kwargs
+    now = f"{arguments.get('mode', 'nearest')}, align_corners {arguments.get('align_corners')}"
     for mode, corners in (
-        ("nearest", None), ("nearest-exact", None), ("bilinear", False), ("bilinear", True),
-        ("bicubic", False), ("bicubic", True),
-    ):  # fmt: skip
+        ("nearest", None),
+        ("nearest-exact", None),
+        ("bilinear", False),
+        ("bilinear", True),
+        ("bicubic", False),
+        ("bicubic", True),
+    ):
         remedy = f"{mode}, align_corners {corners}"
         if remedy != now:
             names = ("input", "size", "scale_factor", "mode", "align_corners")
@@ -285,7 +293,7 @@ def _attention(call: Call, _settings: Mapping[str, Any]) -> Variants:
     for order in list(permutations(range(3)))[1:]:
         remedy = f"them as {', '.join('qkv'[place] for place in order)}"
         run = partial(_reordered, call.function, order)
-        yield "query, key and value stand in another order", remedy, run
+        yield "query, key and value are in another order", remedy, run
     for layout in ("h3d", "hd3", "3dh", "d3h", "dh3"):
         remedy = f"the channels as {' x '.join(_AXES[axis] for axis in layout)}"
         run = partial(_split_again, call.function, layout, heads)

@@ -14,18 +14,24 @@ from converter.parity.comparison import LIMIT, Comparison
 from converter.parity.report import ParityReport
 from converter.references.recorded.reference import Record, read_record, subjects
 
-# What facts that do not hold together raise, and a network that is fed what it cannot take.
+# Raised where the facts of a record contradict each other, or its inputs do not fit the network.
 _UNFIT = (
-    KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError,
-)  # fmt: skip
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+)
 
 
 def prove(record: Record, form: str = "train", limit: float = LIMIT) -> ParityReport:
-    """Build the record's network with its weights and compare it with what Paddle computed.
+    """Build the record's network with its seeded weights and compare it with Paddle's outputs.
 
-    Every output is compared at `limit`, and so is every layer that the network has in that form,
-    but for those that work on the means of a map: those at `INNER` times that. Where the record
-    states that rounding alone moves a result by more, `noise.py` says what is no fault.
+    Every output is compared at `limit`, and so is every layer that the network has in that form;
+    layers that work on the means of a map are compared at `INNER` times the limit. If the record
+    states that rounding alone changes a result by more, the measured noise is subtracted.
 
     Raises:
         ConverterError: no config or mapping is known for this network, or it does not fit.
@@ -48,7 +54,15 @@ def _prove(record: Record, form: str, limit: float) -> tuple[ParityReport, list[
 
 
 class Verified(NamedTuple):
-    """What became of one record: the report or what stopped it, and a plan for each network."""
+    """The outcome of one record.
+
+    Attributes:
+        folder: folder of the record.
+        result: the report, or the error that stopped it.
+        record: the record; None if it could not be read.
+        plans: plan of each network in it.
+        seconds: duration of the proof.
+    """
 
     folder: Path
     result: ParityReport | ConverterError
@@ -58,7 +72,7 @@ class Verified(NamedTuple):
 
 
 def verify(folders: list[Path]) -> Iterator[Verified]:
-    """Prove every record, and go on after one that fails."""
+    """Prove every record, continuing after one that fails."""
     for folder in folders:
         start = time.perf_counter()
         record, plans = None, list[Plan]()
@@ -69,6 +83,6 @@ def verify(folders: list[Path]) -> Iterator[Verified]:
         except ConverterError as error:
             result = error
         except _UNFIT as error:
-            reason = f"{folder} cannot be followed ({type(error).__name__}: {error})"
+            reason = f"{folder} is inconsistent ({type(error).__name__}: {error})"
             result = SourceError(reason)
         yield Verified(folder, result, record, plans, time.perf_counter() - start)

@@ -1,6 +1,6 @@
-"""The piece of our network that makes one layer's output, to be run again with something changed.
+"""The part of our network that computes one layer's output, to be run again with a change.
 
-It begins where both sides were found equal, so whatever it is fed is what the reference was fed.
+It begins at layers whose outputs equal the reference's, so its inputs are the reference's, too.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The function's name without the marks of operators: `add` for `__radd__` too."""
+        """Name of the function without the underscores of operators: `add` for `__radd__`."""
         bare = self.function.__name__.strip("_")
         return bare[1:] if self.function.__name__.startswith("__r") else bare
 
     def operands(self) -> list[Tensor]:
-        """The tensors among its arguments, in order."""
+        """The tensors among the arguments, in order."""
         return list(_tensors((self.args, dict(self.kwargs))))
 
 
 @dataclass(frozen=True)
 class Change:
-    """Something to be done differently.
+    """One experiment: a change to parameters, calls or the output of a subgraph.
 
     Attributes:
-        cause: what it would mean if it explained the difference.
-        remedy: what was changed, after "with".
-        tensors: other values for tensors, by name.
-        calls: other functions for calls, by their place; each takes the arguments of the call.
-        output: what is done to the output at last.
+        cause: the mistake that is proved if the change removes the difference.
+        remedy: the change in words, to follow "with".
+        tensors: replacements of parameters, by name.
+        calls: replacements of functions, by the index of the call whose arguments they take.
+        output: function applied to the output.
     """
 
     cause: str
@@ -59,12 +59,13 @@ class Change:
     output: Function | None = None
 
 
-class Section:
-    """The calls that lead from layers known to be equal to the output of one that is not.
+class Subgraph:
+    """The calls that lead from layers with equal outputs to the output of one that differs.
 
     Attributes:
-        calls: in the order in which they ran.
-        tensors: those of the network that they read, by name.
+        calls: in the order of execution.
+        tensors: the network's parameters and buffers that they read, by name.
+        by_time: whether the output has the time axis first, (T, N, C), unlike the layer's.
     """
 
     def __init__(self, calls: list[Call], tensors: Mapping[str, Tensor], output: Tensor) -> None:
@@ -72,8 +73,11 @@ class Section:
         self.by_time = False
 
     def run(self, change: Change) -> np.ndarray:
-        """Return the layer's output with something changed; RuntimeError and the like where the
-        change does not apply."""
+        """Compute the layer's output with a change.
+
+        Raises:
+            RuntimeError, ValueError, TypeError, IndexError: the change does not apply.
+        """
         values = {id(self.tensors[name]): tensor for name, tensor in change.tensors.items()}
         for place, call in enumerate(self.calls):
             other = change.calls.get(place)
@@ -89,8 +93,8 @@ class Section:
         return (output.transpose(0, 1) if self.by_time else output).numpy()
 
 
-def section(sides: SideBySide, pair: Pair) -> Section | None:
-    """Return the section that ends in a layer; None if it cannot be isolated."""
+def find_subgraph(sides: SideBySide, pair: Pair) -> Subgraph | None:
+    """Run the network to find the subgraph that ends in a layer; None if it cannot be isolated."""
     settled = _tensors_before(sides, pair)
     network = sides.network
     recorder = _Recorder()
@@ -111,14 +115,14 @@ def section(sides: SideBySide, pair: Pair) -> Section | None:
         used = [t for call in calls for t in call.operands() if id(t) in names]
         if pair.tensors and not {names[id(t)] for t in used} & set(pair.tensors):
             continue
-        found = Section(calls, {names[id(tensor)]: tensor for tensor in used}, end)
+        found = Subgraph(calls, {names[id(tensor)]: tensor for tensor in used}, end)
         found.by_time = orders[0]
         return found
     return None
 
 
 def _tensors_before(sides: SideBySide, pair: Pair) -> set[str]:
-    """Return the tensors of all layers that come before, and so are equal."""
+    """Return the parameters of all layers before the first that differs."""
     tensors: set[str] = set()
     modules = dict(sides.network.named_modules())
     for before in sides.pairs:
@@ -134,7 +138,7 @@ def _tensors_before(sides: SideBySide, pair: Pair) -> set[str]:
 
 
 def _orders(tensor: Tensor, actual: np.ndarray | None) -> list[bool]:
-    """Return whether a tensor is an output, as it is (False) or with time first (True)."""
+    """Return in which orders a tensor equals an output: as it is (False), time first (True)."""
     if actual is None:
         return []
     array = tensor.numpy()
@@ -149,7 +153,7 @@ def _orders(tensor: Tensor, actual: np.ndarray | None) -> list[bool]:
 def _leading_to(
     end: Tensor, calls: list[Call], names: Mapping[int, str], settled: Collection[str]
 ) -> Iterator[Call]:
-    """Yield the calls that `end` depends on, back to those of settled layers, in order."""
+    """Yield the calls that `end` depends on, back to layers with equal outputs, in order."""
     wanted, found = {id(end)}, []
     for call in reversed(calls):
         if not any(id(tensor) in wanted for tensor in _tensors(call.result)):
@@ -162,7 +166,7 @@ def _leading_to(
 
 
 class _Watch:
-    """Notes the first output of a module while it is open."""
+    """Record the first output of a module within a `with` block."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -206,7 +210,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _replaced(value: Any, values: Mapping[int, Tensor]) -> Any:
-    """Return arguments with other tensors in place of those that have changed."""
+    """Replace the tensors, by id, that have changed in nested arguments."""
     if isinstance(value, Tensor):
         return values.get(id(value), value)
     if isinstance(value, (tuple, list)):

@@ -1,4 +1,4 @@
-"""A diagnosis as text: the layers around the first that differs, or all, and the cause."""
+"""A diagnosis as text: a table of the layers around the first that differs, and the cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ _WIDTH = 52  # of a name
 
 
 def lines(examination: Examination, *, everything: bool = False) -> Iterator[str]:
-    """Yield the lines of the report; the first layer that differs is marked with `>`."""
+    """Yield the lines of the text; `>` marks the first layer that differs, `!` later ones.
+
+    Args:
+        examination: the result of examining a model.
+        everything: whether to list all layers.
+    """
     rows, first = examination.diagnosis.rows, examination.diagnosis.first
     report = examination.report
     size = f"an input of {report.worst.input_shape}" if report.comparisons else "no input"
@@ -46,21 +51,36 @@ def _agreement(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], first: int | None) -> Iterator[str]:
-    cells = [["", "layer", "shape", "Paddle: mean", "std", "max", "PyTorch: mean", "std", "max",
-              "difference", "limit"]]  # fmt: skip
+    cells = [
+        [
+            "",
+            "layer",
+            "shape",
+            "Paddle: mean",
+            "std",
+            "max",
+            "PyTorch: mean",
+            "std",
+            "max",
+            "difference",
+            "limit",
+        ]
+    ]
     for place, row in enumerate(rows):
         theirs, ours = row.theirs, row.ours
         mine = (ours.mean, ours.std, ours.largest) if ours else ()
         numbers = [f"{n:.4g}" for n in (theirs.mean, theirs.std, theirs.largest, *mine)]
-        cells.append([
-            ">" if place == first else "!" if row.fault else "",
-            shortened(row.name, _WIDTH),
-            "x".join(map(str, row.shape)),
-            *numbers,
-            *([] if ours else ["no such layer", "", ""]),
-            f"{row.difference:.1e}",
-            f"{row.limit:.0e}",
-        ])  # fmt: skip
+        cells.append(
+            [
+                ">" if place == first else "!" if row.fault else "",
+                shortened(row.name, _WIDTH),
+                "x".join(map(str, row.shape)),
+                *numbers,
+                *([] if ours else ["no such layer", "", ""]),
+                f"{row.difference:.1e}",
+                f"{row.limit:.0e}",
+            ]
+        )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         padded = (
@@ -71,7 +91,7 @@ def _table(rows: Sequence[Row], first: int | None) -> Iterator[str]:
 
 
 def shortened(name: str, width: int) -> str:
-    """Return a name with its middle left out, where it is longer than `width`.
+    """Shorten a name to `width` characters by leaving out its middle.
 
     >>> shortened("head.ctc_encoder.encoder.svtr_block.0.mixer.proj", 21)
     'head.ctc_e…mixer.proj'

@@ -1,4 +1,4 @@
-"""Mistakes that a layer's own tensors may have: experiments that put others in their place."""
+"""Experiments that replace the parameters of a layer, to find mistakes in them."""
 
 from __future__ import annotations
 
@@ -8,66 +8,71 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
-from converter.diagnosis.subgraph import Change, Section
+from converter.diagnosis.subgraph import Change, Subgraph
 
 _WORDS = {
     frozenset({"running_mean", "running_var"}): "mean and variance",
     frozenset({"weight", "bias"}): "scale and bias",
 }
 _GATES = {"lstm": ("input", "forget", "cell", "output"), "gru": ("reset", "update", "new")}
-_MOST = 200  # other layers whose tensors are tried
+_MOST = 200  # layers whose tensors are tried in place of one layer's
 _SHOWN = 3  # tensors listed in one message
 
 
-def unusable(section: Section) -> str:
-    """Say which tensors hold NaN or infinity, or "" where none does."""
-    for name, tensor in section.tensors.items():
+def unusable(subgraph: Subgraph) -> str:
+    """Describe the first tensor that holds NaN or infinity; "" if none does."""
+    for name, tensor in subgraph.tensors.items():
         if tensor.is_floating_point() and (count := int((~torch.isfinite(tensor)).sum())):
             return f"{name} holds NaN or infinity: {count} of its {tensor.numel()} values"
     return ""
 
 
-def from_source(section: Section, source: Mapping[str, Tensor]) -> Iterator[Change]:
-    """Yield the tensors of the source in place of all that are not the same."""
+def from_source(subgraph: Subgraph, source: Mapping[str, Tensor]) -> Iterator[Change]:
+    """Yield the experiment that puts the source's tensors in place of all that differ from them.
+
+    Args:
+        subgraph: the calls that compute the layer, and the parameters they read.
+        source: the tensors that the network should have, by name.
+    """
     others = {
         name: source[name]
-        for name, tensor in section.tensors.items()
+        for name, tensor in subgraph.tensors.items()
         if name in source and not torch.equal(source[name], tensor)
     }
     if others:
-        how = [f"{name} {_relation(name, section.tensors[name], source)}" for name in others]
+        how = [f"{name} {_relation(name, subgraph.tensors[name], source)}" for name in others]
         more = f"; and {len(how) - _SHOWN} more tensors differ" if len(how) > _SHOWN else ""
         cause = "; ".join(how[:_SHOWN]) + more
         yield Change(cause, "what the source holds in their place", others)
 
 
-def notable(section: Section) -> str:
-    """Say what is odd about the tensors, though it explains nothing by itself, or ""."""
+def notable(subgraph: Subgraph) -> str:
+    """Describe suspicious tensors (zeros, half precision), which prove nothing; "" if none is."""
     odd = []
-    for name, tensor in section.tensors.items():
+    for name, tensor in subgraph.tensors.items():
         if tensor.is_floating_point() and tensor.numel() > 1:
             if not tensor.any():
-                odd.append(f"{name} holds zeros alone")
+                odd.append(f"{name} holds only zeros")
             elif torch.equal(tensor, tensor.half().float()):
-                odd.append(f"{name} holds nothing that half precision could not")
+                odd.append(f"{name} holds only values of half precision")
     return "; ".join(odd)
 
 
-def changes(section: Section, network: Mapping[str, Tensor]) -> Iterator[Change]:
-    """Yield every experiment with the section's tensors.
+def changes(subgraph: Subgraph, network: Mapping[str, Tensor]) -> Iterator[Change]:
+    """Yield every experiment with parameters.
 
     Args:
-        section: the calls, and the tensors that they read.
-        network: all tensors of the network, by name.
+        subgraph: the calls that compute the layer, and the parameters they read.
+        network: all parameters and buffers of the network, by name.
     """
-    own = {name: t for name, t in section.tensors.items() if t.is_floating_point()}
+    own = {name: t for name, t in subgraph.tensors.items() if t.is_floating_point()}
     for (first, a), (second, b) in combinations(own.items(), 2):
         if a.shape == b.shape and _owner(first) == _owner(second):
             what = _WORDS.get(frozenset({_leaf(first), _leaf(second)}))
             what = f"{what} of {_owner(first)}" if what else f"{first} and {second}"
             yield Change(f"{what} are exchanged", "them exchanged back", {first: b, second: a})
     for name, tensor in own.items():
-        for cause, remedy, change in _ALONE:
+        for cause, remedy, change in _SINGLE:
             if (other := change(tensor)) is not None and not torch.equal(other, tensor):
                 yield Change(f"{name} {cause}", remedy, {name: other})
         if _leaf(name) == "bias":
@@ -76,7 +81,7 @@ def changes(section: Section, network: Mapping[str, Tensor]) -> Iterator[Change]
                 f"{name} is added once, in Paddle twice", "it added twice", {name: doubled}
             )
             yield Change(f"{name} has no counterpart in Paddle", "it left out", {name: none})
-    yield from _gates(section)
+    yield from _gates(subgraph)
     yield from _other_layers(own, network)
 
 
@@ -99,36 +104,37 @@ def _turned(tensor: Tensor) -> Tensor | None:
     return tensor.flip(2, 3) if tensor.dim() == 4 and tensor.shape[2:].numel() > 1 else None
 
 
-# What is wrong with ours, what is tried, and how.
-_ALONE: tuple[tuple[str, str, Callable[[Tensor], Tensor | None]], ...] = (
+# The mistake in our tensor, its remedy in words, and the remedy as a function (None: no fit).
+_SINGLE: tuple[tuple[str, str, Callable[[Tensor], Tensor | None]], ...] = (
     ("is transposed", "it transposed", _transposed),
     ("has its channel axes exchanged", "them exchanged back", _channels),
     ("has height and width exchanged", "them exchanged back", _kernel),
     ("is turned by 180 degrees", "it turned back", _turned),
     ("has the wrong sign", "the other sign", torch.neg),
-    ("is in single precision, in Paddle in half", "it rounded to half precision",
-        lambda tensor: tensor.half().float()),
-)  # fmt: skip
+    (
+        "is in single precision, in Paddle in half",
+        "it rounded to half precision",
+        lambda tensor: tensor.half().float(),
+    ),
+)
 
 
-def _gates(section: Section) -> Iterator[Change]:
-    """Yield recurrent layers with their gates in other orders, and their directions exchanged."""
-    kinds = {call.name for call in section.calls} & _GATES.keys()
+def _gates(subgraph: Subgraph) -> Iterator[Change]:
+    """Yield experiments on recurrent layers: other orders of the gates, directions exchanged."""
+    kinds = {call.name for call in subgraph.calls} & _GATES.keys()
     for kind in kinds:
         gates = _GATES[kind]
-        tensors = {n: t for n, t in section.tensors.items() if "_ih_l" in n or "_hh_l" in n}
+        tensors = {n: t for n, t in subgraph.tensors.items() if "_ih_l" in n or "_hh_l" in n}
         for order in list(permutations(range(len(gates))))[1:]:
             reordered = {
                 name: torch.cat([tensor.chunk(len(gates))[gate] for gate in order])
                 for name, tensor in tensors.items()
             }
             remedy = f"them as {', '.join(gates[gate] for gate in order)}"
-            yield Change(
-                f"the gates of the {kind.upper()} stand in another order", remedy, reordered
-            )
+            yield Change(f"the gates of the {kind.upper()} are in another order", remedy, reordered)
             for layer in {name.rpartition("_l")[2] for name in tensors}:
                 part = {n: t for n, t in reordered.items() if n.rpartition("_l")[2] == layer}
-                cause = f"the gates of the {kind.upper()}'s layer {layer} stand in another order"
+                cause = f"the gates of the {kind.upper()}'s layer {layer} are in another order"
                 yield Change(cause, remedy, part)
         turned = {
             name: tensors[back]
@@ -146,7 +152,7 @@ def _other_direction(name: str) -> str:
 
 
 def _other_layers(own: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> Iterator[Change]:
-    """Yield the tensors of other layers of the same shapes, all of a layer at once or one alone."""
+    """Yield the tensors of other layers of the same shapes, all at once or one by one."""
     for owner in dict.fromkeys(map(_owner, own)):
         mine = {_leaf(name): name for name in own if _owner(name) == owner}
         tried = 0
@@ -171,7 +177,7 @@ def _other_layers(own: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> I
 
 
 def _relation(name: str, ours: Tensor, source: Mapping[str, Tensor]) -> str:
-    """Say how a tensor differs from what the source holds for it."""
+    """Describe how a tensor differs from the one in the source."""
     honest = source[name]
     if not torch.isfinite(ours).all():
         return f"holds NaN or infinity: {int((~torch.isfinite(ours)).sum())} of {ours.numel()}"
@@ -179,8 +185,8 @@ def _relation(name: str, ours: Tensor, source: Mapping[str, Tensor]) -> str:
         if other != name and tensor.shape == ours.shape and torch.equal(tensor, ours):
             return f"holds what belongs to {other}"
     if not ours.any():
-        return "holds zeros alone"
-    for cause, _, change in _ALONE[:-1]:
+        return "holds only zeros"
+    for cause, _, change in _SINGLE[:-1]:
         if (changed := change(honest)) is not None and torch.equal(changed, ours):
             return cause
     if torch.equal(ours, honest.half().float()):

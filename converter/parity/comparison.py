@@ -1,4 +1,4 @@
-"""Comparing what Paddle and PyTorch computed, and the report of it.
+"""Comparing arrays that Paddle and PyTorch computed.
 
 The measure is max|difference| / max|reference|, on logits wherever they can be had: a softmax sums
 to one and a sigmoid saturates whatever the weights, so probabilities alone prove little. Honest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1e-4
 INNER = 10  # apart from logits the limit is ten times as wide; honest rounding reaches 5e-4 there
-INTEGERS = "iub"  # kinds of NumPy's that are compared exactly
+INTEGERS = "iub"  # NumPy's kinds of data types that are compared exactly
 DECADES = tuple(10.0**exponent for exponent in range(-9, 0))
 
 
@@ -139,9 +139,15 @@ def _within(
 def compare_integers(
     probe: str, expected: np.ndarray, actual: np.ndarray, *, input_shape: tuple[int, ...]
 ) -> Comparison:
-    """Compare integers, which are the same or at fault: characters, counts, lengths.
+    """Compare integers (characters, counts, lengths), which must be equal.
 
-    They may all be one number, as the text of weights without meaning often is.
+    They may be constant: the text that seeded weights produce often is.
+
+    Args:
+        probe: name of the arrays in the report.
+        expected: the reference's.
+        actual: ours.
+        input_shape: shape of the network's input, for the report.
     """
     fault, where = "", tuple[int, ...]()
     if expected.shape != actual.shape:
@@ -179,18 +185,17 @@ def compare_results(
     limit: float = LIMIT,
     logits: Mapping[str, np.ndarray] | None = None,
 ) -> list[Comparison]:
-    """Compare each result of a network, `output` or `output.NAME`, and what is decided from them.
+    """Compare each result of a network, `output` or `output.NAME`, and the decisions they lead to.
 
     Results may differ by `INNER` times the limit; those that the network declares as a function of
     logits, by what the limit of these implies (`implied_limits.py`).
 
     Args:
-        network: ours; tells which of its results says where text is, which what it says, and which
-            is an image.
+        network: our network, which declares what its results are.
         task: one of the catalog's TASKS.
-        expected: Paddle's results.
-        actual: ours.
-        input_shape: for the report.
+        expected: Paddle's results, by name.
+        actual: ours, by the same names.
+        input_shape: shape of the network's input, for the report.
         limit: that of logits.
         logits: outputs of the reference's last layers, by our full names, that were compared.
     """
@@ -212,19 +217,19 @@ def compare_results(
         )
         for name, array in expected.items()
     ]
-    for kind in _DECIDED.get(task, (task,)):
-        name, threshold = _decisive(network, kind)
-        decisive = name if name in expected else f"output.{name}"
-        pair = [results[decisive] for results in (expected, actual)]
-        if task == "e2e" and kind == "rec":
-            pair = [_by_place(maps) for maps in pair]
+    for decided_by in _DECISION_TASKS.get(task, (task,)):
+        name, threshold = _deciding_result(network, decided_by)
+        key = name if name in expected else f"output.{name}"
+        pair = [results[key] for results in (expected, actual)]
+        if task == "e2e" and decided_by == "rec":
+            pair = [_pixels_as_steps(maps) for maps in pair]
         decided = compare_decisions(
-            kind,
+            decided_by,
             *pair,
             input_shape=input_shape,
             limit=limit,
             threshold=threshold,
-            allowed=allowed.get(decisive),
+            allowed=allowed.get(key),
         )
         comparisons.append(decided)
     return comparisons
@@ -240,19 +245,20 @@ def compare_decisions(
     threshold: float = 0.0,
     allowed: np.ndarray | None = None,
 ) -> Comparison:
-    """Compare what is decided: text for rec, classes for cls, boxes for det, pixels for sr.
+    """Compare decisions: text for rec, classes for cls, boxes for det, pixels for sr.
 
-    Where Paddle's own value lies on the edge, within rounding of a threshold, of the second class
-    or of the next pixel value, either decision is right.
+    Where rounding alone could cross the threshold, exchange the two best classes or reach the next
+    pixel value, either decision is right.
 
     Args:
         task: det, rec, cls or sr.
-        expected: Paddle's final output; (N, C, H, W) for det, text by the first channel, and for
-            sr, black 0 and white 1; (N, T, C) for rec or its integers, (N, C) for cls.
+        expected: Paddle's final output: (N, C, H, W) for det, whose first channel is high where
+            text is, and for sr, with values from 0, black, to 1, white; (N, T, C) for rec, or
+            (N, T) class indices; (N, C) for cls.
         actual: ours.
-        input_shape: for the report.
-        limit: the rounding that is allowed, of the largest value.
-        threshold: above which there is text, for det.
+        input_shape: shape of the network's input, for the report.
+        limit: allowed rounding, as a fraction of max|expected|.
+        threshold: for det, above which a pixel counts as text.
         allowed: allowed absolute difference of each element, in place of `limit`.
     """
     fault = ""
@@ -268,7 +274,7 @@ def compare_decisions(
         if unlike := decisions.first_unlike(*decided):
             fault = f"Paddle decides {unlike}"
     return Comparison(
-        f"decisions ({_DECISIONS[task]})",
+        f"decisions ({_DECISION_NAMES[task]})",
         input_shape,
         tuple(expected.shape),
         np.inf if fault else 0.0,
@@ -279,11 +285,11 @@ def compare_decisions(
     )
 
 
-def _decisive(network: Model, kind: str) -> tuple[str, float]:
-    """Return the result that something is decided by, and the threshold if there is one."""
-    if kind == "det":
+def _deciding_result(network: Model, task: str) -> tuple[str, float]:
+    """Return the name of the result that decisions are made from, and its threshold (else 0)."""
+    if task == "det":
         return network.text_map
-    return network.sr_output if kind == "sr" else network.text_scores, 0.0
+    return network.sr_output if task == "sr" else network.text_scores, 0.0
 
 
 def _implied_limits(
@@ -303,13 +309,13 @@ def _implied_limits(
     return {name: array for name, array in limits.items() if array is not None}
 
 
-def _by_place(maps: np.ndarray) -> np.ndarray:
-    """Return maps (N, C, H, W) as (N, H * W, C)."""
+def _pixels_as_steps(maps: np.ndarray) -> np.ndarray:
+    """Reshape maps (N, C, H, W) to sequences (N, H * W, C)."""
     return maps.reshape(*maps.shape[:2], -1).swapaxes(1, 2)
 
 
 def finite(value: Any) -> Any:
-    """Return a value with None in place of the numbers that JSON cannot hold."""
+    """Replace the numbers that JSON cannot hold, NaN and infinity, by None."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -317,5 +323,6 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-_DECIDED = {"e2e": ("det", "rec"), "formula": ("rec",)}  # what a task decides that is not one thing
-_DECISIONS = {"det": "boxes", "rec": "text", "cls": "classes", "sr": "pixels"}
+# Tasks whose decisions are those of other tasks.
+_DECISION_TASKS = {"e2e": ("det", "rec"), "formula": ("rec",)}
+_DECISION_NAMES = {"det": "boxes", "rec": "text", "cls": "classes", "sr": "pixels"}

@@ -1,7 +1,7 @@
-"""What follows from a network's final results on both sides: classes, boxes of text, pixels.
+"""Decisions made from a network's final results: classes, boxes of text, pixels.
 
-Each function returns the decisions, Paddle's and ours, as lists of one for each item. Where
-Paddle's own value lies on an edge, within rounding, ours counts as Paddle's.
+Each function returns Paddle's decisions and ours as two lists with one entry for each item of the
+batch. Where rounding alone could change a decision, ours is replaced by Paddle's.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def classes(
     Args:
         expected: Paddle's scores, (..., C), or its classes as integers.
         actual: ours, of the same shape.
-        limit: the rounding that is allowed, as a fraction of max|expected|.
-        allowed: the absolute rounding of each score, in place of `limit`.
+        limit: allowed rounding, as a fraction of max|expected|.
+        allowed: allowed absolute rounding of each score, in place of `limit`.
     """
     if expected.dtype.kind in "iub":
         return expected.tolist(), actual.tolist()
@@ -71,29 +71,35 @@ def boxes(
     Args:
         expected: Paddle's maps, (N, C, H, W); the first channel shows where text is.
         actual: ours, of the same shape.
-        limit: the rounding that is allowed, as a fraction of max|expected|, at least of 1.
+        limit: allowed rounding, as a fraction of max|expected|, at least of 1.
         threshold: above which a pixel is text.
-        allowed: the absolute rounding of each pixel, in place of `limit`.
+        allowed: allowed absolute rounding of each pixel, in place of `limit`.
     """
     rounding = limit * max(1.0, float(np.abs(expected).max())) if allowed is None else allowed
     on_edge = np.abs(expected - threshold) <= rounding
-    settled = np.where(on_edge, expected, actual)
-    return _boxes(expected, threshold), _boxes(settled, threshold)
+    ours = np.where(on_edge, expected, actual)
+    return _boxes(expected, threshold), _boxes(ours, threshold)
 
 
 def _boxes(maps: np.ndarray, threshold: float) -> list[Any]:
     import cv2
 
-    found = []
+    boxes_of_items = []
     for image in maps[:, 0]:
         mask = (image > threshold).astype(np.uint8)
         contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
-        found.append(sorted(tuple(cv2.boundingRect(contour)) for contour in contours))
-    return found
+        boxes_of_items.append(sorted(tuple(cv2.boundingRect(contour)) for contour in contours))
+    return boxes_of_items
 
 
 def pixels(expected: np.ndarray, actual: np.ndarray, limit: float) -> Decided:
-    """Return the values of 8 bits that images, black 0 and white 1, are written with."""
+    """Return the 8-bit values that images are written with.
+
+    Args:
+        expected: Paddle's images, (N, C, H, W), from 0, black, to 1, white.
+        actual: ours, of the same shape.
+        limit: allowed rounding, as a fraction of max|expected|.
+    """
     rounding = limit * float(np.abs(expected).max())
     theirs, least, most, ours = (
         np.clip(WHITE * values, 0, WHITE).astype(np.uint8).reshape(len(values), -1)
@@ -104,7 +110,7 @@ def pixels(expected: np.ndarray, actual: np.ndarray, limit: float) -> Decided:
 
 
 def first_unlike(theirs: list[Any], ours: list[Any]) -> str:
-    """Return the first decision that differs, in words; nothing where all are alike."""
+    """Describe the first decision that differs; return "" if all are equal."""
     unlike = (i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
     if (item := next(unlike, None)) is None:
         return ""

@@ -1,6 +1,6 @@
-"""Both sides' layers in the order in which they run, and the first that differs.
+"""Layer outputs of the reference and of our network side by side, in the order of execution.
 
-Every reference gives its layers in this form; what is looked for in them is written once, here.
+Every reference returns its layers as a `SideBySide`, whose `first` finds the first that differs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from converter.parity.noise import Noise
 if TYPE_CHECKING:
     from torch import Tensor
 
-Run = Callable[[Model, "Tensor"], Any]  # a network and its image to the results
+Run = Callable[[Model, "Tensor"], Any]  # runs a network on images, (N, C, H, W) float32
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Statistics:
 
     @classmethod
     def of(cls, array: np.ndarray) -> Statistics:
-        """Return those of an array, of any shape but an empty one."""
+        """Compute the statistics of a non-empty array of any shape."""
         return cls(float(array.mean()), float(array.std()), float(np.abs(array).max()))
 
     def __str__(self) -> str:
@@ -40,45 +40,52 @@ class Statistics:
 
 
 class ExpectedTensor(Protocol):
-    """What a reference knows of the output of one layer."""
+    """The output of one layer in the reference, in full or as samples of it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """Shape of the output."""
         ...
 
     @property
     def statistics(self) -> Statistics:
-        """Its statistics."""
+        """Statistics of the output."""
         ...
 
     def compare(
         self, name: str, actual: np.ndarray, input_shape: tuple[int, ...], limit: float
     ) -> Comparison:
-        """Compare our output with it."""
+        """Compare our output, `actual`, with it.
+
+        Args:
+            name: name of the layer in the report.
+            actual: our output.
+            input_shape: shape of the network's input, for the report.
+            limit: allowed difference, as a fraction of the reference's maximum.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class FullTensor:
-    """All of an output."""
+    """An expected output with all of its elements."""
 
     array: np.ndarray
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """Shape of the output."""
         return self.array.shape
 
     @property
     def statistics(self) -> Statistics:
-        """Its statistics."""
+        """Statistics of the output."""
         return Statistics.of(self.array)
 
     def compare(
         self, name: str, actual: np.ndarray, input_shape: tuple[int, ...], limit: float
     ) -> Comparison:
-        """Compare our output with it."""
+        """Compare every element of our output with it."""
         return compare(
             name, self.array, actual, input_shape=input_shape, limit=limit, constant_passes=True
         )
@@ -86,11 +93,16 @@ class FullTensor:
 
 @dataclass(frozen=True)
 class SampledTensor:
-    """What a record holds of an output: its statistics and eight values, evenly spread.
+    """An expected output of which a record holds statistics and eight evenly spaced values.
 
-    `noise` is how far rounding alone takes it. Where that is beyond the limit, it is spared. `lost`
-    says that Paddle had nothing but NaN there or before: the image was beyond what a layer is made
-    for. NaN must then be NaN here too, and what an activation makes of it may be a constant.
+    Attributes:
+        shape: shape of the whole output.
+        row: (11,) float32: mean, standard deviation, largest magnitude, and the eight values.
+        noise: measured effect of rounding on the output, None if unknown. Where it comes near the
+            limit, it is subtracted from the difference.
+        lost: whether this output, or one before it, is nothing but NaN in Paddle, since the image
+            is beyond what a layer can take. Ours must then be NaN as well, and an output computed
+            from it may be constant.
     """
 
     shape: tuple[int, ...]
@@ -100,13 +112,13 @@ class SampledTensor:
 
     @property
     def statistics(self) -> Statistics:
-        """Its statistics."""
+        """Statistics of the output."""
         return Statistics(*map(float, self.row[:3]))
 
     def compare(
         self, name: str, actual: np.ndarray, input_shape: tuple[int, ...], limit: float
     ) -> Comparison:
-        """Compare statistics and values of our output with it."""
+        """Compare the statistics and the sampled values of our output with it."""
         largest = float(self.row[2])
         if actual.shape != self.shape:
             fault = f"Paddle gives {self.shape}, PyTorch {actual.shape}"
@@ -142,22 +154,23 @@ def failed(
     limit: float,
     fault: str,
 ) -> Comparison:
-    """Return a comparison that could not be made."""
+    """Return the comparison of arrays that could not be compared; `fault` says why."""
     return Comparison(probe, input_shape, tuple(shape), math.inf, largest, limit, (), fault)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One layer on both sides.
+    """One layer in the reference and in our network.
 
     Attributes:
-        name: our module.
-        title: both sides' names, for a person.
-        expected: what the reference knows of its output.
-        actual: our output; None where we have no such layer.
-        slack: how many times the limit it may differ; rounding is larger inside than at the logits.
-        tensors: our tensors that make it; empty where the whole module does.
-        settings: what the reference states of it, such as `epsilon`.
+        name: name of our module.
+        title: names of the layer on both sides, for messages.
+        expected: output in the reference.
+        actual: output of ours; None if our network has no such layer.
+        slack: factor of the limit; rounding errors are larger inside the network than at the
+            logits.
+        tensors: names of our parameters that compute it; empty if the whole module does.
+        settings: settings of the layer that the reference states, such as `epsilon`.
     """
 
     name: str
@@ -169,7 +182,7 @@ class Pair:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def compare(self, input_shape: tuple[int, ...], limit: float) -> Comparison:
-        """Compare both sides at `limit`, the slack not counted."""
+        """Compare both outputs at `limit`, which the slack does not change."""
         if self.actual is None:
             largest, fault = self.expected.statistics.largest, "our network has no such layer"
             return failed(self.title, input_shape, self.expected.shape, largest, limit, fault)
@@ -178,16 +191,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """The layers of both sides, on one input.
+    """The layers of the reference and of our network on one input.
 
     Attributes:
-        network: ours. Not always the one that was asked about: where branches are not yet merged,
-            or normalisations not yet folded, a copy that has the layers of the reference.
+        network: our network. If the reference has merged branches or folded normalisations, a copy
+            in which the same is done.
         batch: the input, (N, C, H, W) float32.
-        pairs: the layers, in order.
-        outputs: what `network` gives: `output`, or each result as `output.NAME`.
-        run: how `network` was run.
-        noises: how far rounding alone takes what was observed, by name, where that is known.
+        pairs: the layers, in order of execution.
+        outputs: results of `network`: `output` for a single one, else `output.NAME`.
+        run: function that ran `network`.
+        noises: measured effect of rounding on each observed output, by name; empty if unknown.
     """
 
     network: Model
@@ -198,17 +211,17 @@ class SideBySide:
     noises: Mapping[str, Noise] = field(default_factory=dict)
 
     def comparisons(self, limit: float, *, slack: bool = True) -> list[Comparison]:
-        """Compare every layer, in order."""
+        """Compare every layer, in order; without `slack`, all of them at `limit` itself."""
         shape = self.batch.shape
         return [pair.compare(shape, limit * pair.slack if slack else limit) for pair in self.pairs]
 
     def first(self, limit: float, *, slack: bool = True) -> tuple[Pair, Comparison] | None:
         """Return the first layer that differs, or None.
 
-        Of one that holds others, it is the first of those, where one of them differs.
+        If that layer contains others that differ, the first of those is returned.
         """
         compared = zip(self.pairs, self.comparisons(limit, slack=slack), strict=True)
-        faulty = [(pair, found) for pair, found in compared if found.fault]
+        faulty = [(pair, comparison) for pair, comparison in compared if comparison.fault]
         while faulty and (
             inner := [x for x in faulty if x[0].name.startswith(f"{faulty[0][0].name}.")]
         ):
@@ -217,7 +230,7 @@ class SideBySide:
 
 
 def describe_difference(pair: Pair, comparison: Comparison) -> str:
-    """Say in one line which layer differs, and by how much."""
+    """Describe in one line which layer differs, and by how much."""
     if pair.actual is None or pair.actual.shape != pair.expected.shape:
         return f"{pair.title}: {comparison.fault}"
     theirs, ours = pair.expected.statistics, Statistics.of(pair.actual)

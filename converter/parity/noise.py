@@ -1,13 +1,14 @@
-"""How far rounding alone takes the layers of a network.
+"""Measuring how much rounding errors change the outputs of a network's layers.
 
-Where a network looks at places that it computes itself, rounding grows from layer to layer: the
-results of seeded weights may then have nothing in common on two machines. A record states by how
-much its outputs change when the image moves by `JITTER`. Where that is more than what a comparison
-allows, the same is measured on our network, layer by layer, and a difference of that size is no
-fault. Up to the layer where rounding begins to grow nothing changes: there it is far below.
+A network that samples its features at positions it computes itself amplifies rounding errors from
+layer to layer: with seeded weights, two machines may then compute unrelated results. A record
+states how much its outputs change when the image changes by `JITTER`. If that exceeds what a
+comparison allows, the same change is measured on our network, layer by layer, and subtracted from
+the differences. In the layers before the amplification the noise is far below the limit, so nothing
+is subtracted there.
 
-A module that loses digits itself, since it subtracts large numbers from each other, states what is
-left of them as `rounding`, of the largest value; what it gives is then moved by as much.
+A module that subtracts large numbers from each other, and so loses digits, states the relative
+error of its output as `rounding`; its output is disturbed by that much in the measurement.
 """
 
 from __future__ import annotations
@@ -28,22 +29,29 @@ _RUNS = 3
 
 @dataclass(frozen=True)
 class Noise:
-    """How far noise takes the values of one output, and how far its mean and standard deviation.
+    """Effect of rounding errors on one output.
 
-    Noise has no direction, so the latter move much less: they tell when the values no longer can.
+    Noise has no direction, so mean and standard deviation change much less than single values: they
+    still show a mistake where the values no longer can.
+
+    Attributes:
+        values: largest absolute change of a value.
+        moments: largest absolute change of the mean or the standard deviation.
     """
 
     values: float
     moments: float
 
     def matters(self, limit: float) -> bool:
-        """Return whether it takes values so near to `limit` that other machines may pass it."""
+        """Return whether the noise is so near to `limit`, absolute, that machines may disagree."""
         return self.values > limit / 2
 
     def subtracted_from(self, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
-        """Return `actual`, each number as much nearer to `expected` as noise may have taken it.
+        """Return `actual` with the noise subtracted from its difference to `expected`.
 
-        The first two numbers are mean and standard deviation, the others values.
+        Args:
+            expected: (2 + K,): mean, standard deviation, and K values of the reference.
+            actual: the same of ours.
         """
         room = np.full(expected.shape, self.values)
         room[:2] = self.moments
@@ -59,11 +67,18 @@ def subtract_noise(
     expected: Mapping[str, np.ndarray],
     limit: float,
 ) -> dict[str, np.ndarray]:
-    """Return `actual`, what `run` gives of `network` for `batch`, without what is noise.
+    """Return `actual` with the measured noise subtracted from its difference to `expected`.
 
-    Where noise comes near to `limit`, each value is as much nearer to `expected` as it allows.
+    Args:
+        network: our network.
+        run: runs `network` on images, (N, C, H, W) float32, and returns its observed outputs.
+        batch: the input, (N, C, H, W) float32.
+        actual: what `run` returned for `batch`.
+        expected: the reference's outputs, by the same names.
+        limit: allowed difference, as a fraction of max|expected|; outputs whose noise stays far
+            below it are returned unchanged.
     """
-    found = dict(actual)
+    result = dict(actual)
     for name, grown in measure(network, run, batch, actual).items():
         theirs, ours = expected.get(name), actual[name]
         if theirs is None or theirs.shape != ours.shape or not theirs.size:
@@ -71,12 +86,12 @@ def subtract_noise(
         if grown.matters(limit * float(np.abs(theirs).max())):
             gap = ours - theirs.astype(np.float64)
             left = np.sign(gap) * np.maximum(np.abs(gap) - grown.values, 0.0)
-            found[name] = (theirs + left).astype(ours.dtype)
-    return found
+            result[name] = (theirs + left).astype(ours.dtype)
+    return result
 
 
 def is_noisy(network: nn.Module, facts: Mapping[str, Any], limit: float) -> bool:
-    """Return whether `network` loses digits, or its record states a change by more than `limit`."""
+    """Return whether rounding may exceed `limit`, by a record's facts or a module's `rounding`."""
     stated = any(change > limit for change in facts.get(STATED, {}).values())
     return stated or any(hasattr(module, "rounding") for module in network.modules())
 
@@ -87,24 +102,31 @@ def measure(
     batch: np.ndarray,
     actual: Mapping[str, np.ndarray],
 ) -> dict[str, Noise]:
-    """Return the noise of each output of `run`, which gives `actual` of `network` for `batch`."""
+    """Measure the noise of each output by disturbing the image and the modules that lose digits.
+
+    Args:
+        network: our network.
+        run: runs `network` on images, (N, C, H, W) float32, and returns its observed outputs.
+        batch: the input, (N, C, H, W) float32.
+        actual: what `run` returned for `batch`.
+    """
     generator = np.random.default_rng(0)
     changes: dict[str, list[tuple[float, float, float]]] = {name: [] for name in actual}
     for _ in range(_RUNS):
         moved = batch + generator.uniform(-JITTER, JITTER, batch.shape)
         with _shaken(network, generator):
-            found = run(moved.astype(batch.dtype))
-        for name, array in found.items():
+            disturbed = run(moved.astype(batch.dtype))
+        for name, array in disturbed.items():
             changes[name].append(_change(actual[name], array))
-    return {name: _noise(*np.max(found, 0)) for name, found in changes.items()}
+    return {name: _noise(*np.max(measured, 0)) for name, measured in changes.items()}
 
 
 @contextmanager
 def _shaken(network: nn.Module, generator: np.random.Generator) -> Iterator[None]:
-    """Let the modules that state a `rounding` give what they do, moved by up to that."""
+    """Disturb the outputs of modules that state a `rounding` by up to that."""
 
     def hook(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        # In place, so that who notes the operations of the network sees none but its own.
+        # In place, so that a recorder of the network's operations sees no others.
         values = output.numpy()
         room = cast("float", module.rounding) * float(np.abs(values).max())
         values += generator.uniform(-room, room, values.shape)
@@ -129,6 +151,6 @@ def _change(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]
 
 
 def _noise(largest: float, rms: float, moments: float) -> Noise:
-    # Neither moment can change by more than `rms`. Of a map of many independent values they change
-    # by a tenth of that or less, of few by more, which is why what was seen counts, twice over.
+    # Neither moment can change by more than `rms`. For many independent values they change by a
+    # tenth of that or less, for few by more: so twice the measured change counts.
     return Noise(largest, min(rms, max(rms / 4, 2 * moments)))

@@ -1,7 +1,7 @@
-"""Inputs that make a network speak: rendered pages and text lines, the same for every run.
+"""Network inputs with meaning: rendered pages and text lines, the same in every run.
 
-A trained detector answers noise with zeros, and zeros agree with zeros; text makes it answer. The
-letters come from OpenCV's own fonts, so that no font file is needed.
+A trained detector returns zeros for noise, and zeros agree with zeros, so a check on noise cannot
+fail. The letters come from OpenCV's built-in fonts: no font file is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WORDS = (
 
 
 def page(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Return a page of text lines, (height, width, 3) uint8 BGR."""
+    """Render a page of text lines, (height, width, 3) uint8 BGR."""
     import cv2
 
     random = np.random.default_rng(seed)
@@ -38,7 +38,7 @@ def page(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def line(height: int, width: int, seed: int = 0, upside_down: bool = False) -> np.ndarray:
-    """Return one line of text that fills the image, (height, width, 3) uint8 BGR."""
+    """Render one line of text that fills the image, (height, width, 3) uint8 BGR."""
     import cv2
 
     random = np.random.default_rng(seed)
@@ -62,17 +62,17 @@ def batches(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> list[np.ndarray]:
-    """Return one normalised batch for each (height, width), (N, C, H, W) float32.
+    """Render one normalised batch for each (height, width), (N, C, H, W) float32.
 
     Args:
         kind: `page` (one page a batch) or `line` (two lines, one of them upside down).
         sizes: heights and widths in pixels.
-        mean: of each channel, of values in 0..1; where it is one, the image is grey.
-        std: of each channel.
+        mean: mean of each channel, of values from 0 to 1; a single one makes the image grey.
+        std: standard deviation of each channel.
     """
     import cv2
 
-    made = []
+    arrays = []
     for seed, (height, width) in enumerate(sizes):
         if kind == "page":
             images = [page(height, width, seed)]
@@ -82,8 +82,8 @@ def batches(
             images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] for image in images]
         array = np.stack(images).astype(np.float32) / np.float32(255)
         array = (array - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-        made.append(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
-    return made
+        arrays.append(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    return arrays
 
 
 def _grainy(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

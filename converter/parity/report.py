@@ -1,4 +1,4 @@
-"""The report of a proof, and the verdict on it."""
+"""The parity report of a proof, and the error for one that failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ _NOTHING = Comparison("nothing", (), (), math.inf, 0.0, LIMIT, (), "the referenc
 
 @dataclass(frozen=True)
 class ParityReport:
-    """The outcome of a proof; `seconds` is the time that the check took."""
+    """The outcome of a proof.
+
+    Attributes:
+        reference: kind of the reference: program, network, recorded or converted.
+        comparisons: everything that was compared, for each input.
+        first_difference: the first layer that differs; empty if none does or none was looked for.
+        seconds: duration of the check.
+        versions: versions of the software that took part, by name.
+        likely_cause: why that layer differs, as far as experiments tell.
+    """
 
     reference: str
     comparisons: tuple[Comparison, ...]
@@ -26,19 +35,19 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether anything was compared and nothing is at fault."""
+        """Whether anything was compared and nothing failed."""
         return bool(self.comparisons) and not any(c.fault for c in self.comparisons)
 
     @property
     def worst(self) -> Comparison:
-        """The comparison that failed first, else the one nearest to its limit."""
+        """The first comparison that failed, else the one nearest to its limit."""
         failed = [comparison for comparison in self.comparisons if comparison.fault]
         if failed:
             return failed[0]
         return max(self.comparisons, key=lambda c: c.difference / c.limit, default=_NOTHING)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as it stands in the artefact's JSON."""
+        """Return the report as the artefact's JSON holds it."""
         return {
             "status": "passed" if self.passed else "failed",
             "reference": self.reference,
@@ -53,7 +62,7 @@ class ParityReport:
 
 
 def require(report: ParityReport) -> None:
-    """Raise ParityError, with the layer to look at, unless the report passed."""
+    """Raise ParityError, whose message names the first layer that differs, unless it passed."""
     if report.passed:
         return
     if not report.comparisons:

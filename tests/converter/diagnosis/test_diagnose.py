@@ -61,7 +61,7 @@ REC, CRNN = "rec__PP-OCRv4__PP-OCRv4_mobile_rec", "rec__multi_language__rec_en_n
         (REC, f"{SVTR}.svtr_block.1.mixer.proj", untransposed, "proj.weight is transposed"),
         (CLS, "backbone.blocks.2.linear_conv.bn", default_epsilon_of_another_framework,
          "epsilon is 1e-05"),
-        (CRNN, "neck.encoder.lstm", gates_exchanged, "the LSTM's layer 0 stand in another order"),
+        (CRNN, "neck.encoder.lstm", gates_exchanged, "the LSTM's layer 0 are in another order"),
         (CLS, "backbone.blocks.4.bottleneck_conv.conv", "backbone.blocks.5.bottleneck_conv.conv",
          "with backbone.blocks.5.bottleneck_conv.conv.weight"),
     ],

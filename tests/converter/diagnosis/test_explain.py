@@ -75,7 +75,7 @@ SETTINGS = [
      "adaptive_avg_pool2d"),
     (Sentence, {"eps": 1e-3}, "norm", "epsilon is 0.001 in Paddle, 1e-06 in PyTorch"),
     (Sentence, {"split": "h3d"}, "proj", "the heads of the attention are split differently"),
-    (Sentence, {"qkv": (1, 0, 2)}, "proj", "query, key and value stand in another order: with them "
+    (Sentence, {"qkv": (1, 0, 2)}, "proj", "query, key and value are in another order: with them "
      "as k, q, v"),
     (Sentence, {"scale": 1.0}, "proj", "the attention has another scale in Paddle"),
     (Sentence, {"act": F.gelu}, "narrow", "(gelu) is another one in Paddle: with exact GELU"),
@@ -131,7 +131,7 @@ TENSORS = [
     (Sentence, "proj", untransposed, "proj.weight is transposed: with it transposed"),
     (Sentence, "lstm", gates_exchanged, "the gates of the LSTM"),
     (Sentence, "lstm", directions_exchanged, "the directions of the LSTM are exchanged"),
-    (Sentence, "gru", gates_of_the_gru, "the gates of the GRU stand in another order"),
+    (Sentence, "gru", gates_of_the_gru, "the gates of the GRU are in another order"),
     (Sentence, "proj", "narrow", "proj has the tensors of another layer: with those of narrow"),
     (Sentence, "narrow", wrong_sign, "narrow.weight has the wrong sign"),
     (Sentence, "norm", scale_and_bias, "scale and bias of norm are exchanged"),
@@ -223,7 +223,7 @@ def test_what_no_experiment_explains(known):
     ("layer", "mistake", "told"),
     [
         ("narrow", one_element_off, "narrow.weight holds other values than the source: 1 of 144"),
-        ("narrow", no_bias, "narrow.bias holds zeros alone"),
+        ("narrow", no_bias, "narrow.bias holds only zeros"),
         ("narrow", one_nan, "narrow.weight holds NaN or infinity: 1 of 144"),
         ("proj", untransposed, "proj.weight is transposed"),
         ("proj", "narrow", "proj.weight holds what belongs to narrow.weight"),

@@ -242,13 +242,13 @@ def test_a_missing_key(record, key):
 @pytest.mark.parametrize("name", ["out", "trace"])
 def test_a_missing_array(record, name):
     change_arrays(record, **{name: None})
-    assert "cannot be followed (KeyError: " in refusal(record)
+    assert "is inconsistent (KeyError: " in refusal(record)
 
 
 @pytest.mark.parametrize("rows", [[["name"]], 3, [None], {"a": 1}])
 def test_rows_that_are_none(record, rows):
     change(record, parameters=rows)
-    assert "cannot be followed" in refusal(record)
+    assert "is inconsistent" in refusal(record)
 
 
 @pytest.mark.parametrize("file", ["reference.json", "outputs.npz"])
