@@ -12,22 +12,22 @@ STATUSES = ("failed", "unverified", "passed")  # in the order in which they are 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What became of one model.
+    """The outcome of one model.
 
-    Args:
+    Attributes:
         name: the released name, or a record's name.
         task: det, rec, cls, ...
-        status: passed; failed, where it differs or was stopped by an error; or unverified.
+        status: passed; failed, if it differs or an error stopped it; or unverified.
         reference: program, network, recorded or None.
         parity: `ParityReport.to_dict()`.
         counts: `Plan.counts()`.
-        seconds: the time of the whole conversion.
-        versions: of all that took part.
-        sources: the SHA-256 of each file that was read.
+        seconds: duration of the whole conversion.
+        versions: versions of the software that took part.
+        sources: SHA-256 of each file that was read.
         weights: file, format and sha256 of the artefact.
-        error: the message that stopped it.
-        exit_code: what the command line returns for that.
-        fresh: False where it was up to date and not converted again.
+        error: message of the error that stopped it, or "".
+        exit_code: exit code of the command line for it.
+        fresh: False if it was up to date and not converted again.
     """
 
     name: str
@@ -46,12 +46,12 @@ class ModelResult:
 
     @property
     def comparisons(self) -> Sequence[Mapping[str, Any]]:
-        """What was compared; empty without a proof."""
+        """The comparisons of the proof; empty without one."""
         return (self.parity or {}).get("comparisons", ())
 
     @property
     def difference(self) -> float | None:
-        """The worst difference; infinite where there is no number for it, None without a proof."""
+        """The worst difference; infinite if it is not a number, None without a proof."""
         if self.parity is None:
             return None
         worst = self.parity.get("worst_difference")

@@ -1,4 +1,4 @@
-"""Two readings of one page set against each other, line by line."""
+"""Comparing the text lines that two pipelines read on one page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far two readings may be apart: corners of boxes in pixels, scores; texts are equal."""
+    """Allowed differences between two readings of a page; texts must be equal.
+
+    Attributes:
+        pixels: largest distance of two corners of a box, in pixels.
+        score: largest difference of two scores.
+    """
 
     pixels: float = 1.0
     score: float = 1e-3
@@ -23,32 +28,32 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class LinePair:
-    """A line on both sides, or on one that the other does not have."""
+    """One text line as Paddle and PyTorch read it; None where one of them lacks it."""
 
     paddle: TextLine | None
     torch: TextLine | None
 
     @property
-    def alone(self) -> bool:
-        """Whether only one side has the line."""
+    def unpaired(self) -> bool:
+        """Whether only one of them has the line."""
         return self.paddle is None or self.torch is None
 
     @property
     def distance(self) -> float:
-        """The largest distance of two corners in pixels; infinite for a line of one side only."""
+        """The largest distance of two corners in pixels; infinite for an unpaired line."""
         if self.paddle is None or self.torch is None:
             return math.inf
         return corner_distance(self.paddle.box, self.torch.box)
 
     @property
     def score_difference(self) -> float:
-        """How far the scores are apart; infinite for a line of one side only."""
+        """The difference of the scores; infinite for an unpaired line."""
         if self.paddle is None or self.torch is None:
             return math.inf
         return abs(self.paddle.score - self.torch.score)
 
     def fault(self, limits: Limits) -> str:
-        """Say what differs; nothing where the two agree."""
+        """Describe what differs; "" if both agree."""
         if self.paddle is None or self.torch is None:
             name, line = ("Paddle", self.paddle) if self.paddle else ("PyTorch", self.torch)
             return f"only {name} has {line.text!r}, score {line.score:.4f}" if line else ""
@@ -67,7 +72,13 @@ class LinePair:
 
 @dataclass(frozen=True, eq=False)
 class PageComparison:
-    """All lines of a page, in the order in which Paddle's side reads them."""
+    """All lines of a page, in the order in which Paddle reads them.
+
+    Attributes:
+        lines: the paired lines, and those of one pipeline only.
+        same_order: whether both pipelines read the paired lines in one order.
+        limits: allowed differences.
+    """
 
     lines: tuple[LinePair, ...]
     same_order: bool
@@ -75,53 +86,59 @@ class PageComparison:
 
     @property
     def differing(self) -> list[tuple[int, LinePair, str]]:
-        """The lines that differ, each with its number, from 1, and why."""
+        """The lines that differ: number from 1, pair, and description of the difference."""
         numbered = enumerate(self.lines, 1)
-        found = [(number, pair, pair.fault(self.limits)) for number, pair in numbered]
-        return [entry for entry in found if entry[2]]
+        compared = [(number, pair, pair.fault(self.limits)) for number, pair in numbered]
+        return [entry for entry in compared if entry[2]]
 
     @property
     def faults(self) -> list[str]:
-        """What differs; empty where the readings agree."""
-        found = [f"line {number}: {fault}" for number, _, fault in self.differing]
-        return found if self.same_order else [*found, "the lines are read in another order"]
+        """Descriptions of all differences; empty if the readings agree."""
+        faults = [f"line {number}: {fault}" for number, _, fault in self.differing]
+        return faults if self.same_order else [*faults, "the lines are read in another order"]
 
     @property
     def distance(self) -> float:
-        """The largest distance of two corners, in pixels, of the lines that both sides have."""
-        return _largest([pair.distance for pair in self.lines if not pair.alone])
+        """The largest distance of two corners, in pixels, over all paired lines."""
+        return _largest([pair.distance for pair in self.lines if not pair.unpaired])
 
     @property
     def score_difference(self) -> float:
-        """The largest difference of two scores of a line."""
-        return _largest([pair.score_difference for pair in self.lines if not pair.alone])
+        """The largest difference of two scores over all paired lines."""
+        return _largest([pair.score_difference for pair in self.lines if not pair.unpaired])
 
 
 def compare(
     paddle: Sequence[TextLine], torch: Sequence[TextLine], limits: Limits = Limits()
 ) -> PageComparison:
-    """Set two readings of a page against each other.
+    """Compare two readings of a page.
 
-    Two lines are one where each box's upright frame holds the middle of the other, the nearest
-    first, so that a line of one side only does not shift all that follow.
+    Two lines are paired if the upright frame of each contains the centre of the other, the nearest
+    first, so that a missing line does not shift those after it.
+
+    Args:
+        paddle: lines read with Paddle.
+        torch: lines read with PyTorch.
+        limits: allowed differences.
     """
     partners = _partners(paddle, torch)
     places = list(partners.values())
-    alone = sorted(set(range(len(torch))) - set(places))
+    unpaired = sorted(set(range(len(torch))) - set(places))
     pairs: list[tuple[tuple[int, int], LinePair]] = []
     for place, line in enumerate(paddle):
         partner = torch[partners[place]] if place in partners else None
         pairs.append(((place, 0), LinePair(line, partner)))
-    pairs += [((place, 1), LinePair(None, torch[place])) for place in alone]
+    pairs += [((place, 1), LinePair(None, torch[place])) for place in unpaired]
     ordered = tuple(pair for _, pair in sorted(pairs, key=lambda entry: entry[0]))
     return PageComparison(ordered, places == sorted(places), limits)
 
 
 def corner_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the largest distance of two boxes' corners; infinite if one has more than the other.
+    """Return the largest distance of the corners of two boxes; infinite if their numbers differ.
 
     Args:
-        first, second: `(N, 2)`, their corners in the same order.
+        first: corners, (N, 2) in pixels.
+        second: corners in the same order, (N, 2) in pixels.
     """
     if first.shape != second.shape:
         return math.inf
@@ -129,7 +146,7 @@ def corner_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _partners(paddle: Sequence[TextLine], torch: Sequence[TextLine]) -> dict[int, int]:
-    """Return which lines are one, by their places on both sides, in the order of Paddle's."""
+    """Return PyTorch's index by Paddle's index of each paired line, in Paddle's order."""
     if not paddle or not torch:
         return {}
     (low, high), (low_, high_) = _frames(paddle), _frames(torch)
@@ -146,7 +163,7 @@ def _partners(paddle: Sequence[TextLine], torch: Sequence[TextLine]) -> dict[int
 
 
 def _frames(lines: Sequence[TextLine]) -> tuple[np.ndarray, np.ndarray]:
-    """The upper left and lower right corners of the lines' upright frames, each `(N, 2)`."""
+    """Return the upper left and the lower right corners of the upright frames, each (N, 2)."""
     return (
         np.stack([line.box.min(0) for line in lines]),
         np.stack([line.box.max(0) for line in lines]),
@@ -154,5 +171,5 @@ def _frames(lines: Sequence[TextLine]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _largest(values: Sequence[float]) -> float:
-    """The largest value, NaN if there is one; 0 without values."""
+    """Return the largest value: NaN if one is NaN, 0 without values."""
     return float(np.max(values)) if values else 0.0

@@ -1,4 +1,4 @@
-"""A page that differs as a picture: both sides' boxes, those that differ in colour and numbered."""
+"""Drawing the boxes of both pipelines on a page, those that differ in colour and numbered."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ QUALITY = 80  # of JPEG
 
 
 def draw_difference(image: np.ndarray, compared: PageComparison) -> bytes:
-    """Draw the lines of a page as JPEG: in grey where both sides agree, else orange and blue.
+    """Draw the lines of a page: grey if both agree, else orange for Paddle and blue for PyTorch.
 
-    Lines that differ have their number beside them. Paddle's outline is the thicker one, so that
-    both are seen where they lie upon each other.
+    Lines that differ are numbered. Paddle's outline is thicker, so that both are visible where they
+    coincide.
 
     Args:
-        image: `(H, W, 3) uint8` BGR; larger ones than `LONGEST_SIDE` are drawn smaller.
-        compared: what was read on it.
+        image: (H, W, 3) uint8 BGR; reduced if a side is longer than `LONGEST_SIDE`.
+        compared: comparison of the two readings.
+
+    Returns:
+        The content of a JPEG file.
     """
     scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
     if scale < 1:
@@ -48,7 +51,13 @@ def draw_difference(image: np.ndarray, compared: PageComparison) -> bytes:
 
 
 def _number(picture: np.ndarray, number: int, box: np.ndarray) -> None:
-    """Write a line's number, in place, where its box begins, as far as the picture reaches."""
+    """Write the number of a line beside its box, on the image itself.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR, changed in place.
+        number: number of the line.
+        box: corners of its box, (N, 2) in pixels.
+    """
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5
     (width, height), _ = cv2.getTextSize(str(number), font, size, 1)
     left = int(np.clip(box[0, 0] - width - 4, 0, max(0, picture.shape[1] - width)))

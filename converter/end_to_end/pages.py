@@ -1,4 +1,4 @@
-"""Page by page: both sides read it, and what differs is noted and drawn."""
+"""Reading pages with Paddle and with PyTorch, and comparing the results page by page."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ import numpy as np
 from converter.end_to_end.compare import Limits, LinePair, compare
 from converter.end_to_end.drawing import draw_difference
 from converter.end_to_end.runtimes import Runtimes
-from converter.errors import ReferenceUnavailable, UsageError
+from converter.errors import ReferenceUnavailable, UsageError, escape_controls
 from pipelines import OCR, TextLine
 from pipelines.detection.postprocess.db import DBDecoder
 from pipelines.io.files import Failure, Page, find_files, read_pages
 
 STATUSES = ("failed", "unreadable", "passed")  # in the order in which they are shown
-MOST_PICTURES = 16 << 20  # bytes; pages that differ after those are not drawn
+MOST_DRAWN = 16 << 20  # bytes of JPEG; further pages that differ are not drawn
 
 
 @dataclass(frozen=True)
 class PageResult:
-    """What became of one page.
+    """The outcome of one page.
 
     Attributes:
-        source: the file as it was named.
-        page: the number of the page in the file, from 1; None where the whole file is meant.
-        pages: how many the file has.
-        status: passed; failed, where the readings differ or one side could not read; unreadable.
-        size: width and height in pixels, None if unreadable.
-        lines: how many Paddle and PyTorch found; None where one of them could not read.
-        distance: the largest distance of two corners in pixels; None without a number.
-        score_difference: the largest difference of two scores; None without a number.
-        differing: the lines that differ, `{"line", "paddle", "torch", "fault"}`, each side None or
-            `{"text", "score", "box"}`.
+        source: path of the file.
+        page: number of the page in the file, from 1; None for a whole file.
+        pages: number of pages in the file.
+        status: passed; failed, if the readings differ or one pipeline failed; unreadable.
+        size: width and height in pixels; None if unreadable.
+        lines: number of lines that Paddle and PyTorch found; None if one of them failed.
+        distance: largest distance of two corners in pixels; None if there is no number.
+        score_difference: largest difference of two scores; None if there is no number.
+        differing: the lines that differ, `{"line", "paddle", "torch", "fault"}`; `paddle` and
+            `torch` are None or `{"text", "score", "box"}`.
         message: why it failed or could not be read, or "".
-        edge: where boxes differ, how far the detectors' maps are apart at their threshold, or "".
-        seconds: the time of both readings.
-        picture: JPEG of a page whose lines differ, or nothing.
+        edge: if boxes differ, how far the detectors' maps differ at their threshold, or "".
+        seconds: duration of both readings.
+        picture: JPEG of a page whose lines differ, or empty.
     """
 
     source: str
@@ -62,23 +62,27 @@ class PageResult:
 
     @property
     def name(self) -> str:
-        """The file, and the page where it has several."""
+        """The file, and the number of the page if it has several."""
         return f"{self.source}, page {self.page}" if self.pages > 1 and self.page else self.source
 
     @property
     def line(self) -> str:
-        """What the command line says of it."""
+        """The line that the command prints."""
+        return escape_controls(f"{self.name}: {self._outcome}").replace("\n", "\\n")
+
+    @property
+    def _outcome(self) -> str:
         if self.status == "unreadable":
-            return f"{self.name}: UNREADABLE"
+            return "UNREADABLE"
         if self.message:
             faults = self.message.splitlines()
             more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-            return f"{self.name}: FAILED {faults[0]}{more}"
+            return f"FAILED {faults[0]}{more}"
         if not self.lines or not self.lines[0]:
-            return f"{self.name}: no line on either side"
+            return "no line on either side"
         lines = "1 line" if self.lines[0] == 1 else f"{self.lines[0]} lines"
         return (
-            f"{self.name}: {lines}, corners within {self.distance:.2f} pixels, "
+            f"{lines}, corners within {self.distance:.2f} pixels, "
             f"scores within {self.score_difference:.1e}"
         )
 
@@ -96,13 +100,18 @@ def find_pages(images: Sequence[Path]) -> tuple[Iterator[Page | Failure], list[P
 def prove_pages(
     runtimes: Runtimes, pages: Iterable[Page | Failure], limits: Limits
 ) -> Iterator[PageResult]:
-    """Read each page on both sides and compare, one page in memory at a time.
+    """Read each page with both pipelines and compare; one page is in memory at a time.
+
+    Args:
+        runtimes: both pipelines.
+        pages: pages, and files or pages that could not be read.
+        limits: allowed differences.
 
     Raises:
         ReferenceUnavailable: the Paddle process died.
-        UsageError: a network's output is not what its place in the pipeline needs.
+        UsageError: the output of a network does not fit its task.
     """
-    room = MOST_PICTURES
+    room = MOST_DRAWN
     for page in pages:
         if isinstance(page, Failure):
             yield unreadable(page)
@@ -113,7 +122,7 @@ def prove_pages(
 
 
 def unreadable(failure: Failure) -> PageResult:
-    """Return the result of what could not be read."""
+    """Return the result of a page or file that could not be read."""
     place = (str(failure.source), failure.number, 1)
     return PageResult(*place, "unreadable", message=failure.message)
 
@@ -128,32 +137,32 @@ def _prove(runtimes: Runtimes, page: Page, limits: Limits, draw: bool) -> PageRe
         PageResult, str(page.source), page.number, page.count, size=(width, height), seconds=seconds
     )
     if isinstance(paddle, str) or isinstance(torch, str):
-        said = "\n".join(side for side in (paddle, torch) if isinstance(side, str))
-        return result("failed", message=said)
-    found = compare(paddle, torch, limits)
-    differing, faults = found.differing, found.faults
+        errors = [outcome for outcome in (paddle, torch) if isinstance(outcome, str)]
+        return result("failed", message="\n".join(errors))
+    compared = compare(paddle, torch, limits)
+    differing, faults = compared.differing, compared.faults
     boxes_differ = any(not pair.distance <= limits.pixels for _, pair, _ in differing)
     return result(
         "failed" if faults else "passed",
         lines=(len(paddle), len(torch)),
-        distance=_number(found.distance),
-        score_difference=_number(found.score_difference),
+        distance=_number(compared.distance),
+        score_difference=_number(compared.score_difference),
         differing=tuple(_described(*entry) for entry in differing),
         message="\n".join(faults),
         edge=edge(runtimes, page.image) if boxes_differ else "",
-        picture=draw_difference(page.image, found) if faults and draw else b"",
+        picture=draw_difference(page.image, compared) if faults and draw else b"",
     )
 
 
 def _read(name: str, ocr: OCR, runtimes: Runtimes, image: np.ndarray) -> list[TextLine] | str:
-    """Return what one side reads, or why it cannot."""
+    """Read a page, (H, W, 3) uint8 BGR, with one pipeline; return its lines or the error."""
     try:
         return ocr(image)
     except ReferenceUnavailable as error:
         if runtimes.session is not None and not runtimes.session.alive:
             raise
         return f"{name}: {error}"
-    # RuntimeError and cv2.error are how PyTorch and OpenCV say that memory ran out.
+    # PyTorch raises RuntimeError, and OpenCV cv2.error, if memory runs out.
     except (MemoryError, RuntimeError, cv2.error) as error:
         return f"{name}: {str(error) or type(error).__name__}"
     except ValueError as error:
@@ -161,11 +170,17 @@ def _read(name: str, ocr: OCR, runtimes: Runtimes, image: np.ndarray) -> list[Te
 
 
 def edge(runtimes: Runtimes, image: np.ndarray) -> str:
-    """Say how far the detectors' maps are apart, and how near to the threshold that tells text.
+    """Describe how much the detectors' maps differ, and how near they are to the threshold.
 
-    Where a pixel is text on one side only, and its probability is as near to the threshold as the
-    maps are to each other, rounding alone has moved the box. Only DB decides by one threshold; of
-    other detectors nothing is said, "".
+    If a pixel is text in one map only, and its probability is as near to the threshold as the maps
+    are to each other, rounding alone has moved the box.
+
+    Args:
+        runtimes: both pipelines.
+        image: the page, (H, W, 3) uint8 BGR.
+
+    Returns:
+        The description; "" for detectors other than DB, which have no single threshold.
     """
     decoder = runtimes.torch.detector.decoder
     if not isinstance(decoder, DBDecoder):

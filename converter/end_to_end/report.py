@@ -1,7 +1,7 @@
-"""The report of pages read twice: prove.json, prove.md and prove.html.
+"""The report of pages read with both runtimes: prove.json, prove.md and prove.html.
 
-It looks as the parity report does; `prove.schema.json` beside this file describes the JSON. Texts,
-names and messages come from strangers' files and are shown as text, whatever they hold.
+It has the layout of the parity report; `static/prove.schema.json` describes the JSON. Texts, names
+and messages come from untrusted files, so they are escaped in Markdown and HTML.
 """
 
 from __future__ import annotations
@@ -39,13 +39,17 @@ COLUMNS = (
     Column("Page", "name"),
     Column("Status", "status", "number"),
     Column("Lines", "lines", "number", "lines found; where they differ, in Paddle and in PyTorch"),
-    Column("Corners", "distance", "number", "largest distance of two corners, in pixels, of the "
-           "lines that both sides have"),
+    Column(
+        "Corners",
+        "distance",
+        "number",
+        "largest distance of two corners, in pixels, of the lines that both sides have",
+    ),
     Column("Scores", "scores", "number", "largest difference of two scores of a line"),
     Column("Texts", "texts", "number", "lines whose texts differ, or that one side alone has"),
     Column("Pixels", "pixels", "number", "width and height"),
     Column("Time", "seconds", "number", "of both readings"),
-)  # fmt: skip
+)
 
 
 def write_report(
@@ -56,10 +60,16 @@ def write_report(
     models: Mapping[str, Any],
     versions: Mapping[str, str],
 ) -> None:
-    """Write the three files into `folder`, each whole or not at all.
+    """Write the three files into `folder`, each atomically.
 
-    Failures come first, then what could not be read, then what passed; in the order of the pages
-    within each.
+    Failures come first, then unreadable pages, then passes; within each in the order of the pages.
+
+    Args:
+        folder: an existing folder.
+        results: the outcomes of all pages.
+        limits: the allowed differences.
+        models: description of the models by task, for the JSON.
+        versions: versions of the software that took part.
 
     Raises:
         OutputError: a file cannot be written.
@@ -83,7 +93,7 @@ def write_report(
 
 
 def markdown(results: Sequence[PageResult]) -> str:
-    """Return the report as a table, in the order given, with the messages of what failed."""
+    """Render the report as a Markdown table, with the messages of failures."""
     counted = totals(results, STATUSES)
     heads = ["Status", "Page", "Lines", "Corners, px", "Scores", "Texts", "Time"]
     if counted["failed"] or counted["unreadable"]:
@@ -107,7 +117,7 @@ def markdown(results: Sequence[PageResult]) -> str:
 def page(
     results: Sequence[PageResult], created: datetime, limits: Limits, versions: Mapping[str, str]
 ) -> str:
-    """Return the HTML page; the rows stand in the order of `results`."""
+    """Render the report as an HTML page, with rows in the order of `results`."""
     passed = [result for result in results if result.status == "passed"]
     return render(
         _FOLDER / "prove.html",
@@ -130,7 +140,7 @@ def page(
 
 
 def _row(result: PageResult, limits: Limits) -> dict[str, Any]:
-    """Return what the template shows of one page, and under `sort` what its numbers sort by."""
+    """Return the template's values for one page; `sort` holds the sort keys of its columns."""
     texts = None if result.lines is None else _texts(result)
     return {
         "result": result,
@@ -156,12 +166,12 @@ def _row(result: PageResult, limits: Limits) -> dict[str, Any]:
 
 
 def _described(result: PageResult) -> dict[str, Any]:
-    """Return a page for the JSON, which holds no pictures."""
-    found = asdict(result)
-    del found["picture"]
+    """Return a page as JSON values, without its picture."""
+    values = asdict(result)
+    del values["picture"]
     if result.lines is not None:
-        found["lines"] = dict(zip(("paddle", "torch"), result.lines, strict=True))
-    return found
+        values["lines"] = dict(zip(("paddle", "torch"), result.lines, strict=True))
+    return values
 
 
 def _lines(result: PageResult) -> str:
@@ -169,6 +179,6 @@ def _lines(result: PageResult) -> str:
 
 
 def _texts(result: PageResult) -> int:
-    """How many lines have another text on the other side, or none."""
-    sides = ((line["paddle"], line["torch"]) for line in result.differing)
-    return sum(not (a and b and a["text"] == b["text"]) for a, b in sides)
+    """Count the lines whose texts differ or that only one pipeline has."""
+    pairs = ((line["paddle"], line["torch"]) for line in result.differing)
+    return sum(not (a and b and a["text"] == b["text"]) for a, b in pairs)

@@ -1,4 +1,4 @@
-"""The same pipeline twice: over the converted weights, and over Paddle running the exports."""
+"""One pipeline with two runtimes: PyTorch on the converted weights, Paddle on the exports."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ TASKS = {"det": "detector", "rec": "recogniser", "cls": "classifier of upside-do
 
 
 class PaddleNetwork:
-    """An exported program that a Paddle process runs, as what the pipelines call a network.
+    """An exported program, run by a Paddle process, with the interface of a pipeline's network.
 
-    `card` is that of the converted weights, so that both sides prepare and decode alike.
+    Args:
+        session: the Paddle process.
+        task: det, rec or cls.
+        source: files that hold the exported program.
+        card: artefact card of the converted weights, so that both runtimes preprocess and decode
+            in the same way.
 
     Raises:
         SourceError: the program does not have one input, and one output or those that the decoder
@@ -53,7 +58,7 @@ class PaddleNetwork:
         (self._input,) = names
 
     def __call__(self, batch: np.ndarray) -> Any:
-        """Run the program on `(N, 3, H, W) float32`; several results are named."""
+        """Run the program on images, (N, 3, H, W) float32; several results are in a dict."""
         outputs = self._session.run({self._input: batch}, name=self._task)
         results = {name: outputs[str(place)] for place, name in enumerate(self._results)}
         return results if len(results) > 1 else outputs["0"]
@@ -61,7 +66,14 @@ class PaddleNetwork:
 
 @dataclass(frozen=True)
 class Runtimes:
-    """Both pipelines, alike but for the networks, and by task what they are made of."""
+    """Both pipelines, which differ in their networks only.
+
+    Attributes:
+        paddle: the pipeline that runs the exports in Paddle.
+        torch: the pipeline that runs the converted weights in PyTorch.
+        session: the Paddle process.
+        models: weights, form and program files of each task.
+    """
 
     paddle: OCR
     torch: OCR
@@ -70,7 +82,7 @@ class Runtimes:
 
     @property
     def paddle_version(self) -> str | None:
-        """The version of Paddle that reads."""
+        """Version of Paddle, None without a Paddle process."""
         return self.session.version if self.session else None
 
 
@@ -81,13 +93,13 @@ def open_runtimes(
     """Open both pipelines; the Paddle process ends with the context.
 
     Args:
-        weights: for each of `TASKS`, cls if wanted, the converted weights.
-        exports: the same, what holds the exported program: all that `open_source` takes.
-        options: for both pipelines, as `OCR` takes them.
+        weights: converted weights by task of `TASKS`; cls is optional.
+        exports: files or folders with the exported program, by the same tasks.
+        options: options of `OCR` for both pipelines.
 
     Raises:
         SourceError: weights or programs are missing or unreadable.
-        UsageError: they are not of the kind that they are given as.
+        UsageError: weights are of another task than the one they are given for.
         ReferenceUnavailable: Paddle is not installed, or cannot run a program.
     """
     sources = {task: open_source(exports[task]) for task in weights}

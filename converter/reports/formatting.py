@@ -1,4 +1,4 @@
-"""Numbers, messages and tables as text, for the reports."""
+"""Formatting numbers, messages and Markdown tables for the reports."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _MESSAGE_LINES, _MESSAGE_LENGTH = 12, 1200  # of a message in the Markdown; GitH
 
 
 def totals(results: Sequence[Any], statuses: Sequence[str] = STATUSES) -> dict[str, int]:
-    """Return how many results there are of each status."""
+    """Count the results of each status."""
     counted = Counter(result.status for result in results)
     return {status: counted[status] for status in statuses}
 
 
 def dropped(counts: Mapping[str, Any]) -> int:
-    """Return how many tensors were dropped, for whatever reason."""
+    """Count the dropped tensors over all reasons."""
     return sum(counts.get("dropped", {}).values())
 
 
 def scientific(value: float | None) -> str:
-    """Return a small number for a person: 2.70e-6, 1e-4, ∞, or – for None."""
+    """Format a small number: 2.70e-6, 1e-4, ∞, or – for None."""
     if value is None:
         return "–"
     if not math.isfinite(value):
@@ -35,7 +35,7 @@ def scientific(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for a person."""
+    """Format a duration: 2.5 s, 2 min 05 s, 1 h 02 min."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -49,7 +49,7 @@ def shape(sizes: Sequence[int]) -> str:
 
 
 def sort_key(value: float | None) -> str:
-    """Return a number for the page's script; nothing where there is none, which comes last."""
+    """Format a number for the page's script; None becomes "", which is sorted last."""
     return "" if value is None else repr(value).replace("inf", "Infinity")
 
 
@@ -60,16 +60,21 @@ def table(
     heads: Sequence[str],
     rows: Iterable[Sequence[str]],
 ) -> str:
-    """Return a Markdown page: title, how many `things` there are of each status, and a table.
+    """Render a Markdown page: title, number of `things` of each status, and a table.
 
-    Cells beyond the heads are left out.
+    Args:
+        title: title of the page.
+        things: what the rows are, in the plural.
+        counted: number of rows of each status.
+        heads: headings; cells beyond them are left out.
+        rows: cells of each row.
     """
     cells = [[cell(value) for value in row[: len(heads)]] for row in rows]
-    said = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
+    summary = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
     lines = [
         f"# {cell(title)}",
         "",
-        f"**{said or f'No {things}'}**"
+        f"**{summary or f'No {things}'}**"
         + (f" of {len(cells)} {things}" if counted["failed"] else ""),
         "",
         *(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *cells]),
@@ -78,13 +83,13 @@ def table(
 
 
 def cell(text: str) -> str:
-    """Return text as Markdown that shows it as it is and stays in one cell."""
+    """Escape text for one cell of a Markdown table."""
     lines = [re.sub(r"([\\`*_{}\[\]<>#|~&$!])", r"\\\1", line) for line in text.splitlines()]
     return "<br>".join(lines).strip()
 
 
 def shortened(message: str, file: str) -> str:
-    """Return the beginning of a message, and where all of it is."""
+    """Shorten a message, naming the file that holds all of it."""
     lines = message.splitlines()
     kept = "\n".join(lines[:_MESSAGE_LINES])[:_MESSAGE_LENGTH]
     return kept if kept == "\n".join(lines) else f"{kept}\n… (all of it in {file})"

@@ -1,7 +1,7 @@
-"""The parity report as one HTML page that needs nothing else: `report.html`, `.css` and `.js`.
+"""Rendering the parity report as one self-contained HTML page.
 
-Jinja escapes every value. As a second lock the page's own policy allows no request, and no script
-or style but these two, which it knows by their hashes.
+Jinja escapes every value. As a second defence the page's content security policy forbids requests,
+and all scripts and styles but the two in the page, which it identifies by their hashes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,18 @@ from converter.reports.formatting import dropped, duration, scientific, shape, s
 
 FOLDER = Path(__file__).parent / "static"
 BINS = len(DECADES) + 1
-BAR, HEIGHT = 8, 20  # of a histogram: the width of a bin, the height of the highest
+BAR, HEIGHT = 8, 20  # width of a bin and height of the highest bar of a histogram, in pixels
 
 
 class Column(NamedTuple):
-    """A column: its head, its key in a row, and how its values are sorted."""
+    """A column of the table.
+
+    Attributes:
+        head: its heading.
+        key: its key in a row.
+        kind: `text` or `number`, by which it is sorted.
+        title: explanation of the heading.
+    """
 
     head: str
     key: str
@@ -43,8 +50,13 @@ COLUMNS = (
     Column("Task", "task"),
     Column("Worst", "difference", "number", "largest difference, of the reference's maximum"),
     Column("Limit", "limit", "number"),
-    Column("Differences", "histogram", "number", "elements of the logits by their difference, "
-           "below 1e-9 to above 1e-1, one bar a decade, logarithmic; the line is the limit"),
+    Column(
+        "Differences",
+        "histogram",
+        "number",
+        "elements of the logits by their difference, "
+        "below 1e-9 to above 1e-1, one bar a decade, logarithmic; the line is the limit",
+    ),
     Column("Worst probe", "probe"),
     Column("First layer over limit", "first"),
     Column("Reference", "reference", "text", "what it was compared with"),
@@ -55,11 +67,11 @@ COLUMNS = (
     Column("Time", "seconds", "number", "the whole conversion"),
     Column("Versions", "versions"),
     Column("Hash", "hash", "text", "SHA-256 of the weights, or of the first source"),
-)  # fmt: skip
+)
 
 
 def page(results: Sequence[ModelResult], title: str, created: datetime) -> str:
-    """Return the page; the rows stand in the order of `results`."""
+    """Render the page, with rows in the order of `results`."""
     passed = [r.difference for r in results if r.status == "passed" and r.difference is not None]
     return render(
         FOLDER / "report.html",
@@ -77,7 +89,7 @@ def page(results: Sequence[ModelResult], title: str, created: datetime) -> str:
 
 
 def render(template: Path, **content: Any) -> str:
-    """Return a page of `template`, which extends `report_frame.html`, with all values escaped."""
+    """Render `template`, which extends `report_frame.html`, with all values escaped."""
     environment = Environment(
         loader=FileSystemLoader([template.parent, FOLDER], encoding="utf-8"),
         autoescape=True,
@@ -99,7 +111,7 @@ def render(template: Path, **content: Any) -> str:
 
 
 def _row(result: ModelResult, rank: int) -> dict[str, Any]:
-    """Return what the template shows of one model, and under `sort` what its numbers sort by."""
+    """Return the template's values for one model; `sort` holds the sort keys of its columns."""
     parity, counts = result.parity or {}, result.counts
     inputs = list(dict.fromkeys(tuple(c["input_shape"]) for c in result.comparisons))
     histogram = _histogram(*_of_logits(result))
@@ -139,7 +151,7 @@ def _row(result: ModelResult, rank: int) -> dict[str, Any]:
 
 
 def _of_logits(result: ModelResult) -> tuple[Sequence[int], float]:
-    """Return the histograms of the logits added up, with their limit; without any the outputs'."""
+    """Add up the histograms of the logits, else of the outputs; return the sum and the limit."""
     counted = [c for c in result.comparisons if c.get("histogram")]
     logits = [c for c in counted if c["probe"].startswith("logits")]
     chosen = logits or [c for c in counted if c["probe"].startswith(("out", "Student"))] or counted
@@ -148,9 +160,9 @@ def _of_logits(result: ModelResult) -> tuple[Sequence[int], float]:
 
 
 def _histogram(counts: Sequence[int], limit: float) -> dict[str, Any] | None:
-    """Return a histogram as two SVG paths, within the limit and over it; None without counts.
+    """Draw a histogram as two SVG paths, within the limit and over it; None without counts.
 
-    The heights are logarithmic: one element over the limit among millions is to be seen.
+    Heights are logarithmic, so that one element over the limit among millions is visible.
     """
     if len(counts) != BINS or not any(counts):
         return None
@@ -178,7 +190,7 @@ def _decade(place: int) -> str:
 
 
 def _common(versions: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
-    """Return, for each thing that has a version, those that took part, the commonest first."""
+    """Return for each software the versions that took part, the most common first."""
     names = sorted({name for each in versions for name in each})
     return [
         (

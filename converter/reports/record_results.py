@@ -1,4 +1,4 @@
-"""What became of a record, as a row of the parity report."""
+"""The outcome of a record as a row of the parity report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from converter.errors import ConverterError, ParityError
 
 
 def result_of(verified: Verified) -> ModelResult:
-    """Return the row of a record that was proved, or could not be."""
+    """Return the row of a record that was compared, or could not be."""
     folder, result, record = verified.folder, verified.result, verified.record
     parity, error, exit_code = None, "", 0
     if isinstance(result, ConverterError):
@@ -42,7 +42,7 @@ def result_of(verified: Verified) -> ModelResult:
 
 
 def _total(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the counts of all networks of a record together, or None where there are none."""
+    """Add up the counts of all networks of a record; None without networks."""
     if not counts:
         return None
     dropped: Counter[str] = Counter()

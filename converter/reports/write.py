@@ -1,7 +1,7 @@
-"""The parity report of many models: JSON for programs, Markdown for a CI summary, an HTML page.
+"""Writing and reading the parity report: JSON for programs, Markdown for a CI summary, HTML.
 
-`report.schema.json` beside this file describes the JSON. Names, messages and paths come from
-strangers' files: the Markdown and the page show them as text, whatever they hold.
+`static/report.schema.json` describes the JSON. Names, messages and paths come from untrusted files,
+so they are escaped in Markdown and HTML.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _TYPES: Mapping[str, Any] = {
 
 
 def write_report(folder: Path, results: Sequence[ModelResult], *, title: str) -> None:
-    """Write parity.json, parity.md and parity.html into `folder`, each whole or not at all.
+    """Write parity.json, parity.md and parity.html into `folder`, each atomically.
 
-    Failures come first, then what is unverified, then what passed; by name within each.
+    Failures come first, then unverified models, then passes; by name within each.
 
     Raises:
         OutputError: the folder cannot be made, or a file cannot be written.
@@ -59,14 +59,14 @@ def write_report(folder: Path, results: Sequence[ModelResult], *, title: str) ->
 
 
 def prepare(folder: Path, files: Sequence[str] = FILES) -> None:
-    """Make the folder of a report, so that an impossible one ends before any work is done."""
+    """Make the folder of a report, so that an unwritable one is noticed before any work is done."""
     make_folder(folder, f"the folder {folder} of the report")
     for name in files:
         check_report_path(folder / name)
 
 
 def read_report(file: Path) -> list[ModelResult]:
-    """Return the results in a parity.json.
+    """Read the results from a parity.json.
 
     Raises:
         SourceError: the file is missing, or no report of this format.
@@ -86,10 +86,21 @@ def read_report(file: Path) -> list[ModelResult]:
 
 
 def markdown(results: Sequence[ModelResult], title: str) -> str:
-    """Return the report as a table, in the order given, with the messages of what failed."""
+    """Render the report as a Markdown table, with the messages of failures."""
     counted = totals(results)
-    heads = ["Status", "Model", "Task", "Reference", "Worst difference", "Limit", "At", "Used",
-             "Dropped", "Filled", "Time"]  # fmt: skip
+    heads = [
+        "Status",
+        "Model",
+        "Task",
+        "Reference",
+        "Worst difference",
+        "Limit",
+        "At",
+        "Used",
+        "Dropped",
+        "Filled",
+        "Time",
+    ]
     if counted["failed"]:
         heads.append("Message")
     return table(title, "models", counted, heads, map(_row, results))

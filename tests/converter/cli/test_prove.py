@@ -90,7 +90,7 @@ def test_a_line_of_one_side_only_does_not_shift_the_others():
         found = compare(*read)
         ((_, pair, fault),) = found.differing
         assert fault == f"only {side} has 'one', score 0.9000"
-        assert pair.alone
+        assert pair.unpaired
         assert found.distance == 0
         assert len(found.lines) == 3
     assert len(compare(LINES, []).faults) == len(compare([], LINES).faults) == 3
@@ -389,7 +389,7 @@ def test_a_strangers_text_is_shown_as_it_is(tmp_path):
 def test_pictures_are_limited(monkeypatch, opened, image):
     wrong = with_torch(opened, det_settings={"unclip_ratio": 3.0})
     two = [Page(Path("a.png"), 1, 1, image), Page(Path("b.png"), 1, 1, image)]
-    monkeypatch.setattr(pages, "MOST_PICTURES", 1)
+    monkeypatch.setattr(pages, "MOST_DRAWN", 1)
     first, second = prove_pages(wrong, two, Limits())
     assert first.picture
     assert not second.picture
