@@ -1,6 +1,6 @@
-"""Tensors of an exported program that are no weights: tables of positions, masks, other constants.
+"""Constants among the tensors of an exported program: tables of positions, masks and the like.
 
-PaddleOCR's networks keep them as buffers, so exports hold them among the weights. Our networks
+PaddleOCR's networks keep them as buffers, so exports hold them among the weights; our networks
 compute them. Tables of positions: Attention Is All You Need, https://arxiv.org/abs/1706.03762,
 section 3.5.
 """
@@ -19,9 +19,9 @@ _OF_NO_LAYER = re.compile(r"(eager_tmp|generated_tensor|generated_var)_\d+")
 
 
 def constants(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Return the names of the tensors that are no weights, each with what it is.
+    """Return the names of the tensors that are constants and no weights, each with the reason.
 
-    A weight that was taken for one would be missed: its layer in our network has no counterpart.
+    A weight mistaken for one does not go unnoticed: its layer in our network has no counterpart.
     """
     computed = [name for name in tensors if _OF_NO_LAYER.fullmatch(name)]
     return dict.fromkeys(computed, COMPUTED) | dict.fromkeys(positions(tensors), SINUSOIDS)

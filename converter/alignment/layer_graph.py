@@ -1,8 +1,8 @@
-"""Operations reduced to layers: what owns tensors, and what flows from one to the next.
+"""Operations reduced to a graph of layers: the operations that own tensors, and the data flow.
 
-Whatever owns no tensor (activations, pooling, reshapes, residual sums) is passed through, because
-the two frameworks write it in different ways. What cannot be passed through without loss, the place
-of an operand in a concatenation or a product, is kept as a mark on the edge.
+Operations without tensors (activations, pooling, reshapes, residual sums) are passed through,
+because the two frameworks write them in different ways. The position of an operand in a
+concatenation or a product matters, so it is kept as a mark on the edge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Edge = tuple[int, tuple[str, ...]]  # the layer it comes from (or INPUT), marks 
 
 @dataclass(frozen=True)
 class LayerTensor:
-    """A tensor of a layer: what it is to the layer, its name, its shape as PyTorch has it."""
+    """A tensor of a layer: its role there, its name, its shape as PyTorch has it."""
 
     role: str
     name: str
@@ -57,7 +57,7 @@ class Layer:
 
     @property
     def key(self) -> Key:
-        """What tells it from the other layers of its graph."""
+        """A key that is unique in its graph."""
         return self.name, self.call
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """The layers in the order in which they run, and what the results come from."""
+    """The layers in the order in which they run, the edges to the results, and unread tensors."""
 
     layers: tuple[Layer, ...]
     results: frozenset[Edge]
@@ -206,7 +206,7 @@ class _Walk:
             self.add_layer(operation, owned, flow)
 
     def repeated(self, operation: Operation) -> bool:
-        """Return whether an earlier layer computes the very same, as loops do that keep nothing."""
+        """Return whether an earlier layer computes the very same, as in loops without a cache."""
         operands = tuple(operation.inputs.items())
         key = (operation.kind, operands, repr(sorted(operation.attributes.items())))
         first = self.done.setdefault(key, operation.outputs)
@@ -218,7 +218,7 @@ class _Walk:
         return True
 
     def flow(self, operation: Operation) -> frozenset[Edge]:
-        """Return what the operands come from, marked where their places matter."""
+        """Return the layers that the operands come from, marked where their order matters."""
         places = [value for values in operation.inputs.values() for value in values]
         moving = [value for value in places if self.origin.get(value)]
         kind = _ALIKE.get(operation.kind, operation.kind)

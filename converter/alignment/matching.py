@@ -1,11 +1,11 @@
 """Matching an exported program with a network by their data flow.
 
-An export carries no names that can be trusted: PIR programs have none, older ones carry those of
-the code of their day. What both sides share is what they compute. Layers are matched by kind,
-shapes and connections: each gets a colour from its own properties, then from the colours of what
-feeds it and what it feeds, until no colour tells more (Weisfeiler and Leman's refinement). Layers
-of one colour are interchangeable as far as data flow goes; those pairings are tried one by one,
-and only a live check may choose among them.
+An export has no names that can be trusted: PIR programs have none, older ones those of the code of
+their day. Both sides compute the same, so layers are matched by kind, shapes and connections. Each
+layer gets a color from its own properties, then from the colors of the layers before and after it,
+until no color splits any more (color refinement by Weisfeiler and Leman). Layers of one color are
+interchangeable as far as data flow goes; their pairings are tried one by one, and only a live check
+can choose among them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _LIMIT = 24  # pairings tried for interchangeable layers before giving up
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which layer of the program is which layer of the network.
+    """A pairing of every layer of the program with a layer of the network.
 
-    `interchangeable` holds the names of the network's layers that data flow could not tell apart;
-    where it is not empty, only a live check shows that this pairing is right.
+    `interchangeable` groups the network's layers that data flow cannot tell apart, by name; if
+    there are any, only a live check shows whether this pairing is right. `unread` are the tensors
+    of the program that none of its layers reads.
     """
 
     pairs: tuple[tuple[Layer, Layer], ...]
@@ -39,16 +40,20 @@ class Alignment:
     unread: tuple[str, ...]
 
     def plan(self, targets: Mapping[str, Target], fills: Mapping[str, float]) -> Plan:
-        """Return where each tensor of the program goes.
+        """Plan where each tensor of the program goes.
+
+        Args:
+            targets: the tensors of the network.
+            fills: those that only PyTorch has, with their values.
 
         Raises:
             AlignmentError: a tensor of the network that no layer of the program fills.
         """
         moves: dict[str, Move] = {}
         for ours, theirs in ((network, program) for program, network in self.pairs):
-            given = {tensor.role: tensor for tensor in theirs.tensors}
+            sources = {tensor.role: tensor for tensor in theirs.tensors}
             for tensor in ours.tensors:
-                source = given[tensor.role]
+                source = sources[tensor.role]
                 steps = (ops.Transpose(),) if source.transposed != tensor.transposed else ()
                 move = Move(tensor.name, (source.name,), steps)
                 if moves.setdefault(tensor.name, move) != move:
@@ -77,16 +82,14 @@ class Alignment:
 
 
 def align(program: LayerGraph, network: LayerGraph) -> Iterator[Alignment]:
-    """Yield the pairings of the two graphs' layers, best known first.
-
-    There is one, unless layers are interchangeable.
+    """Yield the pairings of the two graphs' layers: one, unless layers are interchangeable.
 
     Raises:
         AlignmentError: a layer without a counterpart, or one with other settings.
     """
-    colours = ColorRefinement(program, network)
-    colours.check()
-    for pairing, groups in islice(colours.pairings(), _LIMIT):
+    colors = ColorRefinement(program, network)
+    colors.check()
+    for pairing, groups in islice(colors.pairings(), _LIMIT):
         pairs = tuple((program.layers[a], network.layers[b]) for a, b in pairing)
         _check_settings(pairs)
         names = tuple(tuple(network.layers[i].name for i in group) for group in groups)
@@ -126,7 +129,7 @@ def _shown(value: object) -> str:
 
 
 class ColorRefinement:
-    """The colours of all layers of both graphs, as numbers that mean the same on both sides."""
+    """The colors of all layers of both graphs, as numbers that mean the same on both sides."""
 
     def __init__(self, program: LayerGraph, network: LayerGraph) -> None:
         self.graphs = {"program": program, "network": network}
@@ -148,7 +151,7 @@ class ColorRefinement:
         self.start = {node: self.own(node) for node in self.nodes}
 
     def own(self, node: _Node) -> tuple[object, ...]:
-        """Return what a layer shows by itself: kind, shapes, settings, shared tensors, results."""
+        """Return the first color of a layer: its kind, and the roles and shapes of its tensors."""
         side, index = node
         layer = self.graphs[side].layers[index]
         return (layer.kind, *((tensor.role, tensor.shape) for tensor in layer.tensors))
@@ -171,25 +174,25 @@ class ColorRefinement:
 
     @cached_property
     def final(self) -> dict[_Node, object]:
-        """The colours when no more can be told from data flow."""
+        """The colors when refinement splits none of them any more."""
         return self.refine(dict(self.start))
 
-    def differ(self, colours: Mapping[_Node, object]) -> bool:
+    def differ(self, colors: Mapping[_Node, object]) -> bool:
         """Return whether some color occurs more often on one side than on the other."""
-        sides = [Counter(colours[node] for node in self.nodes if node[0] == s) for s in self.graphs]
+        sides = [Counter(colors[node] for node in self.nodes if node[0] == s) for s in self.graphs]
         return sides[0] != sides[1]
 
-    def fail(self, colours: Mapping[_Node, object]) -> None:
+    def fail(self, colors: Mapping[_Node, object]) -> None:
         """Raise AlignmentError with every layer whose color the other side lacks."""
         lines: list[str] = []
         unmatched: list[str] = []
         for side, other in (("program", "network"), ("network", "program")):
             before = len(unmatched)
-            left = Counter(colours[node] for node in self.nodes if node[0] == other)
+            left = Counter(colors[node] for node in self.nodes if node[0] == other)
             for index, layer in enumerate(self.graphs[side].layers):
-                colour = colours[side, index]
-                if left[colour]:
-                    left[colour] -= 1
+                color = colors[side, index]
+                if left[color]:
+                    left[color] -= 1
                     continue
                 unmatched.append(
                     f"  {side}, layer {index + 1}: {layer}, fed by {self.feeders(side, index)}"
@@ -210,42 +213,42 @@ class ColorRefinement:
         sources = sorted({source for source, _ in layers[index].sources})
         return ", ".join("the input" if i == INPUT else layers[i].name for i in sources)
 
-    def refine(self, colours: dict[_Node, object]) -> dict[_Node, object]:
-        """Let colours flow along the edges, both ways, until there are no new ones."""
+    def refine(self, colors: dict[_Node, object]) -> dict[_Node, object]:
+        """Let colors flow along the edges, both ways, until there are no new ones."""
         classes = 0
         for side, graph in self.graphs.items():
-            colours[side, INPUT] = "input"
-            colours[side, len(graph.layers)] = "result"
-        while classes != (classes := len(set(colours.values()))):
+            colors[side, INPUT] = "input"
+            colors[side, len(graph.layers)] = "result"
+        while classes != (classes := len(set(colors.values()))):
             numbers: dict[object, int] = {}
             fresh: dict[_Node, object] = {}
-            for node, colour in colours.items():
+            for node, color in colors.items():
                 around = tuple(
-                    tuple(sorted((marks, repr(colours[other])) for marks, other in edges))
+                    tuple(sorted((marks, repr(colors[other])) for marks, other in edges))
                     for edges in (self.before.get(node, ()), self.after.get(node, ()))
                 )
-                fresh[node] = numbers.setdefault((colour, around), len(numbers))
-            colours = fresh
-        return colours
+                fresh[node] = numbers.setdefault((color, around), len(numbers))
+            colors = fresh
+        return colors
 
     def pairings(
         self,
     ) -> Iterator[tuple[list[tuple[int, int]], list[list[int]]]]:
-        """Yield the pairings (program, network) that respect every edge, and what was chosen."""
+        """Yield the pairings (program, network) that keep every edge, and the open groups."""
         groups = [mine for _, mine in self.classes(self.final).values() if len(mine) > 1]
         for pairing in self.choose(self.final):
             yield pairing, groups
 
-    def classes(self, colours: Mapping[_Node, object]) -> dict[object, tuple[list[int], list[int]]]:
+    def classes(self, colors: Mapping[_Node, object]) -> dict[object, tuple[list[int], list[int]]]:
         """Return for each color the layers of the program and of the network that have it."""
         classes: dict[object, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         for side, index in self.nodes:
-            classes[colours[side, index]][side == "network"].append(index)
+            classes[colors[side, index]][side == "network"].append(index)
         return classes
 
-    def choose(self, colours: dict[_Node, object]) -> Iterator[list[tuple[int, int]]]:
+    def choose(self, colors: dict[_Node, object]) -> Iterator[list[tuple[int, int]]]:
         """Yield every pairing that data flow allows, breaking ties one layer at a time."""
-        classes = self.classes(colours)
+        classes = self.classes(colors)
         if any(len(theirs) != len(ours) for theirs, ours in classes.values()):
             return
         open_classes = [group for group in classes.values() if len(group[0]) > 1]
@@ -254,5 +257,5 @@ class ColorRefinement:
             return
         theirs, ours = min(open_classes)
         for candidate in ours:
-            marked = {**colours, ("program", theirs[0]): "chosen", ("network", candidate): "chosen"}
+            marked = {**colors, ("program", theirs[0]): "chosen", ("network", candidate): "chosen"}
             yield from self.choose(self.refine(marked))

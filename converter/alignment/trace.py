@@ -1,7 +1,7 @@
-"""Writing down what a PyTorch module does, in the operations of `sources/program.py`.
+"""Tracing a PyTorch module into the operations of `sources/ir.py`.
 
-The module runs once on a small input while every call of a PyTorch function is noted; nothing is
-compiled and no module is changed.
+The module runs once while every call of a PyTorch function is recorded; nothing is compiled, and no
+module is changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Names = tuple[str, ...]
 class Trace:
     """The operations of one forward pass, and the tensors that the module owns.
 
-    `outputs` holds, by the name that `named_tensors` gives each result, the value that it is.
+    `outputs` maps the name of each result (`named_tensors`) to the name of its value.
     """
 
     operations: tuple[Operation, ...]
@@ -44,11 +44,14 @@ def trace(
     given: Mapping[str, Tensor] = MappingProxyType({}),
     keep: Collection[str] | None = None,
 ) -> Trace:
-    """Run `network` on `inputs`, and on others that are `given` by name; return what it did.
+    """Run `network` once and record its operations.
 
-    `values` holds the intermediate tensors by the names that the operations use, so a layer's
-    output can be looked up afterwards: those named in `keep`, or all. The names do not depend on
-    the inputs.
+    Args:
+        network: the module, in eval mode.
+        inputs: its positional inputs.
+        given: its inputs by keyword.
+        keep: the names of the intermediate values to keep, so that a layer's output can be looked
+            up afterwards; by default all. Names do not depend on the inputs.
     """
     fed = (*inputs, *given.values())
     recorder = _Recorder(network, fed, keep)
@@ -65,10 +68,9 @@ def trace(
 
 
 def named_tensors(name: str, result: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield what a module returned: one tensor under `name`, several as `NAME.0` or `NAME.KEY`.
+    """Yield the tensors of a module's result: one as `name`, several as `NAME.0` or `NAME.KEY`.
 
-    Those with keys come in the order in which they stand there: a network's, as `Model` says, in
-    that of an exported program's results.
+    Those with keys keep their order, which for a `Model` is that of the exported program's results.
     """
     if isinstance(result, Tensor):
         yield name, result
@@ -132,12 +134,13 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def cell(self, kind: str, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
-        """Note a step of an LSTM or a GRU, as Paddle writes it: two products and what joins them.
+        """Record a step of an LSTM or a GRU as Paddle writes it: two products and their sum.
 
-        An LSTM's second bias is added to their sum; what the products give is computed once more.
+        An LSTM's second bias is added to that sum. The products are computed once more, so that
+        their values are known.
         """
-        told, state, *owned = args
-        fed = [told, *_tensors(state)]
+        step_input, state, *owned = args
+        fed = [step_input, *_tensors(state)]
         names = [self.name(tensor) for tensor in fed]
         w_input, w_state, b_input, b_state = ((self.name(tensor),) for tensor in owned)
         operands: Mapping[str, Names]
@@ -148,7 +151,7 @@ class _Recorder(TorchFunctionMode):
             self.operations.append(Operation(kind, operands, (value,), settings))
             return (value,)
 
-        by_input = F.linear(told, owned[0], owned[2])
+        by_input = F.linear(step_input, owned[0], owned[2])
         by_state = F.linear(fed[1], owned[1], owned[3] if of_gru else None)
         operands = {"x": (names[0],), "y": w_input, "bias": b_input}
         first = note("matmul", operands, self.new_name(by_input))
@@ -164,7 +167,7 @@ class _Recorder(TorchFunctionMode):
         self.operations.append(Operation("add", {"x": rest, "y": gates}, fresh, {}))
 
     def name(self, tensor: Tensor) -> str:
-        """Return the name of a value; one that came from nowhere is a constant."""
+        """Return the name of a value; one that no operation made is a constant."""
         return self.names.get(tensor) or self.new_name(tensor)
 
     def new_name(self, tensor: Tensor) -> str:
@@ -197,7 +200,7 @@ _CELLS = ("lstm_cell", "gru_cell")
 def _describe(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[str, Inputs, dict[str, Any]]:
-    """Return the kind, the operands by role and the settings of a call."""
+    """Return the canonical kind, the operands by role and the settings of a call."""
     describe = _LAYERS.get(name)
     if describe:
         return describe(*args, **kwargs)
@@ -246,7 +249,7 @@ def _conv1d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> tuple[str, Inputs, dict[str, Any]]:
-    """One over a map of height 1, as Paddle writes it."""
+    """Describe it as a conv2d over a map of height 1, as Paddle writes it."""
     stride, padding, dilation = (
         (least, *((value,) if isinstance(value, int) else value))
         for least, value in ((1, stride), (0, padding), (1, dilation))

@@ -1,4 +1,4 @@
-"""`diagnose` from files: convert without writing, or take what was written, and compare all."""
+"""`diagnose`: convert without writing, or load an artefact, and compare every layer."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def examine(request: Request, weights: Path | None = None) -> Examination:
     """Compare a model with its reference, layer by layer; nothing is written.
 
     Args:
-        request: which model, and what it is compared with.
-        weights: an artefact to look at in place of the network as it is converted now.
+        request: the model, its files and the reference.
+        weights: an artefact to compare in place of the network as it is converted now.
 
     Raises:
         ConverterError: the files cannot be read, planned or compared.
@@ -53,10 +53,10 @@ def examine(request: Request, weights: Path | None = None) -> Examination:
     with live_session(model) as session:
         chosen = _chosen_plan(model, session)
         for reference, network, images in _subjects(model, chosen, session, weights):
-            found = _examined(model, chosen, session, reference, network, images)
-            if not found.agrees:
+            examination = _examined(model, chosen, session, reference, network, images)
+            if not examination.agrees:
                 break
-        return found
+        return examination
 
 
 def _chosen_plan(model: OpenedModel, session: PaddleSession | None) -> ConversionPlan:
@@ -119,8 +119,8 @@ def _examined(
     if reference.kind != "recorded":
         honest = _in_form(model, chosen, sides.network.form)
     source = None if honest is None else honest.state_dict()
-    found = diagnose(sides, limit, wrong=not report.passed, source=source)
-    return Examination(model.request.name, report, found)
+    diagnosis = diagnose(sides, limit, wrong=not report.passed, source=source)
+    return Examination(model.request.name, report, diagnosis)
 
 
 def _in_form(model: OpenedModel, chosen: ConversionPlan, form: str) -> Model | None:

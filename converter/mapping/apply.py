@@ -1,4 +1,4 @@
-"""Carrying out a plan: named arrays become a `state_dict`."""
+"""Applying a plan: the arrays of a checkpoint or an export become a `state_dict`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from converter.mapping.plan import Plan, Target
 def apply(
     plan: Plan, source: Mapping[str, np.ndarray], targets: Mapping[str, Target]
 ) -> dict[str, torch.Tensor]:
-    """Return the tensors of the network, in the order of `targets`.
+    """Convert arrays to the tensors of the network, in the order of `targets`.
 
     Args:
-        plan: what goes where.
-        source: the arrays of the checkpoint; read, never written.
+        plan: where each array goes, and the operations on the way.
+        source: the arrays by name; they are read, never written.
         targets: the tensors of the network.
 
     Raises:

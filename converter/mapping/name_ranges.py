@@ -1,4 +1,4 @@
-"""Long lists of tensors for a person: those that differ in numbers alone take one line."""
+"""Summaries of tensor names: names that differ in numbers alone take one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def summarize_names(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Write rows of a name and a text; those that differ in numbers alone are one line.
+    """Format rows of a name and a text; rows that differ in numbers alone share one line.
 
     >>> summarize_names([("layers.0.bias", "unfilled"), ("layers.1.bias", "unfilled")])
     ['  layers.{0..1}.bias  unfilled, 2 tensors']

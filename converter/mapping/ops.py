@@ -1,6 +1,7 @@
 """The closed set of operations that a mapping may apply to a tensor.
 
-Each knows the shape it gives, so that a plan is checked before any array moves, and the array.
+Each computes the shape of its result, so that a plan is checked before any array moves, and the
+result itself.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Transpose:
 
 @dataclass(frozen=True)
 class Squeeze:
-    """Take out an axis of length one."""
+    """Remove an axis of length one."""
 
     axis: int
 
@@ -89,14 +90,14 @@ def parse(step: Any) -> Operation:
 
 
 def shape_after(operations: Sequence[Operation], shape: Shape) -> Shape:
-    """Return the shape that is left when all operations were applied in turn."""
+    """Return the shape of the result when all operations are applied in turn."""
     for operation in operations:
         shape = operation.shape(shape)
     return shape
 
 
 def array_after(operations: Sequence[Operation], array: np.ndarray) -> np.ndarray:
-    """Return the array that is left when all operations were applied in turn."""
+    """Return the result when all operations are applied in turn."""
     for operation in operations:
         array = operation.array(array)
     return array

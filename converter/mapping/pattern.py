@@ -1,8 +1,8 @@
 """Patterns over whole tensor names: the only way in which a mapping refers to tensors.
 
-A name is a row of segments joined by dots. In a pattern `*` stands for one segment, `{x}` captures
-one, a final `**` takes the rest (one segment or more), and anything else stands for itself. There
-is no regular expression, no substring and no order: a pattern matches a whole name or it does not.
+A name is a sequence of segments joined by dots. In a pattern `*` matches one segment, `{x}`
+captures one, a final `**` matches the rest (one segment or more), and anything else matches itself.
+There is no regular expression, no substring and no order: a pattern matches a whole name or not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CAPTURE = re.compile(r"\{([a-z_]+)\}")
 class Pattern:
     """One pattern, e.g. `head.layers.{n}.norm.*`.
 
-    `words` lists for some captures the segments that match, and what each is called by us.
+    `words` lists, for some captures, the segments that match and our word for each.
 
     Raises:
         ValueError: an empty segment, a `**` that is not last, or a `*` or `{x}` that is only part
@@ -47,7 +47,7 @@ class Pattern:
         return tuple(self.text.split("."))
 
     def match(self, name: str) -> dict[str, str] | None:
-        """Return what `name` gives to each capture (`**` under that key), or None."""
+        """Return the captured segments by name (`**` under that key), or None without a match."""
         parts = name.split(".")
         rest = self.segments[-1] == REST
         fixed = self.segments[:-1] if rest else self.segments
@@ -75,7 +75,7 @@ def expand(template: str, captures: Mapping[str, str]) -> str:
     >>> expand("{p}_l{l}", {"p": "weight_ih", "l": "0"})
     'weight_ih_l0'
     """
-    text = _CAPTURE.sub(lambda found: captures[found[1]], template)
+    text = _CAPTURE.sub(lambda match: captures[match[1]], template)
     if text.endswith("." + REST) or text == REST:
         text = text[: -len(REST)] + captures[REST]
     return text

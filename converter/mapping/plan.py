@@ -1,8 +1,8 @@
-"""Putting a mapping, a checkpoint and a network together, by names and shapes alone.
+"""Plans for tensors: a mapping applied to the names and shapes of a checkpoint and a network.
 
-`resolve` returns a `Plan` in which every source tensor is used, dropped for a reason or proved a
-second name, and every target tensor is filled exactly once; or it raises `MappingError` with all
-faults in one table. No array moves before that.
+`resolve` returns a `Plan` in which every source tensor is used, dropped for a reason or a second
+name of another, and every target tensor is filled exactly once; or it raises `MappingError` with
+all faults in one table. No array moves before that.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each tensor; every name of both sides stands in it, and exactly once.
+    """Where every tensor goes; each name of both sides occurs exactly once.
 
-    But for ties: of two names that share one tensor the source may hold both, proved equal then.
-    `prefix` is what the chosen network's names begin with in a distillation checkpoint.
+    Ties are the exception: of two names that share one tensor the source may hold both, which then
+    have to be equal. `prefix` begins the chosen network's names in a distillation checkpoint.
     """
 
     moves: tuple[Move, ...] = ()
@@ -80,7 +80,7 @@ class Plan:
         }
 
     def table(self) -> str:
-        """Return the plan for a person: one line per group of tensors that differ in numbers."""
+        """Return the plan as text: one line per group of names that differ in numbers alone."""
         lines = [
             *summarize_names(
                 (_arrow(move), ", ".join(map(str, move.operations))) for move in self.moves
@@ -128,7 +128,7 @@ def signature_of(tensor: torch.Tensor | np.ndarray) -> Signature:
 def resolve(
     mapping: rules.Mapping, source: Mapping[str, Signature], targets: Mapping[str, Target]
 ) -> Plan:
-    """Return the complete plan.
+    """Plan where each tensor of a checkpoint goes, by names and shapes.
 
     Args:
         mapping: the rules.
@@ -149,7 +149,7 @@ _Joins = dict[tuple[rules.Concat, str], dict[int, str]]
 def destinations(
     mapping: rules.Mapping, names: Iterable[str], targets: Mapping[str, Target]
 ) -> dict[str, str]:
-    """Return where each name goes that no rule changes, whether or not the network has that."""
+    """Return the target name of each source name that no rule renames, present or not."""
     resolution = _Resolution(mapping, {}, targets)
     return {name: resolution.leaf(resolution.alias(name) or name) for name in names}
 
@@ -196,7 +196,7 @@ class _Resolution:
             raise MappingError(self.message())
         return Plan(tuple(self.moves), self.drops, aliases, fills, ties, self.prefix)
 
-    # Step 1: which names take part
+    # Step 1: select the names that take part
 
     def select(self) -> list[str]:
         select = self.mapping.select
@@ -221,7 +221,7 @@ class _Resolution:
                 self.drops[name] = siblings[0].reason
         return [name[len(select.prefix) :] for name in chosen]
 
-    # Step 2: what each rule does with each name
+    # Step 2: apply each rule to each name
 
     def claim(self, rule: rules.Rule, name: str, joined: _Joins) -> bool:
         if isinstance(rule, rules.Concat):
@@ -285,12 +285,12 @@ class _Resolution:
         return None
 
     def finish_joins(self, joined: _Joins) -> None:
-        for (rule, target), found in joined.items():
-            if missing := [i for i in range(len(rule.sources)) if i not in found]:
+        for (rule, target), parts in joined.items():
+            if missing := [i for i in range(len(rule.sources)) if i not in parts]:
                 lacking = ", ".join(rule.sources[i].text for i in missing)
                 self.faults.append((target, f"cannot be joined without {lacking}"))
                 continue
-            sources = tuple(found[i] for i in range(len(rule.sources)))
+            sources = tuple(parts[i] for i in range(len(rule.sources)))
             self.move(Move(target, sources, self.steps(rule.each, target), rule.axis))
 
     def finish_aliases(self) -> dict[str, str]:
@@ -332,13 +332,13 @@ class _Resolution:
             self.faults.append((move.target, str(error)))
             return
         if shape != wanted.shape:
-            given = " + ".join(str(signature.shape) for signature in signatures)
+            shapes_of_sources = " + ".join(str(signature.shape) for signature in signatures)
             became = f" (as {shape})" if move.operations or len(signatures) > 1 else ""
             self.faults.append(
-                (move.target, f"has shape {wanted.shape}, the source {given}{became}")
+                (move.target, f"has shape {wanted.shape}, the source {shapes_of_sources}{became}")
             )
 
-    # Step 3: what the source does not bring
+    # Step 3: fill what the source does not have
 
     def tie(self) -> dict[str, str]:
         ties = {}
@@ -360,8 +360,8 @@ class _Resolution:
             sources[move.target] += move.sources
         for name, times in filled.items():
             if name not in self.targets:
-                given = ", ".join(sources[name])
-                self.faults.append((name, f"is not in the network; {given} would go there"))
+                fillers = ", ".join(sources[name])
+                self.faults.append((name, f"is not in the network; {fillers} would go there"))
             elif times > 1:
                 self.faults.append((name, f"filled twice: by {' and '.join(sources[name])}"))
         owners: dict[int, str] = {}

@@ -1,8 +1,8 @@
 """Mappings: YAML files that say how the names of a checkpoint become those of the network.
 
-A mapping is data: which names stay, which change, which are dropped and why. The files lie in
-`mappings/`; `_base.yaml` holds what is true for every network. `plan.resolve` puts a mapping, a
-checkpoint and a network together.
+A mapping is data: the names that stay, those that change, and those that are dropped, with the
+reason. The files lie in `mappings/`; `_base.yaml` holds the rules of every network. `plan.resolve`
+applies a mapping to a checkpoint and a network.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ FOLDER = Path(__file__).parents[2] / "mappings"
 
 @dataclass(frozen=True)
 class Rename:
-    """One source tensor becomes one target tensor; no `target` means that the name stays.
+    """One source tensor becomes one target tensor; without `target` the name stays.
 
-    Without `operations`, not even none, the type of the target's module tells the layout.
+    Where `operations` is None, the type of the target's module determines the layout.
     """
 
     source: Pattern
@@ -34,7 +34,7 @@ class Rename:
 
 @dataclass(frozen=True)
 class DropRule:
-    """Tensors that the network does not have, and why."""
+    """Source tensors that the network does not have, and the reason."""
 
     source: Pattern
     reason: str
@@ -44,7 +44,7 @@ class DropRule:
 class Concat:
     """Several source tensors, each after `each`, joined along `axis`, become one target tensor.
 
-    Without `each`, the type of the target's module tells the layout.
+    Where `each` is None, the type of the target's module determines the layout.
     """
 
     target: str
@@ -67,7 +67,7 @@ Rule = Rename | DropRule | Concat | Split
 
 @dataclass(frozen=True)
 class Select:
-    """Which part of a distillation checkpoint is converted.
+    """The part of a distillation checkpoint that is converted.
 
     Where any name starts with `prefix`, those names lose it and take part, and the others need a
     reason in `siblings`. Where none does, all names take part, if `bare` allows it.
