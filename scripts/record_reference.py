@@ -28,11 +28,11 @@ import numpy as np
 from converter.adapters.registry import adapter_for
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError, ConverterError, OutputError, ReferenceUnavailable
+from converter.parity.jitter import JITTER, RECORDED_CHANGE
 from converter.references import seeded
 from converter.references.paddle import checkout
 
 SAMPLED = 4096  # most values kept of one output
-JITTER = 1e-6  # how far the image is moved to see the network's own noise
 TINY = np.finfo(np.float32).tiny  # a largest value above it is divided by
 MIRRORED = 0.01  # an output that changes less for the mirrored image says nothing
 
@@ -175,7 +175,7 @@ def record_network(
         "distinct_argmax": [
             [name.removesuffix("@argmax"), len(np.unique(array))] for name, array in classes.items()
         ],
-        "change_under_1e-6_jitter": {
+        RECORDED_CHANGE: {
             path: float(np.abs(moved[path] - array).max() / max(np.abs(array).max(), TINY))
             for path, array in outputs.items()
         },

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from converter.diagnosis.records import verify
-    from converter.references.recorded.reference import find_records
+    from converter.references.recorded.record import find_records
     from converter.reports.record_results import result_of
     from converter.reports.write import prepare, write_report
 

@@ -91,9 +91,9 @@ def _subjects(
         yield live_reference(model, chosen, ours, session), ours, proof_batches(model.card)
         return
     from converter.references.converted import ConvertedReference
-    from converter.references.recorded import reference as recorded
+    from converter.references.recorded.reference import subjects
 
-    for reference, network, _ in recorded.subjects(record_of(model), ours.form):
+    for reference, network, _ in subjects(record_of(model), ours.form):
         yield reference, network, [reference.image]
     if weights is not None:  # a record is of other weights, so it proves what ours are converted to
         proved = _in_form(model, chosen, ours.form) or converted

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from converter.conversion.planning import ConversionPlan
     from converter.parity.report import ParityReport
     from converter.references.base import Reference
-    from converter.references.recorded.reference import Record
+    from converter.references.recorded.record import Record
 
 STAGES = ("read", "plan", "convert", "prove", "write")
 
@@ -330,7 +330,7 @@ def live_reference(
     """Return the reference that Paddle runs: PaddleOCR's network, or the exported program."""
     from converter.parity.comparison import LIMIT
     from converter.parity.noise import is_noisy
-    from converter.references.recorded.reference import shipped_record
+    from converter.references.recorded.record import shipped_record
 
     request, card, source = model.request, model.card, model.source
     record = shipped_record(card.recorded)
@@ -382,7 +382,7 @@ def record_of(model: OpenedModel) -> Record:
     Raises:
         ReferenceUnavailable: there is none of this very network.
     """
-    from converter.references.recorded.reference import shipped_record
+    from converter.references.recorded.record import shipped_record
 
     card = model.card
     record = shipped_record(card.recorded)

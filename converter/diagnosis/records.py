@@ -12,7 +12,8 @@ from converter.errors import ConverterError, SourceError
 from converter.mapping.plan import Plan
 from converter.parity.comparison import LIMIT, Comparison
 from converter.parity.report import ParityReport
-from converter.references.recorded.reference import Record, read_record, subjects
+from converter.references.recorded.record import Record, read_record
+from converter.references.recorded.reference import subjects
 
 # Raised where the facts of a record contradict each other, or its inputs do not fit the network.
 _UNFIT = (

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
-JITTER = 1e-6
-STATED = "change_under_1e-6_jitter"
+from architectures.interfaces import LosesPrecision
+from converter.parity.jitter import JITTER, RECORDED_CHANGE
+
 _RUNS = 3
 
 
@@ -92,8 +93,8 @@ def subtract_noise(
 
 def is_noisy(network: nn.Module, facts: Mapping[str, Any], limit: float) -> bool:
     """Return whether rounding may exceed `limit`, by a record's facts or a module's `rounding`."""
-    stated = any(change > limit for change in facts.get(STATED, {}).values())
-    return stated or any(hasattr(module, "rounding") for module in network.modules())
+    stated = any(change > limit for change in facts.get(RECORDED_CHANGE, {}).values())
+    return stated or any(isinstance(module, LosesPrecision) for module in network.modules())
 
 
 def measure(
@@ -128,13 +129,13 @@ def _shaken(network: nn.Module, generator: np.random.Generator) -> Iterator[None
     def hook(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         # In place, so that a recorder of the network's operations sees no others.
         values = output.numpy()
-        room = cast("float", module.rounding) * float(np.abs(values).max())
+        room = cast("LosesPrecision", module).rounding * float(np.abs(values).max())
         values += generator.uniform(-room, room, values.shape)
 
     hooks = [
         module.register_forward_hook(hook)
         for module in network.modules()
-        if hasattr(module, "rounding")
+        if isinstance(module, LosesPrecision)
     ]
     try:
         yield

@@ -1,6 +1,6 @@
-"""Weights and inputs made from names, the same on every machine; needs NumPy alone.
+"""Weights and inputs that their names determine, the same on every machine; needs NumPy alone.
 
-A record holds no weights: whoever reads it makes them by this rule, as whoever wrote it did.
+A record holds no weights: its reader makes them by this rule, as its writer did.
 """
 
 from __future__ import annotations
@@ -8,17 +8,24 @@ from __future__ import annotations
 import math
 import re
 import zlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-RULE = 1  # the version of all that is here; records name it
+RULE = 1  # the version of everything here; records name it
 
 
 def seeded_weight(salt: int, name: str, shape: tuple[int, ...], exponent: int = 0) -> np.ndarray:
-    """Return the weight that the records' rule makes of a name, times two to the exponent.
+    """Return the weight of a name, float32, times two to the power of `exponent`.
 
     The rule keeps activations in range and statistics apart from their defaults, so that no error
     hides behind a saturated output, a zero mean or a unit variance.
+
+    Args:
+        salt: other salts give other weights.
+        name: Paddle's name of the tensor.
+        shape: in Paddle's layout.
+        exponent: the record's, which keeps the layer's output in range.
     """
     random, rank = generator(salt, name), len(shape)
     if name.endswith("_mean"):
@@ -46,12 +53,12 @@ def seeded_weight(salt: int, name: str, shape: tuple[int, ...], exponent: int = 
 
 
 def uniform(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return an input of values between -1 and 1, float32."""
+    """Return an input with values between -1 and 1, of the given shape, float32."""
     return generator(salt, f"input:{name}").uniform(-1, 1, shape).astype(np.float32)
 
 
 def waves(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a smooth image, (N, C, H, W) float32."""
+    """Return a smooth image, (N, C, H, W) float32, mostly between -1 and 1."""
     random, (count, channels, height, width) = generator(salt, f"input:{name}"), shape
     fx, fy, phase = random.uniform(-4, 4, (3, count, channels, 8, 1, 1))
     y, x = np.mgrid[0:height, 0:width]
@@ -59,10 +66,25 @@ def waves(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return sums.astype(np.float32) * np.float32(2)
 
 
-# By the rule that a record names.
-IMAGES = {"uniform(-1,1)": uniform, "waves": waves}
+def clipped_waves(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return `waves` without the values beyond -1 and 1, (N, C, H, W) float32."""
+    return waves(salt, name, shape).clip(-1, 1)
+
+
+def pixels(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an input with values between 0 and 255, of the given shape, float32."""
+    return np.float32(127.5) + np.float32(127.5) * uniform(salt, name, shape)
+
+
+# By the rule that a record names; other inputs a record stores.
+IMAGES: Mapping[str, Callable[[int, str, tuple[int, ...]], np.ndarray]] = {
+    "uniform(-1,1)": uniform,
+    "waves": waves,
+    "clip(waves, -1, 1)": clipped_waves,
+    "127.5 + 127.5 * uniform(-1,1)": pixels,
+}
 
 
 def generator(salt: int, name: str) -> np.random.RandomState:
-    """Return the source of random numbers that belongs to a name."""
+    """Return the generator of random numbers that belongs to a name."""
     return np.random.RandomState(zlib.crc32(f"{salt}:{name}".encode()) & 0xFFFFFFFF)

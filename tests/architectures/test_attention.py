@@ -20,7 +20,9 @@ from architectures.layers import attention
 from architectures.layers.attention import Cache, TransformerBlock, causal, sinusoids
 from architectures.layers.embedding import PaddedEmbedding
 from converter.parity.comparison import LIMIT
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded, networks
+from converter.references.recorded.record import Record, read_record
+from converter.references.recorded.reference import RecordedReference
 from tests.support.paths import RECORDS
 
 NRTR, PARSEQ, ABINET, SATRN, VISIONLAN, VITSTR = (
@@ -30,17 +32,17 @@ NRTR, PARSEQ, ABINET, SATRN, VISIONLAN, VITSTR = (
 
 
 @cache
-def honest(name: str) -> tuple[recorded.Record, Model]:
-    record = recorded.read_record(RECORDS / name)
-    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
-    return record, recorded.build(record, prefix, architecture)[0]
+def honest(name: str) -> tuple[Record, Model]:
+    record = read_record(RECORDS / name)
+    ((prefix, architecture),) = networks(record.facts["architecture"])
+    return record, build_recorded(record, prefix, architecture)[0]
 
 
 def faults(name: str, network: Model | None = None) -> tuple[set[str], str]:
     """What fails, layers aside, and the first layer that does: where none does, empty."""
     record, built = honest(name)
     layers = {row[0]: row[0] for row in record.facts["trace"]}
-    reference = recorded.RecordedReference(record, "", layers)
+    reference = RecordedReference(record, "", layers)
     sides = reference.layers(network or built, reference.image)
     first = sides.first(LIMIT)
     found = reference.compare_all(sides, LIMIT)

@@ -22,7 +22,8 @@ from converter.diagnosis import records
 from converter.errors import AlignmentError
 from converter.mapping.plan import Plan
 from converter.parity.comparison import compare_results
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded, networks
+from converter.references.recorded.record import read_record
 from tests.support.mistakes import (
     default_epsilon_of_another_framework,
     mistaken,
@@ -166,9 +167,9 @@ def test_boxes_and_characters_are_decided():
 
 @pytest.fixture(scope="module")
 def honest():
-    record = recorded.read_record(RECORDS / "e2e__e2e_r50_vd_pg")
-    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
-    return record, recorded.build(record, prefix, architecture)[0]
+    record = read_record(RECORDS / "e2e__e2e_r50_vd_pg")
+    ((prefix, architecture),) = networks(record.facts["architecture"])
+    return record, build_recorded(record, prefix, architecture)[0]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,9 @@ def honest():
 def test_a_mistake_is_seen_in_the_record(monkeypatch, honest, layer, mistake):
     record, network = honest
     changed = mistaken(network, layer, mistake)
-    monkeypatch.setattr(recorded, "build", lambda *_: (changed, Plan()))
+    monkeypatch.setattr(
+        "converter.references.recorded.reference.build_recorded", lambda *_: (changed, Plan())
+    )
     report = records.prove(record)
     assert not report.passed
     assert report.first_difference.startswith(f"{layer}: ")

@@ -18,7 +18,8 @@ from torch import nn
 from architectures import build, load
 from architectures.backbones.det_pp_lcnet import PPLCNet
 from architectures.layers.squeeze_excite import SqueezeExcite
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded
+from converter.references.recorded.record import read_record
 from tests.support.checkpoints import RECORDS, save, weights
 from tests.support.paths import NAMES
 
@@ -72,8 +73,8 @@ class TestCheckpoint:
         done = convert(NAME, "--paddle-dir", file, "--out", out)
         assert done.code == 0, done
         assert "recorded reference" in done.out
-        record = recorded.read_record(RECORDS / RECORD)
-        expected, _ = recorded.build(record, "", record.facts["architecture"])
+        record = read_record(RECORDS / RECORD)
+        expected, _ = build_recorded(record, "", record.facts["architecture"])
         found = load(out).state_dict()
         assert list(found) == list(expected.state_dict())
         assert all(torch.equal(found[n], tensor) for n, tensor in expected.state_dict().items())

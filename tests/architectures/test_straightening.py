@@ -19,7 +19,8 @@ from architectures.transforms.tps_spatial_transformer import ThinPlate, control_
 from converter.diagnosis import records
 from converter.mapping.plan import Plan
 from converter.parity.report import ParityReport
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded, networks
+from converter.references.recorded.record import read_record
 from tests.support.paths import RECORDS
 
 RARE, SVTR, BEHIND_STN = "rec__rec_mv3_tps_bilstm_att", "rec__rec_svtrnet_ch", "rec__rec_svtrnet"
@@ -167,11 +168,13 @@ class TestAttentionHead:
 
 def verdict(monkeypatch, name: str, change: Callable[[Model], None]) -> ParityReport:
     """Prove a record with a network that was changed after it was built."""
-    record = recorded.read_record(RECORDS / name)
-    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
-    network = copy.deepcopy(recorded.build(record, prefix, architecture)[0])
+    record = read_record(RECORDS / name)
+    ((prefix, architecture),) = networks(record.facts["architecture"])
+    network = copy.deepcopy(build_recorded(record, prefix, architecture)[0])
     change(network)
-    monkeypatch.setattr(recorded, "build", lambda *_: (network, Plan()))
+    monkeypatch.setattr(
+        "converter.references.recorded.reference.build_recorded", lambda *_: (network, Plan())
+    )
     return records.prove(record)
 
 

@@ -20,7 +20,7 @@ from converter.alignment.layer_graph import network_graph
 from converter.alignment.trace import trace
 from converter.diagnosis.records import prove
 from converter.parity.comparison import compare_results
-from converter.references.recorded.reference import Record, read_record
+from converter.references.recorded.record import Record, read_record
 from tests.support.paths import RECORDS
 
 CHANNELS = (4, 6, 8, 10)

@@ -20,7 +20,7 @@ from converter.errors import ConfigError, SourceError
 from converter.mapping.pattern import Pattern
 from converter.mapping.plan import Signature, Target, resolve, targets_of
 from converter.mapping.rules import FOLDER, load_mapping
-from converter.references.recorded.reference import read_record
+from converter.references.recorded.record import read_record
 from tests.support.paths import NAMES, ROOT
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from converter.references.recorded.reference import read_record, seeded_weight
+from converter.references.recorded.record import read_record
+from converter.references.seeded import seeded_weight
 from tests.support.paths import RECORDS
 
 CLS, DET = "cls__cls_mv3", "det__ch_PP-OCRv2__ch_PP-OCRv2_det_student"

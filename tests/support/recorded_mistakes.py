@@ -11,17 +11,18 @@ from architectures import Model
 from converter.diagnosis import records
 from converter.mapping.plan import Plan
 from converter.parity.report import ParityReport
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded, networks
+from converter.references.recorded.record import Record, read_record
 from tests.support.mistakes import Mistake, mistaken
 from tests.support.paths import RECORDS
 
 
 @lru_cache(maxsize=1)
-def honest(name: str) -> tuple[recorded.Record, Model]:
+def honest(name: str) -> tuple[Record, Model]:
     """A record and the network that it holds."""
-    record = recorded.read_record(RECORDS / name)
-    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
-    return record, recorded.build(record, prefix, architecture)[0]
+    record = read_record(RECORDS / name)
+    ((prefix, architecture),) = networks(record.facts["architecture"])
+    return record, build_recorded(record, prefix, architecture)[0]
 
 
 def prove_changed(
@@ -30,7 +31,9 @@ def prove_changed(
     """Prove a record with a network that is not quite what it should be."""
     record, network = honest(name)
     changed = change(network)
-    monkeypatch.setattr(recorded, "build", lambda *_: (changed, Plan()))
+    monkeypatch.setattr(
+        "converter.references.recorded.reference.build_recorded", lambda *_: (changed, Plan())
+    )
     return records.prove(record)
 
 

@@ -1,1 +1,1 @@
-"""Records of what PaddleOCR's networks computed from seeded weights."""
+"""Proof without Paddle: records of what PaddleOCR's own networks computed."""

@@ -25,7 +25,7 @@ from converter.references import seeded
 from converter.references.network import NetworkReference
 from converter.references.paddle.session import PaddleSession
 from converter.references.program import ProgramReference
-from converter.references.recorded.reference import read_record
+from converter.references.recorded.record import read_record
 from converter.sources.ir import Program, TensorSpec
 from converter.sources.pdparams import read_pdparams
 from converter.sources.reader import read_program

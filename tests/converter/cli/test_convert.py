@@ -12,7 +12,7 @@ import pytest
 
 import architectures
 from converter.catalog import cards as catalog
-from converter.references.recorded.reference import seeded_weight
+from converter.references.seeded import seeded_weight
 from tests.support.checkpoints import CRNN, fine_tuned, save, weights
 from tests.support.paths import ROOT
 

@@ -27,7 +27,9 @@ from converter.parity.layerwise import Statistics
 from converter.parity.report import ParityReport
 from converter.references.network import NetworkReference
 from converter.references.paddle.session import PaddleSession
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded
+from converter.references.recorded.record import read_record
+from converter.references.recorded.reference import subjects
 from tests.support.checkpoints import CLS, EXPORTS
 from tests.support.diagnosed_toys import evidence, first
 from tests.support.mistakes import (
@@ -67,20 +69,22 @@ REC, CRNN = "rec__PP-OCRv4__PP-OCRv4_mobile_rec", "rec__multi_language__rec_en_n
     ],
 )  # fmt: skip
 def test_a_record(monkeypatch, name, layer, mistake, told):
-    record = recorded.read_record(RECORDS / name)
-    ((reference, network, _),) = recorded.subjects(record)
+    record = read_record(RECORDS / name)
+    ((reference, network, _),) = subjects(record)
     wrong = mistaken(network, layer, mistake)
     diagnosis = diagnose(reference.layers(wrong, reference.image), LIMIT)
     assert first(diagnosis) == layer
     assert told in diagnosis.cause
     assert evidence(diagnosis.cause) < 1e-5
-    monkeypatch.setattr(recorded, "build", lambda *_: (wrong, None))
+    monkeypatch.setattr(
+        "converter.references.recorded.reference.build_recorded", lambda *_: (wrong, None)
+    )
     assert records.prove(record).likely_cause == diagnosis.cause
 
 
 def test_an_activation_of_a_record():
     """The gates of PaddleOCR's MobileNetV3 have a hard sigmoid of slope 0.2."""
-    ((reference, network, _),) = recorded.subjects(recorded.read_record(RECORDS / CLS))
+    ((reference, network, _),) = subjects(read_record(RECORDS / CLS))
     gated = [m for m in network.modules() if hasattr(m, "slope")]
     assert {m.slope for m in gated} == {0.2}
     for module in gated:
@@ -249,7 +253,7 @@ def test_an_artefact_and_a_record(convert, classifier, tmp_path):
 
 
 def test_a_conversion_that_fails_names_the_cause(convert, classifier, monkeypatch, tmp_path):
-    build = recorded.build
+    build = build_recorded
 
     def wrong(*arguments: Any) -> Any:
         network, plan = build(*arguments)
@@ -257,7 +261,7 @@ def test_a_conversion_that_fails_names_the_cause(convert, classifier, monkeypatc
             swapped(network, LAYER, LAYER.replace("4", "5"))
         return network, plan
 
-    monkeypatch.setattr(recorded, "build", wrong)
+    monkeypatch.setattr("converter.references.recorded.reference.build_recorded", wrong)
     report = tmp_path / "report.json"
     call = [MODEL, "--paddle-dir", classifier]
     done = convert(*call, "--out", tmp_path / "x.pth", "--report", report)

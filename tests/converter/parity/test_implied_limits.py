@@ -17,7 +17,8 @@ from converter.parity.comparison import INNER, LIMIT, Comparison
 from converter.parity.implied_limits import ROUNDING, implied_limit
 from converter.references.converted import ConvertedReference
 from converter.references.hooks import observe, results_of
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded, networks
+from converter.references.recorded.record import read_record
 from tests.support.paths import RECORDS
 from tests.support.small_networks import NETWORKS
 
@@ -234,10 +235,10 @@ RECORDED = [
 
 
 def from_record(name: str) -> tuple[Model, np.ndarray]:
-    record = recorded.read_record(RECORDS / name)
-    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
+    record = read_record(RECORDS / name)
+    ((prefix, architecture),) = networks(record.facts["architecture"])
     image, *_ = record.inputs().values()
-    return recorded.build(record, prefix, architecture)[0], image
+    return build_recorded(record, prefix, architecture)[0], image
 
 
 @pytest.mark.parametrize("name", [*DECLARED, *RECORDED])

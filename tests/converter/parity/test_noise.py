@@ -9,6 +9,7 @@ from torch import nn
 
 from converter.parity import noise
 from converter.parity.comparison import LIMIT
+from converter.parity.jitter import JITTER, RECORDED_CHANGE
 from converter.parity.layerwise import SampledTensor
 from converter.parity.noise import Noise
 from converter.references.recorded.compare import compare_output
@@ -50,8 +51,8 @@ def test_what_is_not_a_number_is_never_spared():
 
 
 def test_what_a_record_states_decides():
-    assert noise.is_noisy(nn.Identity(), {noise.STATED: {"a": 1e-6, "b": 2e-4}}, LIMIT)
-    assert not noise.is_noisy(nn.Identity(), {noise.STATED: {"a": 1e-6, "b": 9e-5}}, LIMIT)
+    assert noise.is_noisy(nn.Identity(), {RECORDED_CHANGE: {"a": 1e-6, "b": 2e-4}}, LIMIT)
+    assert not noise.is_noisy(nn.Identity(), {RECORDED_CHANGE: {"a": 1e-6, "b": 9e-5}}, LIMIT)
     assert not noise.is_noisy(nn.Identity(), {}, LIMIT)
 
 
@@ -63,9 +64,9 @@ def test_noise_is_measured_on_every_output():
 
     found = noise.measure(nn.Identity(), run, batch, run(batch))
     # Rounding to single precision adds up to 2e-7 of its own.
-    np.testing.assert_allclose(found["calm"].values, noise.JITTER, rtol=0.25)
-    np.testing.assert_allclose(found["wild"].values, 1e4 * noise.JITTER, rtol=0.25)
-    rms = 1e4 * noise.JITTER / 3**0.5  # of many independent values
+    np.testing.assert_allclose(found["calm"].values, JITTER, rtol=0.25)
+    np.testing.assert_allclose(found["wild"].values, 1e4 * JITTER, rtol=0.25)
+    rms = 1e4 * JITTER / 3**0.5  # of many independent values
     np.testing.assert_allclose(found["wild"].moments, rms / 4, rtol=0.05)
 
 

@@ -30,7 +30,8 @@ from converter.parity.comparison import LIMIT
 from converter.parity.report import ParityReport, require
 from converter.references.paddle.session import PaddleSession
 from converter.references.program import ProgramReference
-from converter.references.recorded import reference as recorded
+from converter.references.recorded.network import build_recorded, networks
+from converter.references.recorded.record import Record, read_record
 from tests.support.checkpoints import EXPORTS
 from tests.support.mistakes import (
     default_epsilon_of_another_framework,
@@ -157,17 +158,19 @@ def test_another_epsilon_is_seen_by_structure(live, name, layer):
 
 
 @cache
-def honest(name: str) -> tuple[recorded.Record, Model]:
-    record = recorded.read_record(RECORDS / name)
-    ((prefix, architecture),) = recorded.networks(record.facts["architecture"])
-    return record, recorded.build(record, prefix, architecture)[0]
+def honest(name: str) -> tuple[Record, Model]:
+    record = read_record(RECORDS / name)
+    ((prefix, architecture),) = networks(record.facts["architecture"])
+    return record, build_recorded(record, prefix, architecture)[0]
 
 
 def prove(monkeypatch, name: str, change: Callable[[Model], Model]) -> ParityReport:
     """Prove a record with a network that is not quite what it should be."""
     record, network = honest(name)
     changed = change(network)
-    monkeypatch.setattr(recorded, "build", lambda *_: (changed, Plan()))
+    monkeypatch.setattr(
+        "converter.references.recorded.reference.build_recorded", lambda *_: (changed, Plan())
+    )
     return records.prove(record)
 
 

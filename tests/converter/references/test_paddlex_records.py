@@ -13,7 +13,8 @@ import pytest
 from converter.diagnosis.records import prove, verify
 from converter.errors import ConverterError
 from converter.parity.report import ParityReport
-from converter.references.recorded.reference import build, read_record
+from converter.references.recorded.network import build_recorded
+from converter.references.recorded.record import read_record
 from tests.support.paths import RECORDS
 
 TINY = "paddlex__PP-OCRv6_tiny_rec"
@@ -36,7 +37,7 @@ def outcome(record: Path) -> ParityReport | ConverterError:
 
 def test_the_network_is_ours_in_the_form_and_with_the_classes_of_the_record():
     record = read_record(RECORDS / TINY)
-    network, plan = build(record, "", record.facts["architecture"])
+    network, plan = build_recorded(record, "", record.facts["architecture"])
     assert network.form == "deploy"
     assert network.class_counts == {"ctc": 7180}
     assert not plan.drops

@@ -15,13 +15,8 @@ from converter.cli.main import main
 from converter.diagnosis.records import Verified, prove, verify
 from converter.errors import ConverterError, SourceError
 from converter.parity.report import ParityReport
-from converter.references.recorded.reference import (
-    Record,
-    find_records,
-    read_record,
-    seeded_weight,
-    shipped_record,
-)
+from converter.references.recorded.record import Record, find_records, read_record, shipped_record
+from converter.references.seeded import seeded_weight
 from converter.reports.record_results import result_of
 from converter.reports.write import read_report
 from tests.support.paths import CONFIGS, RECORDS
