@@ -1,4 +1,4 @@
-"""The network converted anew as the reference: what was done to an artefact since."""
+"""A freshly converted network as the reference: has an artefact changed since it was written?"""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from converter.references.hooks import layer_names, observe, results_of, side_by
 
 
 class ConvertedReference:
-    """Compares a network with another one of the same architecture and form, which was proved.
+    """Compares a network with a proved one of the same architecture and form.
 
     Args:
-        proved: the other one.
-        task: one of the catalog's TASKS; tells what is decided from the output.
+        proved: the network to compare with.
+        task: one of the catalog's TASKS; it determines which decisions are compared.
     """
 
     kind = "converted"
@@ -24,7 +24,7 @@ class ConvertedReference:
         self.proved, self.task = proved, task
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare the logits, the results, and what is decided from them."""
+        """Compare the logits, the results, and the decisions made from them."""
         final, shape = network.logits_layers, batch.shape
         expected, actual = (observe(n, batch, final) for n in (self.proved, network))
         logits = [
@@ -45,5 +45,5 @@ class ConvertedReference:
         return [*logits, *results]
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
-        """Return the layers of both in the order in which they run."""
+        """Run both networks and return their layers in the order in which they run."""
         return side_by_side(network, batch, observe(self.proved, batch, layer_names(network)))

@@ -1,4 +1,4 @@
-"""Watching the outputs of named modules of a PyTorch network."""
+"""Recording the outputs of named modules of a PyTorch network while it runs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,24 @@ T = TypeVar("T")
 def observe(
     network: Model, batch: np.ndarray, names: Iterable[str], run: Run = run_network
 ) -> dict[str, np.ndarray]:
-    """Run `network` on `batch`, by `run`, and return the first outputs of the named modules.
+    """Run a network and return the outputs of named modules at their first call.
 
-    A module that returns several tensors gives `NAME.0`, `NAME.1`, ...; names that the network does
-    not have are left out. The result of the whole network stands under `output`; several, under
-    names that begin so (`results_of`).
+    Args:
+        network: ours.
+        batch: (N, C, H, W) float32.
+        names: of the modules; those that the network does not have are left out.
+        run: computes the network's results from the image.
+
+    Returns:
+        The outputs by the modules' names; `NAME.0`, `NAME.1`, ... of a module that returns several
+        tensors. The network's own result is `output`; several results are `output.NAME`.
     """
-    found: dict[str, np.ndarray] = {}
+    outputs: dict[str, np.ndarray] = {}
     modules = dict(network.named_modules())
     hooks = [
-        modules[name].register_forward_hook(_note(name, found)) for name in names if name in modules
+        modules[name].register_forward_hook(_recorder(name, outputs))
+        for name in names
+        if name in modules
     ]
     try:
         with torch.inference_mode():
@@ -39,8 +47,8 @@ def observe(
     finally:
         for hook in hooks:
             hook.remove()
-    _note_first(OUTPUT, result, found)
-    return found
+    _record_first(OUTPUT, result, outputs)
+    return outputs
 
 
 def results_of(observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -49,9 +57,12 @@ def results_of(observed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def by_our_names(theirs: Mapping[str, T], ours: Iterable[str]) -> dict[str, T]:
-    """Return several results of Paddle's by our names; those of a tuple are told by their places.
+    """Return Paddle's results by our names, in our order, those that we lack after the others.
 
-    They come in the order of ours, those that we lack after them.
+    Args:
+        theirs: Paddle's, by name; the items of a tuple are named by their positions, and then
+            correspond to ours in order.
+        ours: the names of our results.
     """
     names = list(ours)
     if all(name.rpartition(".")[2].isdecimal() for name in theirs) and len(theirs) == len(names):
@@ -61,7 +72,7 @@ def by_our_names(theirs: Mapping[str, T], ours: Iterable[str]) -> dict[str, T]:
 
 
 def folded_into(network: Model) -> dict[str, str]:
-    """Return, for each normalisation that was folded away, the convolution that does its work."""
+    """Return the convolution that each folded normalisation became part of, both by full names."""
     if network.form != "fused":
         return {}
     return {
@@ -73,7 +84,10 @@ def folded_into(network: Model) -> dict[str, str]:
 
 
 def layer_names(network: Model) -> list[str]:
-    """Return the modules whose outputs tell most: those without others inside, or with tensors."""
+    """Return the names of the modules to compare: leaves, and modules with tensors of their own.
+
+    Convolutions with a folded normalisation are left out: their outputs have no counterpart.
+    """
     altered = set(folded_into(network).values())
     return [
         name
@@ -88,13 +102,13 @@ def side_by_side(
     expected: Mapping[str, np.ndarray],
     epsilons: Mapping[str, float] | None = None,
 ) -> SideBySide:
-    """Run `network` and lay its layers beside those of the same names, in the order of ours.
+    """Run a network and pair its layers, in their order, with the reference's by name.
 
     Args:
         network: ours.
-        batch: the input, (N, C, H, W) float32.
-        expected: what the reference observed of `layer_names(network)`.
-        epsilons: what it adds to the variance, by the name of the normalisation.
+        batch: (N, C, H, W) float32.
+        expected: the reference's outputs, by the names in `layer_names(network)`.
+        epsilons: the reference's epsilons, by the name of the normalisation.
     """
     names, epsilons = set(layer_names(network)), epsilons or {}
     actual = observe(network, batch, names)
@@ -103,8 +117,8 @@ def side_by_side(
         name = key if key in names else key.removesuffix(".0")  # of several outputs the first
         if name in names and key in expected:
             slack = 1.0 if name in network.logits_layers else INNER
-            stated = {"epsilon": epsilons[name]} if name in epsilons else {}
-            pairs.append(Pair(name, name, FullTensor(expected[key]), array, slack, (), stated))
+            settings = {"epsilon": epsilons[name]} if name in epsilons else {}
+            pairs.append(Pair(name, name, FullTensor(expected[key]), array, slack, (), settings))
     return SideBySide(network, batch, tuple(pairs), results_of(actual), run_network)
 
 
@@ -116,13 +130,13 @@ def _owns_tensors(module: nn.Module) -> bool:
     return next(module.parameters(recurse=False), None) is not None
 
 
-def _note(name: str, found: dict[str, np.ndarray]) -> Callable[..., None]:
+def _recorder(name: str, outputs: dict[str, np.ndarray]) -> Callable[..., None]:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        _note_first(name, output, found)
+        _record_first(name, output, outputs)
 
     return hook
 
 
-def _note_first(name: str, output: Any, found: dict[str, np.ndarray]) -> None:
-    for place, tensor in named_tensors(name, output):
-        found.setdefault(place, tensor.numpy())
+def _record_first(name: str, output: Any, outputs: dict[str, np.ndarray]) -> None:
+    for key, tensor in named_tensors(name, output):
+        outputs.setdefault(key, tensor.numpy())

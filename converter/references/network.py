@@ -1,4 +1,4 @@
-"""A network of a PaddleOCR checkout as the reference: its own source, run by Paddle."""
+"""PaddleOCR's own network, built from the source of a checkout and run by Paddle."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class NetworkReference:
     Args:
         session: the Paddle process.
         checkout: a folder that holds PaddleOCR's `ppocr/`.
-        architecture: what both are built from.
-        weights: the tensors that our network uses, by the names that Paddle's has for them. What
-            is not given (heads that only training runs) keeps random values there.
-        task: one of the catalog's TASKS; tells what is decided from the output.
-        unfused: the network that has its normalisations, where the one that is compared does not.
-        noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
+        architecture: the configuration of both networks.
+        weights: the tensors that our network uses, by Paddle's names. All others, such as heads for
+            training, keep random values in Paddle's network.
+        task: one of the catalog's TASKS; it determines which decisions are compared.
+        unfused: our network with its normalisations, where the compared one has them folded.
+        noisy: whether rounding alone moves results of this network beyond the limit (`noise.py`).
 
     Raises:
         ReferenceUnavailable: the folder is no checkout, or the network fails to build or run.
@@ -62,7 +62,7 @@ class NetworkReference:
         )
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare backbone, neck, logits, output, what it decides, and every epsilon."""
+        """Compare backbone, neck, logits, results, decisions, and every epsilon."""
         logits = network.logits_layers
         names = ["backbone", "neck", *logits]
         expected = self.session.run(adapter_for(self.architecture).paddle_inputs(batch), names)
@@ -72,7 +72,7 @@ class NetworkReference:
             actual = noise.subtract_noise(network, run, batch, actual, expected, limit)
         if missing := [name for name in logits if name not in expected]:
             raise ReferenceUnavailable(
-                f"PaddleOCR's network has no layer {missing[0]}, which gives our logits"
+                f"PaddleOCR's network has no layer {missing[0]}, whose output is our logits"
             )
         theirs, ours = results_of(expected), results_of(actual)
         theirs = by_our_names(theirs, ours)
@@ -102,7 +102,7 @@ class NetworkReference:
         ]
 
     def compare_epsilons(self, network: Model, input_shape: tuple[int, ...]) -> Comparison:
-        """Compare what normalisations add to the variance: in numbers it hides in the rounding."""
+        """Compare all epsilons of normalisations: in their outputs rounding would hide them."""
         norms = {n: m.eps for n, m in network.named_modules() if isinstance(m, _NORMALISATIONS)}
         faults = [
             f"the epsilon of {name} is {self.epsilons.get(name, math.nan):.3g} in Paddle, "
@@ -115,7 +115,7 @@ class NetworkReference:
         return Comparison("epsilons", input_shape, shape, gap, 1.0, LIMIT, (), fault)
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
-        """Return the layers that both sides have, in the order in which ours run."""
+        """Run both networks and return the layers that both have, in the order of ours."""
         inputs = adapter_for(self.architecture).paddle_inputs(batch)
         expected = self.session.run(inputs, layer_names(network))
         return side_by_side(network, batch, expected, self.epsilons)

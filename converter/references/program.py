@@ -1,4 +1,4 @@
-"""The exported program as the reference: Paddle's predictor runs what PaddleOCR exported."""
+"""An exported program as the reference, run by Paddle's own predictor."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class ProgramReference:
         session: the Paddle process.
         program: the exported program.
         weights: its `.pdiparams`.
-        counterparts: for each layer of the network, by its key, the program's layer; none where
-            data flow could not tell, so that the results alone are compared.
-        task: one of the catalog's TASKS; tells what is decided from the output.
-        noisy: whether rounding alone takes results of this network beyond the limit (`noise.py`).
-        layers: the network's layers, where it was traced before; else it is traced here.
+        counterparts: the program's layer for each layer of the network, by its key; empty where
+            the layers could not be matched, and then only the results are compared.
+        task: one of the catalog's TASKS; it determines which decisions are compared.
+        noisy: whether rounding alone moves results of this network beyond the limit (`noise.py`).
+        layers: the network's layers, if it was traced before; else it is traced here.
     """
 
     kind = "program"
@@ -65,43 +65,44 @@ class ProgramReference:
         self._layers = layers
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare what leaves backbone and neck, the logits, the results, and what they decide."""
-        layers, run = self.record(network, batch)
-        values, graph = _arrays(run), layers.graph
-        probes = self.probes(graph)
+        """Compare outputs of backbone and neck, the logits, the results, and the decisions."""
+        layers, trace_run = self.record(network, batch)
+        actual, graph = _arrays(trace_run), layers.graph
+        compared = self.compared_layers(graph)
         inputs = adapter_for(network.architecture).paddle_inputs(batch)
         expected = self.run(
-            inputs, [self.counterparts[graph.layers[index].key].output for index in probes]
+            inputs, [self.counterparts[graph.layers[index].key].output for index in compared]
         )
         if self.noisy:
-            names = [*(graph.layers[index].output for index in probes), *layers.outputs.values()]
-            values = noise.subtract_noise(
+            names = [*(graph.layers[index].output for index in compared), *layers.outputs.values()]
+            actual = noise.subtract_noise(
                 network,
                 lambda images: _arrays(self.rerun(network, images, layers)),
                 batch,
-                values,
+                actual,
                 dict(zip(names, expected, strict=True)),
                 limit,
             )
         last = {index for index, _ in graph.results}
         comparisons = []
-        for index, array in zip(probes, expected, strict=False):
+        logits = {}
+        for index, array in zip(compared, expected, strict=False):
             layer = graph.layers[index]
-            final = index in last
-            label = f"{'logits' if final else _part(layer)} ({_module(layer)})"
-            ours = values[layer.output]
+            module, final = _module(layer), index in last
+            if final:
+                logits[module] = array
             comparisons.append(
                 compare(
-                    label,
+                    f"{'logits' if final else _part(layer)} ({module})",
                     array,
-                    ours,
+                    actual[layer.output],
                     input_shape=batch.shape,
                     limit=limit if final else INNER * limit,
                 )
             )
-        # A program's results have no names; there are as many as ours, else data flow had told.
-        results = {name: values[value] for name, value in layers.outputs.items()}
-        theirs = dict(zip(results, expected[len(probes) :], strict=True))
+        # A program's results have no names. There are as many as ours, or matching had failed.
+        results = {name: actual[value] for name, value in layers.outputs.items()}
+        theirs = dict(zip(results, expected[len(compared) :], strict=True))
         return comparisons + compare_results(
             network,
             self.task,
@@ -109,17 +110,13 @@ class ProgramReference:
             results,
             input_shape=batch.shape,
             limit=limit,
-            logits={
-                _module(graph.layers[index]): array
-                for index, array in zip(probes, expected, strict=False)
-                if index in last
-            },
+            logits=logits,
         )
 
     def record(self, network: Model, batch: np.ndarray) -> tuple[TracedLayers, Trace]:
-        """Run `network` on `batch`; return its layers, and the run with the values to compare.
+        """Run a network; return its layers, and the trace with the values to compare.
 
-        The layers of the run before are taken to be this network's. Where it runs other operations
+        The layers are assumed to be those of the run before. If the network runs other operations
         (its weights were edited, or a decoder wrote a longer text), it runs once more.
         """
         layers = self._layers
@@ -135,25 +132,25 @@ class ProgramReference:
         return layers, run
 
     def rerun(self, network: Model, batch: np.ndarray, layers: TracedLayers) -> Trace:
-        """Run `network` on `batch` and keep the results, and what the probed layers give."""
+        """Run a network; return the trace with its results and the outputs of compared layers."""
         image = torch.from_numpy(batch)
-        probed = {layers.graph.layers[index].output for index in self.probes(layers.graph)}
-        kept = {*layers.outputs.values(), *probed}
+        compared = self.compared_layers(layers.graph)
+        kept = {*layers.outputs.values(), *(layers.graph.layers[i].output for i in compared)}
         return trace(network, image, given=extra_tensors(network, image), keep=kept)
 
     def reduce(self, traced: Trace) -> TracedLayers:
-        """Return the layers of our network; none where none has a counterpart."""
+        """Return the operations, results and layers of a trace."""
         return TracedLayers(traced.operations, traced.outputs, self.graph(traced))
 
     def graph(self, traced: Trace) -> LayerGraph:
-        """Return the layers of our network, if any of them has a counterpart."""
+        """Return the layers of our network; none if no layer has a counterpart."""
         return network_graph(traced) if self.counterparts else LayerGraph((), frozenset(), ())
 
-    def probes(self, graph: LayerGraph) -> list[int]:
-        """Return the places of the layers whose output leaves the backbone, the neck or the head.
+    def compared_layers(self, graph: LayerGraph) -> list[int]:
+        """Return the indices of the layers whose outputs leave the backbone, the neck or the head.
 
-        Where normalisations were folded away, a layer's output is no longer what the program's
-        gives; the logits, which nothing follows, still are.
+        Where normalisations were folded, the outputs of inner layers differ from the program's.
+        Logits, which no normalisation follows, do not.
         """
         leaving = {index for index, _ in graph.results}
         if {layer.key for layer in graph.layers} == set(self.counterparts):
@@ -166,24 +163,24 @@ class ProgramReference:
         return sorted(leaving)
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
-        """Return the layers of both sides in the program's order.
+        """Run both sides and return their layers in the program's order.
 
-        Where the program has no counterpart of a layer, since branches were merged or
-        normalisations folded before it was exported, the same is done to a copy of the network.
+        Where branches were merged or normalisations folded before the export, the program lacks
+        counterparts of our layers; the same is then done to a copy of our network.
         """
         for form in FORMS[FORMS.index(network.form) :]:
-            counted = network if form == network.form else fuse(network, form)
+            alike = network if form == network.form else fuse(network, form)
             image = torch.from_numpy(batch)
-            traced = trace(counted, image, given=extra_tensors(counted, image))
+            traced = trace(alike, image, given=extra_tensors(alike, image))
             graph = self.graph(traced)
-            places = self.places(counted)
+            matched = self.matched_layers(alike)
             ours = {layer.key: layer for layer in graph.layers}
-            if all(key in ours and _alike(ours[key], theirs) for key, theirs in places.items()):
+            if all(key in ours and _alike(ours[key], theirs) for key, theirs in matched.items()):
                 break
         logits = {graph.layers[index].key for index, _ in graph.results if index >= 0}
-        found = [(ours[key], theirs) for key, theirs in places.items() if key in ours]
+        layers = [(ours[key], theirs) for key, theirs in matched.items() if key in ours]
         inputs = adapter_for(network.architecture).paddle_inputs(batch)
-        expected = self.run(inputs, [theirs.output for _, theirs in found])
+        expected = self.run(inputs, [theirs.output for _, theirs in layers])
         pairs = tuple(
             Pair(
                 _module(layer),
@@ -194,52 +191,58 @@ class ProgramReference:
                 tuple(tensor.name for tensor in layer.tensors),
                 theirs.settings,
             )
-            for (layer, theirs), array in zip(found, expected, strict=False)
+            for (layer, theirs), array in zip(layers, expected, strict=False)
         )
         results = {name: traced.values[value].numpy() for name, value in traced.outputs.items()}
-        return SideBySide(counted, batch, pairs, results, run_network)
+        return SideBySide(alike, batch, pairs, results, run_network)
 
-    def places(self, network: Model) -> dict[Key, Layer]:
-        """Return, for each layer of ours by its key, the program's that gives the same."""
+    def matched_layers(self, network: Model) -> dict[Key, Layer]:
+        """Return the program's layer with the same output as each of ours, by the key of ours."""
         folds = folded_into(network)
-        places: dict[Key, Layer] = {}
+        matched: dict[Key, Layer] = {}
         for (name, call), theirs in self.counterparts.items():
             owner = name.rpartition(".")[0]
-            place = (f"{folds[owner]}.weight" if owner in folds else name, call)
-            places.pop(place, None)  # a convolution gives what the last that was folded into it did
-            places[place] = theirs
-        return places
+            key = (f"{folds[owner]}.weight" if owner in folds else name, call)
+            matched.pop(key, None)  # the output is that of the last layer that was folded
+            matched[key] = theirs
+        return matched
 
-    def run(self, fed: Mapping[str, np.ndarray], values: Sequence[str]) -> list[np.ndarray]:
-        """Run the program in Paddle and return the named values, then its own results.
+    def run(self, inputs: Mapping[str, np.ndarray], values: Sequence[str]) -> list[np.ndarray]:
+        """Run the program in Paddle and return some of its values, then its results.
 
-        Its inputs have names of their own, and what is `fed` comes in their order.
+        Args:
+            inputs: in the program's order, by any names.
+            values: names of the values.
         """
         asked = (*values, *self.program.outputs)
         # Logits may be the result; Paddle cannot return one value of a PIR program twice.
         if self._loaded != (wanted := tuple(dict.fromkeys(asked))):
             self.session.load_program(self.program, self.weights, wanted)
             self._loaded = wanted
-        outputs = self.session.run(self.inputs(fed))
-        found = {value: outputs[str(place)] for place, value in enumerate(wanted)}
-        return [found[value] for value in asked]
+        outputs = self.session.run(self.inputs(inputs))
+        arrays = {value: outputs[str(index)] for index, value in enumerate(wanted)}
+        return [arrays[value] for value in asked]
 
-    def inputs(self, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return what is fed by the program's names, in its types."""
+    def inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the inputs by the program's names, in the types that it declares.
+
+        Raises:
+            ReferenceUnavailable: the program has more or fewer inputs.
+        """
         specs = self.program.inputs
-        if len(specs) != len(fed):
+        if len(specs) != len(inputs):
             raise ReferenceUnavailable(
                 f"the program takes {', '.join(spec.name for spec in specs) or 'nothing'}, where "
-                f"its network takes {', '.join(fed)}"
+                f"its network takes {', '.join(inputs)}"
             )
         return {
             spec.name: array.astype(spec.dtype, copy=False)
-            for spec, array in zip(specs, fed.values(), strict=True)
+            for spec, array in zip(specs, inputs.values(), strict=True)
         }
 
 
 class PaddleProgram(AbstractContextManager["PaddleProgram"]):
-    """An exported program as a function of arrays, for those who want Paddle's result alone.
+    """An exported program as a function of arrays, where only Paddle's results are needed.
 
     with PaddleProgram(folder / "inference.pdmodel", folder / "inference.pdiparams") as paddle:
         maps = paddle.run({"x": image})[0]
@@ -263,13 +266,13 @@ class PaddleProgram(AbstractContextManager["PaddleProgram"]):
         self._session.close()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the program's outputs for float32 inputs by name."""
+        """Return the program's outputs in order.
+
+        Args:
+            inputs: float32 arrays by the names in `input_names`.
+        """
         outputs = self._session.run(inputs)
-        return [outputs[str(place)] for place in range(len(outputs))]
-
-
-def _arrays(run: Trace) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in run.values.items()}
+        return [outputs[str(index)] for index in range(len(outputs))]
 
 
 def _part(layer: Layer) -> str:
@@ -281,11 +284,15 @@ def _module(layer: Layer) -> str:
 
 
 def _alike(ours: Layer, theirs: Layer) -> bool:
-    """Return whether two layers of one kind have the same tensors: a folded one has a bias more."""
+    """Return False for two layers of one kind with unequal tensors: folding adds a bias."""
     return ours.kind != theirs.kind or len(ours.tensors) == len(theirs.tensors)
 
 
 def _without_height(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Return a map of height 1, (N, C, 1, W), as the sequence (N, C, W) that ours may be."""
+    """Return a map (N, C, 1, W) as (N, C, W) if that is the shape of ours."""
     alike = array.ndim == len(shape) + 1 and array.size == math.prod(shape)
     return array.reshape(shape) if alike else array
+
+
+def _arrays(run: Trace) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in run.values.items()}

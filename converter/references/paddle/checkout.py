@@ -1,9 +1,9 @@
-"""Networks of a PaddleOCR checkout with weights made from their names; runs where Paddle does.
+"""Networks of a PaddleOCR checkout with seeded weights, for programs in which Paddle runs.
 
 The weights come from `seeded.py`. So that no error hides behind a vanished or saturated output,
 convolutions and linear layers are calibrated: weight and bias are multiplied by the power of two
 that brings the standard deviation of the layer's output nearest to 1. One forward pass does it,
-layer by layer: what a layer is fed is calibrated by then.
+layer by layer: the layers before one are calibrated when it runs.
 
 Paddle runs in this process, so nothing here may import PyTorch.
 """
@@ -25,7 +25,7 @@ from converter.errors import ConfigError, ReferenceUnavailable, UsageError
 from converter.references import seeded
 from converter.references.paddle.worker import build_network, call_network
 
-# By the algorithm, else by the model type. Those that halve the image often get larger ones.
+# Shape of the recorded image by algorithm, else by model type; larger for deep downsampling.
 SHAPES = {
     "ABINet": (2, 3, 32, 128),
     "CAN": (2, 1, 64, 128),
@@ -81,7 +81,7 @@ def import_paddle() -> Any:
 
 
 def class_count(text: str) -> tuple[str, int]:
-    """Read an option's `ctc=97`."""
+    """Read the value of an option such as `ctc=97`."""
     name, _, count = text.partition("=")
     if name not in ("ctc", "cls") or not count.isdecimal() or not int(count):
         raise argparse.ArgumentTypeError(f"should read ctc=N or cls=N, not {text}")

@@ -1,8 +1,8 @@
-"""A Paddle process: started early, because its import takes as long as PyTorch's, and asked later.
+"""A process in which Paddle runs, started early because importing Paddle takes seconds.
 
-The two frameworks' libraries clash in one process, and a crash of Paddle's must become an error
-here; so Paddle has a process of its own (`worker.py`). What it runs is a stranger's, so the process
-is bound (`confined.py`), and each request has a time limit.
+The libraries of the two frameworks clash in one process, and a crash of Paddle must become an error
+here; so Paddle has a process of its own (`worker.py`). It runs programs of unknown origin, so the
+process is confined (`confined.py`), and each request has a time limit.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
 
     @property
     def alive(self) -> bool:
-        """Whether the process can be asked more."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     @property
@@ -82,7 +82,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
 
     @property
     def confinement(self) -> str:
-        """What binds the process, in words; waits until the process is up."""
+        """The restrictions of the process, in words; waits until the process is up."""
         self._wait_until_up()
         return self._confinement
 
@@ -124,22 +124,41 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
     def load_network(
         self, checkout: Path, architecture: Mapping[str, Any], weights: Mapping[str, np.ndarray]
     ) -> dict[str, float]:
-        """Build a network from a PaddleOCR checkout and return its layers' epsilons, by name."""
+        """Build a network from a PaddleOCR checkout.
+
+        Args:
+            checkout: the folder that holds PaddleOCR's `ppocr/`.
+            architecture: the network's.
+            weights: tensors by Paddle's names.
+
+        Returns:
+            The epsilons of the network's normalisations, by the names of the layers.
+        """
         request = {"do": "network", "checkout": str(checkout), "architecture": dict(architecture)}
         return self._ask(request, weights)[0]["epsilons"]
 
     def run(
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = (), name: str = ""
     ) -> dict[str, np.ndarray]:
-        """Run what was loaded under a name; return its outputs: a program's by place, "0" first."""
+        """Run a program or network that was loaded.
+
+        Args:
+            inputs: arrays by name, those of a network in its order.
+            wanted: layers of a network whose outputs are returned too.
+            name: under which it was loaded.
+
+        Returns:
+            A program's outputs by their indices, "0", "1", ...; a network's under `output`, or
+            `output.NAME`, and those of its layers by name.
+        """
         return self._ask({"do": "run", "wanted": list(wanted), "name": name}, inputs)[1]
 
     def release(self) -> int:
-        """Let go of what was loaded; return the bytes of memory that the process then holds."""
+        """Free all programs and networks; return the bytes that the process holds afterwards."""
         return int(self._ask({"do": "release"}, {})[0]["memory"])
 
     def close(self) -> None:
-        """End the process; killed, because Paddle may hang in its own clean-up."""
+        """Kill the process: Paddle may hang when it ends by itself."""
         self._end()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -173,7 +192,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
-        """End the process if what is done meanwhile takes too long; it then counts as dead."""
+        """Kill the process if the body takes longer than the time limit."""
         timer = threading.Timer(self.time_limit, self._end_overdue)
         timer.daemon = True
         timer.start()
@@ -212,7 +231,7 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
     def _died(self) -> ReferenceUnavailable:
         try:
             code = self._process.wait(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:  # silent, but caught in Paddle's clean-up
+        except subprocess.TimeoutExpired:  # its output is closed, but Paddle hangs
             code = self._end()
         if self._overdue:
             return ReferenceUnavailable(
@@ -221,23 +240,25 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
                 "program may also never end, then use --reference recorded or none"
             )
         self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace").strip().splitlines()
-        last = f"; it said last: {said[-1].strip()}" if said else ""
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        last = f"; its last line of output is: {lines[-1].strip()}" if lines else ""
         return ReferenceUnavailable(f"the Paddle process ended with code {code}{last}")
 
 
 class SharedSession(AbstractContextManager["SharedSession"]):
-    """One Paddle process for many models: started for the first that needs it, then kept.
+    """One Paddle process for many models, started for the first that needs it.
 
         with SharedSession() as sessions:
             for request in requests:
                 run(request, sessions=sessions.lend)
 
-    Another takes its place where it died, or holds more than `most` bytes between two models.
+    Args:
+        memory_limit: bytes that the process may hold between two models. Beyond it, as after a
+            crash, the next model gets a new process.
     """
 
-    def __init__(self, most: int = 2 << 30) -> None:
-        self.most = most
+    def __init__(self, memory_limit: int = 2 << 30) -> None:
+        self.memory_limit = memory_limit
         self._session: PaddleSession | None = None
 
     def __exit__(self, *_: object) -> None:
@@ -245,18 +266,18 @@ class SharedSession(AbstractContextManager["SharedSession"]):
 
     @contextmanager
     def lend(self) -> Iterator[PaddleSession]:
-        """Give the process away for one model; what that loaded is let go afterwards."""
+        """Lend the process to one model, and free what the model loaded afterwards."""
         if self._session is None or not self._session.alive:
             self.close()
             self._session = PaddleSession()
         try:
             yield self._session
         except KeyboardInterrupt:
-            self.close()  # it may be in the midst of an answer
+            self.close()  # an answer may be half sent
             raise
         finally:
             if self._session is not None:
-                self._settle(self._session)
+                self._clean_up(self._session)
 
     def close(self) -> None:
         """End the process, if there is one."""
@@ -264,9 +285,9 @@ class SharedSession(AbstractContextManager["SharedSession"]):
             self._session.close()
         self._session = None
 
-    def _settle(self, session: PaddleSession) -> None:
+    def _clean_up(self, session: PaddleSession) -> None:
         try:
-            grown = session.alive and session.release() > self.most
+            grown = session.alive and session.release() > self.memory_limit
         except ReferenceUnavailable:
             grown = True
         if grown:
@@ -274,19 +295,19 @@ class SharedSession(AbstractContextManager["SharedSession"]):
 
 
 def _time_limit() -> float:
-    """Return the seconds that a request may take, as the environment has them."""
-    stated = os.environ.get(TIME_LIMIT, "")
+    """Return the time limit of a request in seconds, from the environment if set there."""
+    setting = os.environ.get(TIME_LIMIT, "")
     try:
-        seconds = float(stated or _TIME_LIMIT)
+        seconds = float(setting or _TIME_LIMIT)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise UsageError(f"${TIME_LIMIT} is {stated!r}; expected a number of seconds above 0")
+        raise UsageError(f"${TIME_LIMIT} is {setting!r}; expected a number of seconds above 0")
     return seconds
 
 
 def _brief(text: str) -> str:
-    """Return what an error of Paddle's says, without its C++ stack."""
+    """Return the message of an error of Paddle's without its C++ stack."""
     lines = [line.strip() for line in text.splitlines()]
     telling = [line for line in lines if "Error:" in line or "Hint:" in line]
     return " ".join(telling or [line for line in lines if line][:2])[:500]

@@ -26,7 +26,7 @@ if __name__ == "__main__":  # a script's own folder comes first; the project's i
 from converter.adapters.registry import adapter_of_head
 
 Arrays = dict[str, np.ndarray]
-MARK = b"\x93MESSAGE"  # what else a process may print does not begin so
+MARK = b"\x93MESSAGE"  # begins no other output of a process
 
 
 def send(stream: IO[bytes], header: dict[str, Any], arrays: Arrays) -> None:
@@ -40,7 +40,12 @@ def send(stream: IO[bytes], header: dict[str, Any], arrays: Arrays) -> None:
 
 
 def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
-    """Read one message; EOFError where the other side is gone, ValueError for anything else."""
+    """Read one message.
+
+    Raises:
+        EOFError: the other side is gone.
+        ValueError: something other than a message arrived.
+    """
     start = _exactly(stream, len(MARK))
     if start != MARK:
         raise ValueError(f"{start!r} where a message should begin")
@@ -62,7 +67,8 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 class Program:
     """An exported inference program, run by Paddle's own predictor without any optimisation.
 
-    `described` is what is said of it when it is loaded; so for `Network`.
+    Attributes:
+        facts: sent to the parent when it is loaded; so for `Network`.
     """
 
     def __init__(self, program: str, weights: str) -> None:
@@ -71,13 +77,13 @@ class Program:
         config = inference.Config(program, weights)
         config.disable_gpu()
         config.disable_mkldnn()
-        config.switch_ir_optim(False)  # fused operations would hide what is compared
+        config.switch_ir_optim(False)  # fusing would remove values that are compared
         config.disable_glog_info()
         self.predictor = inference.create_predictor(config)
-        self.described = {"inputs": self.predictor.get_input_names()}
+        self.facts = {"inputs": self.predictor.get_input_names()}
 
     def run(self, inputs: Arrays, _wanted: list[str]) -> Arrays:
-        """Return every output, named by its place."""
+        """Return every output by its index."""
         for name, array in inputs.items():
             handle = self.predictor.get_input_handle(name)
             handle.reshape(array.shape)
@@ -85,8 +91,8 @@ class Program:
         self.predictor.run()
         outputs = self.predictor.get_output_names()
         return {
-            str(place): self.predictor.get_output_handle(name).copy_to_cpu()
-            for place, name in enumerate(outputs)
+            str(index): self.predictor.get_output_handle(name).copy_to_cpu()
+            for index, name in enumerate(outputs)
         }
 
 
@@ -96,7 +102,7 @@ class Network:
     def __init__(self, checkout: str, architecture: dict[str, Any], weights: Arrays) -> None:
         import paddle
 
-        with paddle.utils.unique_name.guard():  # some heads name parameters, as the next may
+        with paddle.utils.unique_name.guard():  # heads may name their parameters alike
             self.network = build_network(checkout, architecture)
         _, unexpected = self.network.set_state_dict(
             {name: paddle.to_tensor(array) for name, array in weights.items()}
@@ -109,16 +115,16 @@ class Network:
             for name, layer in self.layers.items()
             if hasattr(layer, "_epsilon")
         }
-        self.described = {"epsilons": epsilons}
+        self.facts = {"epsilons": epsilons}
 
     def run(self, inputs: Arrays, wanted: list[str]) -> Arrays:
         """Return the outputs of the wanted layers and, under `output`, of the network."""
         import paddle
 
-        found: Arrays = {}
+        outputs: Arrays = {}
         hooks = [
             self.layers[name].register_forward_post_hook(
-                lambda _layer, _inputs, output, name=name: _flatten(name, output, found)
+                lambda _layer, _inputs, output, name=name: _flatten(name, output, outputs)
             )
             for name in wanted
             if name in self.layers
@@ -129,30 +135,30 @@ class Network:
             hook.remove()
         if isinstance(output, dict) and len(output) == 1:
             (output,) = output.values()
-        _flatten("output", output, found)
-        return found
+        _flatten("output", output, outputs)
+        return outputs
 
 
 def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
-    """Return the network, in eval mode, that the source of a checkout makes of an architecture."""
+    """Build a network, in eval mode, from an architecture and the source of a checkout."""
     import paddle
 
     paddle.set_device("cpu")
     root = str(Path(checkout).resolve())
     if root not in sys.path:
         sys.path.insert(0, root)
-    # The package's own __init__ also imports what only training needs; base_model does not.
+    # The package's own __init__ also imports modules for training; base_model does not.
     folder = types.ModuleType("ppocr.modeling.architectures")
     folder.__path__ = [str(Path(root) / "ppocr/modeling/architectures")]
     sys.modules[folder.__name__] = folder
     from ppocr.modeling.architectures.base_model import BaseModel
 
-    here = Path.cwd()
-    os.chdir(root)  # where PaddleOCR's own programs run: PGHead opens its dictionary from there
+    folder_before = Path.cwd()
+    os.chdir(root)  # PGHead opens its dictionary by a path relative to the checkout
     try:
         network = BaseModel(architecture)
     finally:
-        os.chdir(here)
+        os.chdir(folder_before)
     if hasattr(getattr(network, "transform", None), "infer_mode"):
         network.transform.infer_mode = True  # super-resolution; a training YAML says False
     network.eval()
@@ -201,20 +207,20 @@ def dropout_disabled() -> Iterator[None]:
         functional.dropout = dropout
 
 
-def _flatten(name: str, output: Any, found: Arrays) -> None:
-    """Note the tensors of a layer's output; of one called several times, the first call counts."""
+def _flatten(name: str, output: Any, outputs: Arrays) -> None:
+    """Add the tensors of a layer's output; of a layer called several times, those of the first."""
     if isinstance(output, (list, tuple)):
-        for place, item in enumerate(output):
-            _flatten(f"{name}.{place}", item, found)
+        for index, item in enumerate(output):
+            _flatten(f"{name}.{index}", item, outputs)
     elif isinstance(output, dict):
         for key, item in output.items():
-            _flatten(f"{name}.{key}", item, found)
+            _flatten(f"{name}.{key}", item, outputs)
     elif hasattr(output, "numpy"):
-        found.setdefault(name, output.numpy())
+        outputs.setdefault(name, output.numpy())
 
 
 def memory() -> int:
-    """Return the bytes that this process holds now, or 0 where the system does not tell."""
+    """Return the bytes that this process holds, or 0 where the system has no /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -225,7 +231,7 @@ def memory() -> int:
 def main() -> None:
     """Answer requests until the parent closes the pipe."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever Paddle prints must not get among the answers
+    os.dup2(2, 1)  # Paddle's prints go to standard error, not among the answers
     subjects: dict[str, Program | Network] = {}
     try:
         import paddle
@@ -244,10 +250,9 @@ def main() -> None:
             if request["do"] == "run":
                 send(answers, {}, subjects[name].run(arrays, request["wanted"]))
                 continue
-            gone = list(subjects) if request["do"] == "release" else [name]
-            for each in gone:
-                subjects.pop(each, None)
-            gc.collect()  # before another is made
+            for old in list(subjects) if request["do"] == "release" else [name]:
+                subjects.pop(old, None)
+            gc.collect()  # before the next is loaded
             if request["do"] == "release":
                 send(answers, {"memory": memory()}, {})
                 continue
@@ -255,7 +260,7 @@ def main() -> None:
                 subjects[name] = Program(request["program"], request["weights"])
             else:
                 subjects[name] = Network(request["checkout"], request["architecture"], arrays)
-            send(answers, subjects[name].described, {})
+            send(answers, subjects[name].facts, {})
         except Exception as error:  # whatever Paddle raises is the answer
             send(answers, {"error": f"{type(error).__name__}: {error}", "stage": "run"}, {})
 

@@ -92,7 +92,7 @@ def test_without_counterparts_the_results_alone_are_compared(tmp_path):
     reference = ProgramReference(None, program("while"), tmp_path, {}, "rec")
     found = reference.graph(None)
     assert found.layers == ()
-    assert reference.probes(found) == []
+    assert reference.compared_layers(found) == []
 
 
 # Both sides write the same of what they do in other ways.

@@ -163,7 +163,7 @@ def test_paddle_is_broken(paddle_is):
     paddle_is("raise OSError('libgomp.so.1: cannot open shared object file')")
     message = complaint(PaddleSession())
     assert message.startswith(
-        "the Paddle process ended with code 1; it said last: OSError: libgomp"
+        "the Paddle process ended with code 1; its last line of output is: OSError: libgomp"
     )
 
 
@@ -193,7 +193,7 @@ def test_the_process_dies_during_a_request(worker_is):
     worker_is(f"{UP}receive(sys.stdin.buffer)\nprint('Segmentation\\nfault', file=sys.stderr)\n"
               "sys.stderr.flush()\nos._exit(7)")  # fmt: skip
     assert complaint(PaddleSession()) == (
-        "the Paddle process ended with code 7; it said last: fault"
+        "the Paddle process ended with code 7; its last line of output is: fault"
     )
 
 
@@ -296,7 +296,7 @@ def test_a_process_is_kept_and_lets_go_of_what_it_loaded(real_models):
 )  # fmt: skip
 def test_another_process_takes_the_place_of_one_that_ends(worker_is, behaviour):
     worker_is(f"{UP}receive(sys.stdin.buffer)\n{behaviour}")
-    with SharedSession(most=100) as sessions:
+    with SharedSession(memory_limit=100) as sessions:
         with sessions.lend() as first:
             assert first.version == "9"
         assert is_gone(first)
