@@ -205,6 +205,36 @@ def test_an_unknown_rule_of_inputs(record):
     assert "unknown rule 'noise' for the input image" in str(result)
 
 
+@pytest.mark.parametrize(
+    ("rule", "low", "high"),
+    [
+        ("uniform(-1,1)", -1, 1),
+        ("waves", -2, 2),
+        ("clip(waves, -1, 1)", -1, 1),
+        ("127.5 + 127.5 * uniform(-1,1)", 0, 255),
+    ],
+)
+def test_every_rule_of_inputs(rule, low, high):
+    shape = [2, 3, 16, 24]
+    facts = {"salt": 0, "inputs": [["image", shape, "float32", rule]]}
+    image = Record("x", facts, {}).inputs()["image"]
+    assert (image.shape, image.dtype) == (tuple(shape), np.float32)
+    assert low <= image.min() < low / 2 + high / 2 < image.max() <= high
+
+
+def test_clipped_waves_are_waves_but_for_the_peaks():
+    waves, clipped = (
+        Record(
+            "x", {"salt": 0, "inputs": [["image", [2, 3, 32, 32], "float32", rule]]}, {}
+        ).inputs()["image"]
+        for rule in ("waves", "clip(waves, -1, 1)")
+    )
+    beyond = np.abs(waves) > 1
+    assert 0 < beyond.mean() < 0.1
+    np.testing.assert_array_equal(waves[~beyond], clipped[~beyond])
+    np.testing.assert_array_equal(np.abs(clipped[beyond]), 1)
+
+
 def test_an_unknown_network(record):
     architecture = json.loads((record / "reference.json").read_text())["architecture"]
     change(record, architecture=architecture | {"Backbone": {"name": "ViT"}})
