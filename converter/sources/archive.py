@@ -1,4 +1,4 @@
-"""Release archives: `.tar` and `.tar.gz`, unpacked without trusting them."""
+"""Unpack release archives, `.tar` and `.tar.gz`, which may be hostile."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from typing import IO, cast
 from converter.errors import SourceError, UnsafeSource
 from converter.sources.scratch import ScratchFolder
 
-_WANTED = (".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json")
-_WANTED_NAMES = ("__model__", "__params__")
-_MOST = 20  # times the size of a compressed archive: weights hardly shrink, a bomb does
-_MARGIN = 64 << 20  # bytes, for small archives of programs, which shrink well
+_MODEL_SUFFIXES = (".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json")
+_MODEL_NAMES = ("__model__", "__params__")
+_LARGEST_RATIO = 20  # of unpacked to compressed size: weights hardly shrink, a bomb does
+_MARGIN = 64 << 20  # bytes above the ratio, since small archives of programs shrink well
 
 
 def unpack(archive: Path) -> ScratchFolder:
-    """Unpack the model files of `archive` into a private folder, removed with the returned object.
+    """Unpack the model files of an archive into a private temporary folder.
 
-    Every member is checked, but only Paddle's files are written. Raises `UnsafeSource` for a member
-    that is a link, a device or sparse, or that leads out of the folder, and for an archive that
-    unpacks to far more than its size; `SourceError` for one that is truncated or corrupt.
+    Every member is checked, but only Paddle's files are written.
+
+    Args:
+        archive: a `.tar`, `.tar.gz` or `.tgz` file.
+
+    Returns:
+        The folder, which is removed with this object.
+
+    Raises:
+        UnsafeSource: a member is a link, a device or sparse, or its path leads out of the folder;
+            or the archive unpacks to far more than its size.
+        SourceError: the archive is truncated or corrupt.
     """
     folder = ScratchFolder()
     try:
@@ -52,25 +61,28 @@ def _unpack(archive: Path, folder: Path) -> None:
                     f"{archive} is truncated: {member.name!r} needs {member.size} bytes, "
                     f"found {max(0, size - member.offset_data)}. Download it again."
                 )
-            if member.isreg() and _wanted(path):
+            if member.isreg() and _is_model_file(path):
                 _write(tar, member, folder / path)
     if archive.suffix != ".tar":
         plain.unlink()
 
 
 def _inflate(archive: Path, target: Path) -> None:
-    left = archive.stat().st_size * _MOST + _MARGIN
+    """Decompress a gzip file, up to the largest size that an honest archive has."""
+    left = archive.stat().st_size * _LARGEST_RATIO + _MARGIN
     with gzip.open(archive, "rb") as source, target.open("wb") as out:
         while block := source.read(1 << 20):
             left -= len(block)
             if left < 0:
                 raise UnsafeSource(
-                    f"{archive} unpacks to more than {_MOST} times its size; it was not read."
+                    f"{archive} unpacks to more than {_LARGEST_RATIO} times its size; "
+                    "it was not read."
                 )
             out.write(block)
 
 
 def _checked(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
+    """Return the path of a member; UnsafeSource if it could write elsewhere or is no file."""
     path = PurePosixPath(member.name)
     fault = None
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
@@ -85,11 +97,11 @@ def _checked(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
     return path
 
 
-def _wanted(path: PurePosixPath) -> bool:
-    """Tell model files from others, and from the `._*` files that macOS puts beside every file."""
+def _is_model_file(path: PurePosixPath) -> bool:
+    """Return whether a path is a model file; macOS adds a `._*` file for every file."""
     if path.name.startswith("."):
         return False
-    return path.name.endswith(_WANTED) or path.name in _WANTED_NAMES
+    return path.name.endswith(_MODEL_SUFFIXES) or path.name in _MODEL_NAMES
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

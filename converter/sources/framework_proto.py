@@ -1,9 +1,9 @@
 """The part of Paddle's `framework.proto` that inference programs use, as protobuf messages.
 
-Built at the first use, without generated code, so that it works with every protobuf from 4.21 on;
-the pool is private, so that it lives beside Paddle's own. What is not listed here is dropped where
-a program is written again. Field numbers are those of PaddlePaddle
-`paddle/fluid/framework/framework.proto`. Enums are plain integers here, which read the same bytes.
+The messages are built at the first use, without generated code, so that every version of protobuf
+works. Their descriptor pool is private, so that they do not clash with Paddle's own. Fields that
+are not listed are dropped when a program is written again. Field numbers are those of PaddlePaddle
+`paddle/fluid/framework/framework.proto`. Enums are plain integers, which read the same bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Exported programs, in one form for both of Paddle's formats.
+"""The intermediate representation of an exported program, the same for both of Paddle's formats.
 
 `.pdmodel` is a ProgramDesc (protobuf, Paddle 1.x to 2.x); `inference.json` is PIR (Paddle 3.x).
 Kinds, roles and attribute names are the canonical ones of `op_table.py`.
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape (-1 where unknown) and NumPy-style dtype (`float32`) of a tensor."""
+    """Name, shape (-1 for an unknown length) and NumPy-style dtype (`float32`) of a tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -23,12 +23,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: what it computes from which values.
+    """One operation of a program.
 
-    `inputs` maps roles to value names; roles are those of `op_table.py`, else `0`, `1`, ... in the
-    operation's own order. An operand that is a constant and stands for an attribute (the axis of a
-    PIR concat) is in `attributes` instead. `outputs` has the main result first. `attributes` are
-    ints, floats, strings, bools and tuples of them.
+    Args:
+        kind: its canonical kind, such as `conv2d`.
+        inputs: from roles to value names. Roles are those of `op_table.py`, otherwise `0`, `1`, ...
+            in the order of the file. A constant operand that sets an attribute (the axis of a PIR
+            concat) is in `attributes` instead.
+        outputs: value names, the main result first.
+        attributes: ints, floats, strings, bools and tuples of them.
     """
 
     kind: str
@@ -41,11 +44,19 @@ class Operation:
 class Program:
     """An exported program.
 
-    Values are named: a parameter and an input by their own names, others as the file names them
-    (`conv2d_0.tmp_0`; `%12` in PIR, where values are numbers). `operations` are in order of
-    execution, with `fetch` but without the definitions of parameters and inputs; those of a loop
-    or branch come right before it, and name the values that enter a PIR loop as before its first
-    round. `outputs` are the values fetched. `content` is the file, `source` its name for messages.
+    Parameters and inputs have their own names; other values are named as in the file
+    (`conv2d_0.tmp_0`; `%12` in PIR, where values are numbers).
+
+    Args:
+        format: the format of the file.
+        operations: in order of execution, with `fetch` but without the definitions of parameters
+            and inputs. The operations of a loop or branch precede it; the values that enter a PIR
+            loop have the names that they have before its first iteration.
+        parameters: the tensors of the weights file, by name.
+        inputs: the tensors that the program is fed with.
+        outputs: the names of the values that it returns.
+        content: the file.
+        source: the name of the file, for messages.
     """
 
     format: Literal["pdmodel", "pir"]
@@ -58,10 +69,16 @@ class Program:
 
 
 def spec(name: object, shape: Sequence[object], dtype: str, *, known: bool = False) -> TensorSpec:
-    """Make a TensorSpec of what a file states.
+    """Check the name and shape of a tensor in a file, and build its TensorSpec.
 
-    Raises `ValueError` if its name or shape is none, if the name has control characters, or, with
-    `known`, if a length is unknown (-1).
+    Args:
+        name: its name, a string without control characters.
+        shape: its shape, of integers.
+        dtype: its NumPy-style dtype.
+        known: whether every length has to be known, that is not -1.
+
+    Raises:
+        ValueError: the name or the shape is not valid.
     """
     if not isinstance(name, str):
         raise ValueError(f"a {type(name).__name__} as a name")

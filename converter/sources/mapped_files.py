@@ -1,4 +1,4 @@
-"""Files as read-only memory, and what is wrong with a file that is not one of Paddle's."""
+"""Map files into memory, and describe files that are not Paddle's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from converter.errors import SourceError
 
-# What people hand over by mistake, by its first bytes.
+# Formats of files that are named by mistake, by their first bytes.
 _TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _FOREIGN = (
     (b"PK\x03\x04", "a zip file, which is how PyTorch saves; nothing needs converting"),
@@ -23,10 +23,12 @@ _FOREIGN = (
 
 
 def map_file(file: Path) -> memoryview:
-    """Map `file` into memory, read-only; pages are read when touched and cost no copy.
+    """Map a file into memory, read-only; a page is read when it is accessed, without a copy.
 
     The mapping lives as long as the view or an array made from it.
-    Raises `SourceError` if the file is missing, empty, a folder or not readable.
+
+    Raises:
+        SourceError: the file is missing, empty, a folder or not readable.
     """
     try:
         with file.open("rb") as handle:
@@ -42,13 +44,13 @@ def map_file(file: Path) -> memoryview:
 
 
 def is_pickle(data: memoryview) -> bool:
-    """Tell a pickle of protocol 2 or later, but for PyTorch's old format, by its first bytes."""
+    """Return whether data is a pickle of protocol 2 or later, and not PyTorch's old format."""
     head = bytes(data[: len(_TORCH)])
     return head[:1] == b"\x80" and head != _TORCH
 
 
 def foreign(data: memoryview) -> str:
-    """Say what a file is that does not start as expected, for the end of an error message."""
+    """Describe a file of another format, for the end of an error message."""
     head = bytes(data[:64])
     for magic, meaning in _FOREIGN:
         if head.startswith(magic):
@@ -57,10 +59,10 @@ def foreign(data: memoryview) -> str:
 
 
 def sha256(data: memoryview) -> str:
-    """Return the SHA-256 of `data` in hex."""
+    """Compute the SHA-256 of data, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def widen(array: np.ndarray) -> np.ndarray:
-    """Return bfloat16, which NumPy lacks and Paddle stores as uint16, as float32."""
+    """Convert bfloat16, which NumPy lacks and Paddle stores as uint16, to float32."""
     return (array.astype(np.uint32) << 16).view(np.float32)

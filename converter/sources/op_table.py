@@ -1,10 +1,10 @@
-"""What Paddle's operations are called, in both program formats, as one table.
+"""The table of Paddle's operations: names, operands and attributes in both program formats.
 
-A row of `KINDS` says of one operation: its canonical kind; its operands in PIR's order, each as
-`role:Slot` with the slot that a ProgramDesc has it in; its types in a ProgramDesc and its names in
-PIR's `pd_op` dialect, where they differ from the kind (a trailing `_`, in-place, is left out);
-attributes to rename; attributes that one of the formats leaves to a default. An operand `role=Slot`
-is an attribute that a program may also compute: where it is a constant, it is an attribute here.
+A row of `KINDS` has an operation's canonical kind; its operands in PIR's order, each as `role:Slot`
+with its slot in a ProgramDesc; its types in a ProgramDesc and its names in PIR's `pd_op` dialect,
+if they differ from the kind (without the trailing `_` of an in-place operation); attributes to
+rename; and defaults of attributes that one of the formats omits. An operand `role=Slot` is an
+attribute that a program may also compute: if it is constant, it becomes an attribute.
 Source: Paddle's `paddle/phi/ops/yaml/{ops,op_compat}.yaml`, and programs that Paddle 1.8 to 3.3
 wrote.
 """
@@ -17,7 +17,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Role:
-    """One operand: its canonical name, the slots of a ProgramDesc, whether a constant folds."""
+    """One operand of an operation.
+
+    Args:
+        name: its canonical name.
+        slots: its slots in a ProgramDesc.
+        foldable: whether a constant operand becomes an attribute.
+    """
 
     name: str
     slots: tuple[str, ...] = ()
@@ -26,7 +32,16 @@ class Role:
 
 @dataclass(frozen=True)
 class Kind:
-    """One row of the table."""
+    """One row of the table: an operation in both formats.
+
+    Args:
+        name: the canonical kind.
+        roles: the operands in PIR's order.
+        desc: its types in a ProgramDesc.
+        pir: its names in PIR's `pd_op` dialect.
+        renames: from attribute names in the files to canonical ones.
+        defaults: attributes that one of the formats omits.
+    """
 
     name: str
     roles: tuple[Role, ...] = ()
@@ -49,7 +64,7 @@ def _kind(
     rename: str = "",
     defaults: Mapping[str, object] | None = None,
 ) -> Kind:
-    """Make a row; `desc` and `pir` are the kind's own name unless given."""
+    """Build a row; `desc` and `pir` default to the kind's own name."""
     return Kind(
         name,
         tuple(map(_role, operands.split())),

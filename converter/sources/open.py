@@ -1,7 +1,7 @@
-"""Paddle's files, read without Paddle: training checkpoints, exported programs, release archives.
+"""Open Paddle's files without Paddle: training checkpoints, exported programs, release archives.
 
-Nothing here imports Paddle or PyTorch, and nothing trusts what it reads: a file that is truncated,
-corrupt, foreign or hostile ends in one `SourceError`, before anything is allocated for it.
+This package imports neither Paddle nor PyTorch, and checks every size in a file before it allocates
+memory for it: a file that is truncated, corrupt, hostile or of another format raises `SourceError`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
-SETTINGS = "inference.yml"  # what PaddleOCR 3 writes beside an export: pre-processing, characters
+SETTINGS = "inference.yml"  # pre-processing and characters, written by PaddleOCR 3 with an export
 
-# The checkpoint to take where a folder holds several; the first pattern that fits one wins.
+# The checkpoint to read if a folder holds several: the first pattern that matches decides.
 _CHECKPOINTS = (
     "best_accuracy.pdparams",
     "*_pretrained.pdparams",
@@ -45,7 +45,7 @@ _CHECKPOINTS = (
     "*.pdparams",
 )
 
-# The program to take, likewise. PIR comes first: who has both has re-exported for Paddle 3.
+# The program to read, likewise. PIR comes first: with both, it is the later export for Paddle 3.
 _PROGRAMS = (
     "inference.json",
     "inference.pdmodel",
@@ -59,11 +59,17 @@ _PROGRAMS = (
 
 @dataclass(frozen=True)
 class Source:
-    """What was found at `path`: a checkpoint, an export, or both.
+    """The Paddle model at a path: a checkpoint, an export, or both.
 
-    `settings` is the `inference.yml` that PaddleOCR 3 writes beside an export. `files` maps the
-    name of every file read to its SHA-256 in hex, `size` is their sum in bytes. Files of an archive
-    exist as long as this object does; arrays live longer.
+    The unpacked files of an archive exist as long as this object does; arrays live longer.
+
+    Args:
+        path: the folder or file.
+        checkpoint: the training checkpoint, if there is one.
+        export: the exported program with its weights, if there is one.
+        files: from the name of every file read to its SHA-256 in hex.
+        size: the size of these files in bytes.
+        settings: the `inference.yml` that PaddleOCR 3 writes with an export.
     """
 
     path: Path
@@ -79,14 +85,17 @@ def open_source(path: Path, program: Path | None = None) -> Source:
 
     In a folder the checkpoint is `best_accuracy`, else the one `*_pretrained`, else `student`, else
     `latest`, else the only `.pdparams`; the program is `inference`, else `model`, else the only
-    `.pdmodel`, with its `.pdiparams` (or `__model__` with `__params__`). What the folder itself
-    does not have may be in one of its folders. A program without weights is an error even beside a
-    checkpoint: name the checkpoint itself to have it read alone.
+    `.pdmodel`, with its `.pdiparams` (or `__model__` with `__params__`). Files that the folder
+    lacks may be in one of its subfolders. A program without weights is an error even if there is
+    a checkpoint, which can be read by naming its file.
 
-    `program` is a second such place, whose export joins the checkpoint of the first.
+    Args:
+        path: the model.
+        program: a second path, whose export is added to the checkpoint at the first.
 
-    Raises `SourceError` if nothing is found, too much is found, or a file cannot be read, and
-    `UnsafeSource` for a file that would do more than hold arrays.
+    Raises:
+        SourceError: there is no model or more than one, or a file cannot be read.
+        UnsafeSource: a file would do more than hold arrays.
     """
     if program is not None:
         return _joined(open_source(path), open_source(program))
@@ -118,9 +127,9 @@ def open_source(path: Path, program: Path | None = None) -> Source:
 
 
 def kinds_in(path: Path) -> frozenset[str]:
-    """Return which of `checkpoint` and `export` a folder or a file holds, by names alone.
+    """Return which of `checkpoint` and `export` a folder or file holds, judged by file names.
 
-    Of an archive, which was not looked into, nothing is known.
+    Archives are not opened, so nothing is known of them.
     """
     if not path.is_dir():
         files = [path] if path.suffix == ".pdparams" or _is_program(path) else []
@@ -135,7 +144,7 @@ def kinds_in(path: Path) -> frozenset[str]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Return the checkpoints and programs right in `folder`."""
+    """Return the checkpoints and programs in a folder, without its subfolders."""
     return [
         file
         for file in sorted(folder.iterdir())
@@ -148,7 +157,7 @@ def _is_program(file: Path) -> bool:
 
 
 def _joined(first: Source, second: Source) -> Source:
-    """Return the checkpoint of one source with the export of another."""
+    """Combine the checkpoint of one source with the export of another."""
     if first.checkpoint is None:
         raise SourceError(
             f"{first.path} holds no checkpoint that the export in {second.path} could prove; "
@@ -166,19 +175,24 @@ def _joined(first: Source, second: Source) -> Source:
         first.size + second.size,
         second.settings or first.settings,
     )
-    for source in (first, second):  # files of an archive stay as long as they may be read
+    for source in (first, second):  # keep the files of archives as long as they may be read
         weakref.finalize(both, lambda _: None, source)
     return both
 
 
 def _top(folder: Path) -> Path:
-    """Step into the one folder that a release archive has."""
+    """Return the only folder in a folder, which release archives have, or the folder itself."""
     entries = list(folder.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
 def _open_folder(folder: Path, named: Path | None = None) -> Source:
-    """Open what `folder` holds; messages speak of `named`, the archive it came from."""
+    """Open the model in a folder.
+
+    Args:
+        folder: the folder.
+        named: the archive that it was unpacked from, for messages.
+    """
     named = named or folder
     checkpoint = _find(folder, _CHECKPOINTS, named)
     program = _find(folder, _PROGRAMS, named)
@@ -188,25 +202,25 @@ def _open_folder(folder: Path, named: Path | None = None) -> Source:
             f"{weights.stem}.pdmodel or {weights.stem}.json beside it."
         )
     if checkpoint is None and program is None:
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
+        names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
         raise SourceError(
-            f"{named} holds no Paddle model; found {found}. Expected a .pdparams, "
+            f"{named} holds no Paddle model; found {names}. Expected a .pdparams, "
             "or inference.pdmodel or inference.json with inference.pdiparams."
         )
-    places = {file.parent for file in (checkpoint, program) if file}
-    if len(places) == 2 and folder not in places:
-        listed = " and ".join(sorted(place.name for place in places))
+    parents = {file.parent for file in (checkpoint, program) if file}
+    if len(parents) == 2 and folder not in parents:
+        listed = " and ".join(sorted(parent.name for parent in parents))
         raise SourceError(f"{named} holds models in {listed}. Name the one to convert.")
     return _open(folder, checkpoint, program)
 
 
 def _find(folder: Path, patterns: Iterable[str], named: Path) -> Path | None:
-    """Return the file that fits best in `folder`, else in the folders right below."""
+    """Return the file that matches the first possible pattern, in a folder or its subfolders."""
     folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
     for level in ([folder], folders):
         for pattern in patterns:
             fitting = [
-                file for place in level for file in sorted(place.glob(pattern)) if _is_model(file)
+                file for parent in level for file in sorted(parent.glob(pattern)) if _is_model(file)
             ]
             if len(fitting) > 1:
                 listed = ", ".join(str(file.relative_to(folder)) for file in fitting[:10])
@@ -219,7 +233,7 @@ def _find(folder: Path, patterns: Iterable[str], named: Path) -> Path | None:
 
 
 def _is_model(file: Path) -> bool:
-    """Tell models from folders, from macOS's `._*` files, and from JSON that is no program."""
+    """Return whether a file is a model, not a `._*` file of macOS or JSON that is no program."""
     if file.name.startswith(".") or not file.is_file():
         return False
     is_json = file.suffix == ".json" and file.name != "inference.json"
@@ -246,7 +260,7 @@ def _open(path: Path, checkpoint_file: Path | None, program_file: Path | None) -
 
 
 def _weights(program: Path) -> tuple[Path, Path | None]:
-    """Return the weights of a program, and the names beside them if they are there."""
+    """Return the weights file of a program, and its file of names if there is one."""
     if program.name == "__model__":
         weights = program.with_name("__params__")
     else:

@@ -1,4 +1,4 @@
-"""Weights of an exported program: `.pdiparams`, mapped into memory and checked byte by byte.
+"""Read the weights of an exported program: `.pdiparams`, mapped into memory and fully checked.
 
 The file is the program's persistable tensors one after the other, sorted by name and without names
 (Paddle's `save_combine`). Each: uint32 version, uint64 level-of-detail count and that many levels
@@ -27,10 +27,15 @@ from converter.sources.reader import read_program
 class Export:
     """An exported program with its weights.
 
-    `tensors` maps parameter names (`conv2d_0.w_0`) to read-only arrays: views of the mapped file,
-    possibly unaligned; bfloat16 is float32 here. `structured_names` maps parameter names to
-    structured names (`backbone.conv1.weight`) where a `.pdiparams.info` says so: a help, no more,
-    for released exports carry names of older code.
+    Args:
+        program_file: the program.
+        weights_file: the `.pdiparams`.
+        program: the program as it was read.
+        tensors: from parameter names (`conv2d_0.w_0`) to read-only arrays, which are views of the
+            mapped file and may be unaligned; bfloat16 is converted to float32.
+        structured_names: from parameter names to structured names (`backbone.conv1.weight`), if
+            there is a `.pdiparams.info`. They are only a hint: released exports carry names of
+            older code.
     """
 
     program_file: Path
@@ -43,8 +48,15 @@ class Export:
 def read_export(program_file: Path, weights_file: Path, info_file: Path | None = None) -> Export:
     """Read an exported program and its weights without Paddle.
 
-    Raises `SourceError` for a file that is truncated, corrupt or foreign, or for weights that are
-    not those of the program; `UnsafeSource` for an `info_file` that would do more than hold names.
+    Args:
+        program_file: a `.pdmodel` or PIR `.json`.
+        weights_file: its `.pdiparams`.
+        info_file: its `.pdiparams.info`, which holds structured names.
+
+    Raises:
+        SourceError: a file is truncated, corrupt or of another format, or the weights are not those
+            of the program.
+        UnsafeSource: the `info_file` would do more than hold names.
     """
     program = read_program(program_file)
     return Export(
@@ -57,7 +69,7 @@ def read_export(program_file: Path, weights_file: Path, info_file: Path | None =
 
 
 def read_pdiparams(file: Path, program: Program) -> Mapping[str, np.ndarray]:
-    """Map the weights of `program`; every size, dtype and shape is checked before it is used."""
+    """Map the weights of a program; every size, dtype and shape is checked before it is used."""
     reader = _Reader(files.map_file(file), file)
     tensors = {name: reader.tensor(program.parameters[name]) for name in sorted(program.parameters)}
     if left := len(reader.data) - reader.position:
@@ -69,6 +81,8 @@ def read_pdiparams(file: Path, program: Program) -> Mapping[str, np.ndarray]:
 
 
 class _Reader:
+    """Reads the tensors of a `.pdiparams` file one after the other."""
+
     def __init__(self, data: memoryview, file: Path) -> None:
         self.data = data
         self.file = file
@@ -76,7 +90,7 @@ class _Reader:
         self.name = ""
 
     def tensor(self, expected: TensorSpec) -> np.ndarray:
-        """Read the next tensor, which must be as the program describes it."""
+        """Read the next tensor, whose dtype and shape must be those in the program."""
         self.name = expected.name
         self._expect_zero("tensor version")
         for _ in range(self._levels()):
@@ -111,10 +125,10 @@ class _Reader:
     def _number(self, size: int) -> int:
         return int.from_bytes(self._take(size), "little")
 
-    def _expect_zero(self, what: str) -> None:
+    def _expect_zero(self, field: str) -> None:
         if value := self._number(4):
             raise SourceError(
-                f"{self.file}: parameter {self.name!r} has {what} {value} before byte "
+                f"{self.file}: parameter {self.name!r} has {field} {value} before byte "
                 f"{self.position}; expected 0. It is corrupt, or not a .pdiparams file: "
                 f"{files.foreign(self.data)}."
             )
@@ -133,8 +147,8 @@ class _Reader:
         raw = bytes(self._take(self._number(4)))
         try:
             tensor = schema.message("TensorDesc").FromString(raw)
-            found = spec(self.name, list(tensor.dims), schema.DTYPES[tensor.data_type], known=True)
-            return found.dtype, found.shape
+            stored = spec(self.name, list(tensor.dims), schema.DTYPES[tensor.data_type], known=True)
+            return stored.dtype, stored.shape
         except (DecodeError, KeyError, ValueError):
             raise SourceError(
                 f"{self.file}: parameter {self.name!r} has no valid description at byte "
@@ -143,7 +157,7 @@ class _Reader:
 
 
 def read_info(file: Path) -> Mapping[str, str]:
-    """Read parameter name -> structured name from a `.pdiparams.info`, itself a pickle."""
+    """Read a `.pdiparams.info`, a pickle: from parameter names to structured names."""
     content = pickles.load(files.map_file(file), str(file))
     if not isinstance(content, dict):
         raise SourceError(f"{file} holds a {type(content).__name__}; expected a dict of names.")

@@ -1,4 +1,4 @@
-"""Training checkpoints: `.pdparams`, what `paddle.save(layer.state_dict(), file)` writes."""
+"""Read training checkpoints: `.pdparams`, written by `paddle.save(layer.state_dict(), file)`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from converter.sources import mapped_files as files
 from converter.sources import unpickler as pickles
 
 _NAME_TABLE = "StructuredToParameterName@@"
-_SLICES = "UnpackBigParamInfor@@"  # spelt so by Paddle
+_SLICES = "UnpackBigParamInfor@@"  # Paddle's spelling
 _OPTIMIZER_KEYS = ("LR_Scheduler", "master_weights")
 _OPTIMIZER_SUFFIXES = ("_moment1_0", "_moment2_0", "_velocity_0", "_beta1_pow_acc_0")
 
@@ -24,10 +24,13 @@ _OPTIMIZER_SUFFIXES = ("_moment1_0", "_moment2_0", "_velocity_0", "_beta1_pow_ac
 class Checkpoint:
     """The named tensors of a training checkpoint, in the file's order.
 
-    `tensors` maps structured names (`backbone.conv1.weight`) to read-only arrays: views of the
-    mapped file where its protocol allows, so possibly unaligned. bfloat16, which NumPy lacks and
-    Paddle stores as uint16, is float32 here. `parameter_names` maps structured names to Paddle's
-    parameter names (`conv2d_0.w_0`) and may be empty.
+    Args:
+        file: the `.pdparams`.
+        tensors: from structured names (`backbone.conv1.weight`) to read-only arrays. With pickle
+            protocols 3 and 4 they are views of the mapped file and may be unaligned. bfloat16,
+            which NumPy lacks and Paddle stores as uint16, is converted to float32.
+        parameter_names: from structured names to Paddle's parameter names (`conv2d_0.w_0`); may be
+            empty.
     """
 
     file: Path
@@ -38,8 +41,10 @@ class Checkpoint:
 def read_pdparams(file: Path) -> Checkpoint:
     """Read a checkpoint without Paddle.
 
-    Raises `UnsafeSource` if the pickle would make anything but arrays, `SourceError` if it is
-    truncated, corrupt, foreign, or holds something else than named tensors.
+    Raises:
+        UnsafeSource: the pickle would create anything but arrays and containers.
+        SourceError: the file is truncated, corrupt, of another format, or does not hold named
+            tensors.
     """
     data = files.map_file(file)
     if not files.is_pickle(data):
@@ -79,22 +84,22 @@ def _tensor(file: Path, name: str, value: object) -> np.ndarray:
     match value:
         case np.ndarray():
             return value
-        case (str(), np.ndarray() as array):  # (parameter name, data): how a Tensor is reduced
+        case (str(), np.ndarray() as array):  # (parameter name, data), to which a Tensor is reduced
             return array
     raise SourceError(f"{file} holds a {type(value).__name__} as {name!r}; expected a tensor.")
 
 
 def _join(file: Path, tensors: dict[str, np.ndarray], slices: object) -> None:
-    """Put tensors together that Paddle cut into slices, because protocols 2 and 3 end at 4 GB."""
+    """Join tensors that Paddle sliced because pickle protocols 2 and 3 are limited to 4 GB."""
     if not isinstance(slices, dict):
         raise SourceError(f"{file}: the table of sliced tensors is no dict.")
     for name, entry in slices.items():
         match entry:
             case {"OriginShape": tuple() as shape, "slices": list() as parts}:
-                found = [tensors.pop(part, None) for part in parts if isinstance(part, str)]
+                pieces = [tensors.pop(part, None) for part in parts if isinstance(part, str)]
             case _:
                 raise SourceError(f"{file}: the entry of the sliced tensor {name!r} is malformed.")
-        arrays = [array.reshape(-1) for array in found if array is not None]
+        arrays = [array.reshape(-1) for array in pieces if array is not None]
         if not arrays or len(arrays) != len(parts):
             raise SourceError(
                 f"{file}: found {len(arrays)} of the {len(parts)} slices of {name!r}."
@@ -109,7 +114,7 @@ def _join(file: Path, tensors: dict[str, np.ndarray], slices: object) -> None:
 
 
 def _widen(file: Path, tensors: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    """Turn bfloat16 into float32, each array once however many names it has; make all read-only."""
+    """Convert bfloat16 to float32, shared arrays only once, and make all arrays read-only."""
     distinct = {id(array): array for array in tensors.values()}
     if sum(array.nbytes for array in distinct.values()) > size:
         raise SourceError(f"{file} holds more tensors than its {size} bytes can; it is corrupt.")

@@ -1,8 +1,8 @@
-"""PIR, the format of `inference.json` since Paddle 3: parsing and changing what is fetched.
+"""Parse PIR, the format of `inference.json` since Paddle 3, and replace its outputs.
 
 A value is a number (`%`), an operation has inputs (`I`), outputs (`O`) with types (`TT`) and named
 attributes (`A`); `p` defines a parameter. A list of tensors is one value, made by `builtin.combine`
-and taken apart by `builtin.split`; both vanish here. So do constants that stand for attributes.
+and taken apart by `builtin.split`; both are removed. So are constants that become attributes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _DTYPES = {
 
 _NUMBERS = {"INF": float("inf"), "-INF": float("-inf"), "NAN": float("nan")}
 
-_NONE = 0  # the value that stands for an absent operand or result
+_NONE = 0  # the number of an absent operand or result
 
 
 def parse(content: bytes, name: str) -> Program:
-    """Read the PIR program `content` of the file `name`."""
+    """Parse the content of a PIR file; `name` is the file for messages."""
     reader = _Reader()
     try:
         operations = tuple(reader.operations(_main_block(content)["ops"]))
@@ -155,7 +155,7 @@ def _results(op: Any) -> list[Any]:
 
 
 class _Reader:
-    """What is known of the values while going through the operations in order."""
+    """Converts operations in order, and keeps the names and constants of values."""
 
     def __init__(self) -> None:
         self.names: dict[int, tuple[str, ...]] = {_NONE: ()}  # several for a list of tensors
@@ -165,7 +165,7 @@ class _Reader:
         self.highest = 0
 
     def operations(self, ops: list[Any]) -> Iterator[Operation]:
-        """Yield the operations of a block, those of a loop or branch right before it."""
+        """Yield the operations of a block; those of a loop or branch precede it."""
         self._name_results(ops)
         for op in ops:
             kind, attributes = op["#"], _attributes(op)
@@ -183,7 +183,7 @@ class _Reader:
                 yield self._operation(op, kind, attributes)
 
     def _name_results(self, ops: list[Any]) -> None:
-        """Name the values that the block defines; a list's elements by what takes it apart."""
+        """Name the values of a block; elements of a list are named by the `split` of the list."""
         for op in ops:
             kind = op["#"]
             numbers = [result["%"] for result in _results(op)]
@@ -244,7 +244,7 @@ def _is_tensor(kind: Any) -> bool:
 
 
 def _type(kind: Any) -> tuple[str, list[object]]:
-    """Return dtype and shape of a tensor type."""
+    """Return the dtype and shape of a tensor type."""
     dtype, shape, *_ = kind["D"]
     return _DTYPES[dtype["#"].removeprefix("0.t_")], shape
 

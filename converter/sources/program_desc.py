@@ -1,4 +1,4 @@
-"""ProgramDesc, the format of `.pdmodel`: parsing and changing what is fetched."""
+"""Parse a ProgramDesc, the format of `.pdmodel`, and replace its outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from converter.sources.ir import Operation, Program, TensorSpec, spec
 
 
 def parse(content: bytes, name: str) -> Program:
-    """Read the ProgramDesc `content` of the file `name`."""
+    """Parse the content of a `.pdmodel` file; `name` is the file for messages."""
     program = _message(content, name)
     try:
         specs = {text(v.name): v for v in program.blocks[0].vars}
@@ -83,7 +83,7 @@ def fetch(content: bytes, values: Sequence[str]) -> bytes:
 
 
 def text(raw: bytes) -> str:
-    """Decode a name; what is no UTF-8 stays distinct."""
+    """Decode a name; bytes that are not UTF-8 are kept as surrogates, so names stay distinct."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -113,7 +113,7 @@ def _column(operation: Operation) -> int:
 
 
 def _operations(program: Any, block: int, entered: set[int]) -> Iterator[Operation]:
-    """Yield the operations of a block, those of a loop or branch right before it."""
+    """Yield the operations of a block; those of a loop or branch precede it."""
     for op in program.blocks[block].ops:
         for attribute in op.attrs:
             for inner in _sub_blocks(attribute):

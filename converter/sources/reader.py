@@ -1,4 +1,7 @@
-"""Exported programs in either of Paddle's formats: reading, checking and writing them."""
+"""Read, check and rewrite an exported program in either of Paddle's formats.
+
+The readers of the formats are imported only for a program; a checkpoint does without.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from converter.sources.ir import Program
 
 
 def read_program(file: Path) -> Program:
-    """Read `.pdmodel` or PIR's `.json`, told apart by content.
+    """Read a `.pdmodel` or a PIR `.json`; the content decides which of the two it is.
 
-    Raises `SourceError` if the file is truncated, corrupt or foreign.
+    Raises:
+        SourceError: the file is truncated, corrupt or of another format.
     """
     from converter.sources import pir, program_desc
 
@@ -34,7 +38,7 @@ def check_operators(program: Program) -> None:
 
     Raises:
         UnsafeSource: an operator is not on the list of `computing_operators.py`: it might write
-            files, call Python, print, or speak to other machines.
+            files, call Python, print, or connect to other machines.
     """
     from converter.sources import pir, program_desc
 

@@ -1,11 +1,10 @@
-"""A pickle machine that knows containers, strings, numbers and NumPy arrays, and nothing else.
+"""A restricted unpickler for containers, strings, numbers and NumPy arrays.
 
-A pickle is a program. Python's own unpickler imports whatever the program names and calls it, and
-trusts the sizes it states. This machine runs the part of the language that `paddle.save` writes
-(protocols 2 to 4, NumPy 1 and 2): it never imports, and never calls anything that the file names.
-The few functions that arrays are pickled with stand in `_CALLS`, written out here. Every size is
-checked against the file, and array data stays where it is in the mapped file if it can, so the
-cost of a checkpoint is its opcodes: about forty per tensor.
+A pickle is a program. Python's own unpickler imports and calls whatever the program names, and
+trusts its sizes. This one runs the subset that `paddle.save` writes (protocols 2 to 4, NumPy 1 and
+2): it imports nothing, and calls nothing that the file names. The few functions with which arrays
+are pickled are implemented here, in `_CALLS`. Every size is checked against the file. Array data is
+not copied out of the mapped file if possible, so reading costs about forty opcodes per tensor.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ _UNSAFE_OPCODES = b"ioPQ\x81\x82\x83\x84\x92"  # they make objects of any class
 
 
 class _Fault(Exception):
-    """Something in the pickle is wrong; `load` adds file and position."""
+    """The pickle is invalid; `load` adds the file and the position to the message."""
 
 
 class _Global:
-    """A name from the allow-list: a token, not the object of that name."""
+    """A name from the allow-list: a token for the object of that name."""
 
     __slots__ = ("call", "name")
 
@@ -39,7 +38,7 @@ class _Global:
 
 
 class _LongText:
-    """Array data that protocol 2 stores as text; becomes bytes on demand, once."""
+    """Array data that protocol 2 stores as text; converted to bytes once, on demand."""
 
     __slots__ = ("_data", "_source")
 
@@ -54,7 +53,7 @@ class _LongText:
 
 
 class _Dtype:
-    """A dtype under construction: its code first, its byte order with BUILD."""
+    """A dtype under construction: BUILD checks its byte order."""
 
     __slots__ = ("code",)
 
@@ -67,7 +66,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array under construction: nothing at first, its value with BUILD."""
+    """An array under construction: BUILD sets its value."""
 
     __slots__ = ("value",)
 
@@ -83,7 +82,7 @@ class _Array:
 
 
 def _array(shape: tuple[object, ...], dtype: _Dtype, data: object, order: Any) -> np.ndarray:
-    """View `data` as an array, if it has exactly the bytes that shape and dtype ask for."""
+    """View data as an array; it must have exactly the size of this shape and dtype."""
     if not isinstance(data, (bytes, memoryview)):
         raise _Fault(f"array data of type {type(data).__name__}")
     lengths = tuple(n for n in shape if isinstance(n, int) and 0 <= n < 2**48)
@@ -167,7 +166,7 @@ _CALLS: dict[str, Callable[..., object]] = {
 
 
 def _finished(value: object) -> object:
-    """What goes into a container: an array for an array under construction."""
+    """Return a value for a container: an array under construction becomes an array."""
     if type(value) is _Array:
         if value.value is None:
             raise _Fault("an array without data")
@@ -176,7 +175,7 @@ def _finished(value: object) -> object:
 
 
 class _Machine:
-    """Stack, memo and position of one run over `data`."""
+    """The stack, the memo and the position while a pickle is run."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
@@ -186,7 +185,7 @@ class _Machine:
         self.memo: dict[int, object] = {}
 
     def run(self) -> object:
-        """Run to the end and return what is on the stack."""
+        """Run the pickle and return the value on the stack."""
         data, operations = self.data, _OPERATIONS
         while True:
             code = data[self.position]
@@ -196,7 +195,7 @@ class _Machine:
             operations[code](self)
 
     def take(self, size: int) -> memoryview:
-        """Return the next `size` bytes, which the file must have."""
+        """Return the next bytes; _Fault if the file ends before."""
         start = self.position
         if size > len(self.data) - start:
             raise _Fault(f"{size} bytes announced, {len(self.data) - start} left: truncated")
@@ -220,7 +219,7 @@ class _Machine:
         self.stack.append(_LongText(raw) if size > _LONG_TEXT else str(raw, "utf-8"))
 
     def blob(self, size: int) -> None:
-        """Push `size` bytes; long ones stay in the file."""
+        """Push bytes, as a view of the file."""
         self.stack.append(self.take(size))
 
     def pop_mark(self) -> list[Any]:
@@ -294,7 +293,7 @@ class _Machine:
         self.memo[index] = self.stack[-1]
 
     def integer(self, size: int) -> None:
-        """Push a signed number of any length that a shape can have."""
+        """Push a signed number of up to 16 bytes."""
         if size > 16:
             raise _Fault(f"a number of {size} bytes")
         self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
@@ -366,11 +365,17 @@ _OPERATIONS = _table()
 
 
 def load(data: memoryview, name: str) -> object:
-    """Return what the pickle `data` holds: dicts, lists, tuples, strings, numbers and arrays.
+    """Load a pickle of dicts, lists, tuples, strings, numbers and arrays.
 
-    Arrays are read-only; those of protocols 3 and 4 are views of `data`, aligned or not as the file
-    has it. `name` is the file's, for messages. Raises `UnsafeSource` for a pickle that would make
-    anything else, and `SourceError` for one that is truncated or corrupt; both name the byte.
+    Arrays are read-only; those of protocols 3 and 4 are views of the data and may be unaligned.
+
+    Args:
+        data: the pickle.
+        name: the file, for messages.
+
+    Raises:
+        UnsafeSource: the pickle would create any other object; the message has the position.
+        SourceError: the pickle is truncated or corrupt; the message has the position.
     """
     machine = _Machine(data)
     try:
