@@ -306,13 +306,13 @@ def test_bombs_cost_nothing(write):
     depth = b"\x80\x04}X\x01\x00\x00\x00aN" + b"\x85" * 200_000 + b"s."
     doubling = b"\x80\x04}X\x01\x00\x00\x00aN\x94" + b"(h\x00h\x00t\x94" * 50 + b"s."
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()  # not what other processes take
     for bomb in (memo + b"}.", depth, doubling):
         with pytest.raises(SourceError):
             read_pdparams(write(bomb))
     assert tracemalloc.get_traced_memory()[1] < 60 << 20
     tracemalloc.stop()
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_shared_data_is_not_multiplied(write):
