@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from converter.catalog.line_settings import line_settings, merge_settings
 
+from converter.catalog.processing import line_settings, merge_settings
 from converter.errors import ConfigError
 from pipelines.recognition.preprocess import preprocess
 from schemas.processing import RecognitionSettings
@@ -103,7 +103,7 @@ def test_a_batch_of_sar_tells_how_much_of_each_line_is_valid():
         ({"RFLRecResizeImg": {"image_shape": [1, 2, 3], "padding": False, "interpolation": 7}},
          "has the interpolation 7, expected 1 or 2"),
         ({"GrayRecResizeImg": {"image_shape": [2, 3], "resize_type": "PIL", "inter_type": "BOX"}},
-         "has the inter_type box, expected BICUBIC or LANCZOS"),
+         "has the inter_type 'box', expected BICUBIC or LANCZOS"),
     ],
 )  # fmt: skip
 def test_steps_that_cannot_be_followed(step, message):
