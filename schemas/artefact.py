@@ -335,6 +335,7 @@ class ArtefactCard:
         fingerprint: the hash of all that the conversion depends on, for converting many.
         counts: how many tensors were used, filled and dropped.
         parity: the summary of the comparison with the reference.
+        proof_scope: in one sentence, what the comparison proves about these weights.
         versions: of the converter and of the libraries that it used.
         weights: the file of weights.
         format: the version of the JSON itself.
@@ -357,6 +358,7 @@ class ArtefactCard:
     fingerprint: str | None = None
     counts: TensorCounts | None = None
     parity: Mapping[str, Any] | None = None
+    proof_scope: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     weights: WeightsEntry = WeightsEntry()
     format: int = FORMAT
@@ -401,6 +403,7 @@ class ArtefactCard:
             parity=reader.section(
                 "parity", lambda each: each.tree(depth=8, values=1_000_000, largest=1e300)
             ),
+            proof_scope=reader.text("proof_scope"),
             versions=reader.section("versions", lambda each: each.mapping(_TEXT)) or {},
             weights=reader.section("weights", WeightsEntry._read) or WeightsEntry(),
             format=reader.value("format", Check(is_count, "a whole number")) or FORMAT,
@@ -427,6 +430,7 @@ class ArtefactCard:
             "fingerprint": self.fingerprint,
             "counts": self.counts and self.counts.to_dict(),
             "parity": self.parity,
+            "proof_scope": self.proof_scope,
             "versions": dict(self.versions),
             "weights": self.weights.to_dict(),
             **self.extra,

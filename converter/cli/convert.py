@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from converter.catalog import cards as catalog
 from converter.cli.options import EXIT_CODES, add_model_options, build_request
 from converter.conversion.artefact import check_report_path, write_json
+from converter.conversion.request import proof_scope
 from converter.conversion.steps import STAGES
 from converter.conversion.steps import run as convert
 from converter.errors import ParityError
@@ -133,8 +134,12 @@ def _print_outcome(outcome: Outcome, options: argparse.Namespace) -> None:
             f"worst difference {worst.difference:.2e} of the maximum at {worst.probe} "
             f"({report.reference} reference, {len(report.comparisons)} comparisons)"
         )
+        if report.reference == "recorded":
+            proof += f". {proof_scope(report.reference)}"
     else:
         proof = "UNVERIFIED: no reference was wanted"
+    for warning in outcome.warnings:
+        print(f"converter: warning: {warning}", file=sys.stderr)
     print(f"wrote {outcome.written} ({outcome.size / 1e6:.1f} MB): {proof}")
     if outcome.card.task in catalog.READING and outcome.card.dictionary is None:
         print(

@@ -38,10 +38,26 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a conversion; `report` is None with `--reference none`."""
+    """The result of a conversion; `report` is None with `--reference none`.
+
+    `warnings` are lines about values that are unusual in a trained network.
+    """
 
     card: ModelCard
     plan: Plan
     written: Path | None = None
     size: int = 0
     report: ParityReport | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def proof_scope(reference: str) -> str:
+    """Return in one sentence what a proof by this kind of reference covers, and what not."""
+    if reference == "none":
+        return "Nothing was compared with Paddle."
+    if reference == "recorded":
+        return (
+            "Architecture and mapping were proved by the record of a network with seeded weights; "
+            "these weights were not run in Paddle."
+        )
+    return "These weights were run in Paddle and in PyTorch."

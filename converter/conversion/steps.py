@@ -26,7 +26,7 @@ from converter.catalog.custom import custom_card, same_network
 from converter.catalog.dictionary import dictionary_of_export, fit_to_classes
 from converter.catalog.processing import merge_settings, settings_of_export
 from converter.conversion.artefact import output_path, write_artefact
-from converter.conversion.request import Outcome, Request
+from converter.conversion.request import Outcome, Request, proof_scope
 from converter.conversion.versions import versions
 from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, UsageError
 from converter.references.paddle.session import PaddleSession
@@ -79,6 +79,7 @@ def run(
         stage("convert")
         chosen = select_candidate(chain([chosen], plans), live_check(model, session))
         network = chosen.load(state_dict(model, chosen))
+        check_form(network)
         stage("prove")
         report = prove(model, chosen, network, session)
         stage("write")
@@ -246,12 +247,27 @@ def select_candidate(
 
 
 def state_dict(model: OpenedModel, chosen: ConversionPlan) -> dict[str, torch.Tensor]:
-    """Convert the arrays of the source to the network's tensors, as the plan says."""
+    """Convert the arrays of the source to the network's tensors, as the plan says.
+
+    Raises:
+        MappingError: two names of one tensor hold different arrays.
+        SourceError: a tensor holds NaN or infinity, or a variance is negative.
+    """
     from converter.mapping.apply import apply
+    from converter.mapping.values import check_values
 
     holder = model.source.checkpoint or model.source.export
     assert holder is not None
-    return apply(chosen.tensors, holder.tensors, chosen.targets)
+    state = apply(chosen.tensors, holder.tensors, chosen.targets)
+    check_values(state)
+    return state
+
+
+def check_form(network: Model) -> None:
+    """Raise SourceError where merging branches or folding normalisations gave infinite values."""
+    from converter.mapping.values import check_values
+
+    check_values(network.state_dict(), f"when the network is brought into its {network.form} form")
 
 
 # Stage 4: tensors -> ParityReport
@@ -421,9 +437,14 @@ def write(
     Raises:
         OutputError: the files cannot be written.
     """
+    from converter.mapping.values import unusual_values
+
     card = artefact_card(model, chosen, network, report, session)
-    size = write_artefact(*output, network.state_dict(), card)
-    return Outcome(model.card, chosen.tensors, output[0], size, report)
+    state = network.state_dict()
+    size = write_artefact(*output, state, card)
+    return Outcome(
+        model.card, chosen.tensors, output[0], size, report, warnings=unusual_values(state)
+    )
 
 
 def artefact_card(
@@ -454,6 +475,7 @@ def artefact_card(
         fingerprint=model.request.fingerprint,
         counts=TensorCounts.from_dict(chosen.tensors.counts()),
         parity=report.to_dict() if report else None,
+        proof_scope=proof_scope(model.reference),
         versions=versions(session.version if session else None),
     )
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tarfile
 
+import numpy as np
 import pytest
 
 import architectures
 from converter.catalog import cards as catalog
 from converter.references.seeded import seeded_weight
-from tests.support.checkpoints import CRNN, fine_tuned, save, weights
+from tests.support.checkpoints import CLS, CRNN, fine_tuned, save, weights
 from tests.support.paths import ROOT
 
 CLASSIFIER = "ch_ppocr_mobile_v2.0_cls"
@@ -50,6 +51,7 @@ def test_verbose(convert, classifier, tmp_path):
     assert [line.split()[0] for line in probes][:2] == ["out", "head.fc"]
     assert all("2x3x48x192" in line for line in probes)
     assert "(recorded reference, " in last
+    assert last.endswith("these weights were not run in Paddle.")
 
 
 @pytest.mark.parametrize("fuse", [[], ["--fuse"]])
@@ -195,3 +197,68 @@ def test_exit_codes_stand_in_the_help(convert):
         (6, "no refer"),
     ):
         assert f"{code} {meaning}" in " ".join(done.out.split())
+
+
+# Values that no trained network has.
+
+DAMAGED = {
+    "NaN": ("head.fc.bias", np.nan, "NaN"),
+    "infinity": ("backbone.conv1.bn._variance", np.inf, "infinite"),
+    "minus infinity": ("backbone.conv1.conv.weight", -np.inf, "infinite"),
+    "a negative variance": ("backbone.conv1.bn._variance", -1e-6, "negative variances"),
+}
+
+
+@pytest.mark.parametrize("reference", ["recorded", "none"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_values_with_which_nothing_is_computed(convert, tmp_path, damage, reference):
+    name, value, kind = DAMAGED[damage]
+    tensors = weights(CLS)
+    tensors[name] = tensors[name].copy()
+    tensors[name].flat[0] = value
+    file, out = save(tmp_path / "x.pdparams", tensors), tmp_path / "x.pth"
+    done = convert(CLASSIFIER, "--paddle-dir", file, "--out", out, "--reference", reference)
+    assert done.code == 3
+    ours = name.replace("_variance", "running_var")
+    assert f"  {ours}: 1 of {tensors[name].size} are {kind}\n" in done.err
+    assert "Traceback" not in done.err
+    assert not out.exists()
+
+
+def test_an_export_with_such_values(convert, export, tmp_path):
+    """An export's weights are used under the program's names."""
+    (tmp_path / "nan").mkdir()
+    for file in export.iterdir():
+        content = bytearray(file.read_bytes())
+        if file.suffix == ".pdiparams":
+            content[-4:] = np.float32(np.nan).tobytes()
+        (tmp_path / "nan" / file.name).write_bytes(content)
+    done = convert(CLASSIFIER, "--paddle-dir", tmp_path / "nan", "--out", tmp_path / "x.pth")
+    assert done.code == 3
+    assert "1 of 2 are NaN" in done.err
+
+
+def test_values_that_folding_makes_infinite(convert, tmp_path):
+    tensors = weights(CLS)
+    norm = "backbone.conv1.bn"
+    tensors[f"{norm}.weight"] = np.full_like(tensors[f"{norm}.weight"], 3e38)
+    tensors[f"{norm}._variance"] = np.full_like(tensors[f"{norm}._variance"], 1e-5)
+    file = save(tmp_path / "x.pdparams", tensors)
+    done = convert(CLASSIFIER, "--paddle-dir", file, "--out", tmp_path / "x.pth", "--fuse")
+    assert done.code == 3
+    assert "infinite" in done.err
+    assert "brought into its fused form" in done.err
+
+
+def test_values_that_are_only_unusual(convert, tmp_path):
+    tensors = weights(CLS)
+    tensors["backbone.conv1.bn._variance"] = np.zeros(8, np.float32)
+    tensors["head.fc.weight"] = np.zeros_like(tensors["head.fc.weight"])
+    file, out = save(tmp_path / "x.pdparams", tensors), tmp_path / "x.pth"
+    done = convert(CLASSIFIER, "--paddle-dir", file, "--out", out)
+    assert done.code == 0
+    assert "warning: channels have a variance of exactly 0" in done.err
+    assert "backbone.conv1.bn.running_var (8 of 8)" in done.err
+    assert "warning: weights are zero throughout, so these layers compute nothing:" in done.err
+    scope = json.loads(out.with_suffix(".json").read_text())["proof_scope"]
+    assert scope.endswith("these weights were not run in Paddle.")
