@@ -38,11 +38,21 @@ def aspect_ratio(image: np.ndarray) -> float:
     """Return width / height of an `(H, W, 3)` image; raise ValueError if it has no pixels."""
     if not image.size:
         raise ValueError(f"an image of shape {image.shape} has no pixels")
-    return image.shape[1] / image.shape[0]
+    height, width = image.shape[:2]
+    return float(width / height)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize an `(H, W, C) uint8` image bilinearly; one of this size is returned itself."""
+    """Resize an image bilinearly.
+
+    Args:
+        image: `(H, W, C)` or `(H, W) uint8`.
+        height: the new height in pixels.
+        width: the new width in pixels.
+
+    Returns:
+        `(height, width, C) uint8`; the image itself if it has this size.
+    """
     return image if image.shape[:2] == (height, width) else cv2.resize(image, (width, height))
 
 

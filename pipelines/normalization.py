@@ -2,7 +2,7 @@
 
 The normalised value of a `uint8` pixel depends on the pixel alone, so every rule is computed for
 the 256 possible values, with the arithmetic of the code that it follows, and then looked up. The
-rules differ in their last bits only.
+rules, functions of the type `Arithmetic`, differ in their last bits only.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from schemas.artefact import ArtefactCard
 
 logger = logging.getLogger(__name__)
 
-Network = Callable[..., Any]
-"""Maps `(N, C, H, W) float32`, normalised, to the network's output: one array, or a dict of arrays
-by PaddleOCR's names.
+NetworkOutput: TypeAlias = "np.ndarray | Mapping[str, np.ndarray]"
+"""The output of a network: one array, or several by PaddleOCR's names."""
+
+Network = Callable[..., NetworkOutput]
+"""Maps `(N, C, H, W) float32`, normalised, to the network's output.
 
 Two attributes are optional. `card` is an `ArtefactCard`, or a mapping like the JSON beside
 converted weights, which describes the network's input and output. `extra_inputs` names the arrays
@@ -85,7 +87,7 @@ class TorchNetwork:
         logger.info("loaded %s on %s in %s", name, self.device, self.dtype)
 
     @torch.inference_mode()
-    def __call__(self, batch: np.ndarray, **extra_inputs: np.ndarray) -> Any:
+    def __call__(self, batch: np.ndarray, **extra_inputs: np.ndarray) -> NetworkOutput:
         """Run a batch.
 
         Args:
@@ -107,7 +109,9 @@ class TorchNetwork:
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
 
-def run_network(network: Network, batch: np.ndarray, extra_inputs: Mapping[str, np.ndarray]) -> Any:
+def run_network(
+    network: Network, batch: np.ndarray, extra_inputs: Mapping[str, np.ndarray]
+) -> NetworkOutput:
     """Run a network on a batch and on those extra inputs that it takes.
 
     Args:
@@ -122,11 +126,22 @@ def run_network(network: Network, batch: np.ndarray, extra_inputs: Mapping[str, 
     return network(batch, **{name: extra_inputs[name] for name in taken})
 
 
-def _to_arrays(outputs: Any) -> Any:
+def describe_outputs(outputs: NetworkOutput) -> str:
+    """Describe the shapes of a network's output for an error message."""
+    if isinstance(outputs, Mapping):
+        return ", ".join(f"{name} of shape {array.shape}" for name, array in outputs.items())
+    return f"an array of shape {outputs.shape}"
+
+
+def _to_arrays(outputs: torch.Tensor | Mapping[str, torch.Tensor]) -> NetworkOutput:
     """Turn a tensor, or a dict of tensors, into arrays; floats become float32."""
     if isinstance(outputs, Mapping):
-        return {name: _to_arrays(output) for name, output in outputs.items()}
-    return (outputs.float() if outputs.is_floating_point() else outputs).cpu().numpy()
+        return {name: _to_array(output) for name, output in outputs.items()}
+    return _to_array(outputs)
+
+
+def _to_array(tensor: torch.Tensor) -> np.ndarray:
+    return (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
 
 
 def find_device(name: str, *, half: bool = False) -> torch.device:

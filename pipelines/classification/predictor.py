@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from pipelines.batching import BATCH_SIZE, by_width
 from pipelines.classification.preprocess import preprocess
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.predictor import Predictor
-from pipelines.runtime import NetworkSource
+from pipelines.runtime import NetworkSource, describe_outputs
 from pipelines.settings import classification_settings
 
 
@@ -69,10 +71,11 @@ class Classifier(Predictor):
         for indices in by_width(arrays, self.batch_size):
             batch = preprocess([arrays[index] for index in indices], self.settings)
             outputs = self.network(batch)
-            if outputs.shape != (len(indices), classes):
+            expected = (len(indices), classes)
+            if not isinstance(outputs, np.ndarray) or outputs.shape != expected:
                 raise ValueError(
-                    f"the classifier returned an array of shape {outputs.shape}, expected "
-                    f"{(len(indices), classes)}; is this a network for orientation?"
+                    f"the classifier returned {describe_outputs(outputs)}, expected an array of "
+                    f"shape {expected}; is this a network for orientation?"
                 )
             for index, probabilities in zip(indices, outputs, strict=True):
                 if probabilities.max() > self.settings.cls_thresh:

@@ -45,7 +45,16 @@ def resize(image: np.ndarray, settings: DetectionSettings) -> np.ndarray:
 
 
 def network_size(height: int, width: int, settings: DetectionSettings) -> tuple[int, int]:
-    """Return the height and width, in pixels, of the network's input for an image of this size."""
+    """Return the size of the network's input for an image.
+
+    Args:
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        settings: the resize rule.
+
+    Returns:
+        Height and width in pixels.
+    """
     if settings.image_shape:
         new_height, new_width = settings.image_shape
         if settings.keep_ratio:

@@ -5,7 +5,7 @@ Numbers follow PaddleOCR 2.x: tools/infer/predict_rec.py (`TextRecognizer`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from pipelines.recognition.postprocess import (
     visionlan_decode,
 )
 from pipelines.recognition.preprocess import LineBatch, preprocess
-from pipelines.runtime import NetworkSource, run_network
+from pipelines.runtime import NetworkOutput, NetworkSource, describe_outputs, run_network
 from pipelines.settings import recognition_settings
 from schemas.special_tokens import CLASSES
 
@@ -91,44 +91,44 @@ class Recognizer(Predictor):
             texts |= zip(map(int, indices), self._decode(outputs, batch), strict=True)
         return [texts[index] for index in range(len(images))]
 
-    def _decode(self, outputs: Any, batch: LineBatch) -> list[RecognizedText]:
+    def _decode(self, outputs: NetworkOutput, batch: LineBatch) -> list[RecognizedText]:
         """Decode the network's output for one batch."""
         decoder, characters = self.settings.decoder, self.settings.characters
         size = len(batch.images)
         if decoder == "CTCLabelDecode":
-            self._check(outputs, size)
+            probabilities = self._check(outputs, size)
             return [
                 ctc_decode(
-                    probabilities,
+                    line,
                     characters,
                     width_ratio=width_ratio,
                     right_to_left=self.settings.right_to_left,
                 )
-                for probabilities, width_ratio in zip(outputs, batch.width_ratios, strict=True)
+                for line, width_ratio in zip(probabilities, batch.width_ratios, strict=True)
             ]
         if decoder == "VLLabelDecode":
-            logits = next(iter(outputs.values())).swapaxes(0, 1)
-            self._check(logits, size)
+            steps = next(iter(outputs.values())) if isinstance(outputs, Mapping) else outputs
+            logits = self._check(steps.swapaxes(0, 1) if steps.ndim > 1 else steps, size)
             return [visionlan_decode(line, characters) for line in logits]
         if isinstance(outputs, np.ndarray) and decoder != "RFLLabelDecode":
             self._check(outputs, size)
         rm_symbol = self.settings.rm_symbol
         return decode_autoregressive(decoder, outputs, size, characters, rm_symbol=rm_symbol)
 
-    def _check(self, scores: Any, size: int) -> None:
-        """Raise ValueError unless scores are `(size, T, classes)`."""
+    def _check(self, scores: NetworkOutput, size: int) -> np.ndarray:
+        """Return scores if they are `(size, T, classes)`, else raise ValueError."""
         layout, characters = CLASSES[self.settings.decoder], len(self.settings.characters)
         classes = layout.scores(characters)
         algorithm = self.settings.decoder.removesuffix("LabelDecode")
-        shape = getattr(scores, "shape", type(scores).__name__)
-        if len(shape) != 3 or shape[0] != size:
+        if not isinstance(scores, np.ndarray) or scores.ndim != 3 or len(scores) != size:
             raise ValueError(
-                f"the recogniser returned an array of shape {shape}, expected "
+                f"the recogniser returned {describe_outputs(scores)}, expected an array of shape "
                 f"({size}, T, {classes}); is this a recognition network of {algorithm}?"
             )
-        if shape[2] != classes:
+        if scores.shape[2] != classes:
             raise ValueError(
-                f"the recogniser has {shape[2]} classes, but {characters} characters and "
+                f"the recogniser has {scores.shape[2]} classes, but {characters} characters and "
                 f"{layout.in_words(scored=True)} make {classes}; give the dictionary that it was "
                 "trained with"
             )
+        return scores

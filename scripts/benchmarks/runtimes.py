@@ -14,13 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from pipelines.runtime import Network, NetworkOutput
+
 NETWORKS = ("detector", "recogniser")
 STAGES = (*NETWORKS, "page")
-Network = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def record(job: Job) -> dict[str, int]:
     kept: dict[str, list[np.ndarray]] = {stage: [] for stage in STAGES}
 
     def recorded(stage: str, network: Network) -> Network:
-        def run(batch: np.ndarray) -> np.ndarray:
+        def run(batch: np.ndarray) -> NetworkOutput:
             kept[stage].append(batch)
             return network(batch)
 

@@ -69,8 +69,10 @@ def test_the_right_line_of_several_is_found():
 
 
 def test_a_classifier_of_other_shape():
-    with pytest.raises(ValueError, match=r"\(1, 4\), expected \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 4\), expected an array of shape \(1, 2\)"):
         Classifier(lambda _: np.zeros((1, 4), np.float32))([noise(48, 100)])
+    with pytest.raises(ValueError, match=r"returned maps of shape \(1, 2\), expected an array"):
+        Classifier(lambda _: {"maps": np.zeros((1, 2), np.float32)})([noise(48, 100)])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (30, 700), (224, 224), (256, 300)])

@@ -163,3 +163,20 @@ def test_a_recogniser_of_other_shape(shape):
     recognizer = Recognizer(lambda _: np.zeros(shape, np.float32), "abc")
     with pytest.raises(ValueError, match="CTC"):
         recognizer([blank_line(20)])
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"ctc": np.zeros((1, 40, 4)), "sar": np.zeros((1, 40, 5))},
+        np.zeros(5),
+        np.zeros((26, 2, 4)),
+    ],
+)
+@pytest.mark.parametrize("decoder", ["CTCLabelDecode", "VLLabelDecode"])
+def test_outputs_of_other_networks(decoder, outputs):
+    recognizer = Recognizer(lambda _: outputs, "abc", decoder=decoder)
+    if decoder == "VLLabelDecode" and isinstance(outputs, dict):
+        outputs = {**outputs, "ctc": np.zeros((40, 3, 4))}  # of three lines
+    with pytest.raises(ValueError, match="is this a recognition network of"):
+        recognizer([blank_line(20)])
