@@ -176,3 +176,11 @@ def test_architectures_need_torch_alone():
             if name.startswith("architectures") and not known:
                 foreign.append(f"{name} -> {package}")
     assert foreign == []
+
+
+def test_no_circle_between_rooms():
+    rooms: dict[str, frozenset[str]] = dict.fromkeys(set().union(*ROOMS), frozenset())
+    for name, target in arrows():
+        if name.startswith("converter.") and target.startswith("converter."):
+            rooms[room(name)] |= {room(target)} - {room(name)}
+    assert circles(rooms) == []
