@@ -125,7 +125,7 @@ def _script(text: str) -> str:
 
 
 def _slice(corners: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Return the part of a quadrilateral `(4, 2)` between two fractions of its length."""
+    """Return the part of a quadrilateral `(4, 2)` between two fractions, 0 to 1, of its length."""
     top_left, top_right, bottom_right, bottom_left = corners.astype(np.float64)
     top, bottom = top_right - top_left, bottom_right - bottom_left
     upper = [top_left + start * top, top_left + end * top]

@@ -13,8 +13,9 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from pipelines.detection.postprocess.decoder import Outputs, Shape, Sizes, finish_polygons
+from pipelines.detection.postprocess.decoder import Outputs, Sizes, finish_polygons
 from pipelines.detection.postprocess.pse import region_outline, regions
+from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import CTSettings
 
 STRIDE = 4

@@ -17,12 +17,12 @@ from shapely.geometry import Polygon
 
 from pipelines.detection.postprocess.decoder import (
     Outputs,
-    Shape,
     Sizes,
     finish_polygons,
     finish_quads,
     mean_inside,
 )
+from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import DBSettings
 
 MIN_SIDE = 3

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipelines.detection.postprocess.decoder import Outputs, Shape, Sizes, finish_polygons
+from pipelines.detection.postprocess.decoder import Outputs, Sizes, finish_polygons
+from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import DRRGSettings
 
 MAX_LINK_LENGTH = 50.0

@@ -15,12 +15,12 @@ import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
     Outputs,
-    Shape,
     Sizes,
     finish_quads,
     mean_inside,
 )
 from pipelines.detection.postprocess.nms import locality_aware_nms
+from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import EASTSettings
 
 STRIDE = 4

@@ -14,13 +14,13 @@ import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
     Outputs,
-    Shape,
     Sizes,
     finish_polygons,
     finish_quads,
 )
 from pipelines.detection.postprocess.nms import Outlines, suppress
 from pipelines.detection.postprocess.pse import regions
+from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import FCESettings
 
 SCORE_CHANNELS = 4

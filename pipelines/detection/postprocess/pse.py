@@ -15,11 +15,11 @@ import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
     Outputs,
-    Shape,
     Sizes,
     finish_polygons,
     finish_quads,
 )
+from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import PSESettings
 
 STRIDE = 4

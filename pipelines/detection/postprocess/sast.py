@@ -14,12 +14,12 @@ import numpy as np
 
 from pipelines.detection.postprocess.decoder import (
     Outputs,
-    Shape,
     Sizes,
     finish_polygons,
     finish_quads,
 )
 from pipelines.detection.postprocess.nms import locality_aware_nms
+from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import SASTSettings
 
 STRIDE = 4
