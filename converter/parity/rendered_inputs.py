@@ -11,9 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 
 WORDS = (
-    "Invoice 2024-11-23", "TOTAL: 1,284.50", "parity", "Optical character recognition",
-    "left", "No. 7 / B", "convert & prove", "W x H = 48 x 320", "quick brown fox", "READ ME",
-)  # fmt: skip
+    "Invoice 2024-11-23",
+    "TOTAL: 1,284.50",
+    "parity",
+    "Optical character recognition",
+    "left",
+    "No. 7 / B",
+    "convert & prove",
+    "W x H = 48 x 320",
+    "quick brown fox",
+    "READ ME",
+)
 
 
 def page(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -29,10 +37,8 @@ def page(height: int, width: int, seed: int = 0) -> np.ndarray:
         colour = tuple(int(c) for c in random.integers(0, 110, 3))
         (_, line), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 2)
         left = int(random.integers(4, max(5, width // 3)))
-        cv2.putText(
-            image, text, (left, top + line), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 2,
-            cv2.LINE_AA,
-        )  # fmt: skip
+        start = (left, top + line)
+        cv2.putText(image, text, start, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 2, cv2.LINE_AA)
         top += line + int(random.integers(14, 26))
     return _grainy(image, random)
 
@@ -47,10 +53,8 @@ def line(height: int, width: int, seed: int = 0, upside_down: bool = False) -> n
     while cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 2)[0][0] < width * 0.7:
         text = f"{text} {random.choice(WORDS)}".strip()
     image = np.full((height, width, 3), random.integers(190, 256, 3), np.uint8)
-    cv2.putText(
-        image, text, (6, int(height * 0.75)), cv2.FONT_HERSHEY_SIMPLEX, scale, (40, 30, 20), 2,
-        cv2.LINE_AA,
-    )  # fmt: skip
+    start, colour = (6, int(height * 0.75)), (40, 30, 20)
+    cv2.putText(image, text, start, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 2, cv2.LINE_AA)
     if upside_down:
         image = image[::-1, ::-1]
     return _grainy(image, random)

@@ -386,6 +386,12 @@ def test_a_strangers_text_is_shown_as_it_is(tmp_path):
     assert re.findall(r"(?<!\\)<(?!br>)", (tmp_path / "prove.md").read_text("utf-8")) == []
 
 
+def test_printed_lines_escape_control_characters():
+    result = PageResult("a\x1b[2J\n.png", 1, 1, "failed", message="only Paddle has 'x'\rmore")
+    assert result.line == r"a\x1b[2J\n.png: FAILED only Paddle has 'x', and 1 more"
+    assert "\n" not in PageResult("a\nb", None, 1, "unreadable").line
+
+
 def test_pictures_are_limited(monkeypatch, opened, image):
     wrong = with_torch(opened, det_settings={"unclip_ratio": 3.0})
     two = [Page(Path("a.png"), 1, 1, image), Page(Path("b.png"), 1, 1, image)]
