@@ -18,7 +18,6 @@ from pipelines.detection.predictor import Detector
 from pipelines.detection.preprocess import network_size
 from pipelines.geometry import crop, reading_order
 from pipelines.settings import detection_settings
-from schemas.checks import MAX_SIDE
 from schemas.processing import DetectionSettings
 from tests.oracle.paddleocr_source import STAND_INS, load
 from tests.support.probability_maps import probability_map
@@ -48,7 +47,9 @@ def settings(rule):
         return batch
 
     network.card = {"pipeline": rule}
-    return detection_settings(network, max_side_limit=MAX_SIDE)
+    unlimited = detection_settings(network)
+    object.__setattr__(unlimited, "max_side_limit", 10**8)  # more than a card may state
+    return unlimited
 
 
 def sized(shape, monkeypatch, module):
