@@ -14,6 +14,7 @@ import hashlib
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def read_samples(
-    labels: Path, class_of: dict[str, int], size: dict
+    labels: Path, class_of: dict[str, int], size: dict[str, Any]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return the images, `(1, 3, H, W) float32` from -1 to 1, with the classes of their texts."""
     samples = []
@@ -75,7 +76,7 @@ def read_samples(
     return samples
 
 
-def save(network: torch.nn.Module, card: dict, out: Path) -> None:
+def save(network: torch.nn.Module, card: dict[str, Any], out: Path) -> None:
     """Write the weights and, beside them, the JSON that `architectures.load` reads."""
     torch.save(network.state_dict(), out)
     digest = hashlib.sha256(out.read_bytes()).hexdigest()

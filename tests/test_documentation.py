@@ -22,7 +22,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 # A path of the repository in code: a folder of it, and below that a file or a folder.
 PATH = re.compile(
-    r"(?<![\w./~-])((?:architectures|configs|converter|docs|examples|mappings|pipelines|records|scripts"
+    r"(?<![\w./~-])((?:architectures|configs|converter|docs|examples|mappings|pipelines|records|schemas|scripts"
     r"|tests)/[\w./+-]*)"
 )
 MADE_LATER = ("mappings/NAME.yaml",)
