@@ -1,20 +1,20 @@
-"""Export a network of a PaddleOCR checkout as PaddleOCR does, with weights made from their names.
+"""Export a network of a PaddleOCR checkout as PaddleOCR does, with seeded weights.
 
     python scripts/export_seeded.py CONFIG.yml --paddleocr CHECKOUT --out DIR
         [--format pdmodel|json|both|none] [--old-paddle FOLDER] [--train]
         [--classes ctc=97] [--weights X.pdparams] [--salt 0]
 
-Writes models to try a conversion on, of any network that PaddleOCR's training YAMLs describe:
+Writes models to test a conversion with, of any network that PaddleOCR's training YAMLs describe:
 
     DIR/json/     the deployed network: inference.json (PIR), .pdiparams and inference.yml
     DIR/pdmodel/  the same in the format before Paddle 3: inference.pdmodel
-    DIR/train/    best_accuracy.pdparams: branches, training heads, and every network that distils
+    DIR/train/    best_accuracy.pdparams: branches, training heads, all networks of a distillation
 
-An export is that of `Student` where several networks distil each other. The number of classes is
-that of the YAML's dictionary; another one takes as much of the dictionary as it needs.
+Of several networks that distil each other, `Student` is exported. The class count is that of the
+YAML's dictionary; `--classes` uses the beginning of the dictionary.
 
-Later versions than Paddle 3.0 can write the old format of few networks. `--old-paddle` names a
-folder that has one which can write all:
+Paddle after 3.0 can write the old format of few networks only. `--old-paddle` names a folder with
+Paddle 3.0, which can write all of them:
 
     pip install --no-deps --target FOLDER paddlepaddle==3.0.0 decorator astor opt_einsum
 """
@@ -48,10 +48,11 @@ from converter.errors import (
 from converter.references import seeded
 from converter.references.paddle import checkout
 from converter.sources.pdparams import read_pdparams
+from schemas.special_tokens import CLASSES
 
 FORMATS = {"pdmodel": ["pdmodel"], "json": ["json"], "both": ["pdmodel", "json"], "none": []}
 STUDENT = "Student."
-# What PaddleOCR's own export takes, (C, H, W), by the algorithm; else by the model type.
+# The image (C, H, W) of PaddleOCR's own exports by algorithm, else by model type; -1 is any size.
 INPUTS = {
     "SVTR_LCNet": (3, 48, -1),
     "SVTR_HGNet": (3, 48, -1),
@@ -69,13 +70,13 @@ INPUTS = {
     "e2e": (3, -1, -1),
     "sr": (3, 16, 64),
 }
-# Behind what straightens lines, they take one size alone.
-STRAIGHTENED = {"TPS": (3, 32, 100), "STN_ON": (3, 64, 256)}
+# Exports with a transform that straightens lines take images of one size.
+TRANSFORMED = {"TPS": (3, 32, 100), "STN_ON": (3, 64, 256)}
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is written; the fields are the options of the command line."""
+    """The options of the command line."""
 
     config: Path
     paddleocr: Path
@@ -87,7 +88,7 @@ class Job:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write what was asked for and return the exit code."""
+    """Write the exports and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -95,17 +96,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("config", type=Path, metavar="CONFIG.yml", help="one of PaddleOCR's training YAMLs")
     add("--paddleocr", type=Path, required=True, metavar="CHECKOUT", help="the folder of ppocr/")
     add("--out", type=Path, required=True, metavar="DIR", help="the folder to write into")
-    add("--format", choices=FORMATS, default="json", help="of the export (default: json)")
+    add("--format", choices=FORMATS, default="json", help="format of the export (default: json)")
     add("--train", action="store_true", help="write the training checkpoint too")
-    add("--classes", type=checkout.class_count, action="append", default=[], metavar="ctc=N",
-        help="ctc=N or cls=N instead of the YAML's or its dictionary's")  # fmt: skip
-    add("--weights", type=Path, metavar="X.pdparams", help="a checkpoint, instead of made weights")
-    add("--salt", type=int, default=0, metavar="N", help="for other values (default: 0)")
-    add("--old-paddle", type=Path, metavar="FOLDER", help="where Paddle 3.0 is, for .pdmodel")
+    add(
+        "--classes",
+        type=checkout.class_count,
+        action="append",
+        default=[],
+        metavar="ctc=N",
+        help="class count, ctc=N or cls=N (default: that of the YAML or its dictionary)",
+    )
+    add(
+        "--weights",
+        type=Path,
+        metavar="X.pdparams",
+        help="use a checkpoint instead of seeded weights",
+    )
+    add("--salt", type=int, default=0, metavar="N", help="seed of the weights (default: 0)")
+    add("--old-paddle", type=Path, metavar="FOLDER", help="folder with Paddle 3.0, for .pdmodel")
     options = parser.parse_args(argv)
     forms = ["train"] * options.train + FORMATS[options.format]
     if not forms:
-        parser.error("--format none leaves nothing to write without --train")
+        parser.error("--format none without --train writes nothing; add --train or a format")
     job = Job(
         options.config, options.paddleocr, options.out, dict(options.classes), options.weights,
         options.salt, options.old_paddle,
@@ -121,20 +133,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def in_a_child(job: Job, form: str) -> Path:
-    """Write one form in a process of its own: Paddle's settings last as long as its process."""
+    """Write one form in a new process, since Paddle's settings cannot be changed later."""
     try:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(write, job, form).result()
     except BrokenProcessPool as error:
-        raise ReferenceUnavailable(f"Paddle broke down while it wrote the form {form}") from error
+        raise ReferenceUnavailable(f"the Paddle process crashed while it wrote {form}") from error
 
 
 def write(job: Job, form: str) -> Path:
     """Write one form and return its folder.
 
     Raises:
-        ConfigError: YAML, dictionary and class count do not go together.
-        MappingError: the given weights are not those of the network.
+        ConfigError: YAML, dictionary and class count do not fit together.
+        MappingError: the weights do not fit the network.
         ReferenceUnavailable: Paddle is not installed, or cannot write the network.
         OutputError: the folder cannot be written to.
     """
@@ -142,14 +154,14 @@ def write(job: Job, form: str) -> Path:
     characters = characters_of(training, job)
     classes = dict(job.classes)
     if characters is not None and training["Architecture"]["model_type"] == "rec":
-        classes.setdefault("ctc", others_of(training) + len(characters))
+        classes.setdefault("ctc", extra_classes(training) + len(characters))
     architectures = checkout.architectures_of(training, classes, job.config)
     os.environ["FLAGS_enable_pir_api"] = "0" if form == "pdmodel" else "1"  # noqa: SIM112
     if form == "pdmodel" and job.old_paddle is not None:
         sys.path.insert(0, str(job.old_paddle))
     paddle = checkout.import_paddle()
     networks = {p: checkout.build(job.paddleocr, a) for p, a in architectures.items()}
-    give_weights(networks, architectures, job)
+    set_weights(networks, architectures, job)
     folder = job.out / form
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,87 +184,106 @@ def write(job: Job, form: str) -> Path:
 
 
 def characters_of(training: Mapping[str, Any], job: Job) -> list[str] | None:
-    """Return the lines of the YAML's dictionary, as many as the classes need; None without one."""
+    """Return the characters of the YAML's dictionary that the classes need; None without one."""
     settings = training.get("Global") or {}
-    named = settings.get("character_dict_path")
+    dictionary = settings.get("character_dict_path")
     architecture = training.get("Architecture") or {}
-    if not named or architecture.get("model_type") not in ("rec", "e2e"):
+    if not dictionary or architecture.get("model_type") not in ("rec", "e2e"):
         return None
-    lines = list(read_table(job.paddleocr / named, space=False).characters)
+    lines = list(read_table(job.paddleocr / dictionary, space=False).characters)
     if "ctc" not in job.classes:
         return lines
-    wanted = job.classes["ctc"] - others_of(training)
-    if not 0 < wanted <= len(lines):
+    count = job.classes["ctc"] - extra_classes(training)
+    if not 0 < count <= len(lines):
         raise ConfigError(
-            f"--classes ctc={job.classes['ctc']} takes {wanted} lines of {named}, which has "
+            f"--classes ctc={job.classes['ctc']} needs {count} lines of {dictionary}, which has "
             f"{len(lines)}"
         )
-    return lines[:wanted]
+    return lines[:count]
 
 
-def others_of(training: Mapping[str, Any]) -> int:
-    """Return how many classes are no lines of the dictionary: the decoder's own, and the space."""
-    from schemas.special_tokens import CLASSES  # imports PyTorch
-
+def extra_classes(training: Mapping[str, Any]) -> int:
+    """Return the number of classes beyond the dictionary: the decoder's own, and the space."""
     decoder = (training.get("PostProcess") or {}).get("name")
     special = CLASSES.get(str(decoder), CLASSES["CTCLabelDecode"]).count(0)
     space = bool((training.get("Global") or {}).get("use_space_char", False))
     return special + space
 
 
-def give_weights(
+def set_weights(
     networks: Mapping[str, Any], architectures: Mapping[str, Mapping[str, Any]], job: Job
 ) -> None:
-    """Fill the networks from the given checkpoint, or with weights made from their names."""
+    """Fill the networks from the checkpoint of the job, or with seeded weights.
+
+    Args:
+        networks: built in Paddle, by the prefix of their tensors.
+        architectures: theirs, by the same prefixes.
+        job: the options.
+    """
     weights = {p: checkout.weights_of(network, p) for p, network in networks.items()}
     if job.weights is not None:
         load(job.weights, weights, networks)
         return
     for prefix, network in networks.items():
         architecture = architectures[prefix]
-        usual = checkout.default_shape(architecture)
-        sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual[1:], strict=True)]
-        image = seeded.uniform(job.salt, "image", (usual[0], *sizes))
+        count, *usual = checkout.default_shape(architecture)
+        sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual, strict=True)]
+        image = seeded.uniform(job.salt, "image", (count, *sizes))
         adapter = adapter_for(architecture)
         inputs = adapter.paddle_inputs(image) | adapter.teacher_tokens(image)
         checkout.seed(network, weights[prefix], inputs, job.salt)
 
 
 def load(file: Path, weights: Mapping[str, Mapping[str, Any]], networks: Mapping[str, Any]) -> None:
-    """Fill the networks from a checkpoint of just their tensors."""
-    given = read_pdparams(file).tensors
+    """Fill the networks from a checkpoint.
+
+    Args:
+        file: the `.pdparams`.
+        weights: the tensors of each network by their names in the checkpoint.
+        networks: built in Paddle, by the prefix of their tensors.
+
+    Raises:
+        MappingError: tensors are missing, unknown or of another shape.
+    """
+    tensors = read_pdparams(file).tensors
     wanted = {name: tensor for part in weights.values() for name, tensor in part.items()}
     known = {f"{p}{n}" for p, network in networks.items() for n in network.state_dict()}
-    faults = [f"  {name} is missing" for name in wanted if name not in given]
-    faults += [f"  {name} is not in the network" for name in given if name not in known]
+    faults = [f"  {name} is missing" for name in wanted if name not in tensors]
+    faults += [f"  {name} is not in the network" for name in tensors if name not in known]
     faults += [
-        f"  {name} has shape {given[name].shape}, the network {tuple(tensor.shape)}"
+        f"  {name} has shape {tensors[name].shape}, the network {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
-        if name in given and given[name].shape != tuple(tensor.shape)
+        if name in tensors and tensors[name].shape != tuple(tensor.shape)
     ]
     if faults:
         raise MappingError(f"{file} does not fit the network\n" + "\n".join(faults[:20]))
     for name, tensor in wanted.items():
-        tensor.set_value(np.array(given[name], checkout.dtype_of(tensor)))
+        tensor.set_value(np.array(tensors[name], checkout.dtype_of(tensor)))
 
 
 def deployed_prefix(networks: Mapping[str, Any], config: Path) -> str:
-    """Return the prefix of the network that inference uses."""
+    """Return the prefix of the network that inference uses.
+
+    Raises:
+        ConfigError: several networks, and none is called Student.
+    """
     for prefix in ("", STUDENT):
         if prefix in networks:
             return prefix
-    raise ConfigError(f"{config} distils {', '.join(networks)}, none of them a network Student")
+    raise ConfigError(
+        f"{config} has the networks {', '.join(networks)}; expected one called Student"
+    )
 
 
 def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the image that an export takes, (C, H, W); -1 is any size."""
-    if (transform := (architecture.get("Transform") or {}).get("name")) in STRAIGHTENED:
-        colors, *size = STRAIGHTENED[transform]
+    """Return the shape (C, H, W) of the image that an export takes; -1 is any size."""
+    if (transform := (architecture.get("Transform") or {}).get("name")) in TRANSFORMED:
+        colors, *size = TRANSFORMED[transform]
         return (architecture.get("in_channels", colors), *size)
     algorithm, kind = (architecture.get(key) for key in ("algorithm", "model_type"))
-    only = (architecture.get("Backbone") or {}).get("img_size")
-    if only and algorithm != "LaTeXOCR":  # it takes no other
-        return (3, *only)
+    fixed = (architecture.get("Backbone") or {}).get("img_size")
+    if fixed and algorithm != "LaTeXOCR":  # which takes smaller images too
+        return (3, *fixed)
     if algorithm in INPUTS:
         return INPUTS[algorithm]
     if kind in ("rec", "sr") and algorithm in checkout.SHAPES:  # their exports take one size
@@ -260,8 +291,8 @@ def input_of(architecture: Mapping[str, Any]) -> tuple[int, ...]:
     if kind in INPUTS:
         return INPUTS[kind]
     raise ConfigError(
-        f"no input is known for the algorithm {algorithm!r}, model type {kind!r}; add it to INPUTS "
-        f"of {Path(__file__).name}"
+        f"no image size is known for the algorithm {algorithm!r}, model type {kind!r}; add it to "
+        f"INPUTS of {Path(__file__).name}"
     )
 
 
@@ -287,7 +318,16 @@ def specs_of(architecture: Mapping[str, Any], image: Sequence[int]) -> list[Any]
 
 
 def export(network: Any, specs: Sequence[Any], folder: Path) -> None:
-    """Write the program of a network in the deploy form."""
+    """Write the program of a network in the deploy form.
+
+    Args:
+        network: built in Paddle; its branches are merged.
+        specs: of the inputs.
+        folder: of the export, named after its format.
+
+    Raises:
+        ReferenceUnavailable: this Paddle cannot export the network in that format.
+    """
     import paddle
 
     static = paddle.jit.to_static(network, input_spec=specs)

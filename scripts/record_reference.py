@@ -4,10 +4,10 @@
         [--classes ctc=97] [--input 1x3x160x224] [--waves] [--salt 0]
 
 Writes DIR/NAME/reference.json and outputs.npz, which `python -m converter verify DIR` reads. NAME
-is CONFIG's place below `configs`: det/det_mv3_db.yml becomes det__det_mv3_db. The weights are made
-from their names and calibrated (`converter/reference/checkout.py`), which the record notes as their
-exponents, so it is small, and the same every time. What a network takes beside the image is stored
-(`converter/feeding.py` makes it).
+is CONFIG's path below `configs`: det/det_mv3_db.yml becomes det__det_mv3_db. The weights are seeded
+by their names and calibrated (`converter/references/paddle/checkout.py`). The record holds only the
+exponents of the calibration, so it is small and reproducible. Inputs beside the image are stored;
+their values come from the head's adapter (`converter/adapters/`).
 
 Paddle runs in this process, so nothing here may import PyTorch.
 """
@@ -32,9 +32,9 @@ from converter.parity.jitter import JITTER, RECORDED_CHANGE
 from converter.references import seeded
 from converter.references.paddle import checkout
 
-SAMPLED = 4096  # most values kept of one output
-TINY = np.finfo(np.float32).tiny  # a largest value above it is divided by
-MIRRORED = 0.01  # an output that changes less for the mirrored image says nothing
+MAX_VALUES = 4096  # values stored of one output
+TINY = np.finfo(np.float32).tiny  # avoids a division by zero
+MIN_CHANGE = 0.01  # of an output when the image is mirrored; a smaller one proves nothing
 
 
 class Record(NamedTuple):
@@ -54,14 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--paddleocr", type=Path, required=True, metavar="CHECKOUT", help="the folder of ppocr/")
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of records")
     add("--classes", type=checkout.class_count, action="append", default=[], metavar="ctc=N",
-        help="ctc=N or cls=N, where the YAML leaves the count to the dictionary")  # fmt: skip
-    add("--input", type=image_shape, metavar="NxCxHxW", help="default: by the model type")
+        help="ctc=N or cls=N, where the dictionary determines the class count")  # fmt: skip
+    add(
+        "--input",
+        type=image_shape,
+        metavar="NxCxHxW",
+        help="shape of the image (default: by the algorithm or model type)",
+    )
     add(
         "--waves",
         action="store_true",
-        help="a smooth image, for networks that look where they find something to look at (TPS)",
+        help="use a smooth image, for networks that straighten lines (TPS): noise has no lines",
     )
-    add("--salt", type=int, default=0, metavar="N", help="for other values (default: 0)")
+    add("--salt", type=int, default=0, metavar="N", help="seed of weights and inputs (default: 0)")
     options = parser.parse_args(argv)
     try:
         checkout.require_checkout(options.paddleocr)
@@ -69,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         shape = options.input or checkout.default_shape(architecture)
         rule = "waves" if options.waves else "uniform(-1,1)"
         record = record_network(options.paddleocr, architecture, shape, options.salt, rule)
-        place = place_of(options.config)
-        folder = options.out / "__".join(place.with_suffix("").parts)
-        write(folder, Record({"config": place.as_posix(), **record.facts}, record.arrays))
+        config = path_below_configs(options.config)
+        folder = options.out / "__".join(config.with_suffix("").parts)
+        write(folder, Record({"config": config.as_posix(), **record.facts}, record.arrays))
     except ConverterError as error:
         print(f"record_reference: {error}", file=sys.stderr)
         return error.exit_code
@@ -88,8 +93,8 @@ def image_shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def place_of(config: Path) -> Path:
-    """Return the path of a YAML below `configs`, or its name alone where it lies elsewhere."""
+def path_below_configs(config: Path) -> Path:
+    """Return the path of a YAML below `configs`, or its name if it lies elsewhere."""
     parts = config.parts
     return Path(*parts[parts.index("configs") + 1 :]) if "configs" in parts else Path(config.name)
 
@@ -100,12 +105,10 @@ def read_architecture(config: Path, classes: Mapping[str, int]) -> dict[str, Any
     Raises:
         ConfigError: the YAML has no Architecture of a single network.
     """
-    found = checkout.architectures_of(read_training(config), classes, config)
-    if "" not in found:
-        raise ConfigError(
-            f"{config} distils several networks; record them one by one, from YAMLs of their own"
-        )
-    return found[""]
+    networks = checkout.architectures_of(read_training(config), classes, config)
+    if "" not in networks:
+        raise ConfigError(f"{config} distils several networks; record each from a YAML of its own")
+    return networks[""]
 
 
 def record_network(
@@ -115,17 +118,17 @@ def record_network(
     salt: int,
     rule: str = "uniform(-1,1)",
 ) -> Record:
-    """Build a network, give it its weights, run it and return the record.
+    """Build a network with seeded weights, run it and return the record.
 
     Args:
         paddleocr: a folder that holds PaddleOCR's `ppocr/`.
-        architecture: what the network is built from.
+        architecture: the Architecture section of a training YAML.
         shape: of the image, (N, C, H, W).
-        salt: part of the name that every weight and input is made from.
-        rule: by which the image is made.
+        salt: seed of weights and inputs.
+        rule: of the image, a key of `seeded.IMAGES`.
 
     Raises:
-        ReferenceUnavailable: Paddle is not installed, or the output says nothing about the image.
+        ReferenceUnavailable: Paddle is not installed, or an output hardly depends on the image.
     """
     paddle = checkout.import_paddle()
     network = checkout.build(paddleocr, architecture)
@@ -133,19 +136,19 @@ def record_network(
     weights = checkout.weights_of(network)
     image = seeded.IMAGES[rule](salt, "image", shape)
     stored = adapter_for(architecture).recorded_inputs(image)
-    given = {name: item.values for name, item in stored.items()}
-    exponents = checkout.seed(network, weights, {"image": image, **given}, salt)
+    extra = {name: item.values for name, item in stored.items()}
+    exponents = checkout.seed(network, weights, {"image": image, **extra}, salt)
     jitter = seeded.uniform(salt, "jitter", shape) * np.float32(JITTER)
     with paddle.no_grad():
-        trace, statistics, outputs = observe(network, {"image": image, **given})
+        trace, statistics, outputs = observe(network, {"image": image, **extra})
         moved, mirrored = (
-            checkout.run(network, {"image": other, **given})
+            checkout.run(network, {"image": other, **extra})
             for other in (image + jitter, image[..., ::-1])
         )
     changes = {path: change(array, mirrored[path]) for path, array in outputs.items()}
-    # Integers, a text that was decided, may stay the same where what decides them does not.
-    telling = [path for path, array in outputs.items() if array.dtype.kind == "f"] or outputs
-    if faint := [path for path in telling if not changes[path] > MIRRORED]:
+    # Integers, such as the tokens of a text, may stay the same although the logits change.
+    sensitive = [path for path, array in outputs.items() if array.dtype.kind == "f"] or outputs
+    if faint := [path for path in sensitive if not changes[path] > MIN_CHANGE]:
         raise ReferenceUnavailable(
             f"{', '.join(faint)} hardly changes with the image; a record of it would prove "
             "nothing. Try another --salt or --input."
@@ -190,19 +193,22 @@ def record_network(
     }
     arrays = {path: sample(array) for path, array in outputs.items()} | classes
     arrays |= {f"constant:{name}": sample(array) for name, array in constants.items()}
-    arrays |= {f"input:{name}": array for name, array in given.items()}
+    arrays |= {f"input:{name}": array for name, array in extra.items()}
     return Record(facts, {**arrays, "trace": statistics})
 
 
 def change(array: np.ndarray, mirrored: np.ndarray) -> float:
-    """Return how much an output differs for another image: 1 for a text of another length."""
+    """Return the std of an output's change for another image, relative to the output's std.
+
+    It is 1 if the shapes differ, as for texts of unequal length.
+    """
     if array.shape != mirrored.shape:
         return 1.0
     return float((mirrored - array).std() / array.std()) if array.std() else 0.0
 
 
 def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[list[str]]:
-    """Return the other names of a state's tensors, each with the first."""
+    """Return the further names of a state's tensors, each with the tensor's first name."""
     first = {id(tensor): name for name, tensor in tensors.items()}
     return [[name, first[id(tensor)]] for name, tensor in state.items() if name not in tensors]
 
@@ -210,12 +216,21 @@ def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[list[s
 def observe(
     network: Any, inputs: Mapping[str, np.ndarray]
 ) -> tuple[list[list[Any]], np.ndarray, dict[str, np.ndarray]]:
-    """Run the network; return the rows of the trace, their statistics, and the outputs."""
+    """Run a network and record its layers.
+
+    Args:
+        network: PaddleOCR's.
+        inputs: the image, (N, C, H, W) float32, then the extra inputs by name.
+
+    Returns:
+        The trace's rows (layer, kind, calls, shape), their statistics (layers, 11) float32, and
+        the outputs by path.
+    """
     names = {id(layer): name for name, layer in network.named_sublayers()}
     rows: dict[str, list[Any]] = {}
     statistics: list[np.ndarray] = []
 
-    def note(layer: Any, _inputs: Any, output: Any) -> None:
+    def record(layer: Any, _inputs: Any, output: Any) -> None:
         name = names[id(layer)]
         if name in rows:
             rows[name][2] += 1
@@ -225,43 +240,43 @@ def observe(
         statistics.append(summary(array))
 
     layers = [each for each in network.sublayers() if each.parameters(include_sublayers=False)]
-    with checkout.hooked(layers, note):
+    with checkout.hooked(layers, record):
         outputs = checkout.run(network, inputs)
     return list(rows.values()), np.stack(statistics), outputs
 
 
 def summary(array: np.ndarray) -> np.ndarray:
-    """Return mean, standard deviation, largest absolute value, and eight values, (11,) float32."""
-    places = np.linspace(0, array.size - 1, 8).astype(int)
-    return np.array([*spread(array), *array.ravel()[places]], np.float32)
+    """Return mean, standard deviation, largest magnitude and eight values, (11,) float32."""
+    indices = np.linspace(0, array.size - 1, 8).astype(int)
+    return np.array([*moments(array), *array.ravel()[indices]], np.float32)
 
 
-def spread(array: np.ndarray) -> list[float]:
-    """Return mean, standard deviation and largest absolute value."""
+def moments(array: np.ndarray) -> list[float]:
+    """Return mean, standard deviation and largest magnitude."""
     exact = array.astype(np.float64)
     return [float(exact.mean()), float(exact.std()), float(np.abs(exact).max())]
 
 
 def stride_of(size: int) -> int:
-    """Return the smallest step that keeps at most `SAMPLED` values, prime to the size.
+    """Return the smallest stride that keeps at most `MAX_VALUES` values and is coprime to the size.
 
-    A step that divided a side of the array would see some of its rows or columns alone.
+    A stride that divides a side of the array would sample only some of its rows or columns.
     """
-    stride = max(1, math.ceil(size / SAMPLED))
+    stride = max(1, math.ceil(size / MAX_VALUES))
     while math.gcd(stride, size) > 1:
         stride += 1
     return stride
 
 
 def sample(array: np.ndarray) -> np.ndarray:
-    """Return the values of an array that are kept."""
+    """Return the stored values of an array."""
     return array.ravel()[:: stride_of(array.size)]
 
 
 def describe_output(path: str, array: np.ndarray) -> list[Any]:
     """Return an output's row: path, shape, dtype, mean, std, absmax, stride."""
     shape = list(array.shape)
-    return [path, shape, str(array.dtype), *spread(array), stride_of(array.size)]
+    return [path, shape, str(array.dtype), *moments(array), stride_of(array.size)]
 
 
 def describe_constant(name: str, array: np.ndarray) -> list[Any]:
@@ -271,18 +286,22 @@ def describe_constant(name: str, array: np.ndarray) -> list[Any]:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write a record; OutputError where that fails."""
+    """Write a record.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(folder / "outputs.npz", **record.arrays)
-        text = ",\n".join(f' "{key}": {rows(value)}' for key, value in record.facts.items())
+        text = ",\n".join(f' "{key}": {json_rows(value)}' for key, value in record.facts.items())
         (folder / "reference.json").write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
-def rows(value: Any) -> str:
-    """Return the JSON of a value, a list with one line for each item."""
+def json_rows(value: Any) -> str:
+    """Return a value as JSON; a list has a line for each item."""
     if isinstance(value, list) and value:
         lines = ",\n".join(f"  {json.dumps(item)}" for item in value)
         return f"[\n{lines}\n ]"

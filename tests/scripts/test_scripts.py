@@ -138,7 +138,7 @@ def test_draft_errors(tmp_path, capsys):
 @pytest.mark.parametrize("size", [1, 7, 4096, 4097, 35840, 265_000, 1_920_000])
 def test_samples_walk_through_all_columns(size):
     stride = record_reference.stride_of(size)
-    assert len(record_reference.sample(np.arange(size))) <= record_reference.SAMPLED
+    assert len(record_reference.sample(np.arange(size))) <= record_reference.MAX_VALUES
     assert stride == 1 or np.gcd(stride, size) == 1
 
 
@@ -147,7 +147,7 @@ def test_arguments_of_a_recording():
     for text in ("3x32x96", "1x3x0x96"):
         with pytest.raises(record_reference.argparse.ArgumentTypeError, match="should read"):
             record_reference.image_shape(text)
-    place = record_reference.place_of
+    place = record_reference.path_below_configs
     assert place(Path("/any/configs/det/PP-OCRv4/x.yml")) == Path("det/PP-OCRv4/x.yml")
     assert place(Path("/any/x.yml")) == Path("x.yml")
 
