@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.interfaces import OutputPart
+
 WORKING_SIZE = (712, 488)  # height and width at which the grid is predicted
 KERNEL = 5
 WIDTH = 128
@@ -185,7 +187,7 @@ class Head(nn.Module):
         return self.out_point_positions2D(self.bridge_connector(x))
 
 
-class UVDoc(nn.Module):
+class UVDoc(OutputPart):
     """The network and the sampling of the page."""
 
     logits_layers = ("head.out_point_positions2D.conv_up",)

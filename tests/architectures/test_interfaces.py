@@ -8,13 +8,14 @@ from importlib import import_module
 import pytest
 
 from architectures.interfaces import OutputPart
-from architectures.registry import TABLE
+from architectures.registry import REQUIRED, TABLE
 
+HEADLESS = {model_type for model_type, parts in REQUIRED.items() if "Head" not in parts}
 OUTPUT_PARTS = {
     row.target
     for part, rows in TABLE.items()
     for row in rows
-    if part == "Head" or "sr" in row.model_types
+    if part == "Head" or HEADLESS & {*row.model_types.split()}
 }
 
 
