@@ -417,8 +417,8 @@ class PGSettings(Settings):
         super().__post_init__()
         if self.mode == "slow" and self.valid_set == "partvgg":
             raise SettingsError(
-                'the mode "slow" is for curved text, with the valid_set "totaltext"; PaddleOCR has '
-                'the mode "fast" alone for straight text'
+                'the mode "slow" needs the valid_set "totaltext"; with "partvgg", for straight '
+                'text, PaddleOCR has only the mode "fast"'
             )
 
 
