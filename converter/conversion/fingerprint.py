@@ -46,9 +46,16 @@ _SOURCES = ("paddle_dir", "program_dir")
 _NOT_OPTIONS = (*_SOURCES, "out", "fingerprint")
 # The optimizer's state in a checkpoint's folder is large and is not read.
 _SOURCE_SUFFIXES = (
-    ".pdparams", ".pdmodel", ".pdiparams", ".info", ".json", ".yml", ".yaml", "__model__",
+    ".pdparams",
+    ".pdmodel",
+    ".pdiparams",
+    ".info",
+    ".json",
+    ".yml",
+    ".yaml",
+    "__model__",
     "__params__",
-)  # fmt: skip
+)
 
 
 def fingerprint(request: Request) -> str:
