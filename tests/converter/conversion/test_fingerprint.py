@@ -115,7 +115,7 @@ def test_the_toolkit_is_all_that_a_conversion_uses(tmp_path):
     assert len(used) > 20
     assert used <= hashed
     data = {file.relative_to(fingerprints.ROOT).parts[0] for file in hashed}
-    assert data == {"converter", "architectures", "mappings", "configs"}
+    assert data == {"converter", "architectures", "mappings", "configs", "schemas"}
 
 
 def test_up_to_date(tmp_path):
