@@ -124,7 +124,7 @@ def test_tokens(name):
     module = load("paddleocr", POSTPROCESS)
     folder = Path(module.__file__).parents[1] / "utils"
     theirs = getattr(module, name)(str(folder / TOKENIZERS[name]))
-    content = read_dictionary(SHIPPED / TOKENIZERS[name]).to_dict()["tokenizer"]
+    content = read_dictionary(SHIPPED / TOKENIZERS[name]).entry().tokenizer
     ours = TokenDecoder(json.loads(json.dumps(content)), name)
     newer = by_paddlex(name)
     size = theirs.tokenizer.get_vocab_size()
