@@ -16,7 +16,7 @@ from converter.conversion.steps import run as convert
 from converter.errors import ParityError
 
 if TYPE_CHECKING:
-    from converter.conversion.steps import Outcome
+    from converter.conversion.request import Outcome
 
 _TASK_TITLES = {
     "det": "text detection",

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from converter.conversion.versions import versions
     from converter.end_to_end import report
     from converter.end_to_end.compare import Limits
-    from converter.end_to_end.pages import find_pages, prove_pages
+    from converter.end_to_end.pages import STATUSES, find_pages, prove_pages
     from converter.end_to_end.runtimes import TASKS, open_runtimes
     from converter.reports.write import prepare
 
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
             results.append(result)
             tqdm.write(result.line)
         package_versions = versions(runtimes.paddle_version)
-    counts = {status: sum(r.status == status for r in results) for status in report.STATUSES}
+    counts = {status: sum(r.status == status for r in results) for status in STATUSES}
     for result in results:
         if result.status == "unreadable":
             print(f"converter prove: {result.message}", file=sys.stderr)
