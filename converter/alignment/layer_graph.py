@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converter.alignment.trace import Trace
-from converter.errors import AlignmentError
-from converter.sources.ir import Operation, Program
+from converter.errors import AlignmentError, SourceError
+from converter.sources.ir import MALFORMED, Operation, Program
 
 INPUT = -1
 Key = tuple[str, int]
@@ -97,6 +97,10 @@ _NO_FLOW = {
 }  # fmt: skip
 
 
+_MOST_PATHS = 20_000  # into one operation; released networks have some hundred
+_MOST_FOLLOWED = 20_000_000
+
+
 def layer_graph(
     operations: Sequence[Operation],
     parameters: Mapping[str, tuple[int, ...]],
@@ -132,10 +136,22 @@ def layer_graph(
 
 
 def program_graph(program: Program, constant: Collection[str] = ()) -> LayerGraph:
-    """Return the layers of an exported program, of whose inputs some are `constant`."""
+    """Return the layers of an exported program, of whose inputs some are `constant`.
+
+    Raises:
+        AlignmentError: a tensor goes into an operation in a way that no layer knows.
+        SourceError: an operation lacks an operand, a result or an attribute that it has to have.
+    """
     shapes = {name: spec.shape for name, spec in program.parameters.items()}
     inputs = [spec.name for spec in program.inputs if spec.name not in constant]
-    return layer_graph(program.operations, shapes, inputs, program.outputs)
+    try:
+        return layer_graph(program.operations, shapes, inputs, program.outputs)
+    except (*MALFORMED, StopIteration) as fault:
+        raise SourceError(
+            f"{program.source} has an operation without one of its operands, results or "
+            f"attributes ({type(fault).__name__}: {fault}); it is corrupt. Export or download it "
+            "again."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -180,6 +196,7 @@ class _Walk:
         self.borders: dict[str, Sides] = {}  # value -> the zeros around it
         self.uses: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
+        self.followed = 0
 
     def step(self, operation: Operation) -> None:
         if operation.kind in _NO_FLOW:
@@ -223,6 +240,15 @@ class _Walk:
         moving = [value for value in places if self.origin.get(value)]
         kind = _ALIKE.get(operation.kind, operation.kind)
         marked = kind in _ORDERED and len(moving) > 1
+        paths = [self.origin[value] for value in moving]
+        self.followed += sum(map(len, paths)) + max(
+            (len(m) for p in paths for _, m in p), default=0
+        )
+        if sum(map(len, paths)) > _MOST_PATHS or self.followed > _MOST_FOLLOWED:
+            raise AlignmentError(
+                f"the data flow branches and joins over more than {_MOST_PATHS} paths without a "
+                "layer on them, which no network does; it cannot be followed"
+            )
         return frozenset(
             (layer, (*marks, f"{kind}:{place}") if marked else marks)
             for place, value in enumerate(places)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import shutil
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from converter.errors import SourceError, UnsafeSource
 from converter.sources.scratch import ScratchFolder
+from converter.sources.tar_headers import check_headers
 
 _MODEL_SUFFIXES = (".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json")
 _MODEL_NAMES = ("__model__", "__params__")
@@ -34,11 +37,18 @@ def unpack(archive: Path) -> ScratchFolder:
             or the archive unpacks to far more than its size.
         SourceError: the archive is truncated or corrupt.
     """
+    if not archive.is_file():
+        raise SourceError(f"{archive} is no file; expected a .tar or .tar.gz.")
     folder = ScratchFolder()
     try:
         _unpack(archive, Path(folder.name))
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         folder.cleanup()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SourceError(
+                f"{archive} cannot be unpacked: the temporary folder {tempfile.gettempdir()} is "
+                "full. Free some space, or name another folder in $TMPDIR."
+            ) from None
         reason = "cannot be read" if isinstance(error, PermissionError) else "is no complete tar"
         raise SourceError(f"{archive} {reason}: {error}. Download it again.") from None
     except SourceError:
@@ -53,6 +63,8 @@ def _unpack(archive: Path, folder: Path) -> None:
         plain = folder / ".tar"
         _inflate(archive, plain)
     size = plain.stat().st_size
+    with plain.open("rb") as stream:
+        check_headers(stream, size, str(archive))
     with tarfile.open(plain, "r:") as tar:
         for member in tar:
             path = _checked(archive, member)

@@ -11,6 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+# What reading a malformed document ends in.
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+
+# Far beyond every released program, the largest of which has 2 MB and some 10,000 operations.
+LARGEST_PROGRAM = 64 << 20  # bytes
+MOST_OPERATIONS = 100_000
+
 
 @dataclass(frozen=True)
 class TensorSpec:

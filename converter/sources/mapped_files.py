@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ def map_file(file: Path) -> memoryview:
         SourceError: the file is missing, empty, a folder or not readable.
     """
     try:
+        if not stat.S_ISREG(file.stat().st_mode) and not file.is_dir():  # a pipe would block
+            raise SourceError(f"{file} is a pipe, a device or a socket; expected a file.")
         with file.open("rb") as handle:
             return memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except ValueError:

@@ -61,7 +61,7 @@ def read_pdparams(file: Path) -> Checkpoint:
     names = content.pop(_NAME_TABLE, {})
     slices = content.pop(_SLICES, {})
     tensors = {name: _tensor(file, name, value) for name, value in content.items()}
-    _join(file, tensors, slices)
+    _join(file, tensors, slices, len(data))
     if not tensors:
         raise SourceError(f"{file} holds no tensors; expected the state of a trained network.")
     return Checkpoint(
@@ -89,8 +89,16 @@ def _tensor(file: Path, name: str, value: object) -> np.ndarray:
     raise SourceError(f"{file} holds a {type(value).__name__} as {name!r}; expected a tensor.")
 
 
-def _join(file: Path, tensors: dict[str, np.ndarray], slices: object) -> None:
-    """Join tensors that Paddle sliced because pickle protocols 2 and 3 are limited to 4 GB."""
+def _join(file: Path, tensors: dict[str, np.ndarray], slices: object, size: int) -> None:
+    """Put tensors together that Paddle cut into slices, because protocols 2 and 3 end at 4 GB.
+
+    Args:
+        file: the checkpoint, for messages.
+        tensors: the tensors by name; slices are replaced by the tensors that they make.
+        slices: the checkpoint's table of sliced tensors.
+        size: the bytes of the file, which all sliced tensors together cannot exceed.
+    """
+    left = size
     if not isinstance(slices, dict):
         raise SourceError(f"{file}: the table of sliced tensors is no dict.")
     for name, entry in slices.items():
@@ -104,11 +112,18 @@ def _join(file: Path, tensors: dict[str, np.ndarray], slices: object) -> None:
             raise SourceError(
                 f"{file}: found {len(arrays)} of the {len(parts)} slices of {name!r}."
             )
-        whole = np.concatenate(arrays)
-        lengths = [n for n in shape if isinstance(n, int) and n >= 0]
-        if len(lengths) != len(shape) or math.prod(lengths) != whole.size:
+        left -= sum(array.nbytes for array in arrays)
+        if left < 0:
             raise SourceError(
-                f"{file}: the slices of {name!r} hold {whole.size} numbers; expected {shape}."
+                f"{file} holds more tensors than its {size} bytes can; it is corrupt."
+            )
+        lengths = [n for n in shape[:32] if isinstance(n, int) and 0 <= n < 2**48]
+        if len(lengths) != len(shape):
+            raise SourceError(f"{file}: the sliced tensor {name!r} has an impossible shape.")
+        whole = np.concatenate(arrays)
+        if math.prod(lengths) != whole.size:
+            raise SourceError(
+                f"{file}: the slices of {name!r} hold {whole.size} numbers; expected {lengths}."
             )
         tensors[name] = whole.reshape(lengths)
 

@@ -20,7 +20,7 @@ from converter.sources.computing_operators import (
     REMOTE_ATTRIBUTES,
     refusal,
 )
-from converter.sources.ir import Operation, Program, TensorSpec, spec
+from converter.sources.ir import MALFORMED, MOST_OPERATIONS, Operation, Program, TensorSpec, spec
 
 _DIALECTS = {"0": "builtin.", "1": "", "2": "cf.", "3": "custom.", "4": "dist."}
 
@@ -31,6 +31,9 @@ _DTYPES = {
 }  # fmt: skip
 
 _NUMBERS = {"INF": float("inf"), "-INF": float("-inf"), "NAN": float("nan")}
+
+_MOST_VALUES = 3_000_000  # lists and tables of a document, each a hundred bytes of memory
+_LONGEST_LIST = 10_000  # tensors that one list of the program holds
 
 _NONE = 0  # the number of an absent operand or result
 
@@ -50,7 +53,7 @@ def parse(content: bytes, name: str) -> Program:
             content=content,
             source=name,
         )
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as fault:
+    except (*MALFORMED, RecursionError) as fault:
         raise SourceError(
             f"{name} is truncated or corrupt: found no complete PIR program "
             f"({type(fault).__name__}: {fault}). Export or download it again."
@@ -63,7 +66,7 @@ def check_operators(content: bytes, name: str) -> None:
         for block, op in _all_operations(json.loads(content)["program"]):
             if operator := _unsafe(op):
                 raise UnsafeSource(refusal(name, operator, block))
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+    except (*MALFORMED, RecursionError) as fault:
         raise SourceError(
             f"{name} has a region that cannot be followed ({type(fault).__name__}: {fault}); it is "
             "corrupt. Export or download it again."
@@ -123,6 +126,8 @@ def fetch(content: bytes, values: Sequence[str]) -> bytes:
 
 
 def _main_block(content: bytes) -> Any:
+    if content.count(b"{") + content.count(b"[") > _MOST_VALUES:
+        raise ValueError(f"more than {_MOST_VALUES} lists and tables")
     document = json.loads(content)
     if document["base_code"]["magic"] != "pir":
         raise ValueError("not marked as PIR")
@@ -163,6 +168,7 @@ class _Reader:
         self.parameters: dict[str, TensorSpec] = {}
         self.inputs: list[TensorSpec] = []
         self.highest = 0
+        self.seen = 0
 
     def operations(self, ops: list[Any]) -> Iterator[Operation]:
         """Yield the operations of a block; those of a loop or branch precede it."""
@@ -184,6 +190,9 @@ class _Reader:
 
     def _name_results(self, ops: list[Any]) -> None:
         """Name the values of a block; elements of a list are named by the `split` of the list."""
+        self.seen += len(ops)
+        if self.seen > MOST_OPERATIONS:
+            raise ValueError(f"more than {MOST_OPERATIONS} operations")
         for op in ops:
             kind = op["#"]
             numbers = [result["%"] for result in _results(op)]
@@ -196,6 +205,8 @@ class _Reader:
                 self.names[numbers[0]] = (_attributes(op)["name"],)
             elif kind == "0.combine":
                 operands = [self.names[operand["%"]] for operand in op["I"]]
+                if sum(map(len, operands)) > _LONGEST_LIST:
+                    raise ValueError(f"a list of more than {_LONGEST_LIST} tensors")
                 self.names[numbers[0]] = tuple(name for names in operands for name in names)
             elif kind == "0.split":
                 whole = op["I"][0]["%"]

@@ -11,12 +11,17 @@ from converter.errors import SourceError, UnsafeSource
 from converter.sources import framework_proto as schema
 from converter.sources import op_table as kinds
 from converter.sources.computing_operators import OPERATORS, REMOTE_ATTRIBUTES, refusal
-from converter.sources.ir import Operation, Program, TensorSpec, spec
+from converter.sources.ir import MALFORMED, MOST_OPERATIONS, Operation, Program, TensorSpec, spec
+
+_MOST_MESSAGES = 2_000_000
+_LEVELS = 3  # blocks, operations and variables, attributes
 
 
 def parse(content: bytes, name: str) -> Program:
     """Parse the content of a `.pdmodel` file; `name` is the file for messages."""
     program = _message(content, name)
+    if (total := sum(len(block.ops) for block in program.blocks)) > MOST_OPERATIONS:
+        raise SourceError(f"{name} has {total} operations; at most {MOST_OPERATIONS} are read.")
     try:
         specs = {text(v.name): v for v in program.blocks[0].vars}
         parameters = {
@@ -39,7 +44,7 @@ def parse(content: bytes, name: str) -> Program:
             content=content,
             source=name,
         )
-    except (KeyError, IndexError, ValueError) as fault:
+    except (*MALFORMED, RecursionError) as fault:
         raise SourceError(
             f"{name} is not a program that can be followed ({type(fault).__name__}: {fault}); "
             "it is corrupt. Export or download it again."
@@ -90,6 +95,11 @@ def text(raw: bytes) -> str:
 def _message(content: bytes, name: str) -> Any:
     from google.protobuf.message import DecodeError
 
+    if (counted := _count_messages(content)) > _MOST_MESSAGES:
+        raise SourceError(
+            f"{name} has more than {counted} entries, where released programs have at most some "
+            "hundred thousand; it is damaged, or made to exhaust the memory."
+        )
     try:
         program = schema.message("ProgramDesc").FromString(content)
     except DecodeError:
@@ -100,6 +110,44 @@ def _message(content: bytes, name: str) -> Any:
             "Export or download it again."
         )
     return program
+
+
+def _count_messages(content: bytes) -> int:
+    """Count the messages of the first three levels (blocks, operations, attributes) and strings.
+
+    An empty message has two bytes in the file and a hundred in memory, so they are counted before
+    protobuf makes them. Counting ends at the first fault, which protobuf reports, and at the limit.
+    """
+    count, waiting = 0, [(0, len(content), 0)]
+    while waiting and count <= _MOST_MESSAGES:
+        position, end, level = waiting.pop()
+        while position < end and count <= _MOST_MESSAGES:
+            tag, position = _varint(content, position, end)
+            if tag & 7 == 0:
+                _, position = _varint(content, position, end)
+            elif tag & 7 == 2:
+                size, position = _varint(content, position, end)
+                count += 1
+                if level < _LEVELS and position + size <= end:
+                    waiting.append((position, position + size, level + 1))
+                position += size
+            else:
+                position += {1: 8, 5: 4}.get(tag & 7, end)
+    return count
+
+
+def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
+    """Return a number of variable length and the position after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            break
+        byte = content[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    return value, end
 
 
 def _spec(variable: Any, *, known: bool = False) -> TensorSpec:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from converter.errors import SourceError
 from converter.sources import mapped_files as files
-from converter.sources.ir import Program
+from converter.sources.ir import LARGEST_PROGRAM, Program
 
 
 def read_program(file: Path) -> Program:
@@ -22,6 +22,11 @@ def read_program(file: Path) -> Program:
     from converter.sources import pir, program_desc
 
     data = files.map_file(file)
+    if len(data) > LARGEST_PROGRAM:
+        raise SourceError(
+            f"{file} has {len(data)} bytes; a program has at most {LARGEST_PROGRAM}. It is no "
+            "Paddle program, or it is damaged."
+        )
     content = bytes(data)
     if content[:64].lstrip()[:1] == b"{":
         return pir.parse(content, str(file))

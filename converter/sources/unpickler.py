@@ -18,6 +18,7 @@ import numpy as np
 
 from converter.errors import SourceError, UnsafeSource
 
+_MOST_CONTAINERS = 2_000_000  # a checkpoint has some five for each tensor
 _LONG_TEXT = 4096  # bytes; beyond it a string is array data (protocol 2), never a name
 _DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _UNSAFE_OPCODES = b"ioPQ\x81\x82\x83\x84\x92"  # they make objects of any class
@@ -183,6 +184,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
+        self.containers = 0
 
     def run(self) -> object:
         """Run the pickle and return the value on the stack."""
@@ -193,6 +195,22 @@ class _Machine:
             if code == 0x2E:  # STOP
                 return _finished(self.stack[-1])
             operations[code](self)
+
+    def push(self, container: object) -> None:
+        """Push a dict, list or tuple; one byte of the file makes one, so they are counted."""
+        self.count()
+        self.stack.append(container)
+
+    def count(self) -> None:
+        """Count a container or a mark, and end where they are more than a checkpoint needs."""
+        self.containers += 1
+        if self.containers > _MOST_CONTAINERS:
+            raise _Fault(f"more than {_MOST_CONTAINERS} containers")
+
+    def mark(self) -> None:
+        """Put a mark on the stack."""
+        self.count()
+        self.marks.append(len(self.stack))
 
     def take(self, size: int) -> memoryview:
         """Return the next bytes; _Fault if the file ends before."""
@@ -233,6 +251,7 @@ class _Machine:
 
     def tuple(self, size: int) -> None:
         """Pop `size` items and push them as a tuple."""
+        self.count()
         items = tuple(_finished(item) for item in self.stack[-size:])
         if len(items) != size:
             raise _Fault("a tuple of more items than there are")
@@ -320,10 +339,10 @@ def _table() -> list[Callable[[_Machine], object]]:
     operations: dict[bytes, Callable[[_Machine], object]] = {
         b"\x80": _Machine.protocol,
         b"\x95": lambda m: m.number(8),  # FRAME: its length is of no use here
-        b"(": lambda m: m.marks.append(len(m.stack)),
+        b"(": _Machine.mark,
         b"0": lambda m: m.stack.pop(),
-        b"}": lambda m: m.stack.append({}),
-        b"]": lambda m: m.stack.append([]),
+        b"}": lambda m: m.push({}),
+        b"]": lambda m: m.push([]),
         b")": lambda m: m.stack.append(()),
         b"N": lambda m: m.stack.append(None),
         b"\x88": lambda m: m.stack.append(True),
@@ -342,7 +361,7 @@ def _table() -> list[Callable[[_Machine], object]]:
         b"\x85": lambda m: m.tuple(1),
         b"\x86": lambda m: m.tuple(2),
         b"\x87": lambda m: m.tuple(3),
-        b"t": lambda m: m.stack.append(tuple(map(_finished, m.pop_mark()))),
+        b"t": lambda m: m.push(tuple(map(_finished, m.pop_mark()))),
         b"a": lambda m: m.append([m.stack.pop()]),
         b"e": lambda m: m.append(m.pop_mark()),
         b"s": lambda m: m.set_items(m.pop_two()),
@@ -387,7 +406,7 @@ def load(data: memoryview, name: str) -> object:
         ) from None
     except _Fault as fault:
         reason = str(fault)
-    except (UnicodeError, KeyError, IndexError, ValueError) as fault:
+    except (UnicodeError, KeyError, IndexError, ValueError, OverflowError, TypeError) as fault:
         reason = f"{type(fault).__name__}: {fault}"
     raise SourceError(
         f"{name} is truncated or corrupt: at byte {machine.position} of {len(data)} found "
