@@ -47,6 +47,8 @@ class OutputPart(Part):
             class indices. A spotter returns the scores of every pixel, (N, C, H, W). Empty means
             the first of `results`.
         sr_output: of a super-resolution network, the result that is the image, (N, 3, H, W).
+        stepwise: whether the results, (N, T, ...), grow by one step until the end token. Exports of
+            such loops run one step more.
     """
 
     results: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class OutputPart(Part):
     text_map: tuple[str, float] = DB_TEXT_MAP
     text_scores: str = ""
     sr_output: str = ""
+    stepwise: bool = False
 
 
 @runtime_checkable

@@ -108,6 +108,11 @@ class Model(nn.Module):
         return self.output_part.text_map
 
     @property
+    def stepwise(self) -> bool:
+        """Whether the results, (N, T, ...), grow by one step until the end token."""
+        return self.output_part.stepwise
+
+    @property
     def text_scores(self) -> str:
         """Of a recogniser, the result that holds the text; `output` if it is the only result."""
         part = self.output_part

@@ -57,7 +57,9 @@ FORMULA_RESIZES = ("UniMERNetImgDecode", "MinMaxResize", "GrayImageChannelFormat
 TOKEN_DECODERS = ("LaTeXOCRDecode", "UniMERNetDecode")
 """The decoders that turn tokens into text, and so need a tokenizer."""
 FORMULA_DECODERS = (*TOKEN_DECODERS, "CANLabelDecode")
-LINE_DECODERS = tuple(name for name in CLASSES if name != "CANLabelDecode")
+TABLE_DECODERS = ("TableLabelDecode", "TableMasterLabelDecode")
+"""The decoders of table structure, whose tokens are pieces of HTML."""
+LINE_DECODERS = tuple(name for name in CLASSES if name not in ("CANLabelDecode", *TABLE_DECODERS))
 
 _COLOR = one_of("BGR", "RGB")
 _BOX_TYPE = one_of("quad", "poly")
@@ -469,6 +471,38 @@ def _require_area(height: int, width: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class TableSettings(Settings):
+    """How the image of a table is prepared, and how its structure is decoded.
+
+    Attributes:
+        characters: the tokens of its dictionary, without the decoder's special tokens.
+        decoder: PaddleOCR's name of the decoder.
+        max_len: side of the input, in pixels; the longer side of the table becomes this.
+        pad_first: whether the image is padded before it is normalised, as for TableMASTER, so that
+            the padding is not zero.
+        merge_no_span_structure: whether the token `<td></td>` replaces `<td>`.
+        box_scale: "padded" where boxes are relative to the padded image, "image" where x is
+            relative to the width and y to the height of the table (PaddleX's SLANet).
+        color: the order of the channels.
+        mean, std: of values from 0 to 1, in the order of the channels.
+    """
+
+    characters: Sequence[str]
+    decoder: str = setting("TableLabelDecode", one_of(*TABLE_DECODERS))
+    max_len: int = setting(488, SIDE)
+    pad_first: bool = setting(False, FLAG)
+    merge_no_span_structure: bool = setting(True, FLAG)
+    box_scale: str = setting("padded", one_of("padded", "image"))
+    color: str = setting("BGR", _COLOR)
+    mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), MEAN)
+    std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), STD)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_area(self.max_len, self.max_len)
+
+
 BY_TASK: Mapping[str, tuple[type[Settings], ...]] = {
     "det": (
         DetectionSettings,
@@ -485,6 +519,7 @@ BY_TASK: Mapping[str, tuple[type[Settings], ...]] = {
     "formula": (FormulaSettings,),
     "e2e": (SpottingSettings, PGSettings),
     "sr": (SuperResolutionSettings,),
+    "table": (TableSettings,),
 }
 """For each task, the settings of its networks: of preparing images, then of each decoder."""
 

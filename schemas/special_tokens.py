@@ -75,4 +75,6 @@ CLASSES: Mapping[str, Classes] = {
     "VLLabelDecode": Classes(uncounted=("end",)),  # class 0
     # The table of LaTeX symbols has the end and the start of a formula among its symbols.
     "CANLabelDecode": Classes(),
+    "TableLabelDecode": _ATTENTION,
+    "TableMasterLabelDecode": Classes(after=("<UKN>", "<SOS>", "<EOS>", "<PAD>")),
 }

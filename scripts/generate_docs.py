@@ -42,6 +42,9 @@ TITLES = {
     "e2e": "Detection and recognition in one network",
     "formula": "Formula recognition",
     "sr": "Super-resolution of text lines",
+    "layout": "Layout analysis",
+    "table": "Table structure recognition",
+    "unwarp": "Page unwarping",
 }
 
 

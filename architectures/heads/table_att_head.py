@@ -39,6 +39,7 @@ class SLAHead(OutputPart):
     logits_layers = ("structure_generator.1",)
     results = ("loc_preds", "structure_probs")
     text_scores = "structure_probs"
+    stepwise = True
 
     def __init__(
         self,
@@ -108,6 +109,7 @@ class TableAttentionHead(OutputPart):
     logits_layers = ("structure_generator",)
     results = ("loc_preds", "structure_probs")
     text_scores = "structure_probs"
+    stepwise = True
 
     def __init__(
         self,

@@ -129,6 +129,7 @@ class TableMasterHead(OutputPart):
     logits_layers = ("cls_fc",)
     results = ("loc_preds", "structure_probs")
     text_scores = "structure_probs"
+    stepwise = True
 
     def __init__(
         self,

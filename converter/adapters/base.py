@@ -47,15 +47,15 @@ class HeadAdapter:
         computed_inside: those of them that our network computes itself.
         image_in_list: whether PaddleOCR's network takes image and extra inputs in one list; else it
             takes the image, and a list of the extra inputs as a second argument.
-        record_call_inputs: inputs of a record for which `record_results` is needed. A record
-            without them holds what the network returns.
+        record_call_inputs: inputs of a record whose results `record_results` computes; without
+            them, or if this is None, a record holds what the network returns.
     """
 
     options: Mapping[str, Any]
     extra_inputs: ClassVar[tuple[str, ...]] = ()
     computed_inside: ClassVar[frozenset[str]] = frozenset()
     image_in_list: ClassVar[bool] = False
-    record_call_inputs: ClassVar[tuple[str, ...]] = ()
+    record_call_inputs: ClassVar[tuple[str, ...] | None] = None
 
     # Values of the extra inputs, (N, C, H, W) float32 being the image.
 

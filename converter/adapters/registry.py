@@ -17,6 +17,7 @@ ADAPTERS: Mapping[str, str] = {
     "RobustScannerHead": "robust_scanner:RobustScannerAdapter",
     "SARHead": "sar:SARAdapter",
     "SRNHead": "srn:SRNAdapter",
+    "TableMasterHead": "table_master:TableMasterAdapter",
     "UniMERNetHead": "mbart:MBartAdapter",
 }
 

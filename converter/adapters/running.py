@@ -46,7 +46,8 @@ def record_run(network: Model, inputs: Mapping[str, np.ndarray]) -> Run:
     """
     adapter = adapter_for(network.architecture)
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-    if adapter.record_call_inputs and set(adapter.record_call_inputs) <= set(tensors):
+    own_calls = adapter.record_call_inputs
+    if own_calls is not None and set(own_calls) <= set(tensors):
         return lambda network, image: adapter.record_results(network, image, tensors)
     if missing := [name for name in network.extra_inputs if name not in tensors]:
         raise SourceError(f"the network takes {missing[0]}, which the record does not hold")

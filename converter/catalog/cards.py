@@ -26,9 +26,9 @@ from converter.errors import ConfigError, RefusedModel, UnknownModel
 from schemas.artefact import Architecture, CardError, NetworkInput
 
 FOLDER = SHIPPED.parent
-TASKS = ("det", "cls", "rec", "e2e", "formula", "sr")
-READING = ("rec", "e2e", "formula")
-"""The tasks whose results are text, and so need a dictionary."""
+TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table")
+READING = ("rec", "e2e", "formula", "table")
+"""The tasks whose results are characters or tokens, and so need a dictionary."""
 
 _REQUIRED_KEYS = ("task", "architecture", "mapping", "input", "proof", "recorded")
 _OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "recorded_sizes", "models")
@@ -52,7 +52,7 @@ class Proof:
     """The inputs of a comparison with a running reference.
 
     Attributes:
-        kind: "page" or "line", the images that are rendered.
+        kind: "page", "line" or "table", the images that are rendered.
         sizes: (height, width) of each batch, in pixels.
         sampled: whether the network samples tokens at random, so that its export cannot be a
             reference.
@@ -179,7 +179,7 @@ def cards() -> list[ModelCard]:
     return sorted(made, key=lambda item: (TASKS.index(item.task), item.name))
 
 
-_CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim"}
+_CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim", "num_classes"}
 
 
 def without_class_counts(architecture: Architecture) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _TRAINING_ONLY = {
     *("algorithm", "pretrained", "freeze_params", "lr_mult_list", "lab_lr", "loc_lr"),
     *("fc_decay", "l2_decay", "use_dropout", "dropout", "dropout_ratio", "is_train", "k"),
     *("return_all_feats", "return_feats", "NRTRHead", "SARHead", "use_pos", "fix_nan"),
-    *("character_dict_path", "class_num", "pad_value", "decoder_start_token_id"),
+    *("character_dict_path", "class_num", "pad_value", "decoder_start_token_id", "use_ssld"),
     *("temperature", "do_sample", "top_p", "is_export", "is_predict", "infer_mode"),
 }
 """Options of a network that inference does not read."""

@@ -25,6 +25,9 @@ _TASK_TITLES = {
     "e2e": "end-to-end text spotting",
     "formula": "formula recognition",
     "sr": "text image super-resolution",
+    "layout": "layout analysis",
+    "table": "table structure recognition",
+    "unwarp": "page unwarping",
 }
 
 

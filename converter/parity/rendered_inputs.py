@@ -60,6 +60,29 @@ def line(height: int, width: int, seed: int = 0, upside_down: bool = False) -> n
     return _grainy(image, random)
 
 
+def table(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return a table with lines and texts, (height, width, 3) uint8 BGR."""
+    import cv2
+
+    random = np.random.default_rng(seed)
+    image = np.full((height, width, 3), random.integers(235, 256, 3), np.uint8)
+    rows, columns = (int(n) for n in random.integers(3, 6, 2))
+    ys = np.linspace(8, height - 9, rows + 1).astype(int)
+    xs = np.linspace(8, width - 9, columns + 1).astype(int)
+    for y in ys:
+        cv2.line(image, (xs[0], y), (xs[-1], y), (30, 30, 30), 2)
+    for x in xs:
+        cv2.line(image, (x, ys[0]), (x, ys[-1]), (30, 30, 30), 2)
+    for top in ys[:-1]:
+        for left in xs[:-1]:
+            text = str(random.choice(WORDS))[: max(1, (xs[1] - xs[0]) // 12)]
+            origin = (int(left) + 6, int(top) + 24)
+            cv2.putText(
+                image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA
+            )
+    return _grainy(image, random)
+
+
 def batches(
     kind: str,
     sizes: Sequence[Sequence[int]],
@@ -69,7 +92,7 @@ def batches(
     """Render one normalised batch for each (height, width), (N, C, H, W) float32.
 
     Args:
-        kind: `page` (one page a batch) or `line` (two lines, one of them upside down).
+        kind: `page` or `table` (one a batch) or `line` (two lines, one of them upside down).
         sizes: heights and widths in pixels.
         mean: mean of each channel, of values from 0 to 1; a single one makes the image grey.
         std: standard deviation of each channel.
@@ -78,8 +101,9 @@ def batches(
 
     arrays = []
     for seed, (height, width) in enumerate(sizes):
-        if kind == "page":
-            images = [page(height, width, seed)]
+        if kind in ("page", "table"):
+            draw = page if kind == "page" else table
+            images = [draw(height, width, seed)]
         else:
             images = [line(height, width, seed), line(height, width, seed + 100, upside_down=True)]
         if len(mean) == 1:

@@ -192,7 +192,7 @@ class TestConfigs:
             ({"mapping": None, "recorded": None}, "mine.yaml lacks mapping, recorded"),
             ({"paddlex": {"mapping": "m"}}, "mine.yaml: paddlex lacks form"),
             ({"paddlex": {"mapping": "m", "form": "deploy", "x": 1}}, "mine.yaml, paddlex"),
-            ({"task": "ocr"}, "task is one of det, cls, rec, e2e, formula, sr, not 'ocr'"),
+            ({"task": "ocr"}, "task is one of det, cls, rec, e2e, formula, sr, table, not"),
             ({"proof": {"kind": "line", "sizes": [[1, 2]]}}, "needs two sizes"),
         ],
     )

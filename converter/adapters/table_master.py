@@ -1,0 +1,46 @@
+"""TableMASTER: records hold the first tokens of its decoding loop, whose cost grows fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from converter.adapters.base import HeadAdapter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from architectures import Model
+
+RECORDED_TOKENS = 24
+
+
+class TableMasterAdapter(HeadAdapter):
+    """Both networks take the image alone."""
+
+    record_call_inputs: ClassVar = ()
+
+    def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
+        """Run PaddleOCR's network for `RECORDED_TOKENS` tokens."""
+        with _limited(network.head):
+            return self.call_paddle(network, image, extra)
+
+    def record_results(
+        self,
+        network: Model,
+        image: Tensor,
+        inputs: Mapping[str, Tensor],  # noqa: ARG002 - there are none
+    ) -> Mapping[str, Tensor]:
+        """Run our network for `RECORDED_TOKENS` tokens."""
+        with _limited(network.head):
+            return cast("Mapping[str, Tensor]", network(image))
+
+
+@contextmanager
+def _limited(head: Any) -> Iterator[None]:
+    longest, head.max_text_length = head.max_text_length, RECORDED_TOKENS
+    try:
+        yield
+    finally:
+        head.max_text_length = longest
