@@ -259,3 +259,20 @@ def test_the_text_is_decided_by_the_result_that_tells_it(network, image):
         if found.fault
     ]
     assert faults == ["output.text", "decisions (text)"]
+
+
+def test_records_of_table_master_hold_its_first_tokens():
+    adapter = adapter_for({"Head": {"name": "TableMasterHead"}})
+
+    class Head:
+        max_text_length = 500
+
+    class Network:
+        head = Head()
+
+        def __call__(self, image: object) -> dict[str, object]:
+            return {"tokens": self.head.max_text_length, "image": image}
+
+    network = Network()
+    assert adapter.record_results(network, "image", {}) == {"tokens": 24, "image": "image"}
+    assert network.head.max_text_length == 500
