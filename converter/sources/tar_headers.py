@@ -15,7 +15,8 @@ _BLOCK = 512
 _MOST_MEMBERS = 10_000
 _LARGEST_EXTENSION = 64 << 10  # bytes of a long name or of pax records
 _LONGEST_CHAIN = 4  # extended headers before one member
-_EXTENSIONS = b"xgLK"
+_EXTENSIONS = (b"x", b"g", b"L", b"K")
+_WITH_DATA = (b"\0", b"0", b"7")
 
 
 def check_headers(stream: IO[bytes], size: int, name: str) -> None:
@@ -43,7 +44,7 @@ def check_headers(stream: IO[bytes], size: int, name: str) -> None:
             chain += 1
             if length > _LARGEST_EXTENSION or chain > _LONGEST_CHAIN:
                 raise _refused(name, "an extended header that is too large, or too many in a row")
-            if kind in b"xg":
+            if kind in _EXTENSIONS[:2]:
                 found = _pax_size(stream.read(length), name)
                 stated = found if found is not None else stated
         else:
@@ -52,7 +53,7 @@ def check_headers(stream: IO[bytes], size: int, name: str) -> None:
                 raise _refused(name, f"more than {_MOST_MEMBERS} members")
             length = stated if stated is not None else length
             stated = None
-            if kind not in b"\007":  # tarfile reads no data of folders and links
+            if kind not in _WITH_DATA:  # tarfile reads no data of folders and links
                 length = 0
         position += -(-length // _BLOCK) * _BLOCK
 
