@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from converter.cli.main import main
 from converter.reports.write import read_report
 from tests.support.checkpoints import CLS, DET, save, weights
 from tests.support.paths import ROOT
+from tests.support.processes import NamedProcess
 
 CLASSIFIER, DETECTOR = "ch_ppocr_mobile_v2.0_cls", "ch_PP-OCRv2_det"
 
@@ -154,9 +154,8 @@ def test_downloads(command, root, server, tmp_path, monkeypatch):
 
 def test_interrupted(root, export, paddle_is, tmp_path):
     """The export is last, being the smallest; its Paddle process hangs."""
-    started, out = tmp_path / "started", tmp_path / "out"
-    paddle_is(f"import os, time\nopen({str(started)!r}, 'w').write(f'{{os.getpid()}} ')\n"
-              "time.sleep(60)")  # fmt: skip
+    paddle, out = NamedProcess(), tmp_path / "out"
+    paddle_is(paddle.source)
     (root / f"{CLASSIFIER}_train.tar").unlink()
     shutil.copytree(export, root / f"{CLASSIFIER}_infer")
     child = subprocess.Popen(
@@ -165,9 +164,7 @@ def test_interrupted(root, export, paddle_is, tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        while not started.exists() or not started.read_text():
-            assert child.poll() is None
-            time.sleep(0.05)
+        started = paddle.wait(child)
         os.killpg(child.pid, signal.SIGINT)  # as a terminal does
         said, complaints = child.communicate(timeout=60)
     finally:
@@ -185,4 +182,4 @@ def test_interrupted(root, export, paddle_is, tmp_path):
         "report",
     }
     with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text()), 0)
+        os.kill(started, 0)

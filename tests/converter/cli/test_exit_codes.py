@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +16,7 @@ import architectures
 from converter.conversion import steps as run
 from tests.support.checkpoints import CLS, DET, fine_tuned, save, weights
 from tests.support.paths import ROOT
+from tests.support.processes import NamedProcess
 
 CLASSIFIER = "ch_ppocr_mobile_v2.0_cls"
 LITE = "en_number_mobile_v2.0_rec"
@@ -229,19 +229,19 @@ def test_an_export_without_paddle(convert, export, paddle_is, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(export, paddle_is, tmp_path, number):
-    started, out = tmp_path / "started", tmp_path / "out"
+    out, paddle = tmp_path / "out", NamedProcess()
     out.mkdir()
-    paddle_is(f"import os, time\nopen({str(started)!r}, 'w').write(f'{{os.getpid()}} ')\n"
-              "time.sleep(60)")  # fmt: skip
+    paddle_is(paddle.source)
+    arguments = [CLASSIFIER, "--paddle-dir", export, "--out", out / "x.pth"]
     child = subprocess.Popen(
-        [sys.executable, "-m", "converter", CLASSIFIER, "--paddle-dir", export, "--out",
-         out / "x.pth"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "converter", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
-        while not started.exists() or not started.read_text():
-            assert child.poll() is None
-            time.sleep(0.05)
+        started = paddle.wait(child)
         child.send_signal(number)
         said = child.communicate(timeout=60)
     finally:
@@ -250,7 +250,7 @@ def test_interrupted(export, paddle_is, tmp_path, number):
     assert child.returncode == 130
     assert list(out.iterdir()) == []
     with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text()), 0)
+        os.kill(started, 0)
 
 
 def test_interrupted_while_writing(convert, classifier, tmp_path, monkeypatch):
