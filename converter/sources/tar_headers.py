@@ -85,7 +85,9 @@ def _pax_size(records: bytes, name: str) -> int | None:
         if not space or not digits.isdigit() or not int(digits) <= len(records):
             raise _refused(name, "a malformed extended header")
         key, equals, value = records[len(digits) + 1 : int(digits)].partition(b"=")
-        if not equals or not value.endswith(b"\n") or key.startswith(b"GNU.sparse"):
+        if key.startswith(b"GNU.sparse"):
+            raise _refused(name, "a sparse member")
+        if not equals or not value.endswith(b"\n"):
             raise _refused(name, "a malformed extended header")
         if key == b"size":
             if not value.strip().isdigit() or len(value) > 20:

@@ -349,9 +349,9 @@ def test_a_size_that_is_no_number(tmp_path):
 def test_archives_as_they_should_be(tmp_path, format):
     """Long names and pax headers of ordinary archives are no reason to refuse one."""
     file = tmp_path / "x.tar"
-    name = "folder/" * 16 + "x" * 60 + ".pdparams"
+    name = "a" * 150 + "/" + "x" * 60 + ".pdparams"
     with tarfile.open(file, "w", format=format) as tar:
-        for each in (name, "folder/ordinary.txt"):
+        for each in (name, "a" * 150 + "/ordinary.txt"):
             info = tarfile.TarInfo(each)
             info.size, info.mtime = 3, 1_700_000_000.5 if format == tarfile.PAX_FORMAT else 0
             tar.addfile(info, io.BytesIO(b"abc"))
