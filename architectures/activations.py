@@ -1,4 +1,4 @@
-"""What a part declares of its results that are known functions of its last layers."""
+"""Declarations of results that are known functions of the logits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Activation:
     the layers.
 
     Attributes:
-        function: what turns logits into probabilities.
+        function: from logits to probabilities.
         layers: names of the layers, inside the part that declares this, whose outputs are logits.
         axis: axis of the logits that the softmax normalises.
         channel: the channel, on axis 1 of the logits, that the result holds; None for all.

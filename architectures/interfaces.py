@@ -1,4 +1,4 @@
-"""What a network and its modules declare about themselves beside their layers.
+"""The properties that a network and its modules declare.
 
 `Part` and `OutputPart` are base classes with defaults: `Model` reads them. The protocols are
 implemented by the modules that take part in a rewrite or a measurement of the whole network: who
@@ -62,7 +62,7 @@ class OutputPart(Part):
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """A transform, backbone or neck, which tells the part after it what it returns.
+    """A transform, backbone or neck, which declares the channels of its output.
 
     Attributes:
         out_channels: channels of the map, or one number for each map of several.
@@ -116,7 +116,7 @@ class LosesPrecision(Protocol):
     """A module that loses digits because it subtracts large numbers from each other.
 
     Attributes:
-        rounding: the error of its output that rounding alone can cause, relative to the largest
+        rounding: the error of its output that rounding can cause, relative to the largest
             value.
     """
 

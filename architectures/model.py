@@ -46,7 +46,7 @@ class Model(nn.Module):
         self.card: ArtefactCard | None = None
 
     def forward(self, x: Tensor, **extra: Tensor) -> Tensor | dict[str, Tensor]:
-        """Compute what PaddleOCR's inference returns.
+        """Run the network as PaddleOCR's inference does.
 
         Args:
             x: (N, 3, H, W) float32, normalised.

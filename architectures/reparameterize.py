@@ -1,7 +1,7 @@
 """The same network with fewer operations: branches merged, normalisation folded into convolutions.
 
 train   as in a training checkpoint
-deploy  what PaddleOCR's export writes: every re-parameterisable block is one convolution,
+deploy  the form of PaddleOCR's exports: every re-parameterisable block is one convolution,
         `reparam_conv`, and its `lab`; the heads that only training uses are gone
 fused   deploy, with each BatchNorm, and each `lab` right after a `reparam_conv`, folded into its
         convolution
@@ -97,7 +97,7 @@ def set_convolution(conv: Linear, values: Callable[[], tuple[Tensor, Tensor]]) -
 
 
 def merged_into(conv: Convolution, values: Callable[[], tuple[Tensor, Tensor]]) -> nn.Sequential:
-    """A block of parallel branches as one convolution: `conv`, one of them, with what all give."""
+    """Return parallel branches as one convolution: `conv` with the sum of all branches."""
     set_convolution(conv, values)
     return nn.Sequential(OrderedDict(reparam_conv=conv))
 
@@ -111,7 +111,7 @@ def _deploy(module: nn.Module) -> None:
 
 @torch.no_grad()
 def fold_(network: nn.Module) -> None:
-    """Fold, in place, what is left to fold in a network of the deploy form, or in a part of one."""
+    """Fold, in place, all normalisations of a network in the deploy form, or of a part of one."""
     for module in list(network.modules()):
         if not isinstance(module, Foldable):
             continue
@@ -124,16 +124,16 @@ def fold_(network: nn.Module) -> None:
 
 
 def fold_as_exported_(network: nn.Module) -> None:
-    """Fold, in place, what PaddleOCR's newer exports of a deployed network have folded."""
+    """Fold, in place, the normalisations that PaddleOCR's newer exports fold."""
     for module in list(network.modules()):
         if isinstance(module, FoldedInExports):
             fold_(module)
 
 
 def overwrite_(network: nn.Module) -> None:
-    """Let layers write over what they are given, where nothing else in the network needs it.
+    """Let layers write their output over their input, where nothing else in the network reads it.
 
-    For inference alone: what hooks and gradients keep of a layer would be what the next one gives.
+    For inference only: hooks and gradients would see the output of the next layer.
     A new map of several megabytes costs more than the arithmetic of an activation.
     """
     for module in network.modules():

@@ -28,7 +28,7 @@ _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 class FailedProof(Protocol):
-    """What an error knows of the report of a proof (`parity.report.ParityReport`)."""
+    """The part of a parity report (`parity.report.ParityReport`) that an error uses."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""

@@ -1,4 +1,4 @@
-"""Measure what this toolkit costs against what it is compared with, side by side in one run.
+"""Measure time and memory of this toolkit against other runtimes, alternating in one run.
 
     python scripts/benchmark.py convert [--rounds N] [--model NAME --paddle-dir PATH]
     python scripts/benchmark.py pipeline [--images PATH ...] [--rounds N] [--threads N] [...]

@@ -53,7 +53,7 @@ SOURCES = {
 
 
 class Reading(NamedTuple):
-    """What one side made of the page; `heat` is `(h, w) float32`."""
+    """The lines that one side read; `heat` is the probability map, `(h, w) float32`."""
 
     lines: list[TextLine]
     heat: np.ndarray
@@ -165,7 +165,7 @@ def table(paddle: Sequence[TextLine], torch: Sequence[TextLine]) -> list[str]:
 
 
 def texts(lines: Sequence[TextLine]) -> list[str]:
-    """Return what the lines say."""
+    """Return the texts of the lines."""
     return [line.text for line in lines]
 
 

@@ -17,7 +17,7 @@ NEVER = float("-inf")
 
 
 class Stored(NamedTuple):
-    """What a step chose, for each beam of each line `(N, beams)`: the beam before, class, score."""
+    """The choices of a step for each beam of each line, `(N, beams)`: parent beam, class, score."""
 
     parents: Tensor
     classes: Tensor

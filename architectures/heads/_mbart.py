@@ -34,7 +34,7 @@ class LayerCache:
 
 
 class TokenEmbedding(nn.Embedding):
-    """An embedding in which the padding is zero whatever its row holds, as Paddle's is."""
+    """An embedding whose padding class gives zeros, as Paddle's does."""
 
     def forward(self, input: Tensor) -> Tensor:
         """`(N, T) int64` to `(N, T, embedding_dim)`."""
@@ -68,7 +68,7 @@ class MBartAttention(nn.Module):
         return _split(self.k_proj(x)), _split(self.v_proj(x))
 
     def forward(self, x: Tensor, seen: Pair, visible: Tensor | None = None) -> Tensor:
-        """`x: (N, T, E)` looks at what is `seen`, of it at what is `visible (T, S) bool`."""
+        """Attend from `x: (N, T, E)` to `seen: (N, S, E)`; `visible: (T, S) bool` masks it."""
         mixed = F.scaled_dot_product_attention(_split(self.q_proj(x)), *seen, attn_mask=visible)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
@@ -159,7 +159,7 @@ class MBartForCausalLM(nn.Module):
         self.lm_head = nn.Linear(embed_dim, vocab_size, bias=False)
 
     def context(self, _image: Tensor) -> Tensor | None:
-        """What an image `(N, S, E)` adds to every token, `(N, E)`: nothing, in mBART itself."""
+        """The bias of image features `(N, S, E)` for every token, `(N, E)`: 0 in mBART itself."""
         return None
 
 

@@ -39,13 +39,13 @@ class Head(nn.Module):
         return self.conv3(self.features(x)).sigmoid()
 
     def features(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, H, W)` to what the map is made of, `(N, in_channels / 4, 2H, 2W)`."""
+        """`(N, in_channels, H, W)` to the features of the map, `(N, in_channels / 4, 2H, 2W)`."""
         x = self.conv_bn1(self.conv1(x))
         return self.conv_bn2(self.conv2(x))
 
 
 class DBHead(OutputPart):
-    """The map of text probabilities, `binarize`; what else it has is for training.
+    """The branch of text probabilities, `binarize`; the threshold branch is for training only.
 
     That is `thresh`, the thresholds, and, where `aux_in_channels` are given, a pair of such heads
     for each of three maps of the neck.
@@ -70,7 +70,7 @@ class DBHead(OutputPart):
         return self.binarize(x)
 
     def deployed(self) -> nn.Module:
-        """The head without what is for training."""
+        """The head without its training branches."""
         for name, _ in list(self.named_children()):
             if name.startswith(("thresh", "aux_")):
                 delattr(self, name)

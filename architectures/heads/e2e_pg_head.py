@@ -1,4 +1,4 @@
-"""The head of PGNet: where text is, how far its borders are, which way it runs, what it says.
+"""The head of PGNet: text probability, border offsets, reading direction and characters.
 
 PGNet: Real-time Arbitrarily-Shaped Text Spotting with Point Gathering Network,
 https://arxiv.org/abs/2104.05458; PaddleOCR: `ppocr/modeling/heads/e2e_pg_head.py`.
@@ -62,7 +62,7 @@ class PGHead(OutputPart):
         return {**results, "f_score": results["f_score"].sigmoid()}
 
     def branch(self, result: str, x: Tensor) -> Tensor:
-        """What the layers of one branch make of `x`."""
+        """The output of one branch."""
         for name in self.branches[result]:
             x = self.get_submodule(name)(x)
         return x

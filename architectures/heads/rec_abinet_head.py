@@ -1,4 +1,4 @@
-"""ABINet: a reader of the image, and a model of the language that corrects what was read.
+"""ABINet: a vision model, and a language model that corrects its text.
 
 Read Like Humans: Autonomous, Bidirectional and Iterative Language Modeling for Scene Text
 Recognition, https://arxiv.org/abs/2103.06495; PaddleOCR: `ppocr/modeling/heads/rec_abinet_head.py`.
@@ -35,7 +35,7 @@ def others(length: Tensor, places: int) -> Tensor:
 
 
 class BCNLanguage(nn.Module):
-    """The bidirectional cloze network: each character is told by the others around it."""
+    """The bidirectional cloze network: predicts each character from all others."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class ABINetHead(OutputPart):
         return logits.softmax(-1)
 
     def deployed(self) -> nn.Module:
-        """The head without the scores of the language alone, which are for training."""
+        """The head without the scores of the language model, which only training uses."""
         if self.use_lang:
             self.language.cls = None
         return self

@@ -37,7 +37,7 @@ class AttentionUnit(nn.Module):
         self.wEmbed = nn.Linear(width, 1)
 
     def keys(self, x: Tensor) -> Tensor:
-        """What states are compared with: `(N, T, in_channels)` to `(N, T, width)`."""
+        """Project features to attention keys: `(N, T, in_channels)` to `(N, T, width)`."""
         return self.xEmbed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
     def forward(self, state: Tensor, keys: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class AttentionUnit(nn.Module):
 
 
 class DecoderUnit(nn.Module):
-    """One step: what is attended to, and the last character, move a GRU."""
+    """One step of a GRU on the attended features and the last character."""
 
     def __init__(self, in_channels: int, classes: int, state_size: int, width: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class DecoderUnit(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Logits `(N, classes)` and the next of `state: (N, state_size)`.
 
-        `x: (N, T, in_channels)`, `keys` what the attention makes of it, `last: (N,) int64`.
+        `x: (N, T, in_channels)`, its attention `keys: (N, T, width)`, `last: (N,) int64`.
         """
         weights = self.attention_unit(state, keys)
         seen = torch.matmul(weights.unsqueeze(1), x).squeeze(1)
@@ -94,7 +94,7 @@ class AttentionRecognitionHead(nn.Module):
         return search(step, state, self.start, eos, beam_width, length)
 
     def score_tokens(self, x: Tensor, meaning: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
+        """Return the logits `(N, L, classes)` after each of the teacher-forced `tokens: (N, L)`."""
         keys, state = self.decoder.attention_unit.keys(x), self.decoder.embed_fc(meaning)
         steps = []
         for last in tokens.unbind(1):
@@ -144,5 +144,5 @@ class AsterHead(OutputPart):
         }
 
     def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
+        """Return the logits `(N, L, classes)` after each of the teacher-forced `tokens: (N, L)`."""
         return self.decoder.score_tokens(x, self.embedder(x), tokens)

@@ -19,7 +19,7 @@ State = tuple[Tensor, ...]  # of a GRU one tensor, of an LSTM two; the first tel
 
 
 class GRUCell(nn.GRUCell):
-    """PyTorch's, written out as it stands in Paddle's programs."""
+    """PyTorch's GRU cell, written out as the operations of Paddle's programs."""
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """`input: (N, input_size)` and the state `hx: (N, hidden_size)` to the next state."""
@@ -51,7 +51,7 @@ class AttentionCell(nn.Module):
         self.rnn = cell(input_size + num_embeddings, hidden_size)
 
     def start(self, features: Tensor) -> tuple[State, Tensor]:
-        """The first state, and what each state is compared with: `(N, T, hidden_size)`."""
+        """Return the initial state and the attention keys `(N, T, hidden_size)`."""
         nothing = features.new_zeros(len(features), self.hidden_size)
         count = 2 if isinstance(self.rnn, nn.LSTMCell) else 1
         return (nothing,) * count, self.i2h(features)
@@ -98,7 +98,7 @@ class AttentionHead(OutputPart):
         return logits.softmax(2)
 
     def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `(N, L, out_channels)` of what follows each of the `tokens: (N, L) int64`."""
+        """Return logits `(N, L, out_channels)` after each of the teacher-forced `tokens (N, L)`."""
         state, keys = self.attention_cell.start(x)
         seen = []
         for last in tokens.unbind(1):

@@ -68,7 +68,7 @@ class CountingDecoder(nn.Module):
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Sines and cosines of rows and columns as parts of what is not masked.
+    """Sine and cosine encoding of rows and columns, relative to the unmasked area.
 
     `mask: (N, H, W)` to `(N, 2 * SINES, H, W)`.
     """
@@ -84,7 +84,7 @@ def positions(mask: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Looks at the map by what was spelled out, and by where it has looked."""
+    """Coverage attention: attends to the map by the decoder state and past attention."""
 
     def __init__(self, hidden_size: int, attention_dim: int) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class CANHead(OutputPart):
     def score_tokens(
         self, features: Tensor, tokens: Tensor, image_mask: Tensor
     ) -> dict[str, Tensor]:
-        """What `forward` returns, with the teacher-forced `tokens (N, T) int64` before each symbol.
+        """Return the results of `forward` for teacher-forced `tokens (N, T) int64`.
 
         Before the first one is the start symbol, which `tokens` do not hold.
         """

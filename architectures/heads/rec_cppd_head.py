@@ -31,7 +31,7 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """What one sequence sees of another."""
+    """Cross attention from one sequence to another."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention and two linear layers, each added to what it is given and normalised."""
+    """Attention and two linear layers, each with a residual sum and LayerNorm."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()

@@ -66,7 +66,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, seen: tuple[Tensor, Tensor], visible: Tensor | None = None
     ) -> Tensor:
-        """`x: (N, T, dim)` looks at what is `seen`, of it at what is `visible (T, S) bool`."""
+        """Attend from `x: (N, T, dim)` to `seen: (N, S, dim)`; `visible: (T, S) bool` masks it."""
         mixed = F.scaled_dot_product_attention(_split(self.to_q(x)), *seen, attn_mask=visible)
         return self.to_out(mixed.transpose(1, 2).flatten(2))
 

@@ -94,7 +94,7 @@ class Transformer(OutputPart):
         return {"tokens": torch.cat(tokens, 1), "probabilities": torch.cat(probabilities, 1)}
 
     def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
+        """Return the scores `(N, T, classes)` after each of the teacher-forced `tokens (N, T)`."""
         memory = self.encode(x)
         y = self.embedding(tokens) + sinusoids(tokens.shape[1], self.d_model, memory)
         mask = causal(tokens.shape[1], x.device)

@@ -21,7 +21,7 @@ END = 0  # the class after the last character; the two last classes are START an
 def others(places: int, length: int, device: torch.device) -> Tensor:
     """The mask by which each place sees the text but for itself: `(places, length)` bool.
 
-    The text begins with START, so that the character of place i stands at i + 1.
+    The text begins with START, so character i is at index i + 1.
     """
     return ~torch.eye(places + 1, length, dtype=torch.bool, device=device)[1:]
 
@@ -48,9 +48,9 @@ class MultiHeadAttention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """A layer of two streams: what is asked for each place, and what is known of the text.
+    """A two-stream layer: position queries, and the content of the known text.
 
-    Both look at what is known, then at the image.
+    Both attend to the content, then to the image.
     """
 
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int) -> None:
@@ -94,7 +94,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Layers of two streams; the last one has no use for what is known of the text."""
+    """Two-stream layers; the last one does not update the content stream."""
 
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int, num_layers: int) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class ParseQHead(OutputPart):
         """`(N, S, embed_dim)` to `(N, T, out_channels - 2)` probabilities.
 
         T is one more than `max_text_length`. Without refinement it is less where all lines have
-        ended before; what stands behind a line's first END means nothing.
+        ended before; characters after a line's first END are meaningless.
         """
         logits = self.write(memory) if self.decode_ar else self.guess(memory)
         for _ in range(self.refine_iters):
@@ -204,7 +204,7 @@ class ParseQHead(OutputPart):
     def refine(self, memory: Tensor, text: Tensor) -> Tensor:
         """The scores `(N, places, classes)` of each character, all others of the text known.
 
-        `text: (N, T) int64`; what stands behind its first END is not looked at.
+        `text: (N, T) int64`; positions after its first END are masked.
         """
         tokens = torch.cat([self._start(memory), text], 1)
         length = tokens.shape[1]
@@ -217,7 +217,7 @@ class ParseQHead(OutputPart):
         )
 
     def score_tokens(self, memory: Tensor, tokens: Tensor) -> Tensor:
-        """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
+        """Return the scores `(N, T, classes)` after each of the teacher-forced `tokens (N, T)`."""
         length = tokens.shape[1]
         query = self.pos_queries[:, :length].expand(len(memory), -1, -1)
         mask = causal(length, memory.device)
@@ -228,7 +228,7 @@ class ParseQHead(OutputPart):
         return torch.full((len(memory), 1), self.start, device=memory.device)
 
     def _content(self, tokens: Tensor, first: int) -> Tensor:
-        """What is known of the text from the place `first` on; START has no position."""
+        """Embed the content from index `first` on; START has no position embedding."""
         content = self.text_embed(tokens)
         length = tokens.shape[1]
         if first:

@@ -13,7 +13,7 @@ from architectures.interfaces import OutputPart
 
 
 class CNTHead(nn.Module):
-    """How often each class stands in the line, of so many `places` of the map."""
+    """Predicts how often each class occurs in the line, from `places` positions of the map."""
 
     def __init__(self, in_channels: int, out_channels: int, places: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class RFLHead(OutputPart):
     def forward(self, x: tuple[Tensor, Tensor]) -> Tensor | dict[str, Tensor]:
         """`(N, in_channels, 1, T)` and `(N, T, in_channels)` to the results.
 
-        `counts (N, out_channels)`, how often each class stands in the line, and `probabilities
+        `counts (N, out_channels)`, how often each class occurs in the line, and `probabilities
         (N, batch_max_legnth, out_channels)` of the characters.
         """
         counting, reading = x

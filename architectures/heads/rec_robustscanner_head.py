@@ -1,4 +1,4 @@
-"""RobustScanner's head: where to look follows from the text so far, and from the place alone.
+"""RobustScanner's head: attention by the decoded text, and by position only.
 
 RobustScanner: Dynamically Enhancing Positional Clues for Robust Text Recognition,
 https://arxiv.org/abs/2007.07542; PaddleOCR: `ppocr/modeling/heads/rec_robustscanner_head.py`.
@@ -27,7 +27,7 @@ class ChannelReductionEncoder(nn.Module):
 
 
 def glimpse(queries: Tensor, keys: Tensor, values: Tensor, valid_ratio: Tensor) -> Tensor:
-    """What each query sees of the columns that are not padding; the fit is not scaled.
+    """Unscaled dot-product attention to the columns that are not padding.
 
     `queries: (N, L, D)`, `keys: (N, D, H, W)`, `values: (N, C, H, W)`, to `(N, L, C)`.
     """
@@ -141,7 +141,7 @@ class RobustScannerDecoder(nn.Module):
     def score_tokens(
         self, x: Tensor, encoded: Tensor, valid_ratio: Tensor, tokens: Tensor
     ) -> Tensor:
-        """Logits `(N, L, out_channels - 1)` of what follows each of the `tokens: (N, L) int64`."""
+        """Return logits `(N, L, out_channels - 1)` after each of the teacher-forced `tokens`."""
         values = encoded if self.encode_value else x
         by_place = self._by_place(values, encoded, valid_ratio, tokens.shape[1])
         by_text = glimpse(self.hybrid_decoder(tokens)[0], encoded, values, valid_ratio)
@@ -196,5 +196,5 @@ class RobustScannerHead(OutputPart):
         return self.decoder(x, self.encoder(x), valid_ratio)
 
     def score_tokens(self, x: Tensor, tokens: Tensor, valid_ratio: Tensor) -> Tensor:
-        """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
+        """Return the logits `(N, L, classes)` after each of the teacher-forced `tokens: (N, L)`."""
         return self.decoder.score_tokens(x, self.encoder(x), valid_ratio, tokens)

@@ -31,7 +31,7 @@ def recurrent(
 
 
 class SAREncoder(nn.Module):
-    """What an LSTM has read of a line at the last column that is not padding."""
+    """The LSTM output at the last column that is not padding."""
 
     def __init__(self, in_channels: int, width: int, gru: bool, bidirectional: bool) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class ParallelSARDecoder(nn.Module):
         return torch.cat(steps, 1)
 
     def score_tokens(self, x: Tensor, line: Tensor, valid_ratio: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `(N, L, out_channels - 1)` of what follows each of the `tokens: (N, L) int64`."""
+        """Return logits `(N, L, out_channels - 1)` after each of the teacher-forced `tokens`."""
         keys, hidden = self.conv3x3_1(x), self._hidden(x, valid_ratio)
         embedded = torch.cat([line.unsqueeze(1), self.embedding(tokens)], 1)
         return self._predict(self.rnn_decoder(embedded)[0], x, keys, hidden, line)[:, 1:]
@@ -148,5 +148,5 @@ class SARHead(OutputPart):
         return self.decoder(x, self.encoder(x, valid_ratio), valid_ratio)
 
     def score_tokens(self, x: Tensor, tokens: Tensor, valid_ratio: Tensor) -> Tensor:
-        """Logits `(N, L, classes)` of what follows each of the `tokens: (N, L) int64`."""
+        """Return the logits `(N, L, classes)` after each of the teacher-forced `tokens: (N, L)`."""
         return self.decoder.score_tokens(x, self.encoder(x, valid_ratio), valid_ratio, tokens)

@@ -210,12 +210,12 @@ class SATRNDecoder(nn.Module):
         return torch.stack(probabilities, 1)
 
     def score_tokens(self, memory: Tensor, tokens: Tensor) -> Tensor:
-        """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
+        """Return the scores `(N, T, classes)` after each of the teacher-forced `tokens (N, T)`."""
         positions = self._positions(tokens.shape[1], memory)
         return self.classifier(self._read(tokens, positions, self._caches(memory)))
 
     def _read(self, tokens: Tensor, positions: Tensor, caches: list[Cache]) -> Tensor:
-        """A whole text, `(N, T)`, to `(N, T, d_model)`; each place sees what is before it."""
+        """Decode a whole text `(N, T)` to `(N, T, d_model)` with a causal mask."""
         seen = (tokens != self.padding)[:, None, None]
         mask = seen & causal(tokens.shape[1], tokens.device)
         return self.layer_norm(self._run(tokens, positions, caches, mask))
@@ -263,5 +263,5 @@ class SATRNHead(OutputPart):
         return self.decoder(self.encoder(x))
 
     def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """The scores `(N, T, classes)` of what follows each of the `tokens (N, T)`."""
+        """Return the scores `(N, T, classes)` after each of the teacher-forced `tokens (N, T)`."""
         return self.decoder.score_tokens(self.encoder(x), tokens)

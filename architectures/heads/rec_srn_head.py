@@ -23,7 +23,7 @@ PLACES = 256  # of the map at most: those of 64x256 pixels
 
 
 class PVAM(nn.Module):
-    """Parallel visual attention: for each place of the text, what the image shows there."""
+    """Parallel visual attention: image features of each position of the text."""
 
     def __init__(self, channels: int, max_length: int, num_heads: int, count: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class PVAM(nn.Module):
 
 
 class GSRM(nn.Module):
-    """Global semantic reasoning: what is seen at a place, by what stands before and after it."""
+    """Global semantic reasoning: corrects each position by those before and after it."""
 
     def __init__(
         self, channels: int, classes: int, max_length: int, num_heads: int, count: int
@@ -74,7 +74,7 @@ class GSRM(nn.Module):
 
 
 class VSFD(nn.Module):
-    """Visual-semantic fusion: a gate between what is seen and what makes sense."""
+    """Visual-semantic fusion: a gate between visual and semantic features."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The head of UniMERNet: an mBART decoder that is told how often each token is to be expected.
+"""The head of UniMERNet: an mBART decoder with predicted token counts as a further input.
 
 UniMERNet, https://arxiv.org/abs/2404.15254; PaddleOCR:
 `ppocr/modeling/heads/rec_unimernet_head.py`.
@@ -33,7 +33,7 @@ class SelfAttentionBlock(nn.Module):
 
 
 class SeqCountingDecoder(nn.Module):
-    """How often each token is to be expected, from the image alone."""
+    """Predicts the count of each token from the image."""
 
     def __init__(
         self, in_features: int, out_features: int, num_heads: int = 8, num_layers: int = 4
@@ -77,7 +77,7 @@ class CountingMBart(MBartForCausalLM):
         )
 
     def context(self, image: Tensor) -> Tensor | None:
-        """`(N, S, E)` to half of what the counts amount to, `(N, E)`."""
+        """`(N, S, E)` to half of the count embedding, `(N, E)`."""
         if not self.length_aware:
             return None
         decoder = cast("CountingMBartDecoder", self.model["decoder"])

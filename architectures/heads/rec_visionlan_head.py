@@ -75,7 +75,7 @@ class Transformer_Encoder(nn.Module):  # noqa: N801, PaddleOCR's name
 
 
 class PP_layer(nn.Module):  # noqa: N801, PaddleOCR's name
-    """Parallel prediction: what the image shows at the place of each character."""
+    """Parallel prediction: image features of each character position."""
 
     def __init__(self, n_dim: int, characters: int, n_position: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class PP_layer(nn.Module):  # noqa: N801, PaddleOCR's name
 
 
 class Prediction(nn.Module):
-    """The classes of the characters; what else PaddleOCR has here guides the training."""
+    """The character classifier; PaddleOCR's other branches guide the training."""
 
     def __init__(self, n_dim: int, n_position: int, characters: int, n_class: int) -> None:
         super().__init__()

@@ -58,7 +58,7 @@ def norm(dim: int) -> nn.Sequential:
 
 
 class EncoderLayer(nn.Module):
-    """Attention and two linear layers, each behind a LayerNorm and added to what it is given."""
+    """Pre-norm attention and feed-forward layers with residual sums."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()

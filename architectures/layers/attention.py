@@ -5,7 +5,7 @@ a transformer of their own, and all of them compute this; they differ in the nam
 
 Keys and values that are kept
     PaddleOCR's decoders run the whole text again for each character that they add. Here a decoder
-    keeps what it computed of the earlier ones, which none of the later ones can change, and runs
+    caches keys and values of the earlier ones, which later characters cannot change, and runs
     the new character only.
 Masks
     True where a key may be seen. PaddleOCR adds minus infinity, or -1e9, where it may not; the

@@ -36,10 +36,10 @@ class RecordedInput:
 
 @dataclass(frozen=True)
 class HeadAdapter:
-    """All that a head needs beside the image, on both sides.
+    """The inputs and calls of a head on both sides.
 
     PaddleOCR computes the extra inputs from the image or from its options before the network runs.
-    Some of them, positions and masks that depend on shapes alone, our networks compute themselves.
+    Some of them, positions and masks that depend on shapes only, our networks compute themselves.
 
     Attributes:
         options: the Head section of the architecture.
@@ -66,7 +66,7 @@ class HeadAdapter:
     def padded_values(self, image: np.ndarray) -> dict[str, RecordedInput]:  # noqa: ARG002
         """Return those of the extra inputs that describe padding, for lines with some padding.
 
-        A record holds these: ratios and masks of ones alone would prove little.
+        A record holds these: ratios and masks of only ones would prove little.
         """
         return {}
 

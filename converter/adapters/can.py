@@ -1,4 +1,4 @@
-"""CAN: a mask of the formula's pixels, and a label of which PaddleOCR reads the length alone."""
+"""CAN: a mask of the formula's pixels, and a label of which PaddleOCR reads only the length."""
 
 from __future__ import annotations
 

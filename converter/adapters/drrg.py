@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DRRGAdapter(HeadAdapter):
-    """The network takes the image alone; a record also holds nodes, adjacency and neighbours."""
+    """The network takes only the image; a record also holds nodes, adjacency and neighbours."""
 
     record_call_inputs = ("gcn_nodes", "gcn_adjacency", "gcn_knn")
 

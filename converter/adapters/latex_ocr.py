@@ -21,7 +21,7 @@ START = 1  # the start token
 
 
 class LaTeXOCRAdapter(HeadAdapter):
-    """Both networks take the image alone; a record also holds tokens (N, T) int64."""
+    """Both networks take only the image; a record also holds tokens (N, T) int64."""
 
     record_call_inputs = ("teacher_tokens",)
 

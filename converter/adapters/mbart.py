@@ -19,7 +19,7 @@ START = 0  # the start token
 
 
 class MBartAdapter(HeadAdapter):
-    """Both networks take the image alone; a record also holds tokens (N, T) int64.
+    """Both networks take only the image; a record also holds tokens (N, T) int64.
 
     In eval mode PaddleOCR's decoder lets every place attend to all of the teacher-forced tokens
     (`teacher_logits`). In training mode what follows a token is hidden from it, as in the loop

@@ -38,7 +38,7 @@ class RobustScannerAdapter(HeadAdapter):
         image: Tensor,
         extra: Mapping[str, Tensor],  # noqa: ARG002
     ) -> None:
-        """Run the decoder's LSTM over start tokens alone."""
+        """Run the decoder's LSTM over start tokens."""
         head = cast("RobustScannerHead", network.head)
         features = network.neck(network.backbone(network.transform(image)))
         head.decoder.hybrid_decoder(start_tokens(head.decoder, features))

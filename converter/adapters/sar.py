@@ -31,7 +31,7 @@ class SARAdapter(HeadAdapter):
         return {"valid_ratio": falling_ratio(image)}
 
     def prime(self, network: Model, image: Tensor, extra: Mapping[str, Tensor]) -> None:
-        """Decode a text of start tokens alone, whose embedding PaddleOCR computes only once."""
+        """Decode a text of start tokens, whose embedding PaddleOCR computes only once."""
         head = cast("SARHead", network.head)
         features = network.neck(network.backbone(network.transform(image)))
         starts = start_tokens(head.decoder, features)

@@ -17,7 +17,7 @@ RECORDED_TOKENS = 24
 
 
 class TableMasterAdapter(HeadAdapter):
-    """Both networks take the image alone."""
+    """Both networks take only the image."""
 
     record_call_inputs: ClassVar = ()
 

@@ -1,1 +1,1 @@
-"""What `scripts/benchmark.py` measures, one module for each benchmark."""
+"""The benchmarks of `scripts/benchmark.py`, one module each."""

@@ -1,4 +1,4 @@
-"""One conversion against what it cannot do without: the imports of PyTorch and of Paddle.
+"""The time of a conversion against that of importing PyTorch and Paddle.
 
 Every measurement is a process of its own; the first round does not count. Needs Linux, which tells
 a process's peak memory.
@@ -48,7 +48,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one process took: seconds from start to end, and its peak memory in bytes."""
+    """The wall time of one process in seconds, and its peak memory in bytes."""
 
     seconds: float
     peak: int
@@ -59,7 +59,7 @@ Round = Mapping[str, Sample]  # by the name of the command
 
 @dataclass(frozen=True)
 class Limit:
-    """What is asked of the rounds: the median of `value` is `most` at most."""
+    """A target: the median of `value` over the rounds is at most `most`."""
 
     name: str
     value: Callable[[Round], float]
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def convert_limits(checkpoint: int) -> list[Limit]:
-    """Return what a conversion may cost; `checkpoint` is the size of Paddle's files in bytes."""
+    """Return the targets of a conversion; `checkpoint` is the size of Paddle's files in bytes."""
     return [
         Limit(
             "convert / (import torch + import paddle)",
@@ -155,7 +155,7 @@ def measure(command: Command) -> Sample:
     """Run a command in a fresh process.
 
     Raises:
-        UsageError: it failed; the message ends with what it said last.
+        UsageError: it failed; the message ends with its last output.
     """
     start = time.perf_counter()
     done = subprocess.run(

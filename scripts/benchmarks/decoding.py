@@ -1,6 +1,6 @@
-"""What decodes the maps of detectors, against PaddleOCR's own code, which finds the same lines.
+"""The decoders of detection maps against PaddleOCR's own code, which finds the same lines.
 
-The maps and the loading of PaddleOCR's code are those of the tests, so this needs what they need.
+The maps and PaddleOCR's code are loaded as in the tests, with the same requirements.
 PSENet's growing is C++ there: it takes part if the extension that PaddleOCR compiles, `pse`, can be
 imported; else only its own pixel-by-pixel steps could be measured, and it is left out.
 """

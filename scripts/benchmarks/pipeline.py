@@ -1,11 +1,11 @@
 """This pipeline against Paddle Inference, ONNX Runtime and RapidOCR, on the same pages and weights.
 
-Measured are the detector and the recogniser alone, on the arrays that this pipeline gives them, and
+It measures the detector and the recogniser on the arrays of this pipeline, and
 whole pages. Every side has a process of its own and computes with the same number of threads; they
 take turns at each array and each page. So that all find lines in pictures of the same size, they
 get the settings of RapidOCR's detector; with --own-settings each has its own.
 
-What is not installed is left out, and how to install it is said; `make benchmark` has everything.
+Runtimes that are not installed are left out with a hint; `make benchmark` installs all.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SAME = 1e-2  # how far the sides' results may be apart: RapidOCR has rounded wei
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked: in the median round `side` takes `most` times as long as `other` at most."""
+    """A target: in the median round `side` takes at most `most` times as long as `other`."""
 
     stage: str
     side: str
@@ -66,7 +66,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As it stands in the table."""
+        """Format the figure for the table."""
         return f"{self.stage}: {self.side} / {self.other}"
 
 
@@ -157,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def make_job(options: argparse.Namespace, folder: str) -> Job:
-    """Return what every side is told; SourceError where a file is missing."""
+    """Return the job of every side; SourceError where a file is missing."""
     weights = {task: getattr(options, task) for task in DEFAULTS}
     if not any(weights.values()):
         weights = DEFAULTS
@@ -247,7 +247,7 @@ class Child:
             pass  # then it does not answer either
 
     def receive(self) -> dict[str, Any]:
-        """Return the answer; UsageError, with what the process said last, where it has ended."""
+        """Return the answer; UsageError with the last output of the process where it has ended."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
@@ -341,5 +341,5 @@ def table(report: Mapping[str, Any]) -> list[str]:
 
 
 def quartiles(values: Mapping[str, float]) -> str:
-    """The spread as it stands in the tables."""
+    """Format the spread for the tables."""
     return f"{values['lower']:.2f}-{values['upper']:.2f}"

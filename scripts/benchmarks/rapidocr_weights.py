@@ -1,4 +1,4 @@
-"""Weights of the deploy form as those of training: what RapidOCR's PyTorch engine takes.
+"""Weights of the deploy form rewritten to the training form that RapidOCR's PyTorch engine loads.
 
 Its networks have PaddleOCR's tensor names and the parallel branches of training, and the package
 carries no weights. Of each block one branch is given what the merged convolution holds, the others

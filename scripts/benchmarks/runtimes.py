@@ -1,4 +1,4 @@
-"""What the pipeline benchmark compares. Each side runs in a process of its own (`main`).
+"""The runtimes of the pipeline benchmark. Each runs in a process of its own (`main`).
 
 The runtimes disturb each other in one process. A side reads one JSON object a line from standard
 input, the `Job` first, and answers each with one on what was standard output.
@@ -27,7 +27,7 @@ STAGES = (*NETWORKS, "page")
 
 @dataclass(frozen=True)
 class Job:
-    """What every side is told.
+    """The job of a side.
 
     Attributes:
         threads: how many threads a side computes with.
@@ -36,9 +36,9 @@ class Job:
         images: the pages.
         det_settings: settings of the detector that take the place of its weights'; empty for those
             of each side.
-        clock: what is measured: `perf_counter`, the time that passes, or `process_time`, the time
+        clock: `perf_counter`, the time that passes, or `process_time`, the time
             that all threads compute.
-        folder: where sides put files; `arrays.npz` in it is what the networks are measured with.
+        folder: for files of the sides; `arrays.npz` in it holds the inputs of the networks.
     """
 
     threads: int
@@ -200,7 +200,7 @@ SIDES: dict[str, tuple[Callable[[Job], Side], str]] = {
 
 
 def record(job: Job) -> dict[str, int]:
-    """Read every page, keep what the networks are given on the way, and return how many of each."""
+    """Read every page, keep the inputs of the networks, and return the number of each."""
     from pipelines import OCR, read_image
 
     kept: dict[str, list[np.ndarray]] = {stage: [] for stage in STAGES}
@@ -224,7 +224,7 @@ def record(job: Job) -> dict[str, int]:
 
 
 def measure(side: Side, stage: str, item: np.ndarray, clock: str) -> dict[str, float]:
-    """Return the seconds that one array or page takes, and a number that tells what came out."""
+    """Return the seconds that one array or page takes, and a number that identifies the result."""
     work: Callable[[np.ndarray], Any] = side.networks.get(stage, side.read)
     now: Callable[[], float] = getattr(time, clock)
     start = now()
@@ -237,7 +237,7 @@ def measure(side: Side, stage: str, item: np.ndarray, clock: str) -> dict[str, f
 
 
 def main(name: str) -> None:
-    """Make the side of that name and measure it as asked; `inputs` makes what sides are given."""
+    """Make the side of that name and answer its jobs; `inputs` makes the arrays of all sides."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the packages print must not get among the answers
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class GraphConv(nn.Module):
-    """Each node's features beside the mean of its neighbours', multiplied and rectified."""
+    """A linear layer with ReLU on each node's features and the mean of its neighbours'."""
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The graphs around text components, of which a graph network tells what belongs together.
+"""Local graphs around text components; a graph network predicts their links.
 
 Deep Relational Reasoning Graph Network for Arbitrary Shape Text Detection,
 https://arxiv.org/abs/2003.07493; PaddleOCR: `ppocr/modeling/heads/local_graph.py` and

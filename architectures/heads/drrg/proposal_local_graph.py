@@ -93,7 +93,7 @@ class Proposals:
         return merged
 
     def _boxes(self, y: np.ndarray, x: np.ndarray, geometry: np.ndarray) -> np.ndarray:
-        """The box around each pixel, `(n, 8) float32`, by what the maps say there, `(4, n)`."""
+        """The box around each pixel, `(n, 8) float32`, from the geometry maps there, `(4, n)`."""
         sine, cosine = geometry[:2, :, None]
         above, below = geometry[2:, :, None] * np.float32(self.comp_shrink_ratio)
         half = np.clip((above + below) * self.comp_ratio, self.min_width, self.max_width) / 2
@@ -105,7 +105,7 @@ class Proposals:
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:
-    """A mask without holes, uint8: what cannot be reached from outside belongs to it."""
+    """Fill the holes of a mask, uint8."""
     framed = np.pad(mask.astype(np.uint8), 1)
     cv2.floodFill(framed, None, (0, 0), 2)
     return (framed[1:-1, 1:-1] != 2).astype(np.uint8)
@@ -124,7 +124,7 @@ def _merged(boxes: np.ndarray, thresh: float) -> np.ndarray:
     """Locality-aware NMS of boxes `(n, 9)`: neighbours become one, then overlapping ones go.
 
     Boxes that follow each other and overlap by more than `thresh` are merged, each weighed by its
-    score; the score of what is merged is their sum. One rounding decides where a chain of merged
+    score; a merged box gets the sum of the scores. One rounding decides where a chain of merged
     boxes ends, so they are the same as in `lanms`: whole numbers of `UNITS`, summed up in float32.
     """
     corners = np.trunc((boxes[:, :8] * np.float64(UNITS)).astype(np.float32))
