@@ -23,7 +23,7 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup lock demo prove convert-all test benchmark test-browser check style types verify parity docs wheel clean
+.PHONY: setup lock demo prove convert-all test fuzz benchmark test-browser check style types verify parity docs wheel clean
 
 setup: $(READY)
 
@@ -86,6 +86,10 @@ convert-all: $(READY)
 # In two processes of one thread each; what is in one file stays together.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Reads damaged files for five minutes; ARGS takes more options (--seconds N, --seed N).
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Measures the pipeline against other runtimes, with the weights that `make demo` wrote; ARGS takes
 # more options of the script.
