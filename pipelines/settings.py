@@ -74,7 +74,7 @@ def recognition_settings(
 
 
 def _is_arabic(card: ArtefactCard) -> bool:
-    """Return whether the name of the model or, as in PaddleOCR, of its dictionary says so."""
+    """Return whether a card names Arabic, for cards of before `right_to_left` was stated."""
     dictionary = card.dictionary.file if card.dictionary else None
     return any("arabic" in name for name in (card.name, dictionary) if name)
 

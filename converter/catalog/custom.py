@@ -17,7 +17,7 @@ from converter.catalog.cards import (
     read_card,
     without_class_counts,
 )
-from converter.catalog.dictionary import dictionary_of_training
+from converter.catalog.dictionary import dictionary_of_training, named_dictionary
 from converter.catalog.processing import merge_settings, settings_of_training
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError
@@ -65,6 +65,9 @@ def custom_card(
     if model.task in ("det", "rec", "formula"):
         stated = settings_of_training(content, model.task, str(training))
         pipeline = merge_settings(pipeline, stated)
+    if model.task == "rec":
+        path = named_dictionary(settings) or str(dictionary or "")
+        pipeline = {**pipeline, "right_to_left": is_right_to_left(path)}
     return ModelCard(
         name=name,
         task=model.task,
@@ -80,6 +83,17 @@ def custom_card(
         dictionary=table,
         labels=tuple(map(str, labels)),
     )
+
+
+def is_right_to_left(dictionary: str) -> bool:
+    """Return whether PaddleOCR turns a recogniser's texts round, by the path of its dictionary.
+
+    It looks for the word in the whole path, folders included (`BaseRecLabelDecode`).
+
+    Args:
+        dictionary: the `character_dict_path` as the YAML writes it.
+    """
+    return "arabic" in dictionary
 
 
 def _architecture(content: Mapping[str, Any], training: Path, submodel: str | None) -> Architecture:

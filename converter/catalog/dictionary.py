@@ -162,13 +162,19 @@ def dictionary_of_training(
     Raises:
         ConfigError: the dictionary cannot be found or read.
     """
-    named = settings.get("character_dict_path") or settings.get("rec_char_dict_path")
+    named = named_dictionary(settings)
     space = bool(settings.get("use_space_char", False))
     if other is not None:
         return read_dictionary(other, space)
     if named:
-        return read_dictionary(_path_of(str(named), training), space)
+        return read_dictionary(_path_of(named, training), space)
     return read_table(DEFAULT, space=False) if "character_dict_path" in settings else None
+
+
+def named_dictionary(settings: Mapping[str, Any]) -> str | None:
+    """Return the path of the dictionary as the section Global writes it."""
+    named = settings.get("character_dict_path") or settings.get("rec_char_dict_path")
+    return str(named) if named else None
 
 
 def _path_of(text: str, training: Path) -> Path:

@@ -168,7 +168,7 @@ def merge_settings(released: Mapping[str, Any], stated: Mapping[str, Any]) -> St
     Settings of one way to resize mean nothing in another, so they are replaced together. For
     detectors the order of precedence decides, except that a fixed size excludes the other ways.
     """
-    kept = ("decoder", "rm_symbol") if "resize" in stated else tuple(released)
+    kept = ("decoder", "rm_symbol", "right_to_left") if "resize" in stated else tuple(released)
     dropped = _FIXED_SIZE if _OTHER_SIZES & stated.keys() else ()
     return {
         **{name: released[name] for name in kept if name in released and name not in dropped},

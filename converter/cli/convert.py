@@ -54,6 +54,13 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         help="write the fastest form: branches merged, normalisation folded",
     )
     add(
+        "--right-to-left",
+        action=argparse.BooleanOptionalAction,
+        help="state that the network returns text that is read from the right, which the "
+        'pipelines then turn round (default: as PaddleOCR, by whether "arabic" occurs in '
+        "character_dict_path)",
+    )
+    add(
         "--report",
         type=Path,
         metavar="FILE.json",
@@ -82,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         out=options.out,
         format=options.format,
         fuse=options.fuse,
+        right_to_left=options.right_to_left,
         plan_only=options.plan,
     )
     if options.report:

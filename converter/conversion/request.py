@@ -27,6 +27,7 @@ class Request:
     config: Path | None = None
     dictionary: Path | None = None
     submodel: str | None = None
+    right_to_left: bool | None = None
     format: str | None = None
     fuse: bool = False
     reference: str = "auto"

@@ -131,6 +131,8 @@ def card_of(request: Request) -> ModelCard:
         card = catalog.card(request.name, dictionary, submodel)
     if dictionary is not None and card.task not in catalog.READING:
         raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
+    if request.right_to_left is not None and card.task != "rec":
+        raise ConfigError(f"{card.name} reads no lines, so it has no --right-to-left")
     return card
 
 
@@ -481,7 +483,14 @@ def artefact_card(
 
 
 def pipeline_settings(model: OpenedModel) -> dict[str, Any]:
-    """Return how images are resized and outputs decoded; the export's own file overrides."""
-    settings = model.source.settings
-    stated = settings_of_export(settings, model.card.task) if settings else {}
-    return merge_settings(model.card.pipeline, stated)
+    """Return how images are resized and outputs decoded; the export's own file overrides.
+
+    The direction of text is always stated for recognisers of lines.
+    """
+    settings, card = model.source.settings, model.card
+    stated = settings_of_export(settings, card.task) if settings else {}
+    merged = merge_settings(card.pipeline, stated)
+    if card.task == "rec":
+        wanted = model.request.right_to_left
+        merged["right_to_left"] = merged.get("right_to_left", False) if wanted is None else wanted
+    return merged
