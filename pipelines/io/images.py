@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 MAX_PIXELS = 150_000_000
 """Files of larger images are refused before they are decoded; an A0 sheet at 300 dpi fits."""
 
+MAX_BYTES = 3 * MAX_PIXELS
+"""Files of images that take more when decoded are refused: of four channels, or of 16 bits."""
+
+MAX_SIDE = 65_500
+"""Files of images with a longer side are refused; JPEG itself ends there."""
+
+MAX_SCANS = 500
+"""JPEG files of more scans are refused: a progressive image has some ten, each read in full."""
+
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
@@ -82,7 +91,43 @@ class ImageFile:
                     f"{name} is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million "
                     "are read, make it smaller or cut it up"
                 )
+            if max(width, height) > MAX_SIDE:
+                raise ImageError(
+                    f"{name} is {width} x {height} pixels; a side may have at most {MAX_SIDE}, "
+                    "cut it up"
+                )
+            size = width * height * _bytes_per_pixel(self._image)
+            if size > MAX_BYTES:
+                raise ImageError(
+                    f"{name} takes {size / 1e6:.0f} MB when decoded; at most "
+                    f"{MAX_BYTES / 1e6:.0f} MB are read, make it smaller or cut it up"
+                )
+            if self._image.format == "JPEG" and (scans := _scans(self._image)) > MAX_SCANS:
+                raise ImageError(
+                    f"{name} is a JPEG of {scans} scans; at most {MAX_SCANS} are read, save it anew"
+                )
             return _decode(self._image)
+
+
+def _bytes_per_pixel(image: Image.Image) -> int:
+    """Return how many bytes a pixel takes when Pillow has decoded it."""
+    if image.mode.startswith("I;16"):
+        return 2
+    return {"I": 4, "F": 4}.get(image.mode, len(image.getbands()))
+
+
+def _scans(image: Image.Image) -> int:
+    """Count the scans of a JPEG file: the marker FF DA stands nowhere else in compressed data."""
+    stream: BinaryIO | None = getattr(image, "fp", None)
+    if stream is None:
+        return 0
+    before, count, tail = stream.tell(), 0, b""
+    stream.seek(0)
+    while block := stream.read(1 << 20):
+        count += (tail + block).count(b"\xff\xda")
+        tail = block[-1:]
+    stream.seek(before)
+    return count
 
 
 @contextmanager

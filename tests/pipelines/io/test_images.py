@@ -262,6 +262,42 @@ def test_large_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch)
     read_image(file)
 
 
+def png_head(width: int, height: int, color: int, depth: int = 8) -> bytes:
+    """Return the head of a PNG of this colour type, and no data."""
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    head = b"IHDR" + size + bytes([depth, color, 0, 0, 0])
+    sum_ = zlib.crc32(head).to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n\0\0\0\r" + head + sum_ + b"\0\0\0\0IDAT"
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (png_head(1, 149_000_000, 2), "a side may have at most 65500"),
+        (png_head(100_000, 10, 2), "a side may have at most 65500"),
+        (png_head(12_000, 12_000, 6), "takes 576 MB when decoded; at most 450 MB"),
+    ],
+    ids=["tall", "wide", "four channels"],
+)
+def test_images_that_take_much_memory(tmp_path, head, message):
+    """They are refused by what the head of the file says, before anything is decoded."""
+    (tmp_path / "a.png").write_bytes(head)
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_jpeg_of_very_many_scans(tmp_path):
+    """Each scan of a progressive image is read in full."""
+    file = tmp_path / "a.jpg"
+    pillow(smooth_image(64, 48)).save(file, progressive=True)
+    data = file.read_bytes()
+    read_image(file)
+    last = data.rindex(b"\xff\xda")
+    file.write_bytes(data[:-2] + data[last:-2] * 600 + data[-2:])
+    with pytest.raises(ImageError, match=r"is a JPEG of 6\d\d scans; at most 500"):
+        read_image(file)
+
+
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "webp", "tiff", "gif", "ppm", "jp2"])
 def test_damaged_files_end_in_an_image_or_one_error(tmp_path, ending):
     whole = tmp_path / f"whole.{ending}"
