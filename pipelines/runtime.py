@@ -133,6 +133,24 @@ def describe_outputs(outputs: NetworkOutput) -> str:
     return f"an array of shape {outputs.shape}"
 
 
+def require_finite(outputs: NetworkOutput, network: str) -> None:
+    """Check that a network returned numbers only; the most probable class of NaN is arbitrary.
+
+    Args:
+        outputs: an array, or several by name.
+        network: what the error message calls the network, such as "detector".
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    arrays = outputs.values() if isinstance(outputs, Mapping) else (outputs,)
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(
+            f"the {network} returned values that are not finite numbers; in half precision they "
+            "may have overflowed, else the weights are damaged"
+        )
+
+
 def _to_arrays(outputs: torch.Tensor | Mapping[str, torch.Tensor]) -> NetworkOutput:
     """Turn a tensor, or a dict of tensors, into arrays; floats become float32."""
     if isinstance(outputs, Mapping):

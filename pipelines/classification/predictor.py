@@ -11,7 +11,7 @@ from pipelines.batching import BATCH_SIZE, by_width
 from pipelines.classification.preprocess import preprocess
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.predictor import Predictor
-from pipelines.runtime import NetworkSource, describe_outputs
+from pipelines.runtime import NetworkSource, describe_outputs, require_finite
 from pipelines.settings import classification_settings
 
 
@@ -63,7 +63,7 @@ class Classifier(Predictor):
 
         Raises:
             ImageError: an item is not an image.
-            ValueError: the network's output is not `(N, classes)`.
+            ValueError: the network's output is not `(N, classes)`, or not finite.
         """
         arrays = [as_bgr(image) for image in images]
         angles = [0] * len(arrays)
@@ -77,6 +77,7 @@ class Classifier(Predictor):
                     f"the classifier returned {describe_outputs(outputs)}, expected an array of "
                     f"shape {expected}; is this a network for orientation?"
                 )
+            require_finite(outputs, "classifier")
             for index, probabilities in zip(indices, outputs, strict=True):
                 if probabilities.max() > self.settings.cls_thresh:
                     angles[index] = self.settings.angles[probabilities.argmax()]

@@ -18,7 +18,7 @@ from pipelines.formula.preprocess import can_input, latexocr_input, unimernet_in
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.predictor import Predictor
 from pipelines.recognition.postprocess import can_decode
-from pipelines.runtime import NetworkSource, run_network
+from pipelines.runtime import NetworkSource, require_finite, run_network
 from pipelines.validation import weights_name
 from schemas.processing import FormulaSettings, SettingsError
 
@@ -102,7 +102,7 @@ class FormulaReader(Predictor):
 
         Raises:
             ImageError: `image` is not an image, or it has one colour only.
-            ValueError: the network's output is not that of its decoder.
+            ValueError: the network's output is not that of its decoder, or not finite.
         """
         batch = self.preprocess(as_bgr(image))
         outputs = run_network(self.network, batch, {"image_mask": np.ones_like(batch)})
@@ -114,4 +114,5 @@ class FormulaReader(Predictor):
                 f"the network returned an array of shape {outputs.shape}, expected one formula in "
                 f"{dimensions} dimensions; is this a network for {self.settings.decoder}?"
             )
+        require_finite(outputs, "network")
         return self._decode(outputs[0])

@@ -20,7 +20,7 @@ from pipelines.recognition.postprocess import (
     visionlan_decode,
 )
 from pipelines.recognition.preprocess import LineBatch, preprocess
-from pipelines.runtime import NetworkOutput, NetworkSource, describe_outputs, run_network
+from pipelines.runtime import NetworkOutput, NetworkSource, describe_outputs, require_finite, run_network
 from pipelines.settings import recognition_settings
 from schemas.special_tokens import CLASSES
 
@@ -81,13 +81,14 @@ class Recognizer(Predictor):
         Raises:
             ImageError: a line is not an image.
             ValueError: the network's output does not fit its decoder and its dictionary, such as
-                `(N, T, 1 + number of characters)` for CTC.
+                `(N, T, 1 + number of characters)` for CTC, or holds NaN or infinite values.
         """
         images = [as_bgr(line) for line in lines]
         texts: dict[int, RecognizedText] = {}
         for indices in by_width(images, self.batch_size):
             batch = preprocess([images[index] for index in indices], self.settings)
             outputs = run_network(self.network, batch.images, batch.extra_inputs)
+            require_finite(outputs, "recogniser")
             texts |= zip(map(int, indices), self._decode(outputs, batch), strict=True)
         return [texts[index] for index in range(len(images))]
 

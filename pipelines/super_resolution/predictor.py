@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer, divide
 from pipelines.predictor import Predictor
-from pipelines.runtime import NetworkSource
+from pipelines.runtime import NetworkSource, require_finite
 from schemas.processing import SuperResolutionSettings
 
 
@@ -79,7 +79,7 @@ class Upscaler(Predictor):
 
         Raises:
             ImageError: `image` is not an image.
-            ValueError: the network's output is not an image of that size.
+            ValueError: the network's output is not an image of that size, or not finite.
         """
         outputs = self.network(self.preprocess(as_bgr(image)))
         expected = (1, 3, 2 * self.settings.height, 2 * self.settings.width)
@@ -89,5 +89,6 @@ class Upscaler(Predictor):
                 f"the network returned no sr_img of shape {expected}; is this one of "
                 "super-resolution?"
             )
+        require_finite(sr_output, "network")
         upscaled = np.clip(sr_output[0] * 255, 0, 255).astype(np.uint8)
         return np.ascontiguousarray(upscaled.transpose(1, 2, 0)[..., ::-1])

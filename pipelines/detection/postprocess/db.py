@@ -7,6 +7,7 @@ tools/infer/predict_det.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from pipelines.detection.postprocess.decoder import (
 )
 from pipelines.detection.postprocess.shapes import Shape
 from schemas.processing import DBSettings
+
+logger = logging.getLogger(__name__)
 
 MIN_SIDE = 3
 """Regions with a shorter side than this, in pixels of the map, are left out."""
@@ -62,6 +65,13 @@ class DBDecoder(DBSettings):
         text = (probabilities > self.thresh).view(np.uint8)
         mask = cv2.dilate(text, _DILATION) if self.use_dilation else text
         contours = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
+        if len(contours) > self.max_candidates:
+            logger.warning(
+                "the page has %d regions of text, of which the first %d are examined; raise "
+                "max_candidates to find the lines of the others",
+                len(contours),
+                self.max_candidates,
+            )
         decode = self._polygon if self.box_type == "poly" else self._quad
         outlines = [decode(probabilities, contour) for contour in contours[: self.max_candidates]]
         kept = [outline for outline in outlines if outline is not None]

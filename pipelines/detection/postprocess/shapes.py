@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.runtime import require_finite
+
 Shape = tuple[int | None, ...]
 """The shape of an array; None stands for any length."""
 
@@ -36,11 +38,7 @@ def check_outputs(
             f"the {network} returned {_in_words(shapes)}, expected {_in_words(expected)}; "
             f"is this {algorithm}?"
         )
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise ValueError(
-            f"the {network} returned values that are not finite numbers; in half precision they "
-            "may have overflowed, else the weights are damaged"
-        )
+    require_finite(arrays, network)
     return arrays
 
 

@@ -116,3 +116,9 @@ def test_points_are_turned_back_to_where_they_were(angle):
     assert places.dtype == np.float32
     for (x, y), (column, row) in zip(points.astype(int), places.astype(int), strict=True):
         np.testing.assert_array_equal(upright[y, x], image[row, column])
+
+
+@pytest.mark.parametrize("scores", [(np.nan, 0.5), (np.nan, np.nan), (0.1, np.inf)])
+def test_scores_that_are_no_numbers(scores):
+    with pytest.raises(ValueError, match=r"the classifier returned values that are not finite"):
+        Classifier(answering(scores))([noise(48, 100)])

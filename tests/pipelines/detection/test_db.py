@@ -159,3 +159,15 @@ def test_polygons_are_scaled_and_stay_inside_the_image():
     assert polygon.min() == 0
     assert polygon[:, 0].max() == 239
     assert polygon[:, 1].max() == pytest.approx(2 * (29 + grown(479, 29)), abs=2)
+
+
+def test_a_page_with_more_regions_than_are_examined(caplog):
+    heat = np.zeros((320, 480), np.float32)
+    for left in range(20, 460, 40):
+        heat[100:120, left : left + 20] = 0.9
+    assert len(DBDecoder(max_candidates=11).outlines(heat, 320, 480)) == 11
+    assert caplog.messages == []
+    assert len(DBDecoder(max_candidates=10).outlines(heat, 320, 480)) == 10
+    (message,) = caplog.messages
+    assert "11 regions of text, of which the first 10 are examined" in message
+    assert "max_candidates" in message

@@ -180,3 +180,14 @@ def test_outputs_of_other_networks(decoder, outputs):
         outputs = {**outputs, "ctc": np.zeros((40, 3, 4))}  # of three lines
     with pytest.raises(ValueError, match="is this a recognition network of"):
         recognizer([blank_line(20)])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("decoder", ["CTCLabelDecode", "NRTRLabelDecode", "VLLabelDecode"])
+def test_outputs_that_are_no_numbers(decoder, value):
+    # The best class of NaN is the first one, the blank: the line would read as empty.
+    outputs = np.zeros((1, 40, 4), np.float32)
+    outputs[0, 3, 1] = value
+    recognizer = Recognizer(lambda _: outputs, "abc", decoder=decoder)
+    with pytest.raises(ValueError, match=r"the recogniser returned values that are not finite"):
+        recognizer([blank_line(20)])
