@@ -85,6 +85,8 @@ class OCR:
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`: a slow first call, then faster ones.
+        tiles: cut long pages, such as receipts, into overlapping tiles for the detector, which
+            otherwise shrinks the page until its longer side fits.
         batch_size: the number of lines per call of the classifier and the recogniser. The lines of
             a batch are padded to one width, so that results may differ slightly between sizes.
         det_settings: settings of `DetectionSettings` and of the detector's decoder that
@@ -113,6 +115,7 @@ class OCR:
         device: str = "cpu",
         half: bool = False,
         compile: bool = False,
+        tiles: bool = False,
         batch_size: int = BATCH_SIZE,
         det_settings: Mapping[str, Any] | None = None,
         rec_settings: Mapping[str, Any] | None = None,
@@ -121,7 +124,7 @@ class OCR:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected a whole number above 0")
         runtime: dict[str, Any] = {"device": device, "half": half, "compile": compile}
-        self.detector = Detector(det, **runtime, **(det_settings or {}))
+        self.detector = Detector(det, tiles=tiles, **runtime, **(det_settings or {}))
         self.recognizer = Recognizer(rec, characters, batch_size, **runtime, **(rec_settings or {}))
         self.classifier, self.page_classifier = None, None
         if cls is not None:

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.cli.options import network_parser, runtime_options
+from pipelines.cli.options import (
+    add_detector_options,
+    detector_settings,
+    network_parser,
+    runtime_options,
+)
 from pipelines.cli.page_runner import run_pages
 from pipelines.detection.curved import sort_top_down
 from pipelines.detection.predictor import Detector
@@ -19,9 +24,11 @@ from pipelines.io.items import DetectedLine
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
     purpose = "Find the text lines in images and PDFs."
-    return network_parser(
+    parser = network_parser(
         "detect", purpose, "detector of text lines", DETECTION_FORMATS, texts=False
     )
+    add_detector_options(parser)
+    return parser
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,7 +40,12 @@ class LineFinder:
     """Finds the text lines of a page, in reading order."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._detector = Detector(options.weights, **runtime_options(options))
+        self._detector = Detector(
+            options.weights,
+            tiles=options.tiles,
+            **runtime_options(options),
+            **detector_settings(options),
+        )
 
     def __call__(self, image: np.ndarray) -> Sequence[DetectedLine]:
         """Find the lines of an `(H, W, 3) uint8` BGR image."""

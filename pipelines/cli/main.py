@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -37,9 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = _build_parser().parse_args(arguments[:1]).command
     command = import_module(f"pipelines.cli.{COMMANDS[name][0]}")
     options = command.build_parser().parse_args(arguments[1:])
-    if options.verbose:
-        logging.basicConfig(format="%(name)s: %(message)s")
-        logging.getLogger("pipelines").setLevel(logging.DEBUG)
     try:
         code = int(command.run(options))
         sys.stdout.flush()

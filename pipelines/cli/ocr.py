@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pipelines.batching import BATCH_SIZE
 from pipelines.cli.options import (
+    add_detector_options,
     add_min_score,
     add_page_options,
+    detector_settings,
     page_parser,
     positive,
     runtime_options,
@@ -35,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--words", action="store_true", help="also locate the words of each line, for json")
     add_min_score(parser, 0.5)
+    add_detector_options(parser, without=("min_score",))  # of CentripetalText
     add_page_options(parser, TEXT_FORMATS, texts=True)
     return parser
 
@@ -53,5 +56,7 @@ def _load(options: argparse.Namespace) -> OCR:
         min_score=options.min_score,
         word_boxes=options.words,
         batch_size=options.batch_size,
+        tiles=options.tiles,
+        det_settings=detector_settings(options),
         **runtime_options(options),
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.io.exporters import WriterMaker
 from pipelines.io.files import DPI
+from schemas.checks import JSONValue
+from schemas.processing import SettingsError, check_setting, checks_of_task
 
 EPILOG = """PATH is an image, a PDF, a folder (the images and PDFs directly in it), or a quoted
 pattern such as 'scans/**/*.png'. Files and pages that cannot be read are listed at the end; the
@@ -18,6 +21,8 @@ exit codes: 0 all was read; 2 usage, or the output cannot be written; 3 weights,
 could not be read"""
 
 T = TypeVar("T", int, float)
+
+_DETECTOR = "det_"  # before the names of a detector's settings among the parsed options
 
 
 def page_parser(name: str, purpose: str) -> argparse.ArgumentParser:
@@ -112,6 +117,60 @@ def network_parser(
         add_min_score(parser, 0.0)
     add_page_options(parser, formats, texts=texts, default=default)
     return parser
+
+
+def add_detector_options(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """Add --tiles, and an option for each setting of detectors and their decoders.
+
+    Args:
+        parser: the command's parser.
+        without: settings whose name is that of another option of the command.
+    """
+    parser.add_argument(
+        "--tiles",
+        action="store_true",
+        help="search long pages, such as receipts, in overlapping tiles instead of shrinking them",
+    )
+    group = parser.add_argument_group(
+        "settings of the detector",
+        "They replace those of the weights; which there are depends on the network.",
+    )
+    for name, checks in checks_of_task("det").items():
+        if name not in without:
+            expected = " or ".join(dict.fromkeys(check.expected for check in checks))
+            group.add_argument(
+                f"--{name.replace('_', '-')}",
+                dest=f"{_DETECTOR}{name}",
+                type=_setting("det", name),
+                metavar="X",
+                help=expected,
+            )
+
+
+def detector_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the options of `add_detector_options` change."""
+    return {
+        name.removeprefix(_DETECTOR): value
+        for name, value in vars(options).items()
+        if name.startswith(_DETECTOR) and value is not None
+    }
+
+
+def _setting(task: str, name: str) -> Callable[[str], JSONValue]:
+    """Return an argument type for a setting: a number, true, false, a list in JSON, or a word."""
+
+    def convert(text: str) -> JSONValue:
+        try:
+            value: JSONValue = json.loads(text)
+        except ValueError:
+            value = text
+        try:
+            check_setting(task, name, value)
+        except SettingsError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return value
+
+    return convert
 
 
 def add_min_score(parser: argparse.ArgumentParser, default: float) -> None:

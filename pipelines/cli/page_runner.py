@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from architectures.loading import ArtefactError
+from pipelines.cli.log_printer import LogPrinter, printed_log
 from pipelines.cli.result_writer import ResultWriter, check_output
 from pipelines.errors import SourceError, UsageError
 from pipelines.io.files import Failure, Page, find_files, read_pages
@@ -49,9 +50,9 @@ def run_pages(options: argparse.Namespace, load: Callable[[], PageReader]) -> in
     missing_glyphs = ""
     if files:
         writer = ResultWriter(options, files)
-        runner = PageRunner(_load(load), writer, verbose=options.verbose)
         bar = tqdm(total=len(files), unit="page", leave=False, disable=not sys.stderr.isatty())
-        with bar:
+        with printed_log(options.prog, verbose=options.verbose) as log, bar:
+            runner = PageRunner(_load(load), writer, log, verbose=options.verbose)
             for file, pages in groupby(read_pages(files, options.dpi), key=_source):
                 bar.set_description(file.name)
                 failures += runner.run(file, _count(pages, bar))
@@ -96,11 +97,15 @@ class PageRunner:
     Args:
         reader: the predictor.
         writer: writes the results.
+        log: prints the warnings about a page.
         verbose: whether tracebacks of pages that fail are printed.
     """
 
-    def __init__(self, reader: PageReader, writer: ResultWriter, *, verbose: bool) -> None:
-        self._reader, self._writer, self._verbose = reader, writer, verbose
+    def __init__(
+        self, reader: PageReader, writer: ResultWriter, log: LogPrinter, *, verbose: bool
+    ) -> None:
+        self._reader, self._writer, self._log = reader, writer, log
+        self._verbose = verbose
 
     def run(self, file: Path, pages: Iterable[Page | Failure]) -> list[Failure]:
         """Process the pages of a file and write its result, unless all pages failed.
@@ -129,14 +134,17 @@ class PageRunner:
 
     def _read(self, page: Page) -> Sequence[Item] | Failure:
         """Run the predictor on a page."""
+        name = f"{page.source}, page {page.number}" if page.count > 1 else str(page.source)
+        self._log.page = name
         try:
             return self._reader(page.image)
         # PyTorch and OpenCV raise RuntimeError and cv2.error where memory runs out.
         except (ImageError, MemoryError, RuntimeError, cv2.error) as error:
             if self._verbose:
                 traceback.print_exc()
-            number = f", page {page.number}" if page.count > 1 else ""
             reason = str(error) or type(error).__name__
-            return Failure(page.source, page.number, f"{page.source}{number}: {reason}")
+            return Failure(page.source, page.number, f"{name}: {reason}")
         except ValueError as error:
             raise UsageError(str(error)) from error
+        finally:
+            self._log.page = ""

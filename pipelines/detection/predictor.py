@@ -5,6 +5,7 @@ Numbers follow PaddleOCR 2.x: tools/infer/predict_det.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,7 +13,13 @@ import numpy as np
 
 from pipelines.detection.postprocess.ct import CTDecoder
 from pipelines.detection.postprocess.db import DBDecoder
-from pipelines.detection.postprocess.decoder import Decoder, Outputs, Sizes
+from pipelines.detection.postprocess.decoder import (
+    Decoder,
+    Outputs,
+    Sizes,
+    finish_polygons,
+    finish_quads,
+)
 from pipelines.detection.postprocess.drrg import DRRGDecoder
 from pipelines.detection.postprocess.east import EASTDecoder
 from pipelines.detection.postprocess.fce import FCEDecoder
@@ -20,6 +27,7 @@ from pipelines.detection.postprocess.pse import PSEDecoder
 from pipelines.detection.postprocess.sast import SASTDecoder
 from pipelines.detection.postprocess.shapes import check_outputs
 from pipelines.detection.preprocess import pad, resize
+from pipelines.detection.tiles import merge_tiles, tiles_of, widen
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer
 from pipelines.predictor import Predictor
@@ -28,6 +36,20 @@ from pipelines.settings import detection_settings
 from pipelines.validation import changed_settings, require_task, stated_settings
 from schemas.artefact import ArtefactCard
 from schemas.processing import DetectionSettings, SettingsError
+
+logger = logging.getLogger(__name__)
+
+ORDINARY_HEIGHT = 20
+"""The height of ordinary lines on a page, in pixels: those of 10 points at 150 dpi."""
+VISIBLE_HEIGHT = 5
+"""The height, in pixels of the network's input, below which a detector misses lines.
+
+Measured with ch_PP-OCRv4_det on 20 printed lines: at 4.8 pixels all are found, at 4.1 twelve, at
+3.6 none.
+"""
+DISTORTION = 1.5
+"""Lines may be missed where one side is shrunk by this much more than the other: that happens to
+long strips, whose shorter side is not shrunk below the network's stride."""
 
 DECODERS: Mapping[str, type[Decoder]] = {
     "DBHead": DBDecoder,
@@ -51,6 +73,8 @@ class Detector(Predictor):
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
+        tiles: cut pages that are longer than the network's input, and longer than wide, into
+            overlapping tiles, so that they are not shrunk to the network's input as a whole.
         settings: settings of `DetectionSettings` and of the decoder that replace those of the
             weights, such as `box_thresh=0.5`.
 
@@ -69,9 +93,11 @@ class Detector(Predictor):
         device: str = "cpu",
         half: bool = False,
         compile: bool = False,
+        tiles: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(network, device=device, half=half, compile=compile)
+        self.tiles = tiles
         head, decoder = _head(self.card)
         preparing, decoding = DetectionSettings.checks(), decoder.checks()
         changes = changed_settings(settings, {**preparing, **decoding}, "this detector")
@@ -151,7 +177,57 @@ class Detector(Predictor):
             ImageError: `image` is not an image.
             ValueError: the outputs do not have the shapes of this algorithm, or are not finite.
         """
-        return self.decoder(*self.run(as_bgr(image)))
+        page = as_bgr(image)
+        return self._detect_on_tiles(page) if self.tiles else self._detect(page)
+
+    def _detect(self, image: np.ndarray) -> list[np.ndarray]:
+        """Find the lines of an image or a tile, `(H, W, 3) uint8` BGR."""
+        outputs, sizes = self.run(image)
+        self._warn_if_shrunk(sizes)
+        return self.decoder(outputs, sizes)
+
+    def _detect_on_tiles(self, image: np.ndarray) -> list[np.ndarray]:
+        """Find the lines of each tile and merge those at the seams."""
+        widened, origin = widen(image)
+        height, width = widened.shape[:2]
+        is_vertical = height >= width
+        tiles = tiles_of(max(height, width), min(height, width), self.settings)
+        outlines = []
+        for tile in tiles:
+            along = slice(tile.start, tile.end)
+            part = widened[along] if is_vertical else widened[:, along]
+            offset = np.array([0, tile.start] if is_vertical else [tile.start, 0], np.float32)
+            outlines.append([line + offset - origin for line in self._detect(part)])
+        logger.debug("searched %d tiles of %d pixels", len(tiles), tiles[0].end)
+        lines = merge_tiles(outlines, tiles, vertical=is_vertical)
+        if self.decoder.box_type == "poly":
+            return finish_polygons(lines, image.shape[:2])
+        return finish_quads(np.array(lines, np.float32).reshape(-1, 4, 2), image.shape[:2])
+
+    def _warn_if_shrunk(self, sizes: Sizes) -> None:
+        """Log a warning where lines of ordinary height become too small to be found."""
+        (height, width), (new_height, new_width) = sizes.padded, sizes.input
+        advice = "use tiles for a long image, or a larger limit_side_len"
+        if ORDINARY_HEIGHT * min(sizes.ratio) < VISIBLE_HEIGHT:
+            logger.warning(
+                "the image of %d x %d pixels is shrunk to %d x %d for the detector, so that lines "
+                "lower than %.0f pixels are missed; %s",
+                *(width, height, new_width, new_height),
+                VISIBLE_HEIGHT / min(sizes.ratio),
+                advice,
+            )
+        elif self._is_distorted(sizes):
+            logger.warning(
+                "the image of %d x %d pixels is distorted to %d x %d for the detector, so that its "
+                "lines may be missed; %s",
+                *(width, height, new_width, new_height),
+                advice,
+            )
+
+    def _is_distorted(self, sizes: Sizes) -> bool:
+        """Return whether one side is shrunk by more than the other, other than by `image_shape`."""
+        limit = min(1.0, max(sizes.ratio)) / DISTORTION
+        return not self.settings.image_shape and min(sizes.ratio) < limit
 
 
 def output_names(card: ArtefactCard) -> list[str]:

@@ -20,7 +20,13 @@ from pipelines.recognition.postprocess import (
     visionlan_decode,
 )
 from pipelines.recognition.preprocess import LineBatch, preprocess
-from pipelines.runtime import NetworkOutput, NetworkSource, describe_outputs, require_finite, run_network
+from pipelines.runtime import (
+    NetworkOutput,
+    NetworkSource,
+    describe_outputs,
+    require_finite,
+    run_network,
+)
 from pipelines.settings import recognition_settings
 from schemas.special_tokens import CLASSES
 

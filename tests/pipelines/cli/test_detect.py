@@ -111,9 +111,43 @@ def test_a_network_that_gives_something_else(detect, page):
     assert "is this a detection network of DB?" in done.err
 
 
+def test_settings_of_the_detector(detect, page):
+    assert detect(page, "--thresh", "1").out == ""  # no probability is above 1
+    assert len(detect(page, "--unclip-ratio", "0.1").out) > 0
+    polygons = detect(page, "--box-type", "poly", "--format", "json")
+    assert len(json.loads(polygons.out)["pages"][0]["lines"][0]["box"]) > 4
+    # Half as large, so that corners are at even pixels.
+    small = detect(page, "--limit-side-len", "240", "--limit-type", "max").out
+    assert small != detect(page).out
+
+
+def test_a_long_page(detect, tmp_path):
+    image = np.full((6000, 300, 3), 255, np.uint8)
+    for top in range(50, 6000, 100):
+        image[top : top + 10, 50:251] = 0  # 1.6 pixels of the network's input
+    cv2.imwrite(str(tmp_path / "long.png"), image)
+    shrunk = detect(tmp_path / "long.png")
+    assert shrunk.code == 0
+    assert shrunk.err.startswith(f"detect: {tmp_path / 'long.png'}: the image of 300 x 6000 pixels")
+    assert len(shrunk.out.splitlines()) < 60
+    tiled = detect(tmp_path / "long.png", "--tiles")
+    assert (len(tiled.out.splitlines()), tiled.err) == (60, "")
+
+
+def test_a_network_whose_numbers_overflow(detect, page):
+    detect.network = lambda batch: np.full_like(batch[:, :1], np.nan)
+    done = detect(page)
+    assert (done.code, done.out) == (2, "")
+    assert "values that are not finite numbers" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["--thresh", "3"], "the setting thresh is 3, expected a number from 0 to 1"),
+        (["--limit-type", "wide"], "the setting limit_type is 'wide', expected one of max, min"),
+        (["--mean", "[1, 2]"], "the setting mean is [1, 2], expected three numbers"),
+        (["--scale", "2"], "there is no setting scale of this detector"),
         (["--format", "pdf"], "invalid choice: 'pdf'"),
         (["--font", "a.ttf"], "unrecognized arguments: --font"),
         (["--visualize"], "give the folder for them with --out"),
