@@ -233,12 +233,15 @@ class DictionaryEntry:
         sha256: the hash of that file.
         characters: one for each class that is not a special token.
         tokenizer: the content of a `tokenizer.json`.
+        notes: what is unusual about it: where it was found, or characters that a table of one
+            character per line should not have.
     """
 
     file: str | None = None
     sha256: str | None = None
     characters: tuple[str, ...] | None = None
     tokenizer: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def _read(cls, reader: _Reader) -> DictionaryEntry:
@@ -249,12 +252,13 @@ class DictionaryEntry:
             tokenizer=reader.section(
                 "tokenizer", lambda each: each.tree(depth=32, values=2_000_000, largest=1e18)
             ),
+            notes=reader.texts("notes") or (),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section `dictionary`, without what is not stated."""
         characters = None if self.characters is None else list(self.characters)
-        entries = {**vars(self), "characters": characters}
+        entries = {**vars(self), "characters": characters, "notes": list(self.notes) or None}
         return {name: value for name, value in entries.items() if value is not None}
 
 

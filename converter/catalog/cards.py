@@ -16,6 +16,7 @@ from typing import Any
 from converter.catalog.dictionary import (
     SHIPPED,
     Dictionary,
+    MissingDictionary,
     read_dictionary,
     shipped_dictionary,
 )
@@ -102,6 +103,7 @@ class ModelCard:
         pipeline: settings of pre- and post-processing that are not PaddleOCR's defaults.
         train, infer: the addresses of the released checkpoint and export.
         dictionary: what the classes of a recogniser stand for.
+        missing_dictionary: the one that a training YAML names, until it is found elsewhere.
         labels: what the classes of a classifier stand for.
     """
 
@@ -123,6 +125,7 @@ class ModelCard:
     train: str | None = None
     infer: str | None = None
     dictionary: Dictionary | Tokenizer | None = None
+    missing_dictionary: MissingDictionary | None = None
     labels: tuple[str, ...] = ()
 
     @property

@@ -17,7 +17,11 @@ from converter.catalog.cards import (
     read_card,
     without_class_counts,
 )
-from converter.catalog.dictionary import dictionary_of_training, named_dictionary
+from converter.catalog.dictionary import (
+    MissingDictionary,
+    dictionary_of_training,
+    named_dictionary,
+)
 from converter.catalog.processing import merge_settings, settings_of_training
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError
@@ -80,7 +84,8 @@ def custom_card(
         recorded_sizes=model.recorded_sizes,
         class_counts=model.class_counts,
         submodel=submodel,
-        dictionary=table,
+        dictionary=None if isinstance(table, MissingDictionary) else table,
+        missing_dictionary=table if isinstance(table, MissingDictionary) else None,
         labels=tuple(map(str, labels)),
     )
 

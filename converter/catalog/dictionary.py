@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from converter.catalog.tokenizer import FILE as TOKENIZER
@@ -21,6 +21,7 @@ from schemas.special_tokens import CLASSES
 SHIPPED = Path(__file__).parents[2] / "configs" / "dicts"
 DEFAULT = SHIPPED / "ic15_dict.txt"
 """PaddleOCR's table where a YAML names none: digits and lowercase letters."""
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,15 @@ class Dictionary:
         characters: one per class.
         space: whether the space is a further class after the table (`use_space_char`); None where
             the number of classes decides, which is unambiguous.
+        notes: sentences about the table, for messages and the artefact: where it was found, or
+            characters that it should not have.
     """
 
     file: str
     sha256: str
     characters: tuple[str, ...]
     space: bool | None = None
+    notes: tuple[str, ...] = ()
 
     def fit_to_classes(self, classes: int, decoder: str = "CTCLabelDecode") -> Dictionary:
         """Return the table, with the space if the number of classes includes it.
@@ -77,7 +81,57 @@ class Dictionary:
 
     def entry(self) -> DictionaryEntry:
         """Return the section `dictionary` of an artefact, without special tokens."""
-        return DictionaryEntry(self.file, self.sha256, characters=self.characters)
+        return DictionaryEntry(self.file, self.sha256, characters=self.characters, notes=self.notes)
+
+    def stripped(self) -> Dictionary:
+        """Return the table without byte order mark, spaces around characters, and line numbers.
+
+        Line numbers are a second column, before or after the characters, that counts from 0 or 1.
+        Lines of spaces alone are characters and stay.
+        """
+        first, *others = self.characters
+        lines = [first.removeprefix(_BYTE_ORDER_MARK), *others]
+        rows = [line.split() for line in lines]
+        columns = list(zip(*rows, strict=True)) if all(len(row) == 2 for row in rows) else []
+        for start in (0, 1):
+            numbers = tuple(str(number) for number in range(start, start + len(lines)))
+            if numbers in columns:
+                lines = list(columns[1 - columns.index(numbers)])
+                break
+        characters = tuple(line.strip() or line for line in lines)
+        changed = sum(a != b for a, b in zip(self.characters, characters, strict=True))
+        if not changed:
+            return self
+        kept = [note for note in self.notes if note not in irregularities(self.characters)]
+        note = f"{_lines(changed, len(characters))} were stripped to their character"
+        return replace(self, characters=characters, notes=(*kept, note))
+
+
+def irregularities(characters: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence for each reason to think that a table holds more than its characters.
+
+    PaddleOCR takes a line as it is, and so does the converter.
+
+    Args:
+        characters: the lines of the table.
+    """
+    notes = []
+    if characters[0].startswith(_BYTE_ORDER_MARK):
+        notes.append(
+            "the first line begins with a byte order mark (U+FEFF), which counts as part of the "
+            "first character"
+        )
+    padded = [c for c in characters if len(c) > 1 and any(map(str.isspace, c))]
+    if padded:
+        notes.append(
+            f"{_lines(len(padded), len(characters))} hold spaces or tabs beside other characters, "
+            f"such as {shorten(padded[0])}"
+        )
+    return tuple(notes)
+
+
+def _lines(count: int, total: int) -> str:
+    return f"{count} of {total} lines"
 
 
 def read_dictionary(file: Path, space: bool | None = None) -> Dictionary | Tokenizer:
@@ -120,7 +174,8 @@ def read_table(file: Path, space: bool | None = None) -> Dictionary:
     lines = tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))
     if not any(lines):
         raise ConfigError(f"the dictionary {file} is empty")
-    return Dictionary(file.name, hashlib.sha256(data).hexdigest(), lines, space)
+    notes = () if SHIPPED in file.parents else irregularities(lines)
+    return Dictionary(file.name, hashlib.sha256(data).hexdigest(), lines, space, notes)
 
 
 def fit_to_classes(
@@ -149,9 +204,46 @@ def fit_to_classes(
     return table.fit_to_classes(classes, decoder)
 
 
+@dataclass(frozen=True)
+class MissingDictionary:
+    """A dictionary that a training YAML names, and that is not where it says.
+
+    Attributes:
+        path: the path as the YAML writes it.
+        training: the YAML.
+        space: whether the YAML adds the space to the table.
+    """
+
+    path: str
+    training: Path
+    space: bool
+
+    def find(self, export: Path | None) -> Dictionary | Tokenizer:
+        """Read the dictionary of the export, or else a file of the same name beside the YAML.
+
+        Args:
+            export: the `inference.yml` of the export, if there is one.
+
+        Raises:
+            ConfigError: there is neither, or it cannot be read.
+        """
+        beside = self.training.absolute().parent / PureWindowsPath(self.path).name
+        if export is not None and _table(read_yaml(export)) is not None:
+            taken, table = "inference.yml of the export", read_dictionary(export)
+        elif _is_file(beside) or _is_file(beside / TOKENIZER):
+            taken, table = f"{beside.name} beside it", read_dictionary(beside, self.space)
+        else:
+            raise ConfigError(
+                f"{self.training} names the dictionary {shorten(self.path)}, which is neither near "
+                "it nor shipped, and no inference.yml of an export holds one; give it with --dict"
+            )
+        note = f"{shorten(self.path)} of {self.training.name} was not found; {taken} was taken"
+        return replace(table, notes=(note, *table.notes))
+
+
 def dictionary_of_training(
     settings: Mapping[str, Any], training: Path, other: Path | None = None
-) -> Dictionary | Tokenizer | None:
+) -> Dictionary | Tokenizer | MissingDictionary | None:
     """Return the dictionary of a training YAML; PaddleOCR's default where the YAML names none.
 
     Args:
@@ -160,14 +252,15 @@ def dictionary_of_training(
         other: a dictionary that replaces the one that the YAML names.
 
     Raises:
-        ConfigError: the dictionary cannot be found or read.
+        ConfigError: the dictionary cannot be read.
     """
     named = named_dictionary(settings)
     space = bool(settings.get("use_space_char", False))
     if other is not None:
         return read_dictionary(other, space)
     if named:
-        return read_dictionary(_path_of(named, training), space)
+        path = _path_of(named, training)
+        return read_dictionary(path, space) if path else MissingDictionary(named, training, space)
     return read_table(DEFAULT, space=False) if "character_dict_path" in settings else None
 
 
@@ -177,22 +270,25 @@ def named_dictionary(settings: Mapping[str, Any]) -> str | None:
     return str(named) if named else None
 
 
-def _path_of(text: str, training: Path) -> Path:
-    """Find the dictionary that a training YAML names: near the YAML, or one that is shipped."""
-    path = Path(text)
+def _path_of(text: str, training: Path) -> Path | None:
+    """Find the dictionary that a training YAML names: near the YAML, or one that is shipped.
+
+    Paths may be written as on Windows.
+    """
+    paths = dict.fromkeys((Path(text), Path(text.replace("\\", "/"))))
     folders = training.absolute().parents
-    candidates = [path] if path.is_absolute() else [folder / path for folder in folders]
-    # The folders are those of PaddleOCR's ppocr/utils, where two tables are called en_dict.txt.
-    _, in_utils, tail = path.as_posix().rpartition("ppocr/utils/")
-    if in_utils:
-        candidates.append(SHIPPED / tail)
+    candidates = []
+    for path in paths:
+        candidates += [path] if path.is_absolute() else [folder / path for folder in folders]
+    for path in paths:
+        # Folders of PaddleOCR's ppocr/utils, where two tables are called en_dict.txt.
+        _, in_utils, tail = path.as_posix().rpartition("ppocr/utils/")
+        if in_utils:
+            candidates.append(SHIPPED / tail)
     for candidate in candidates:
         if _is_file(candidate) or _is_file(candidate / TOKENIZER):
             return candidate
-    raise ConfigError(
-        f"{training} names the dictionary {shorten(text)}, which is neither near it nor shipped; "
-        "give it with --dict"
-    )
+    return None
 
 
 def _is_file(path: Path) -> bool:
@@ -205,7 +301,9 @@ def _is_file(path: Path) -> bool:
 
 def dictionary_of_export(settings: Path) -> Dictionary | Tokenizer | None:
     """Read the dictionary of an export from its `inference.yml`; None where it has none."""
-    return None if _table(read_yaml(settings)) is None else _of_export(settings, None)
+    if _table(read_yaml(settings)) is None:
+        return None
+    return replace(_of_export(settings, None), notes=())  # a release is as it is
 
 
 def _of_export(file: Path, space: bool | None) -> Dictionary | Tokenizer:
@@ -220,7 +318,7 @@ def _of_export(file: Path, space: bool | None) -> Dictionary | Tokenizer:
         raise ConfigError(
             f"PostProcess.character_dict of {file} holds {shorten(wrong)}, which is not text"
         )
-    return Dictionary(file.name, sha256, tuple(characters), space)
+    return Dictionary(file.name, sha256, tuple(characters), space, irregularities(characters))
 
 
 def _table(content: dict[str, Any]) -> Any:

@@ -30,11 +30,13 @@ class Tokenizer:
         file: the name of the file it was read from.
         sha256: the hash of that file.
         content: the content of its `tokenizer.json`.
+        notes: sentences about where it was found, for messages and the artefact.
     """
 
     file: str
     sha256: str
     content: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def describe_classes(self, decoder: str) -> str:  # noqa: ARG002
         """Return in words how many tokens there are."""
@@ -42,7 +44,7 @@ class Tokenizer:
 
     def entry(self) -> DictionaryEntry:
         """Return the section `dictionary` of an artefact."""
-        return DictionaryEntry(self.file, self.sha256, tokenizer=self.content)
+        return DictionaryEntry(self.file, self.sha256, tokenizer=self.content, notes=self.notes)
 
 
 def read_tokenizer(file: Path) -> Tokenizer:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from converter.catalog.cards import READING
-from converter.catalog.dictionary import fit_to_classes, read_dictionary
+from converter.catalog.dictionary import Dictionary, fit_to_classes, read_dictionary
+from converter.cli.options import add_strip_option
 from converter.conversion.artefact import write_json
 from converter.errors import SourceError, UsageError
 from schemas.artefact import ArtefactCard, CardError, read_card
@@ -32,6 +34,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         metavar="DICT",
         help="text file with one character per line, a tokenizer.json or an inference.yml",
     )
+    add_strip_option(parser)
     add("--replace", action="store_true", help="replace the dictionary that X.json has already")
     return parser
 
@@ -48,8 +51,15 @@ def run(options: argparse.Namespace) -> int:
             "--replace to replace it"
         )
     decoder = card.pipeline.get("decoder", "CTCLabelDecode")
-    dictionary = fit_to_classes(read_dictionary(options.dictionary), card.class_counts, decoder)
+    table = read_dictionary(options.dictionary)
+    if options.strip_dict:
+        if not isinstance(table, Dictionary):
+            raise UsageError(f"{options.dictionary} is no table of characters for --strip-dict")
+        table = table.stripped()
+    dictionary = fit_to_classes(table, card.class_counts, decoder)
     write_json(card_file, replace(card, dictionary=dictionary.entry()).to_dict())
+    for note in dictionary.notes:
+        print(f"converter: warning: dictionary {dictionary.file}: {note}", file=sys.stderr)
     print(f"wrote {card_file}: {dictionary.describe_classes(decoder)}")
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.catalog import cards as catalog
-from converter.cli.options import EXIT_CODES, add_model_options, build_request
+from converter.cli.options import EXIT_CODES, add_model_options, add_strip_option, build_request
 from converter.conversion.artefact import check_report_path, write_json
 from converter.conversion.request import proof_scope
 from converter.conversion.steps import STAGES
@@ -53,6 +53,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         action="store_true",
         help="write the fastest form: branches merged, normalisation folded",
     )
+    add_strip_option(parser)
     add(
         "--right-to-left",
         action=argparse.BooleanOptionalAction,
@@ -89,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         out=options.out,
         format=options.format,
         fuse=options.fuse,
+        strip_dictionary=options.strip_dict,
         right_to_left=options.right_to_left,
         plan_only=options.plan,
     )

@@ -88,6 +88,16 @@ def add_reference_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_strip_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--strip-dict`, which cleans a table of characters."""
+    parser.add_argument(
+        "--strip-dict",
+        action="store_true",
+        help="remove a byte order mark, spaces and tabs beside characters, and line numbers from "
+        "the dictionary (default: every line is taken as it is, as PaddleOCR does)",
+    )
+
+
 def add_verbose_option(parser: argparse.ArgumentParser) -> None:
     """Add `-v`, with which errors show their traceback."""
     parser.add_argument("-v", "--verbose", action="store_true", help="print tracebacks of errors")

@@ -27,6 +27,7 @@ class Request:
     config: Path | None = None
     dictionary: Path | None = None
     submodel: str | None = None
+    strip_dictionary: bool = False
     right_to_left: bool | None = None
     format: str | None = None
     fuse: bool = False
@@ -41,7 +42,7 @@ class Request:
 class Outcome:
     """The result of a conversion; `report` is None with `--reference none`.
 
-    `warnings` are lines about values that are unusual in a trained network.
+    `warnings` are lines about values that are unusual in a trained network, and about dictionaries.
     """
 
     card: ModelCard

@@ -23,7 +23,7 @@ from converter.alignment.computed_constants import constants
 from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard
 from converter.catalog.custom import custom_card, same_network
-from converter.catalog.dictionary import dictionary_of_export, fit_to_classes
+from converter.catalog.dictionary import Dictionary, dictionary_of_export, fit_to_classes
 from converter.catalog.processing import merge_settings, settings_of_export
 from converter.conversion.artefact import output_path, write_artefact
 from converter.conversion.request import Outcome, Request, proof_scope
@@ -137,15 +137,21 @@ def card_of(request: Request) -> ModelCard:
 
 
 def _with_dictionary(card: ModelCard, request: Request, source: Source) -> ModelCard:
-    """Return the card with the dictionary of the export, unless another was given."""
-    if (
-        card.task not in catalog.READING
-        or request.dictionary
-        or request.config
-        or source.settings is None
-    ):
-        return card
-    return replace(card, dictionary=dictionary_of_export(source.settings) or card.dictionary)
+    """Return the card with the dictionary of the export, unless another was given.
+
+    One that a training YAML names but that is missing is looked for elsewhere.
+    """
+    table = card.dictionary
+    of_release = not (request.dictionary or request.config)
+    if card.missing_dictionary is not None:
+        table = card.missing_dictionary.find(source.settings)
+    elif of_release and card.task in catalog.READING and source.settings is not None:
+        table = dictionary_of_export(source.settings) or table
+    if request.strip_dictionary:
+        if not isinstance(table, Dictionary):
+            raise ConfigError(f"{card.name} has no table of characters for --strip-dict")
+        table = table.stripped()
+    return replace(card, dictionary=table, missing_dictionary=None)
 
 
 def reference_kind(request: Request, source: Source, card: ModelCard) -> str:
@@ -444,9 +450,10 @@ def write(
     card = artefact_card(model, chosen, network, report, session)
     state = network.state_dict()
     size = write_artefact(*output, state, card)
-    return Outcome(
-        model.card, chosen.tensors, output[0], size, report, warnings=unusual_values(state)
-    )
+    table = model.card.dictionary
+    warnings = tuple(f"dictionary {table.file}: {note}" for note in table.notes) if table else ()
+    warnings += unusual_values(state)
+    return Outcome(model.card, chosen.tensors, output[0], size, report, warnings)
 
 
 def artefact_card(

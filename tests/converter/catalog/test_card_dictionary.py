@@ -97,8 +97,45 @@ def test_the_users_own_table_comes_before_the_shipped_one(folder):
     ["my.txt", "en_dict.txt", "utils/en_dict.txt", "ppocr/utils/my.txt", "/x.txt"],
 )
 def test_a_table_that_is_nowhere(folder, path):
+    card = custom_card("mine", training(folder, CRNN, character_dict_path=path))
+    assert (card.dictionary, card.missing_dictionary.path) == (None, path)
     with pytest.raises(ConfigError, match=f"names the dictionary '{path}', which is neither"):
-        characters(training(folder, CRNN, character_dict_path=path))
+        card.missing_dictionary.find(None)
+
+
+@pytest.mark.parametrize("path", ["dicts\\my.txt", ".\\dicts\\my.txt"])
+def test_a_path_of_windows(folder, path):
+    write(folder.parent / "dicts" / "my.txt")
+    assert characters(training(folder, CRNN, character_dict_path=path)) == ("a", "b")
+
+
+@pytest.mark.parametrize("path", ["ppocr\\utils\\en_dict.txt", "D:\\x\\ppocr\\utils\\en_dict.txt"])
+def test_a_shipped_table_by_a_path_of_windows(folder, path):
+    assert len(characters(training(folder, CRNN, character_dict_path=path))) == 95
+
+
+@pytest.mark.parametrize(
+    "path", ["/home/user/my.txt", "./train_data/my.txt", "train_data\\my.txt", "C:\\data\\my.txt"]
+)
+def test_what_replaces_a_missing_table(folder, path):
+    """The dictionary of the export, or else the file of the same name beside the YAML."""
+    write(folder / "my.txt")
+    file = training(folder, CRNN, character_dict_path=path, use_space_char=True)
+    missing = custom_card("mine", file).missing_dictionary
+    export, empty = folder / "inference.yml", folder / "empty.yml"
+    export.write_text(yaml.safe_dump({"PostProcess": {"character_dict": ["x", "y"]}}))
+    empty.write_text("PostProcess: {name: DBPostProcess}")
+    table = missing.find(export)
+    assert (table.characters, table.space) == (("x", "y"), None)
+    assert table.entry().notes == (
+        f"{path!r} of training.yml was not found; inference.yml of the export was taken",
+    )
+    for settings in (None, empty):
+        table = missing.find(settings)
+        assert (table.characters, table.space) == (("a", "b"), True)
+        assert table.notes == (
+            f"{path!r} of training.yml was not found; my.txt beside it was taken",
+        )
 
 
 @pytest.mark.parametrize(
