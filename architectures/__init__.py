@@ -1,8 +1,9 @@
-"""PaddleOCR's networks in PyTorch, under PaddleOCR's names: `build` one, `load` one, `fuse` one."""
+"""PaddleOCR's networks in PyTorch, under its names: `build`, `load`, `save` or `fuse` one."""
 
 from architectures.loading import load
 from architectures.model import Model
 from architectures.registry import build
 from architectures.reparameterize import fuse
+from architectures.saving import save
 
-__all__ = ["Model", "build", "fuse", "load"]
+__all__ = ["Model", "build", "fuse", "load", "save"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from architectures.model import Model
 from architectures.registry import build
 from schemas.artefact import ArtefactCard, CardError, read_card
+from schemas.artefact_files import pending_card
 from schemas.checks import shorten
 
 REQUIRED = ("architecture", "class_counts", "form", "weights")
@@ -56,24 +55,11 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", edited: bool =
             f"{card.weights.sha256}: one of the two was replaced; convert again"
         )
     state = _read_weights(path, data)
-    model = _build(card, path)
-    _check_tensors(model.state_dict(), state, path)
+    model = build_from_card(card, path)
+    check_tensors(model.state_dict(), state, path)
     model.load_state_dict(state, assign=True)
     model.card = card
     return model.to(device)
-
-
-def pending_card(path: Path, sha256: str) -> Path:
-    """Return the name that the JSON of weights has until it is renamed to X.json.
-
-    It is there only if the process that wrote the artefact was killed between its last two
-    renames; it then fits the weights, and X.json does not.
-
-    Args:
-        path: the weights file.
-        sha256: the hash of the weights, in hex.
-    """
-    return path.with_name(f".card-{zlib.crc32(os.fsencode(path.name)):08x}-{sha256}.json")
 
 
 def _read_card(path: Path) -> ArtefactCard:
@@ -128,8 +114,16 @@ def _is_stored(tensor: Tensor) -> bool:
     )
 
 
-def _build(card: ArtefactCard, path: Path) -> Model:
-    """Build the card's network on the meta device, where nothing is allocated or initialised."""
+def build_from_card(card: ArtefactCard, path: Path) -> Model:
+    """Build a card's network on the meta device, where nothing is allocated or initialised.
+
+    Args:
+        card: names the architecture, its class counts and its form.
+        path: the weights that the card describes, for messages.
+
+    Raises:
+        ArtefactError: the architecture is unknown or cannot be built.
+    """
     try:
         with torch.device("meta"), _limited_modules():
             return build(card.architecture, class_counts=card.class_counts, form=card.form)
@@ -161,8 +155,17 @@ def _limited_modules() -> Iterator[None]:
         handle.remove()
 
 
-def _check_tensors(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ArtefactError with all that does not fit: names, shapes and types."""
+def check_tensors(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
+    """Check that tensors are those of a network.
+
+    Args:
+        expected: the network's tensors by name; their values are not read.
+        state: the tensors to check.
+        path: the file of the tensors, for messages.
+
+    Raises:
+        ArtefactError: names, shapes or types do not fit; lists them.
+    """
     faults = [f"missing {name}" for name in expected if name not in state]
     for name, tensor in state.items():
         if name not in expected:

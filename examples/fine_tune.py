@@ -4,17 +4,14 @@
 
 `labels.txt` has PaddleOCR's format: `path/to/line.png<TAB>text`, one image per row, paths relative
 to the file. The result is used like any converted model; its JSON says that it is UNVERIFIED, since
-the weights are no longer Paddle's.
+the weights are no longer Paddle's, and which weights it is derived from.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import random
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -31,16 +28,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("weights", type=Path, help="the converted recogniser")
     parser.add_argument("labels", type=Path, help="rows of `image<TAB>text`")
-    parser.add_argument("--out", type=Path, required=True, help="the .pth to write")
+    parser.add_argument("--out", type=Path, required=True, help="the .pth or .safetensors to write")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     options = parser.parse_args()
 
     network = architectures.load(options.weights)
-    card = json.loads(options.weights.with_suffix(".json").read_text(encoding="utf-8"))
-    characters = card["dictionary"]["characters"]
-    class_of = {character: index for index, character in enumerate(characters, BLANK + 1)}
-    samples = read_samples(options.labels, class_of, card["input"])
+    card = network.card
+    if card is None or card.dictionary is None or not card.dictionary.characters:
+        raise SystemExit(f"{options.weights} has no table of characters; give a CTC recogniser")
+    class_of = {character: index for index, character in enumerate(card.dictionary.characters, 1)}
+    samples = read_samples(options.labels, class_of, card.input.height or 48)
 
     # Batches are small here, so BatchNorm keeps the statistics that it was trained with.
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate)
@@ -56,34 +54,25 @@ def main() -> None:
             optimizer.step()
             losses.append(loss.item())
         print(f"epoch {epoch + 1}: mean loss {np.mean(losses):.4f}")
-    save(network, card, options.out)
+    architectures.save(network, options.out)
+    print(f"wrote {options.out}")
 
 
 def read_samples(
-    labels: Path, class_of: dict[str, int], size: dict[str, Any]
+    labels: Path, class_of: dict[str, int], height: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return the images, `(1, 3, H, W) float32` from -1 to 1, with the classes of their texts."""
+    """Return images, `(1, 3, height, W) float32` from -1 to 1, and the classes of their texts."""
     samples = []
     for row in labels.read_text(encoding="utf-8").splitlines():
         file, text = row.split("\t")
         image = cv2.imread(str(labels.parent / file))
         if image is None:
             raise SystemExit(f"{labels.parent / file} is not an image")
-        width = round(image.shape[1] * size["height"] / image.shape[0])
-        image = cv2.resize(image, (width, size["height"])).astype(np.float32)
+        width = round(image.shape[1] * height / image.shape[0])
+        image = cv2.resize(image, (width, height)).astype(np.float32)
         batch = torch.from_numpy(image / 127.5 - 1).permute(2, 0, 1)[None]
         samples.append((batch, torch.tensor([class_of[character] for character in text])))
     return samples
-
-
-def save(network: torch.nn.Module, card: dict[str, Any], out: Path) -> None:
-    """Write the weights and, beside them, the JSON that `architectures.load` reads."""
-    torch.save(network.state_dict(), out)
-    digest = hashlib.sha256(out.read_bytes()).hexdigest()
-    weights = {"file": out.name, "format": "pth", "sha256": digest}
-    changed = {**card, "status": "UNVERIFIED", "parity": None, "weights": weights}
-    out.with_suffix(".json").write_text(json.dumps(changed, ensure_ascii=False), encoding="utf-8")
-    print(f"wrote {out}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ MAX_TEXT = 4096
 """The longest single text, in characters."""
 MAX_ENTRIES = 100_000
 """The most entries of one list or mapping: characters, files, labels."""
+MAX_ANCESTORS = 1000
+"""The most artefacts that one may descend from."""
 MAX_CLASSES = 1_000_000
 MAX_DIMENSION = 2**17
 """The largest magnitude of a number in an architecture: channels, classes, sizes."""
@@ -123,6 +125,19 @@ class _Reader:
         """Return what `read` makes of a section, or None where there is none."""
         content = self.content.get(name)
         return None if content is None else read(_Reader(content, self.path(name)))
+
+    def sections(self, name: str, read: Callable[[_Reader], T], most: int) -> tuple[T, ...]:
+        """Return what `read` makes of each section of a list; of none where there is no list."""
+        content = self.content.get(name)
+        if content is None:
+            return ()
+        if not isinstance(content, (list, tuple)) or len(content) > most:
+            raise CardError(
+                f"{self.path(name)} is {shorten(content)}, expected a list of at most {most}"
+            )
+        return tuple(
+            read(_Reader(each, f"{self.path(name)}[{index}]")) for index, each in enumerate(content)
+        )
 
     def mapping(self, check: Check) -> dict[str, Any]:
         """Return the section itself, each of its values passing the check."""
@@ -221,6 +236,41 @@ class WeightsEntry:
 
     def to_dict(self) -> dict[str, JSONValue]:
         """Return the section `weights`, without what is not stated."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """An artefact whose weights were changed, as by training, and saved as another artefact.
+
+    Attributes:
+        name: PaddleOCR's name of the model.
+        file: the name of its weights file.
+        sha256: the hash of that file.
+        status: "VERIFIED" or "UNVERIFIED".
+    """
+
+    name: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+    status: str | None = None
+
+    @classmethod
+    def of(cls, card: ArtefactCard) -> Ancestor:
+        """Return the entry that names the artefact of a card."""
+        return cls(card.name, card.weights.file, card.weights.sha256, card.status)
+
+    @classmethod
+    def _read(cls, reader: _Reader) -> Ancestor:
+        return cls(
+            name=reader.text("name"),
+            file=reader.text("file"),
+            sha256=reader.value("sha256", _SHA256),
+            status=reader.text("status"),
+        )
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the entry, without what is not stated."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -342,6 +392,8 @@ class ArtefactCard:
         proof_scope: in one sentence, what the comparison proves about these weights.
         versions: of the converter and of the libraries that it used.
         weights: the file of weights.
+        derived_from: of weights that were changed after their conversion, the artefacts they
+            descend from, the latest first; the last one is that of the conversion.
         format: the version of the JSON itself.
         extra: entries that this version does not know; they are kept.
     """
@@ -365,6 +417,7 @@ class ArtefactCard:
     proof_scope: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     weights: WeightsEntry = WeightsEntry()
+    derived_from: tuple[Ancestor, ...] = ()
     format: int = FORMAT
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -410,12 +463,14 @@ class ArtefactCard:
             proof_scope=reader.text("proof_scope"),
             versions=reader.section("versions", lambda each: each.mapping(_TEXT)) or {},
             weights=reader.section("weights", WeightsEntry._read) or WeightsEntry(),
+            derived_from=reader.sections("derived_from", Ancestor._read, MAX_ANCESTORS),
             format=reader.value("format", Check(is_count, "a whole number")) or FORMAT,
             extra=extra,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a mapping for JSON, its entries in the order of the file."""
+        ancestors = [ancestor.to_dict() for ancestor in self.derived_from]
         return {
             "format": self.format,
             "name": self.name,
@@ -437,6 +492,7 @@ class ArtefactCard:
             "proof_scope": self.proof_scope,
             "versions": dict(self.versions),
             "weights": self.weights.to_dict(),
+            **({"derived_from": ancestors} if ancestors else {}),
             **self.extra,
         }
 
@@ -462,7 +518,7 @@ class ArtefactCard:
         }
 
 
-_ENTRIES = frozenset(ArtefactCard().to_dict())
+_ENTRIES = frozenset(ArtefactCard(derived_from=(Ancestor(),)).to_dict())
 
 
 def read_card(file: Path, required: Collection[str] = ()) -> ArtefactCard:

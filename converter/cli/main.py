@@ -15,8 +15,8 @@ from types import FrameType
 
 from converter import __version__
 from converter.cli.options import EXIT_CODES
-from converter.conversion.artefact import written_files
 from converter.errors import ConverterError
+from schemas.artefact_files import written_files
 
 SCRIPT = "paddleocr-to-torch"  # the console script of setup.cfg
 

@@ -25,13 +25,13 @@ from types import FrameType
 from typing import Any
 
 from converter.catalog import cards as catalog
-from converter.conversion.artefact import discard_partial
 from converter.conversion.fingerprint import ROOT, fingerprint, source_files, up_to_date
 from converter.conversion.request import Request
 from converter.conversion.result import ModelResult
 from converter.conversion.steps import run
 from converter.errors import ConverterError, ParityError, PlanError
 from converter.references.paddle.session import SharedSession
+from schemas.artefact_files import discard_partial
 
 CRASHED = 1  # exit code if the worker was killed, or for an error that is no ConverterError
 _TWO_SOURCES = (

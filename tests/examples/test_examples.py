@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import architectures
+from pipelines.recognition.predictor import Recognizer
 from tests.support.checkpoints import EXPORTS, fine_tuned
 from tests.support.paths import ROOT
 
@@ -82,3 +83,6 @@ def test_fine_tune(tmp_path, convert):
     assert not np.allclose(before["head.fc.weight"].numpy(), after["head.fc.weight"].numpy())
     card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert (card["status"], card["parity"]) == ("UNVERIFIED", None)
+    origin = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    assert [entry["sha256"] for entry in card["derived_from"]] == [origin["weights"]["sha256"]]
+    assert Recognizer(out)([image])

@@ -71,7 +71,7 @@ def test_the_order_of_the_entries():
     assert list(CARD.to_dict()) == [
         "format", "name", "submodel", "task", "release", "status", "architecture", "class_counts",
         "form", "input", "pipeline", "dictionary", "labels", "source", "fingerprint", "counts",
-        "parity", "versions", "weights",
+        "parity", "proof_scope", "versions", "weights",
     ]  # fmt: skip
     assert list(CARD.to_dict()["input"]) == ["channels", "height", "color", "mean", "std"]
     assert CARD.to_dict()["counts"] == {

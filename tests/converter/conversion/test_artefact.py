@@ -18,10 +18,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import architectures
+from architectures import saving
 from architectures.loading import ArtefactError
-from converter.conversion import artefact as output
 from converter.conversion.artefact import output_path, write_artefact, write_json
 from converter.errors import OutputError
+from schemas import artefact_files
 from schemas.artefact import ArtefactCard
 from tests.support.paddle_files import write_export
 from tests.support.paths import ROOT
@@ -196,10 +197,11 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("error", [FULL, MemoryError(), KeyboardInterrupt(), RuntimeError("odd")])
-@pytest.mark.parametrize("place", ["_save", "_flush", "json.dumps"])
-def test_whatever_fails_the_old_artefact_stays(old, monkeypatch, place, error):
-    where, _, name = place.rpartition(".")
-    monkeypatch.setattr(getattr(output, where) if where else output, name, fail(error))
+@pytest.mark.parametrize(
+    ("module", "name"), [(saving, "_save"), (artefact_files, "_flush"), (saving.json, "dumps")]
+)
+def test_whatever_fails_the_old_artefact_stays(old, monkeypatch, module, name, error):
+    monkeypatch.setattr(module, name, fail(error))
     known = isinstance(error, (OSError, RuntimeError))
     with pytest.raises(OutputError if known else type(error)) as caught:
         write(old)
@@ -234,7 +236,8 @@ WRITER = """
 import sys, time
 sys.path[:0] = {path!r}
 from tests.converter.conversion import test_artefact
-from converter.conversion import artefact
+from architectures import saving
+from schemas import artefact_files
 from converter.cli.main import main
 from pathlib import Path
 
@@ -243,8 +246,9 @@ def here(*_):
     print("stopped", flush=True)
     time.sleep(0.5 if stop == "_publish" else 60)  # there signals are put off
 def after(name):
-    function = getattr(artefact, name)
-    setattr(artefact, name, lambda *arguments: (function(*arguments), here()))
+    module = saving if name == "_save" else artefact_files
+    function = getattr(module, name)
+    setattr(module, name, lambda *arguments: (function(*arguments), here()))
 if stop.startswith("rename"):
     left, rename = int(stop.split()[1]), Path.replace
     def replace(self, target):
@@ -454,7 +458,7 @@ def test_a_folder_that_became_read_only(old, monkeypatch):
     """Neither making the partial files nor removing them is possible: one message."""
     read_only = OSError(errno.EROFS, "Read-only file system")
     monkeypatch.setattr(Path, "unlink", fail(read_only))
-    monkeypatch.setattr(output, "_save", fail(read_only))
+    monkeypatch.setattr(saving, "_save", fail(read_only))
     with pytest.raises(OutputError, match=r"cannot write .*: Read-only file system"):
         write(old)
 

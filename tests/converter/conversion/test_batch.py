@@ -11,9 +11,10 @@ from dataclasses import replace
 import pytest
 
 import architectures
-from converter.conversion import artefact, batch
+from converter.conversion import batch
 from converter.conversion.request import Request
 from converter.references.paddle.session import SharedSession
+from schemas import artefact_files
 from tests.support.checkpoints import CLS, DET, save, weights
 from tests.support.paths import ROOT
 
@@ -79,9 +80,8 @@ def test_a_worker_that_is_killed_is_replaced(requests, tmp_path, monkeypatch):
         submit(worker, request)
         if request.name == DETECTOR:
             file = tmp_path / f"out/{DETECTOR}.pth"
-            file.with_name(
-                f"{artefact._prefix(file)}x.partial"
-            ).touch()  # as if it had begun to write
+            # As if it had begun to write.
+            file.with_name(f"{artefact_files._prefix(file)}x.partial").touch()
             os.kill(worker.process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(batch._Worker, "submit", kill)
