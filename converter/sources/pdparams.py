@@ -119,11 +119,15 @@ def _join(file: Path, tensors: dict[str, np.ndarray], slices: object, size: int)
             )
         lengths = [n for n in shape[:32] if isinstance(n, int) and 0 <= n < 2**48]
         if len(lengths) != len(shape):
-            raise SourceError(f"{file}: the sliced tensor {name!r} has an impossible shape.")
+            count = sum(array.size for array in arrays)
+            raise SourceError(
+                f"{file}: the slices of {name!r} hold {count} numbers; their shape is impossible."
+            )
         whole = np.concatenate(arrays)
         if math.prod(lengths) != whole.size:
             raise SourceError(
-                f"{file}: the slices of {name!r} hold {whole.size} numbers; expected {lengths}."
+                f"{file}: the slices of {name!r} hold {whole.size} numbers; "
+                f"expected {tuple(lengths)}."
             )
         tensors[name] = whole.reshape(lengths)
 
