@@ -40,6 +40,15 @@ SUFFIXES = frozenset(
     | {".pbm", ".pgm", ".ppm", ".jp2", ".j2k"}
 )
 
+BRIGHT = 170
+"""What is brighter than this, 0 to 255, on transparency is shown on black, else on white.
+
+At least half of the image has to be transparent, and what is visible to be brighter on average.
+"""
+
+BIT_DEPTHS = (8, 10, 12, 16)
+"""The depths of the values in files of 16 bits: the smallest that holds their largest value."""
+
 EncodedImage: TypeAlias = "str | Path | bytes | bytearray | memoryview | BinaryIO"
 """An image file: its path, its content, or a binary stream of it that can seek."""
 
@@ -170,8 +179,10 @@ def _size(file: Path | BinaryIO) -> int:
 def read_image(file: EncodedImage, page: int = 1) -> np.ndarray:
     """Read an image file.
 
-    The EXIF orientation is applied, transparent pixels are blended with white, 16-bit values keep
-    their upper 8 bits, and CMYK is converted. Of an animation the first frame is read.
+    The EXIF orientation is applied, and CMYK is converted. Transparent pixels are blended with
+    white, or with black where the image is mostly transparent and its text bright. Grey values of
+    16 bits keep their upper 8 bits, those of 10 or 12 bits in such a file the upper 8 of these. Of
+    an animation the first frame is read.
 
     Args:
         file: its path, its content as bytes, or a binary stream.
@@ -192,7 +203,7 @@ def read_image(file: EncodedImage, page: int = 1) -> np.ndarray:
 
 
 def as_bgr(image: ImageLike) -> np.ndarray:
-    """Convert any image to BGR; transparent pixels are blended with white.
+    """Convert any image to BGR; transparent pixels are blended as `read_image` does.
 
     Args:
         image: an array or a tensor, `(H, W)` or `(H, W, 1 | 3 | 4) uint8`, BGR or BGRA, the tensor
@@ -228,7 +239,7 @@ def as_bgr(image: ImageLike) -> np.ndarray:
     if channels == 3:
         return np.ascontiguousarray(array)  # OpenCV takes no views with negative strides
     if channels == 4:
-        return _blend_with_white(array)
+        return _blend(array)
     hint = "; permute(1, 2, 0) puts the channels of a tensor last" if array is not image else ""
     raise ImageError(f"an image has 1, 3 or 4 channels, but this is {array.shape}{hint}")
 
@@ -246,14 +257,43 @@ def _tensor_to_array(image: object) -> object:
     return tensor.numpy() if tensor.dtype != torch.bfloat16 else tensor.float().numpy()
 
 
-def _blend_with_white(image: np.ndarray) -> np.ndarray:
-    """Blend BGRA with white, as `alpha_to_color` in PaddleOCR's ppocr/utils/utility.py."""
+def _blend(image: np.ndarray) -> np.ndarray:
+    """Blend BGRA with white, or with black where that makes bright text visible.
+
+    The arithmetic is that of `alpha_to_color` in PaddleOCR's ppocr/utils/utility.py, which always
+    takes white.
+    """
+    ground = 0 if _is_bright_on_transparent(image) else 255
     blended = np.empty((*image.shape[:2], 3), np.uint8)
-    for top in range(0, len(image), _BLENDED_ROWS):
-        rows = image[top : top + _BLENDED_ROWS]
+    for rows, target in zip(_bands(image), _bands(blended), strict=True):
         alpha = rows[..., 3:] / 255
-        blended[top : top + _BLENDED_ROWS] = 255 * (1 - alpha) + rows[..., :3] * alpha
+        target[:] = ground * (1 - alpha) + rows[..., :3] * alpha
     return blended
+
+
+def _is_bright_on_transparent(image: np.ndarray) -> bool:
+    """Return whether a BGRA image is mostly transparent, and what is visible mostly bright."""
+    clear, visible, brightness = 0, 0.0, 0.0
+    for rows in _bands(image):
+        alpha = rows[..., 3]
+        clear += int(np.count_nonzero(alpha < 128))
+        visible += float(alpha.sum(dtype=np.int64))
+        grey = cv2.cvtColor(np.ascontiguousarray(rows), cv2.COLOR_BGRA2GRAY)
+        brightness += float((grey * alpha.astype(np.uint16)).sum(dtype=np.int64))
+    return 2 * clear >= image[..., 3].size and brightness > BRIGHT * visible
+
+
+def _bands(image: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an image some rows at a time, since whole ones take much memory in float64."""
+    for top in range(0, len(image), _BLENDED_ROWS):
+        yield image[top : top + _BLENDED_ROWS]
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Keep the upper 8 bits of `(H, W) uint16` that uses 8, 10, 12 or all 16 bits."""
+    largest = int(values.max())
+    bits = next(bits for bits in BIT_DEPTHS if largest < 2**bits)
+    return (values >> (bits - 8)).astype(np.uint8)
 
 
 def _decode(image: Image.Image) -> np.ndarray:
@@ -262,7 +302,7 @@ def _decode(image: Image.Image) -> np.ndarray:
     is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     image = ImageOps.exif_transpose(image)
     if is_16_bit:
-        return as_bgr((np.asarray(image) >> 8).astype(np.uint8))
+        return as_bgr(_to_8_bits(np.asarray(image)))
     if image.mode in ("I", "F"):
         raise ImageError("it has values of 32 bits; save it with 8 or 16 bits per channel")
     if image.has_transparency_data:

@@ -84,6 +84,52 @@ def test_transparent_pixels_are_blended_as_paddleocr_does():
     np.testing.assert_array_equal(as_bgr(image), np.dstack(expected))
 
 
+def text_on_transparent(color, shadow=None):
+    """Return BGRA with text of a colour, and with a shadow of another one behind it."""
+    image = np.zeros((60, 300, 4), np.uint8)
+    for offset, bgr in ((2, shadow), (0, color)):
+        if bgr is not None:
+            ink = np.zeros((60, 300), np.uint8)
+            place = (10 + offset, 40 + offset)
+            cv2.putText(ink, "Exit 25", place, cv2.FONT_HERSHEY_SIMPLEX, 1, 255, 2, cv2.LINE_AA)
+            image[..., :3][ink > 0] = bgr
+            image[..., 3] = np.maximum(image[..., 3], ink)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("color", "shadow", "ground"),
+    [
+        ((255, 255, 255), None, 0),
+        ((200, 200, 200), None, 0),
+        ((0, 255, 255), None, 0),  # yellow, as subtitles are
+        ((255, 255, 255), (90, 90, 90), 0),
+        ((0, 0, 0), None, 255),
+        ((150, 150, 150), None, 255),
+        ((0, 0, 255), None, 255),
+    ],
+    ids=["white", "pale", "yellow", "shadow", "black", "grey", "red"],
+)
+def test_the_ground_of_transparent_images_contrasts_with_the_text(tmp_path, color, shadow, ground):
+    image = text_on_transparent(color, shadow)
+    blended = as_bgr(image)
+    assert blended[0, 0].tolist() == [ground] * 3
+    assert np.ptp(blended) > 100  # the text can be seen
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), blended)
+    alpha = image[..., 3:] / 255
+    expected = (ground * (1 - alpha) + image[..., :3] * alpha).astype(np.uint8)
+    np.testing.assert_array_equal(blended, expected)
+
+
+def test_white_sheets_with_transparent_corners_stay_on_white():
+    image = np.full((60, 300, 4), 255, np.uint8)
+    image[:5, :5, 3] = image[-5:, -5:, 3] = 0
+    assert as_bgr(image).min() == 255
+    image[..., 3] = 0  # nothing at all is visible
+    assert as_bgr(image).min() == 255
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [
@@ -202,6 +248,21 @@ def test_16_bits_keep_their_upper_half(tmp_path, ending):
         colour = np.dstack([grey, grey.T.reshape(20, 30), grey[::-1]])
         cv2.imwrite(str(file), colour)
         np.testing.assert_array_equal(read_image(file), colour >> 8)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_data_of_fewer_bits_in_a_file_of_16(tmp_path, bits):
+    # As scanners and cameras write it: with the upper 8 of the 16 bits, all would be black.
+    grey = np.random.RandomState(0).randint(0, 2**bits, (20, 30)).astype(np.uint16)
+    grey[0, 0] = 2**bits - 1
+    for ending in ("png", "tiff"):
+        cv2.imwrite(str(tmp_path / f"a.{ending}"), grey)
+        np.testing.assert_array_equal(
+            read_image(tmp_path / f"a.{ending}")[..., 1], grey >> (bits - 8)
+        )
+    grey[0, 0] = 2**13
+    cv2.imwrite(str(tmp_path / "a.png"), grey)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 1], grey >> 8)
 
 
 def test_32_bits_are_refused(tmp_path):
