@@ -18,6 +18,7 @@ from pipelines.recognition.words import Word
 from pipelines.runtime import Network
 from pipelines.spotting.predictor import Spotter
 from pipelines.super_resolution.predictor import Upscaler
+from pipelines.table.predictor import Table, TableCell, TableRecognizer
 
 __all__ = [
     "OCR",
@@ -26,6 +27,9 @@ __all__ = [
     "Network",
     "Recognizer",
     "Spotter",
+    "Table",
+    "TableCell",
+    "TableRecognizer",
     "TextLine",
     "Upscaler",
     "Word",

@@ -22,7 +22,15 @@ from unittest.mock import patch
 import pytest
 
 VERSIONS = {"paddleocr": "2.10.0", "paddlex": "3.7.2"}
-STAND_INS = ("paddle", "paddleocr", "paddlex", "ppocr", "tools")
+STAND_INS = (
+    "paddle",
+    "paddleocr",
+    "paddlex",
+    "picodet_postprocess",
+    "ppocr",
+    "ppstructure",
+    "tools",
+)
 
 
 @cache

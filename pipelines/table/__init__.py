@@ -1,0 +1,1 @@
+"""Table recognition: the image of a table to cells with texts, and to HTML."""
