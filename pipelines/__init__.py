@@ -12,6 +12,7 @@ two results come from the networks. The package logs to the logger `pipelines`.
 
 from pipelines.formula.predictor import FormulaReader
 from pipelines.io.images import ImageError, read_image
+from pipelines.layout.predictor import LayoutDetector, LayoutRegion
 from pipelines.ocr import OCR, TextLine
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import Word
@@ -19,11 +20,14 @@ from pipelines.runtime import Network
 from pipelines.spotting.predictor import Spotter
 from pipelines.super_resolution.predictor import Upscaler
 from pipelines.table.predictor import Table, TableCell, TableRecognizer
+from pipelines.unwarping.predictor import Unwarper
 
 __all__ = [
     "OCR",
     "FormulaReader",
     "ImageError",
+    "LayoutDetector",
+    "LayoutRegion",
     "Network",
     "Recognizer",
     "Spotter",
@@ -31,6 +35,7 @@ __all__ = [
     "TableCell",
     "TableRecognizer",
     "TextLine",
+    "Unwarper",
     "Upscaler",
     "Word",
     "read_image",

@@ -61,13 +61,32 @@ TABLE_DECODERS = ("TableLabelDecode", "TableMasterLabelDecode")
 """The decoders of table structure, whose tokens are pieces of HTML."""
 LINE_DECODERS = tuple(name for name in CLASSES if name not in ("CANLabelDecode", *TABLE_DECODERS))
 
+LAYOUT_DECODERS = ("DetPostProcess", "PicoDetPostProcess")
+"""The decoders of layout analysis: PaddleX's and PP-Structure 2's."""
+
 _COLOR = one_of("BGR", "RGB")
+_MERGE_MODE = one_of("union", "large", "small")
+_UNCLIP_RATIO = Check(
+    lambda value: QUANTITY.accepts(value) or sequence_of(value, QUANTITY.accepts, 2),
+    "a number of at least 0, or two for width and height",
+)
 _BOX_TYPE = one_of("quad", "poly")
 _VALID_SET = one_of("totaltext", "partvgg")
 _IMAGE_SHAPE = Check(
     lambda value: value is None or sequence_of(value, SIDE.accepts, 2),
     f"height and width, {SIDE.expected} each",
 )
+
+
+def _or_by_label(check: Check) -> Check:
+    """Build the check that also accepts a mapping from labels to such values."""
+    return Check(
+        lambda value: (
+            check.accepts(value)
+            or (isinstance(value, Mapping) and all(map(check.accepts, value.values())))
+        ),
+        f"{check.expected}, or a mapping from labels to such values",
+    )
 
 
 class SettingsError(ValueError):
@@ -503,6 +522,73 @@ class TableSettings(Settings):
         _require_area(self.max_len, self.max_len)
 
 
+@dataclass(frozen=True)
+class LayoutSettings(Settings):
+    """How a page is prepared for a detector of its regions, and how its results become regions.
+
+    Names and defaults are those of PaddleX 3, but for `nms_threshold`, PP-Structure 2's.
+
+    Attributes:
+        labels: the name of each class.
+        decoder: "DetPostProcess" follows PaddleX, "PicoDetPostProcess" PP-Structure 2, which has
+            only `threshold` and `nms_threshold` of the settings below.
+        height, width: of the input, in pixels; pages do not keep their ratio.
+        interpolation: of the page when it is resized.
+        threshold: the score above which a region counts, or such scores by label; 0.5 for labels
+            that are missing there.
+        nms_threshold: regions of one class that overlap by more than this, as intersection over
+            union, are merged, with "PicoDetPostProcess".
+        layout_nms: whether regions that overlap by 0.6, or by 0.98 if of different classes, are
+            merged.
+        layout_merge_bboxes_mode: of regions that lie in each other, "large" keeps the outer ones,
+            "small" the inner ones, "union" all; or such modes by label.
+        layout_unclip_ratio: the factor by which regions grow about their centre, one or two, for
+            width and height; or such factors by label; None leaves regions as they are.
+        color: the order of the channels.
+        mean, std: of values from 0 to 1, in the order of the channels.
+    """
+
+    labels: Sequence[str]
+    decoder: str = setting("DetPostProcess", one_of(*LAYOUT_DECODERS))
+    height: int = setting(800, SIDE)
+    width: int = setting(608, SIDE)
+    interpolation: str = setting("cubic", one_of("linear", "cubic"))
+    threshold: float | Mapping[str, float] = setting(0.5, _or_by_label(PROBABILITY))
+    nms_threshold: float = setting(0.5, PROBABILITY)
+    layout_nms: bool = setting(False, FLAG)
+    layout_merge_bboxes_mode: str | Mapping[str, str] = setting("union", _or_by_label(_MERGE_MODE))
+    layout_unclip_ratio: float | Sequence[float] | Mapping[str, float | Sequence[float]] | None = (
+        setting(None, optional(_or_by_label(_UNCLIP_RATIO)))
+    )
+    color: str = setting("RGB", _COLOR)
+    mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), MEAN)
+    std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), STD)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_area(self.height, self.width)
+        by_label = (self.threshold, self.layout_merge_bboxes_mode, self.layout_unclip_ratio)
+        named = [label for value in by_label if isinstance(value, Mapping) for label in value]
+        if unknown := [label for label in named if label not in self.labels]:
+            raise SettingsError(
+                f"there is no label {unknown[0]}; there are {', '.join(self.labels)}"
+            )
+
+
+@dataclass(frozen=True)
+class UnwarpSettings(Settings):
+    """How a page is prepared for unwarping; its size stays.
+
+    Attributes:
+        color: the order of the channels.
+        mean, std: of values from 0 to 1, in the order of the channels.
+    """
+
+    color: str = setting("BGR", _COLOR)
+    mean: tuple[float, float, float] = setting((0.0, 0.0, 0.0), MEAN)
+    std: tuple[float, float, float] = setting((1.0, 1.0, 1.0), STD)
+
+
 BY_TASK: Mapping[str, tuple[type[Settings], ...]] = {
     "det": (
         DetectionSettings,
@@ -520,6 +606,8 @@ BY_TASK: Mapping[str, tuple[type[Settings], ...]] = {
     "e2e": (SpottingSettings, PGSettings),
     "sr": (SuperResolutionSettings,),
     "table": (TableSettings,),
+    "layout": (LayoutSettings,),
+    "unwarp": (UnwarpSettings,),
 }
 """For each task, the settings of its networks: of preparing images, then of each decoder."""
 
