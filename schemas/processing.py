@@ -83,7 +83,11 @@ def _or_by_label(check: Check) -> Check:
     return Check(
         lambda value: (
             check.accepts(value)
-            or (isinstance(value, Mapping) and all(map(check.accepts, value.values())))
+            or (
+                isinstance(value, Mapping)
+                and len(value) > 0
+                and all(map(check.accepts, value.values()))
+            )
         ),
         f"{check.expected}, or a mapping from labels to such values",
     )

@@ -41,7 +41,7 @@ def test_defaults_pass_and_foreign_values_do_not(settings):
 def test_every_setting_has_a_check_and_a_description(settings):
     described = settings.__doc__ or ""
     unchecked = {f.name for f in fields(settings)} - set(settings.checks())
-    assert unchecked <= {"characters", "angles"}
+    assert unchecked <= {"characters", "angles", "labels"}
     for field in fields(settings):
         assert field.name in described
 
