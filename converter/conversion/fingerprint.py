@@ -122,11 +122,13 @@ def source_files(path: Path) -> list[Path]:
 
     These are all files of a folder, and the weights file of a program.
     """
+    above = path.absolute().parent / SETTINGS  # of a distillation
     if path.is_dir():
-        return [
+        files = [
             f for f in sorted(path.rglob("*")) if f.is_file() and f.name.endswith(_SOURCE_SUFFIXES)
         ]
-    related = [path.with_name(SETTINGS)]
+        return [*files, above] if above.is_file() else files
+    related = [path.with_name(SETTINGS), above.parent.with_name(SETTINGS)]
     if path.suffix in (".pdmodel", ".json") or path.name == "__model__":
         weights = (f"{path.stem}.pdiparams", f"{path.stem}.pdiparams.info", "__params__")
         related += [path.with_name(name) for name in weights]

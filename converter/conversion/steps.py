@@ -111,9 +111,12 @@ def read(request: Request, card: ModelCard) -> OpenedModel:
     Raises:
         ConverterError: the files cannot be read, or the wanted reference is not there.
     """
-    source = open_source(request.paddle_dir, request.program_dir)
-    if request.submodel and source.checkpoint is None:
-        raise UsageError(f"{source.path} is an export, which holds one network: no --submodel")
+    source = open_source(request.paddle_dir, request.program_dir, request.submodel)
+    if request.submodel and source.checkpoint is None and not _is_submodels(source, request):
+        raise UsageError(
+            f"{source.path} is an export, which holds one network: no --submodel, unless its "
+            f"folder is called {request.submodel}"
+        )
     card = _with_dictionary(card, request, source)
     reference = reference_kind(request, source, card)
     if reference == "program" and source.export is not None:
@@ -154,11 +157,22 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
     return replace(card, dictionary=table, missing_dictionary=None)
 
 
+def _is_submodels(source: Source, request: Request) -> bool:
+    """Return whether an export is that of the submodel: it was named, or its folder's name is."""
+    if source.export is None:
+        return False
+    return (
+        request.program_dir is not None
+        or source.export.program_file.absolute().parent.name == request.submodel
+    )
+
+
 def reference_kind(request: Request, source: Source, card: ModelCard) -> str:
     """Return the reference that will be used, or raise ReferenceUnavailable."""
     checkout, wanted = request.paddleocr, request.reference
-    # An export holds the network that inference uses, no other one of a distillation.
-    has_program = source.export is not None and not request.submodel and not card.proof.sampled
+    # An export holds the network that inference uses, unless it was named for another one.
+    fitting = not request.submodel or _is_submodels(source, request)
+    has_program = source.export is not None and fitting and not card.proof.sampled
     if wanted == "program" and card.proof.sampled:
         raise ReferenceUnavailable(
             f"{card.name}'s export samples tokens at random, so it cannot be a reference; "

@@ -45,6 +45,8 @@ _CHECKPOINTS = (
     "*.pdparams",
 )
 
+_INFERRED = "Student"  # the network of a distillation that PaddleOCR uses for inference
+
 # The program to read, likewise. PIR comes first: with both, it is the later export for Paddle 3.
 _PROGRAMS = (
     "inference.json",
@@ -80,42 +82,45 @@ class Source:
     settings: Path | None = None
 
 
-def open_source(path: Path, program: Path | None = None) -> Source:
+def open_source(path: Path, program: Path | None = None, submodel: str | None = None) -> Source:
     """Open a folder, a `.pdparams`, `.pdmodel` or PIR `.json` file, or a `.tar` or `.tar.gz`.
 
     In a folder the checkpoint is `best_accuracy`, else the one `*_pretrained`, else `student`, else
     `latest`, else the only `.pdparams`; the program is `inference`, else `model`, else the only
     `.pdmodel`, with its `.pdiparams` (or `__model__` with `__params__`). Files that the folder
-    lacks may be in one of its subfolders. A program without weights is an error even if there is
-    a checkpoint, which can be read by naming its file.
+    lacks may be in one of its subfolders: for a distillation PaddleOCR exports each network into a
+    folder of its name, of which the student's is taken. PaddleX puts the checkpoint of each epoch
+    into a folder, with its export in the folder `inference` of that. A program without weights is
+    an error even if there is a checkpoint, which can be read by naming its file.
 
     Args:
         path: the model.
         program: a second path, whose export is added to the checkpoint at the first.
+        submodel: the network of a distillation to take instead of the student.
 
     Raises:
         SourceError: there is no model or more than one, or a file cannot be read.
         UnsafeSource: a file would do more than hold arrays.
     """
     if program is not None:
-        return _joined(open_source(path), open_source(program))
+        return _joined(open_source(path, None, submodel), open_source(program, None, submodel))
     if not path.exists():
         near = path.with_name(path.name + ".pdparams")
         hint = f" Did you mean {near}?" if near.exists() else ""
         raise SourceError(f"{path} does not exist.{hint}")
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, submodel)
     if path.name.endswith(ARCHIVES):
         from converter.sources import archive
 
         folder = archive.unpack(path)
-        source = replace(_open_folder(_top(Path(folder.name)), path), path=path)
+        source = replace(_open_folder(_top(Path(folder.name)), submodel, path), path=path)
         weakref.finalize(source, folder.cleanup)
         return source
     if path.suffix == ".pdparams":
         return _open(path, path, None)
     if _is_program(path):
-        return _open(path, None, path)
+        return _open(path, None, path, _settings_above(path))
     if path.suffix == ".pdiparams":
         raise SourceError(f"{path} holds weights without names; name its program or its folder.")
     if path.suffix == ".pdopt":
@@ -186,17 +191,21 @@ def _top(folder: Path) -> Path:
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
-def _open_folder(folder: Path, named: Path | None = None) -> Source:
+def _open_folder(folder: Path, submodel: str | None = None, archive: Path | None = None) -> Source:
     """Open the model in a folder.
 
     Args:
         folder: the folder.
-        named: the archive that it was unpacked from, for messages.
+        submodel: the network of a distillation to take instead of the student.
+        archive: the archive that it was unpacked from, for messages.
     """
-    named = named or folder
-    checkpoint = _find(folder, _CHECKPOINTS, named)
-    program = _find(folder, _PROGRAMS, named)
-    if program is None and (weights := _find(folder, ("*.pdiparams",), named)):
+    named = archive or folder
+    preferred = submodel or _INFERRED
+    checkpoint = _find(folder, _CHECKPOINTS, named, preferred)
+    program = _find(folder, _PROGRAMS, named, preferred)
+    if program is None and checkpoint is not None and checkpoint.parent != folder:
+        program = _find(checkpoint.parent, _PROGRAMS, named, preferred)  # PaddleX's
+    if program is None and (weights := _find(folder, ("*.pdiparams",), named, preferred)):
         raise SourceError(
             f"{named} holds {weights.name} without its program; expected "
             f"{weights.stem}.pdmodel or {weights.stem}.json beside it."
@@ -208,20 +217,46 @@ def _open_folder(folder: Path, named: Path | None = None) -> Source:
             "or inference.pdmodel or inference.json with inference.pdiparams."
         )
     parents = {file.parent for file in (checkpoint, program) if file}
-    if len(parents) == 2 and folder not in parents:
+    related = checkpoint is not None and checkpoint.parent in (program or checkpoint).parents
+    if len(parents) == 2 and folder not in parents and not related:
         listed = " and ".join(sorted(parent.name for parent in parents))
         raise SourceError(f"{named} holds models in {listed}. Name the one to convert.")
-    return _open(folder, checkpoint, program)
+    above = None
+    if program is not None and (archive is None or program.parent != folder):
+        above = _settings_above(program)
+    return _open(folder, checkpoint, program, above)
 
 
-def _find(folder: Path, patterns: Iterable[str], named: Path) -> Path | None:
-    """Return the file that matches the first possible pattern, in a folder or its subfolders."""
+def _settings_above(program: Path) -> Path | None:
+    """Return the `inference.yml` above the folder of a program, as distillations have it.
+
+    One beside another model is that model's.
+    """
+    folder = program.absolute().parent.parent
+    settings = folder / SETTINGS
+    return settings if settings.is_file() and not model_files(folder) else None
+
+
+def _find(folder: Path, patterns: Iterable[str], named: Path, preferred: str) -> Path | None:
+    """Return the file that matches the first possible pattern, in a folder or its subfolders.
+
+    Args:
+        folder: the folder.
+        patterns: patterns of the file's name.
+        named: the folder or archive, for messages.
+        preferred: the subfolder to take where several have such a file.
+
+    Raises:
+        SourceError: several files match the pattern.
+    """
     folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
     for level in ([folder], folders):
         for pattern in patterns:
             fitting = [
                 file for parent in level for file in sorted(parent.glob(pattern)) if _is_model(file)
             ]
+            if len(fitting) > 1:
+                fitting = [f for f in fitting if f.parent == folder / preferred] or fitting
             if len(fitting) > 1:
                 listed = ", ".join(str(file.relative_to(folder)) for file in fitting[:10])
                 raise SourceError(
@@ -240,7 +275,20 @@ def _is_model(file: Path) -> bool:
     return not is_json or file.with_suffix(".pdiparams").is_file()
 
 
-def _open(path: Path, checkpoint_file: Path | None, program_file: Path | None) -> Source:
+def _open(
+    path: Path,
+    checkpoint_file: Path | None,
+    program_file: Path | None,
+    settings_above: Path | None = None,
+) -> Source:
+    """Read the files of a model.
+
+    Args:
+        path: the folder or file that was named.
+        checkpoint_file: the training checkpoint, if there is one.
+        program_file: the exported program, if there is one.
+        settings_above: the `inference.yml` to read where there is none beside the model.
+    """
     checkpoint = export = None
     read = []
     if checkpoint_file:
@@ -251,7 +299,7 @@ def _open(path: Path, checkpoint_file: Path | None, program_file: Path | None) -
         export = read_export(program_file, weights, info)
         read += [program_file, weights, *([info] if info else [])]
     beside = (program_file or checkpoint_file or path).with_name(SETTINGS)
-    settings = beside if beside.is_file() else None
+    settings = beside if beside.is_file() else settings_above
     read += [settings] if settings else []
     views = {file.name: files.map_file(file) for file in read}
     hashes = {name: files.sha256(view) for name, view in views.items()}

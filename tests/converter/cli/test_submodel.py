@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 import architectures
+from converter.conversion.request import Request
+from converter.conversion.steps import card_of, read
 from converter.errors import ConfigError
 from converter.mapping.rules import load_mapping
 from tests.support.checkpoints import DET, save, weights
+from tests.support.paddle_files import write_export
 
 DISTILLED = "ch_PP-OCRv2_det"
 
@@ -101,6 +105,42 @@ def test_a_program_beside_the_checkpoint_proves_no_other_network(
     assert "holds no exported program of Student2" in done.err
     assert convert(*arguments).code == 0
     assert json.loads(out.with_suffix(".json").read_text())["parity"]["reference"] == "recorded"
+
+
+@pytest.mark.parametrize("named", ["Teacher", "."])
+def test_a_program_that_is_named_is_the_reference(checkpoint, tmp_path, named):
+    """With `--program-dir` of the network, or of the folder in which each network has one."""
+    for network in ("Student", "Student2", "Teacher"):
+        (tmp_path / "export" / network).mkdir(parents=True)
+        write_export(tmp_path / "export" / network, "inference")
+    folder = tmp_path / "export" / named
+    for wanted in ("auto", "program"):
+        request = Request(
+            DISTILLED, checkpoint, folder, submodel="Teacher", reference=wanted
+        )  # fmt: skip
+        model = read(request, card_of(request))
+        assert model.reference == "program"
+        assert model.source.export.program_file.parent.name == "Teacher"
+    student = Request(DISTILLED, checkpoint, tmp_path / "export")
+    assert read(student, card_of(student)).source.export.program_file.parent.name == "Student"
+    alone = Request(DISTILLED, tmp_path / "export", submodel="Student2")
+    model = read(alone, card_of(alone))
+    assert (model.source.checkpoint, model.reference) == (None, "program")
+
+
+def test_the_exports_of_a_distillation(convert, export, tmp_path):
+    """The student's export is taken, with the settings above it, and proves itself."""
+    folder, out = tmp_path / "export", tmp_path / "x.pth"
+    shutil.copytree(export, folder / "Student")
+    (folder / "Teacher").mkdir()
+    write_export(folder / "Teacher", "inference")
+    (folder / "inference.yml").write_text("PostProcess: {Topk: {topk: 1}}")
+    done = convert("ch_ppocr_mobile_v2.0_cls", "--paddle-dir", folder, "--out", out)
+    assert (done.code, done.err) == (0, "")
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert card["parity"]["reference"] == "program"
+    assert "inference.yml" in card["source"]["files"]
+    assert card["pipeline"]["cls_thresh"] == 0
 
 
 def test_the_selection_of_each():

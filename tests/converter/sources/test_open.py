@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import hashlib
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,3 +231,95 @@ def test_archives_that_are_joined_stay_unpacked(folder, tmp_path):
     del source
     gc.collect()
     assert not unpacked.exists()
+
+
+# Distillations: an export for each network, with the settings above them
+
+
+@pytest.fixture
+def distillation(tmp_path):
+    """What PaddleOCR's tools/export_model.py writes for a distillation."""
+    export = tmp_path / "export"
+    for network in ("Student", "Student2", "Teacher"):
+        (export / network).mkdir(parents=True)
+        write_export(export / network, "inference")
+    (export / "inference.yml").write_text("PostProcess: {character_dict: [a, b]}")
+    return export
+
+
+@pytest.mark.parametrize("submodel", [None, "Student", "Student2", "Teacher"])
+def test_the_export_of_each_network(distillation, submodel):
+    for path in (distillation, distillation / (submodel or "Student")):
+        source = open_source(path, submodel=submodel)
+        assert source.export.program_file.parent == distillation / (submodel or "Student")
+        assert source.settings == distillation / "inference.yml"
+        assert "inference.yml" in source.files
+
+
+def test_the_settings_above_a_program_by_its_file(distillation, monkeypatch):
+    (program,) = (distillation / "Teacher").glob("inference.[jp]*[nl]")
+    assert open_source(program).settings == distillation / "inference.yml"
+    monkeypatch.chdir(program.parent)
+    assert open_source(Path(program.name)).settings == distillation / "inference.yml"
+
+
+def test_settings_beside_a_program_come_first(distillation):
+    own = distillation / "Student" / "inference.yml"
+    own.write_text("{}")
+    assert open_source(distillation).settings == own
+
+
+def test_the_settings_of_another_model_above(distillation):
+    write_export(distillation, "inference")
+    assert open_source(distillation / "Student").settings is None
+    assert open_source(distillation).export.program_file.parent == distillation
+
+
+def test_an_archive_of_a_distillation(distillation, tmp_path):
+    archive = tmp_path / "export.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(distillation, "export")
+    source = open_source(archive, submodel="Teacher")
+    assert source.export.program_file.parent.name == "Teacher"
+    assert source.settings is not None
+
+
+def test_exports_of_networks_without_a_student(distillation):
+    (distillation / "Student").rename(distillation / "Student3")
+    with pytest.raises(SourceError, match="several models"):
+        open_source(distillation)
+    assert open_source(distillation, submodel="Student3").export is not None
+
+
+# PaddleX's output: a folder for each epoch, its export below it
+
+
+@pytest.fixture
+def output(folder):
+    names = ("best_accuracy/best_accuracy", "best_accuracy/best_model/model", "latest/latest")
+    tree = folder(*(f"{name}.pdparams" for name in (*names, "iter_epoch_5/iter_epoch_5")))
+    for epoch in ("best_accuracy", "latest", "iter_epoch_5"):
+        (tree / epoch / "inference").mkdir()
+        write_export(tree / epoch / "inference", "inference")
+        (tree / epoch / "inference" / "inference.yml").write_text("{}")
+        (tree / epoch / f"{epoch}.info.json").write_text("{}")
+    (tree / "train_result.json").write_text("{}")
+    (tree / "config.yaml").write_text("{}")
+    return tree
+
+
+@pytest.mark.parametrize("below", [".", "best_accuracy", "latest"])
+def test_the_output_of_paddlex(output, below):
+    source = open_source(output / below)
+    epoch = output / ("best_accuracy" if below == "." else below)
+    assert source.checkpoint.file == epoch / f"{epoch.name}.pdparams"
+    assert source.export.program_file.parent == epoch / "inference"
+    assert source.settings == epoch / "inference" / "inference.yml"
+
+
+def test_the_output_of_paddlex_without_exports(output):
+    for epoch in ("best_accuracy", "latest", "iter_epoch_5"):
+        shutil.rmtree(output / epoch / "inference")
+    source = open_source(output)
+    assert (source.checkpoint.file.stem, source.export) == ("best_accuracy", None)
+    assert open_source(output / "best_accuracy/best_model").checkpoint.file.stem == "model"
