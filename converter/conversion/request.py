@@ -42,7 +42,8 @@ class Request:
 class Outcome:
     """The result of a conversion; `report` is None with `--reference none`.
 
-    `warnings` are lines about values that are unusual in a trained network, and about dictionaries.
+    `warnings` are lines about values that are unusual in a trained network, about the dictionary,
+    and about what was changed in the checkpoint.
     """
 
     card: ModelCard

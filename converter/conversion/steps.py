@@ -12,6 +12,7 @@ its process imports it while this one imports PyTorch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from converter.conversion.versions import versions
 from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, UsageError
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
+from converter.sources.pdparams import Checkpoint
 from converter.sources.reader import check_operators
 from schemas.artefact import ArtefactCard, SourceEntry, TensorCounts
 
@@ -112,6 +114,8 @@ def read(request: Request, card: ModelCard) -> OpenedModel:
         ConverterError: the files cannot be read, or the wanted reference is not there.
     """
     source = open_source(request.paddle_dir, request.program_dir, request.submodel)
+    if source.checkpoint is not None:
+        source = replace(source, checkpoint=plain_checkpoint(source.checkpoint, card.mapping))
     if request.submodel and source.checkpoint is None and not _is_submodels(source, request):
         raise UsageError(
             f"{source.path} is an export, which holds one network: no --submodel, unless its "
@@ -123,6 +127,30 @@ def read(request: Request, card: ModelCard) -> OpenedModel:
         check_operators(source.export.program)
     computed = constants(source.export.tensors) if source.export else {}
     return OpenedModel(request, card, source, reference, computed)
+
+
+_WRAPPERS = r"(_layers\.|module\.|model\.)+"
+"""What names begin with if the state of a wrapper, such as DataParallel's, was saved."""
+
+
+def plain_checkpoint(checkpoint: Checkpoint, mapping: str) -> Checkpoint:
+    """Return a checkpoint in float32 and without the prefix of a wrapper around the network.
+
+    Args:
+        checkpoint: as it was read.
+        mapping: the name of the model's mapping; prefixes that it names are no wrapper's.
+    """
+    from converter.mapping.rules import load_mapping
+
+    match = re.match(_WRAPPERS, min(checkpoint.tensors))
+    wrapper = match[0] if match else ""
+    if (
+        wrapper
+        and all(name.startswith(wrapper) for name in checkpoint.tensors)
+        and not load_mapping(mapping).names_prefix(wrapper)
+    ):
+        checkpoint = checkpoint.without_prefix(wrapper)
+    return checkpoint.in_float32()
 
 
 def card_of(request: Request) -> ModelCard:
@@ -466,6 +494,8 @@ def write(
     size = write_artefact(*output, state, card)
     table = model.card.dictionary
     warnings = tuple(f"dictionary {table.file}: {note}" for note in table.notes) if table else ()
+    if model.source.checkpoint is not None:
+        warnings += model.source.checkpoint.notes
     warnings += unusual_values(state)
     return Outcome(model.card, chosen.tensors, output[0], size, report, warnings)
 

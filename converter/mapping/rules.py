@@ -120,6 +120,15 @@ class Mapping:
         """Every rule, own ones first; their order has no meaning."""
         return self.own + self.inherited
 
+    def names_prefix(self, prefix: str) -> bool:
+        """Return whether the source of any rule begins with a text."""
+        sources = (
+            pattern
+            for rule in self.rules
+            for pattern in (rule.sources if isinstance(rule, Concat) else (rule.source,))
+        )
+        return any(pattern.text.startswith(prefix) for pattern in sources)
+
 
 _BY_TYPE = ("layouts", "leaves", "aliases", "fill", "tie")
 _KEYS = ("extends", "select", "same_name", "words", "rename", "drop", "concat", "split", *_BY_TYPE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,15 +27,58 @@ class Checkpoint:
     Args:
         file: the `.pdparams`.
         tensors: from structured names (`backbone.conv1.weight`) to read-only arrays. With pickle
-            protocols 3 and 4 they are views of the mapped file and may be unaligned. bfloat16,
+            protocols 3 to 5 they are views of the mapped file and may be unaligned. bfloat16,
             which NumPy lacks and Paddle stores as uint16, is converted to float32.
         parameter_names: from structured names to Paddle's parameter names (`conv2d_0.w_0`); may be
             empty.
+        notes: sentences about what was changed since the file was read.
     """
 
     file: Path
     tensors: Mapping[str, np.ndarray]
     parameter_names: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def without_prefix(self, prefix: str) -> Checkpoint:
+        """Return the checkpoint with names that lack a prefix, which all of them have."""
+        cut = len(prefix)
+        return replace(
+            self,
+            tensors=MappingProxyType({name[cut:]: a for name, a in self.tensors.items()}),
+            parameter_names=MappingProxyType(
+                {name[cut:]: p for name, p in self.parameter_names.items()}
+            ),
+            notes=(
+                *self.notes,
+                f"the names of all tensors begin with {prefix!r}, as in a wrapped network; "
+                "it was left out",
+            ),
+        )
+
+    def in_float32(self) -> Checkpoint:
+        """Return the checkpoint with float64 tensors rounded to float32, as PaddleOCR loads them.
+
+        Tensors with values beyond the range of float32 stay as they are.
+        """
+        tensors = {
+            name: _rounded(array) if array.dtype == np.float64 else array
+            for name, array in self.tensors.items()
+        }
+        count = sum(tensors[name] is not array for name, array in self.tensors.items())
+        if not count:
+            return self
+        note = f"{count} tensors are float64 and were rounded to float32"
+        return replace(self, tensors=MappingProxyType(tensors), notes=(*self.notes, note))
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    """Return a float64 array as float32, or the array itself where a number would overflow."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float32)
+    if not np.array_equal(np.isinf(rounded), np.isinf(array)):
+        return array
+    rounded.setflags(write=False)
+    return rounded
 
 
 def read_pdparams(file: Path) -> Checkpoint:

@@ -1,10 +1,11 @@
 """A restricted unpickler for containers, strings, numbers and NumPy arrays.
 
 A pickle is a program. Python's own unpickler imports and calls whatever the program names, and
-trusts its sizes. This one runs the subset that `paddle.save` writes (protocols 2 to 4, NumPy 1 and
-2): it imports nothing, and calls nothing that the file names. The few functions with which arrays
-are pickled are implemented here, in `_CALLS`. Every size is checked against the file. Array data is
-not copied out of the mapped file if possible, so reading costs about forty opcodes per tensor.
+trusts its sizes. This one runs the subset that `paddle.save` and NumPy write (protocols 2 to 5,
+NumPy 1 and 2): it imports nothing, and calls nothing that the file names. The few functions with
+which arrays are pickled are implemented here, in `_CALLS`. Every size is checked against the file.
+Array data is not copied out of the mapped file if possible, so reading costs about forty opcodes
+per tensor.
 """
 
 from __future__ import annotations
@@ -111,6 +112,13 @@ def _dtype(*arguments: object) -> _Dtype:
     raise _Fault("an array whose dtype is not a plain number type")
 
 
+def _from_buffer(*arguments: object) -> np.ndarray:
+    match arguments:
+        case (data, _Dtype() as dtype, tuple() as shape, "C" | "F" as order):
+            return _array(shape, dtype, data, order)
+    raise _Fault("an array whose buffer has no dtype, shape and order")
+
+
 def _scalar(*arguments: object) -> np.ndarray:
     match arguments:
         case (_Dtype() as dtype, data):
@@ -153,6 +161,8 @@ def _not_callable(*_: object) -> object:
 _CALLS: dict[str, Callable[..., object]] = {
     "numpy.core.multiarray._reconstruct": _reconstruct,
     "numpy._core.multiarray._reconstruct": _reconstruct,
+    "numpy.core.numeric._frombuffer": _from_buffer,  # protocol 5
+    "numpy._core.numeric._frombuffer": _from_buffer,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy._core.multiarray.scalar": _scalar,
     "numpy.ndarray": _not_callable,
@@ -319,8 +329,8 @@ class _Machine:
 
     def protocol(self) -> None:
         """Check the protocol's number."""
-        if (version := self.number(1)) not in (2, 3, 4):
-            raise _Fault(f"pickle protocol {version}, where paddle.save writes 2 to 4")
+        if (version := self.number(1)) not in (2, 3, 4, 5):
+            raise _Fault(f"pickle protocol {version}, expected 2 to 5")
 
 
 def _refuse(machine: _Machine) -> None:
@@ -358,6 +368,7 @@ def _table() -> list[Callable[[_Machine], object]]:
         b"C": lambda m: m.blob(m.number(1)),
         b"B": lambda m: m.blob(m.number(4)),
         b"\x8e": lambda m: m.blob(m.number(8)),
+        b"\x96": lambda m: m.blob(m.number(8)),  # BYTEARRAY8, a writable array's data
         b"\x85": lambda m: m.tuple(1),
         b"\x86": lambda m: m.tuple(2),
         b"\x87": lambda m: m.tuple(3),
@@ -386,7 +397,7 @@ _OPERATIONS = _table()
 def load(data: memoryview, name: str) -> object:
     """Load a pickle of dicts, lists, tuples, strings, numbers and arrays.
 
-    Arrays are read-only; those of protocols 3 and 4 are views of the data and may be unaligned.
+    Arrays are read-only; those of protocols 3 to 5 are views of the data and may be unaligned.
 
     Args:
         data: the pickle.

@@ -104,9 +104,12 @@ class Network:
 
         with paddle.utils.unique_name.guard():  # heads may name their parameters alike
             self.network = build_network(checkout, architecture)
-        _, unexpected = self.network.set_state_dict(
-            {name: paddle.to_tensor(array) for name, array in weights.items()}
-        )
+        tensors = {name: paddle.to_tensor(array) for name, array in weights.items()}
+        for name, tensor in self.network.state_dict().items():
+            if name in tensors and tensors[name].dtype != tensor.dtype:
+                # Of AMP training; PaddleOCR's load_model casts them likewise.
+                tensors[name] = tensors[name].astype(tensor.dtype)
+        _, unexpected = self.network.set_state_dict(tensors)
         if unexpected:
             raise ValueError(f"PaddleOCR's network has no {', '.join(unexpected[:5])}")
         self.layers = dict(self.network.named_sublayers())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from architectures import Model, fuse
@@ -53,6 +54,24 @@ def test_an_honest_network_passes(reference, network, form):
     expected = ["backbone", "logits (head.fc)", "output", "decisions (classes)", "epsilons"]
     assert probes == expected * 2
     assert reference.layers(fuse(network, form), BATCHES[0]).first(1e-6) is None
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_weights_of_amp_training(session, checkout, network, mixed):
+    """Paddle's network gets them as PaddleOCR loads them: in the types of its own tensors."""
+    halves = {
+        name: array if mixed and ".bn." in name else array.astype(np.float16)
+        for name, array in WEIGHTS.items()
+    }
+    values = {name: torch.from_numpy(array.astype(np.float32)) for name, array in halves.items()}
+    ours = network.state_dict()
+    for name, value in values.items():
+        theirs = name.replace("_mean", "running_mean").replace("_variance", "running_var")
+        ours[theirs].copy_(value.T if name == "head.fc.weight" else value)
+    report = check(
+        NetworkReference(session, checkout, ARCHITECTURE, halves, "cls"), network, BATCHES
+    )
+    assert report.passed, report.worst
 
 
 @pytest.mark.parametrize(

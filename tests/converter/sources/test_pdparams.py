@@ -20,7 +20,7 @@ from converter.errors import SourceError, UnsafeSource
 from converter.sources.pdparams import read_pdparams
 from tests.support.paddle_files import attempt
 
-PROTOCOLS = (2, 3, 4)
+PROTOCOLS = (2, 3, 4, 5)
 DTYPES = st.sampled_from(["?", "i1", "i2", "i4", "i8", "u1", "u4", "u8", "f2", "f4", "f8", "c8"])
 ARRAYS = st_numpy.arrays(
     DTYPES, st_numpy.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
@@ -108,17 +108,20 @@ def test_large_tensors_names_and_column_order(write, protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_both_generations_of_numpy(protocol, module):
     raw = pickle.dumps({"a": np.arange(3.0), "b": np.float64(2)}, protocol)
-    written = b"numpy._core.multiarray" if b"numpy._core" in raw else b"numpy.core.multiarray"
-    wanted = f"numpy.{module}.multiarray".encode()
-    if protocol == 4:  # the module is a counted string inside a counted frame
-        raw = raw.replace(
-            b"\x8c" + bytes([len(written)]) + written, b"\x8c" + bytes([len(wanted)]) + wanted
-        )
+    core = b"_core" if b"numpy._core" in raw else b"core"
+    for part in (b"multiarray", b"numeric"):
+        written, wanted = b"numpy.%s.%s" % (core, part), f"numpy.{module}.".encode() + part
+        if protocol < 4:
+            raw = raw.replace(written, wanted)
+        else:  # the module is a counted string inside a counted frame
+            raw = raw.replace(
+                b"\x8c" + bytes([len(written)]) + written, b"\x8c" + bytes([len(wanted)]) + wanted
+            )
+    if protocol >= 4:
         raw = raw[:3] + (len(raw) - 11).to_bytes(8, "little") + raw[11:]
-    else:
-        raw = raw.replace(written, wanted)
     assert pickle.loads(raw)["b"] == 2
-    assert wanted in raw
+    assert f"numpy.{module}.multiarray".encode() in raw
+    assert (f"numpy.{module}.numeric".encode() in raw) == (protocol == 5)
     assert read_bytes(raw).tensors["a"].tolist() == [0, 1, 2]
 
 
@@ -191,7 +194,7 @@ def test_what_is_no_checkpoint(write, content, message):
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"hello", "it starts with b'hello'"),
-        (b"\x80\x05}.", "pickle protocol 5"),
+        (b"\x80\x06}.", "pickle protocol 6"),
         (b"\x80", "truncated"),
         (b"\x80\x02", "truncated"),
         (b"\x80\x02.", "truncated"),
