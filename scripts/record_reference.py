@@ -20,6 +20,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +29,17 @@ import numpy as np
 from converter.adapters.registry import adapter_for
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError, ConverterError, OutputError, ReferenceUnavailable
-from converter.parity.jitter import JITTER, RECORDED_CHANGE
+from converter.parity.jitter import JITTER
 from converter.references import seeded
 from converter.references.paddle import checkout
+from schemas.record import (
+    ConstantRow,
+    InputRow,
+    OutputRow,
+    ParameterRow,
+    RecordFacts,
+    TraceRow,
+)
 
 MAX_VALUES = 4096  # values stored of one output
 TINY = np.finfo(np.float32).tiny  # avoids a division by zero
@@ -40,7 +49,7 @@ MIN_CHANGE = 0.01  # of an output when the image is mirrored; a smaller one prov
 class Record(NamedTuple):
     """The content of reference.json, and the arrays of outputs.npz."""
 
-    facts: dict[str, Any]
+    facts: RecordFacts
     arrays: dict[str, Any]
 
 
@@ -76,12 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         record = record_network(options.paddleocr, architecture, shape, options.salt, rule)
         config = path_below_configs(options.config)
         folder = options.out / "__".join(config.with_suffix("").parts)
-        write(folder, Record({"config": config.as_posix(), **record.facts}, record.arrays))
+        write(folder, record._replace(facts=replace(record.facts, config=config.as_posix())))
     except ConverterError as error:
         print(f"record_reference: {error}", file=sys.stderr)
         return error.exit_code
-    rows = {key: len(record.facts[key]) for key in ("trace", "parameters")}
-    print(f"wrote {folder}: {rows['trace']} layers, {rows['parameters']} parameters")
+    layers, parameters = len(record.facts.trace), len(record.facts.parameters)
+    print(f"wrote {folder}: {layers} layers, {parameters} parameters")
     return 0
 
 
@@ -159,38 +168,39 @@ def record_network(
         if architecture.get("model_type") == "rec" and array.ndim == 3 and array.dtype.kind == "f"
     }
     constants = {name: t.numpy() for name, t in tensors.items() if name not in weights}
-    facts = {
-        "algorithm": architecture.get("algorithm"),
-        "model_type": architecture.get("model_type"),
-        "salt": salt,
-        "paddle": paddle.__version__,
-        "rule": seeded.RULE,
-        "note": None,
-        "architecture": architecture,
-        "inputs": [
-            ["image", list(shape), "float32", rule],
+    facts = RecordFacts(
+        algorithm=architecture.get("algorithm"),
+        model_type=architecture.get("model_type"),
+        salt=salt,
+        paddle=paddle.__version__,
+        rule=seeded.RULE,
+        architecture=architecture,
+        inputs=(
+            InputRow("image", shape, "float32", rule),
             *(
-                [name, list(item.values.shape), str(item.values.dtype), item.rule]
+                InputRow(name, item.values.shape, str(item.values.dtype), item.rule)
                 for name, item in stored.items()
             ),
-        ],
-        "outputs": [describe_output(path, array) for path, array in outputs.items()],
-        "distinct_argmax": [
-            [name.removesuffix("@argmax"), len(np.unique(array))] for name, array in classes.items()
-        ],
-        RECORDED_CHANGE: {
+        ),
+        outputs=tuple(describe_output(path, array) for path, array in outputs.items()),
+        distinct_argmax=tuple(
+            (name.removesuffix("@argmax"), len(np.unique(array))) for name, array in classes.items()
+        ),
+        noise={
             path: float(np.abs(moved[path] - array).max() / max(np.abs(array).max(), TINY))
             for path, array in outputs.items()
         },
-        "change_for_mirrored_image": changes,
-        "trace": trace,
-        "constants": [describe_constant(name, array) for name, array in constants.items()],
-        "aliases": aliases(network.state_dict(), tensors),
-        "parameters": [
-            [name, list(tensor.shape), checkout.dtype_of(tensor), exponents.get(name, 0)]
+        change_for_mirrored_image=changes,
+        trace=trace,
+        constants=tuple(describe_constant(name, array) for name, array in constants.items()),
+        aliases=aliases(network.state_dict(), tensors),
+        parameters=tuple(
+            ParameterRow(
+                name, tuple(tensor.shape), checkout.dtype_of(tensor), exponents.get(name, 0)
+            )
             for name, tensor in weights.items()
-        ],
-    }
+        ),
+    )
     arrays = {path: sample(array) for path, array in outputs.items()} | classes
     arrays |= {f"constant:{name}": sample(array) for name, array in constants.items()}
     arrays |= {f"input:{name}": array for name, array in extra.items()}
@@ -207,15 +217,15 @@ def change(array: np.ndarray, mirrored: np.ndarray) -> float:
     return float((mirrored - array).std() / array.std()) if array.std() else 0.0
 
 
-def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> list[list[str]]:
+def aliases(state: Mapping[str, Any], tensors: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the further names of a state's tensors, each with the tensor's first name."""
     first = {id(tensor): name for name, tensor in tensors.items()}
-    return [[name, first[id(tensor)]] for name, tensor in state.items() if name not in tensors]
+    return tuple((name, first[id(tensor)]) for name, tensor in state.items() if name not in tensors)
 
 
 def observe(
     network: Any, inputs: Mapping[str, np.ndarray]
-) -> tuple[list[list[Any]], np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[tuple[TraceRow, ...], np.ndarray, dict[str, np.ndarray]]:
     """Run a network and record its layers.
 
     Args:
@@ -223,26 +233,25 @@ def observe(
         inputs: the image, (N, C, H, W) float32, then the extra inputs by name.
 
     Returns:
-        The trace's rows (layer, kind, calls, shape), their statistics (layers, 11) float32, and
-        the outputs by path.
+        The trace, its statistics (layers, 11) float32, and the outputs by path.
     """
     names = {id(layer): name for name, layer in network.named_sublayers()}
-    rows: dict[str, list[Any]] = {}
+    rows: dict[str, TraceRow] = {}
     statistics: list[np.ndarray] = []
 
     def record(layer: Any, _inputs: Any, output: Any) -> None:
         name = names[id(layer)]
         if name in rows:
-            rows[name][2] += 1
+            rows[name] = rows[name]._replace(calls=rows[name].calls + 1)
             return
         array = next(array for _, array in checkout.leaves(output))
-        rows[name] = [name, type(layer).__name__, 1, list(array.shape)]
+        rows[name] = TraceRow(name, type(layer).__name__, 1, array.shape)
         statistics.append(summary(array))
 
     layers = [each for each in network.sublayers() if each.parameters(include_sublayers=False)]
     with checkout.hooked(layers, record):
         outputs = checkout.run(network, inputs)
-    return list(rows.values()), np.stack(statistics), outputs
+    return tuple(rows.values()), np.stack(statistics), outputs
 
 
 def summary(array: np.ndarray) -> np.ndarray:
@@ -251,10 +260,10 @@ def summary(array: np.ndarray) -> np.ndarray:
     return np.array([*moments(array), *array.ravel()[indices]], np.float32)
 
 
-def moments(array: np.ndarray) -> list[float]:
+def moments(array: np.ndarray) -> tuple[float, float, float]:
     """Return mean, standard deviation and largest magnitude."""
     exact = array.astype(np.float64)
-    return [float(exact.mean()), float(exact.std()), float(np.abs(exact).max())]
+    return float(exact.mean()), float(exact.std()), float(np.abs(exact).max())
 
 
 def stride_of(size: int) -> int:
@@ -273,16 +282,16 @@ def sample(array: np.ndarray) -> np.ndarray:
     return array.ravel()[:: stride_of(array.size)]
 
 
-def describe_output(path: str, array: np.ndarray) -> list[Any]:
-    """Return an output's row: path, shape, dtype, mean, std, absmax, stride."""
-    shape = list(array.shape)
-    return [path, shape, str(array.dtype), *moments(array), stride_of(array.size)]
+def describe_output(path: str, array: np.ndarray) -> OutputRow:
+    """Return an output's row."""
+    dtype = str(array.dtype)
+    return OutputRow(path, array.shape, dtype, *moments(array), stride_of(array.size))
 
 
-def describe_constant(name: str, array: np.ndarray) -> list[Any]:
-    """Return a constant's row: name, shape, dtype, SHA-1 in hex, stride."""
+def describe_constant(name: str, array: np.ndarray) -> ConstantRow:
+    """Return a constant's row."""
     digest = hashlib.sha1(array.tobytes(), usedforsecurity=False).hexdigest()
-    return [name, list(array.shape), str(array.dtype), digest, stride_of(array.size)]
+    return ConstantRow(name, array.shape, str(array.dtype), digest, stride_of(array.size))
 
 
 def write(folder: Path, record: Record) -> None:
@@ -292,9 +301,10 @@ def write(folder: Path, record: Record) -> None:
         OutputError: the folder cannot be written.
     """
     try:
+        facts = record.facts.to_dict()
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(folder / "outputs.npz", **record.arrays)
-        text = ",\n".join(f' "{key}": {json_rows(value)}' for key, value in record.facts.items())
+        text = ",\n".join(f' "{key}": {json_rows(value)}' for key, value in facts.items())
         (folder / "reference.json").write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error

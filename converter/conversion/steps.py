@@ -400,7 +400,7 @@ def live_reference(
 
     request, card, source = model.request, model.card, model.source
     record = shipped_record(card.recorded)
-    noisy = is_noisy(network, record.facts if record else {}, LIMIT)
+    noisy = is_noisy(network, record.facts.noise if record else {}, LIMIT)
     if model.reference == "network":
         from converter.references.network import NetworkReference
 
@@ -453,7 +453,7 @@ def record_of(model: OpenedModel) -> Record:
     card = model.card
     record = shipped_record(card.recorded)
     if record is None or not same_network(
-        record.facts["architecture"], card.architecture, card.recorded_sizes
+        record.facts.architecture, card.architecture, card.recorded_sizes
     ):
         raise ReferenceUnavailable(
             f"nothing to compare {card.name} with: there is no exported program beside the "

@@ -6,4 +6,3 @@ Records state the measured change, so whoever writes one needs these too, withou
 from __future__ import annotations
 
 JITTER = 1e-6  # the most by which a value of the image is moved
-RECORDED_CHANGE = "change_under_1e-6_jitter"  # the record's key: relative change, by output

@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from architectures.interfaces import LosesPrecision
-from converter.parity.jitter import JITTER, RECORDED_CHANGE
+from converter.parity.jitter import JITTER
 
 _RUNS = 3
 
@@ -91,9 +91,15 @@ def subtract_noise(
     return result
 
 
-def is_noisy(network: nn.Module, facts: Mapping[str, Any], limit: float) -> bool:
-    """Return whether rounding may exceed `limit`, by a record's facts or a module's `rounding`."""
-    stated = any(change > limit for change in facts.get(RECORDED_CHANGE, {}).values())
+def is_noisy(network: nn.Module, recorded: Mapping[str, float], limit: float) -> bool:
+    """Return whether rounding may exceed `limit`, by a record or by a module's `rounding`.
+
+    Args:
+        network: our network.
+        recorded: the noise that its record states, by output.
+        limit: of the relative change.
+    """
+    stated = any(change > limit for change in recorded.values())
     return stated or any(isinstance(module, LosesPrecision) for module in network.modules())
 
 

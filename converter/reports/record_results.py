@@ -23,13 +23,13 @@ def result_of(verified: Verified) -> ModelResult:
         parity, exit_code = result.to_dict(), 0 if result.passed else ParityError.exit_code
     return ModelResult(
         name=folder.name,
-        task=record.facts.get("model_type", "") if record else folder.name.partition("__")[0],
+        task=(record.facts.model_type or "") if record else folder.name.partition("__")[0],
         status="failed" if exit_code else "passed",
         reference="recorded",
         parity=parity,
         counts=_total([plan.counts() for plan in verified.plans]),
         seconds=round(verified.seconds, 3),
-        versions=versions(record.facts.get("paddle") if record else None),
+        versions=versions(record.facts.paddle if record else None),
         sources={
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
             for file in (folder / "reference.json", folder / "outputs.npz")

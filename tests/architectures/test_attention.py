@@ -34,14 +34,14 @@ NRTR, PARSEQ, ABINET, SATRN, VISIONLAN, VITSTR = (
 @cache
 def honest(name: str) -> tuple[Record, Model]:
     record = read_record(RECORDS / name)
-    ((prefix, architecture),) = networks(record.facts["architecture"])
+    ((prefix, architecture),) = networks(record.facts.architecture)
     return record, build_recorded(record, prefix, architecture)[0]
 
 
 def faults(name: str, network: Model | None = None) -> tuple[set[str], str]:
     """What fails, layers aside, and the first layer that does: where none does, empty."""
     record, built = honest(name)
-    layers = {row[0]: row[0] for row in record.facts["trace"]}
+    layers = {row.layer: row.layer for row in record.facts.trace}
     reference = RecordedReference(record, "", layers)
     sides = reference.layers(network or built, reference.image)
     first = sides.first(LIMIT)
@@ -66,7 +66,7 @@ def faults(name: str, network: Model | None = None) -> tuple[set[str], str]:
 )
 def test_positions_are_paddleocrs(name, table):
     record, _ = honest(name)
-    ((_, shape, _, _, stride),) = (row for row in record.facts["constants"] if row[0] == table)
+    ((_, shape, _, _, stride),) = (row for row in record.facts.constants if row.name == table)
     places = 100 if "h_position" in table else max(shape[0], shape[1])
     width = shape[1] if "h_position" in table else shape[2]
     ours = sinusoids(places, width, torch.zeros(1))

@@ -215,7 +215,7 @@ def test_nothing_of_a_network_stays_without_values():
     for name in NAMES:
         record, network = honest(name)
         with torch.device("meta"):
-            empty = build(record.facts["architecture"])
+            empty = build(record.facts.architecture)
         empty.load_state_dict(network.state_dict(), assign=True)
         assert not [key for key, buffer in empty.named_buffers() if buffer.is_meta]
 

@@ -168,7 +168,7 @@ def test_boxes_and_characters_are_decided():
 @pytest.fixture(scope="module")
 def honest():
     record = read_record(RECORDS / "e2e__e2e_r50_vd_pg")
-    ((prefix, architecture),) = networks(record.facts["architecture"])
+    ((prefix, architecture),) = networks(record.facts.architecture)
     return record, build_recorded(record, prefix, architecture)[0]
 
 

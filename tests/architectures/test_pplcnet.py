@@ -74,7 +74,7 @@ class TestCheckpoint:
         assert done.code == 0, done
         assert "recorded reference" in done.out
         record = read_record(RECORDS / RECORD)
-        expected, _ = build_recorded(record, "", record.facts["architecture"])
+        expected, _ = build_recorded(record, "", record.facts.architecture)
         found = load(out).state_dict()
         assert list(found) == list(expected.state_dict())
         assert all(torch.equal(found[n], tensor) for n, tensor in expected.state_dict().items())

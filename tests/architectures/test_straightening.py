@@ -169,7 +169,7 @@ class TestAttentionHead:
 def verdict(monkeypatch, name: str, change: Callable[[Model], None]) -> ParityReport:
     """Prove a record with a network that was changed after it was built."""
     record = read_record(RECORDS / name)
-    ((prefix, architecture),) = networks(record.facts["architecture"])
+    ((prefix, architecture),) = networks(record.facts.architecture)
     network = copy.deepcopy(build_recorded(record, prefix, architecture)[0])
     change(network)
     monkeypatch.setattr(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from converter.alignment.trace import trace
 from converter.diagnosis.records import prove
 from converter.parity.comparison import compare_results
 from converter.references.recorded.record import Record, read_record
+from schemas.record import OutputRow
 from tests.support.paths import RECORDS
 
 CHANNELS = (4, 6, 8, 10)
@@ -188,14 +191,13 @@ def record() -> Record:
     return read_record(RECORDS / "det__det_mv3_east")
 
 
-def with_results(record: Record, rows: list[list[object]]) -> Record:
-    arrays = dict(record.arrays)
-    return Record(record.name, {**record.facts, "outputs": rows}, arrays)
+def with_results(record: Record, *rows: OutputRow) -> Record:
+    return replace(record, facts=replace(record.facts, outputs=rows))
 
 
 def test_a_record_that_lacks_a_result(record):
     kept = with_results(
-        record, [*record.facts["outputs"][:1], ["f_x", [1, 1], "float32", 0, 0, 0, 1]]
+        record, record.facts.outputs[0], OutputRow("f_x", (1, 1), "float32", 0, 0, 0, 1)
     )
     differing = {c.probe: c.fault for c in prove(kept).comparisons if c.fault}
     assert differing["output.f_geo"] == "the record has no such result"
@@ -203,7 +205,7 @@ def test_a_record_that_lacks_a_result(record):
 
 
 def test_results_that_are_exchanged(record):
-    score, geo = record.facts["outputs"]
-    swapped = with_results(record, [["f_score", *geo[1:]], ["f_geo", *score[1:]]])
+    score, geo = record.facts.outputs
+    swapped = with_results(record, geo._replace(path="f_score"), score._replace(path="f_geo"))
     differing = [c.probe for c in prove(swapped).comparisons if c.fault]
     assert sorted(differing) == ["f_geo", "f_score"]

@@ -205,17 +205,17 @@ def test_a_record_reproduces_the_network(checkout, tmp_path):
     assert done.returncode == 0, done.stderr
     found = read_record(folder)
     facts, arrays, weights = found.facts, found.arrays, found.weights()
-    assert (facts["config"], facts["salt"]) == ("toys/toy_1.yml", 3)
-    assert facts["architecture"] == architecture
-    assert facts["aliases"] == [[f"twin.same.{n}", f"neck.{n}"] for n in ("weight", "bias")]
-    assert [row[:4] for row in facts["trace"]] == [
-        ["backbone", "Conv2D", 1, [2, 8, 4, 5]],
-        ["norm", "BatchNorm2D", 1, [2, 8, 4, 5]],
-        ["neck", "Conv2D", 2, [2, 8, 4, 5]],
-        ["head.0", "Linear", 1, [2, 5]],
-        ["head.1", "Linear", 1, [2, 6]],
-    ]
-    assert [row[0] for row in facts["constants"]] == ["table"]
+    assert (facts.config, facts.salt) == ("toys/toy_1.yml", 3)
+    assert facts.architecture == architecture
+    assert facts.aliases == tuple((f"twin.same.{n}", f"neck.{n}") for n in ("weight", "bias"))
+    assert facts.trace == (
+        ("backbone", "Conv2D", 1, (2, 8, 4, 5)),
+        ("norm", "BatchNorm2D", 1, (2, 8, 4, 5)),
+        ("neck", "Conv2D", 2, (2, 8, 4, 5)),
+        ("head.0", "Linear", 1, (2, 5)),
+        ("head.1", "Linear", 1, (2, 6)),
+    )
+    assert [row.name for row in facts.constants] == ["table"]
     np.testing.assert_array_equal(arrays["constant:table"], np.arange(8))
 
     w = {name: torch.from_numpy(array) for name, array in weights.items()}
@@ -234,7 +234,7 @@ def test_a_record_reproduces_the_network(checkout, tmp_path):
         np.testing.assert_allclose(row[3:], ours.ravel()[np.linspace(0, ours.numel() - 1, 8)
                                    .astype(int)], rtol=1e-4, atol=1e-5)  # fmt: skip
         assert 2**-0.5 <= row[1] <= 2**0.5  # calibrated
-    exponents = {name: exponent for name, _, _, exponent in facts["parameters"]}
+    exponents = {row.name: row.exponent for row in facts.parameters}
     assert exponents["head.0.weight"] == exponents["head.0.bias"] != 0
     assert exponents["norm.weight"] == exponents["norm._mean"] == 0
 

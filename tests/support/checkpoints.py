@@ -47,7 +47,7 @@ def fine_tuned(folder: Path, characters: str = "abcxyz", **architecture: object)
     tensors["head.fc.bias"] = seeded_weight(0, "head.fc.bias", (classes,))
     save(folder / "best_accuracy.pdparams", tensors)
     (folder / "own_dict.txt").write_text("".join(f"{c}\n" for c in characters), encoding="utf-8")
-    trained = read_record(RECORDS / CRNN).facts["architecture"] | architecture
+    trained = read_record(RECORDS / CRNN).facts.architecture | architecture
     if trained["Head"]["name"] == "CTCHead":
         trained = {**trained, "Head": {"name": "CTCHead", "fc_decay": 1e-5}}
     content = {

@@ -21,7 +21,7 @@ from tests.support.paths import RECORDS
 def honest(name: str) -> tuple[Record, Model]:
     """A record and the network that it holds."""
     record = read_record(RECORDS / name)
-    ((prefix, architecture),) = networks(record.facts["architecture"])
+    ((prefix, architecture),) = networks(record.facts.architecture)
     return record, build_recorded(record, prefix, architecture)[0]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,11 +11,12 @@ from converter.parity.comparison import INTEGERS, Comparison, compare, compare_i
 from converter.parity.decisions import settled_classes
 from converter.parity.layerwise import failed
 from converter.parity.noise import Noise
+from schemas.record import OutputRow
 
 
 def compare_output(
     arrays: Mapping[str, np.ndarray],
-    row: list[Any],
+    row: OutputRow,
     actual: np.ndarray | None,
     grown: Noise | None,
     limit: float,
@@ -33,19 +33,19 @@ def compare_output(
             equal.
         input_shape: shape of the record's image, for the report.
     """
-    path, shape, _, mean, std, largest, stride = row
-    if actual is None or list(actual.shape) != shape:
+    path, shape, largest = row.path, row.shape, row.largest
+    if actual is None or actual.shape != shape:
         ours = "no such result" if actual is None else actual.shape
-        fault = f"Paddle gives {tuple(shape)}, PyTorch {ours}"
+        fault = f"Paddle gives {shape}, PyTorch {ours}"
         return [failed(path, input_shape, shape, largest, limit, fault)]
-    expected, sample = arrays[path], actual.ravel()[::stride]
+    expected, sample = arrays[path], actual.ravel()[:: row.stride]
     if expected.dtype.kind in INTEGERS:
         return [compare_integers(path, expected, sample, input_shape=input_shape)]
     room = 0.0
     if grown is not None and grown.matters(limit * largest):
         room = grown.values
         # Values that noise has moved say little, their mean and standard deviation still do.
-        expected = np.array([mean, std, *expected])
+        expected = np.array([row.mean, row.std, *expected])
         sample = grown.subtracted_from(expected, np.array([actual.mean(), actual.std(), *sample]))
     # The sample may miss the largest value, by which the difference is measured.
     found = [compare(path, expected, sample, input_shape=input_shape, limit=limit,

@@ -93,8 +93,8 @@ def layer_names(record: Record, prefix: str, network: Model, plan: Plan) -> dict
         network: ours, in the training form.
         plan: the plan that converted its weights.
     """
-    traced = [row[0] for row in record.facts["trace"] if row[0].startswith(prefix)]
-    if not is_paddlex(record.facts["architecture"]):
+    traced = [row.layer for row in record.facts.trace if row.layer.startswith(prefix)]
+    if not is_paddlex(record.facts.architecture):
         return {name: name.removeprefix(prefix) for name in traced}
     ours = {
         source.rpartition(".")[0]: move.target.rpartition(".")[0]

@@ -15,16 +15,15 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from converter.errors import SourceError
 from converter.references.seeded import IMAGES, RULE, seeded_weight
+from schemas.record import InputRow, RecordError, RecordFacts
 
 SHIPPED = Path(__file__).parents[3] / "records"
 
-_KEYS = {"rule", "salt", "architecture", "parameters", "inputs", "outputs", "trace", "aliases"}
 # Raised while a damaged archive or JSON is read.
 _DAMAGE = (
     OSError,
@@ -48,7 +47,7 @@ class Record:
     """
 
     name: str
-    facts: Mapping[str, Any]
+    facts: RecordFacts
     arrays: Mapping[str, np.ndarray]
 
     def weights(self, prefix: str = "") -> dict[str, np.ndarray]:
@@ -57,13 +56,12 @@ class Record:
         Args:
             prefix: of the names to return. A tensor with several names is returned under each.
         """
-        salt = self.facts["salt"]
         made = {
-            name: seeded_weight(salt, name, tuple(shape), exponent)
-            for name, shape, _, exponent in self.facts["parameters"]
-            if name.startswith(prefix)
+            row.name: seeded_weight(self.facts.salt, row.name, row.shape, row.exponent)
+            for row in self.facts.parameters
+            if row.name.startswith(prefix)
         }
-        return made | {second: made[of] for second, of in self.facts["aliases"] if of in made}
+        return made | {second: made[of] for second, of in self.facts.aliases if of in made}
 
     def inputs(self) -> dict[str, np.ndarray]:
         """Return the inputs by name, in the order of Paddle's network, the image first.
@@ -71,18 +69,17 @@ class Record:
         Raises:
             SourceError: the record names a rule that is not known here.
         """
-        return {row[0]: self._input(*row) for row in self.facts["inputs"]}
+        return {row.name: self._input(row) for row in self.facts.inputs}
 
-    def _input(self, name: str, shape: list[int], dtype: str, rule: str) -> np.ndarray:
-        salt = self.facts["salt"]
-        if rule.startswith("stored"):
-            return self.arrays[f"input:{name}"].astype(dtype).reshape(shape)
-        if rule in IMAGES:
-            return IMAGES[rule](salt, name, tuple(shape))
+    def _input(self, row: InputRow) -> np.ndarray:
+        if row.rule.startswith("stored"):
+            return self.arrays[f"input:{row.name}"].astype(row.dtype).reshape(row.shape)
+        if row.rule in IMAGES:
+            return IMAGES[row.rule](self.facts.salt, row.name, row.shape)
         known = ", ".join(map(repr, IMAGES))
         raise SourceError(
-            f"record {self.name}: unknown rule {rule!r} for the input {name}; known: {known}, and "
-            "whatever begins with 'stored'"
+            f"record {self.name}: unknown rule {row.rule!r} for the input {row.name}; known: "
+            f"{known}, and rules that begin with 'stored'"
         )
 
 
@@ -93,17 +90,18 @@ def read_record(folder: Path) -> Record:
         SourceError: a file is missing or damaged, or another version wrote it.
     """
     try:
-        facts = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
         with np.load(folder / "outputs.npz", allow_pickle=False) as archive:
             arrays = dict(archive)
-        missing = _KEYS - set(facts)
     except _DAMAGE as error:
         raise SourceError(f"{folder} is not a recorded reference: {error}") from error
-    if missing:
-        raise SourceError(f"{folder}/reference.json lacks {', '.join(sorted(missing))}")
-    if facts["rule"] != RULE:
+    try:
+        facts = RecordFacts.from_dict(content)
+    except RecordError as error:
+        raise SourceError(f"{folder}/reference.json {error}") from error
+    if facts.rule != RULE:
         raise SourceError(
-            f"{folder} has weights by rule {facts['rule']!r}; this version knows rule {RULE}"
+            f"{folder} has weights by rule {facts.rule!r}; this version knows rule {RULE}"
         )
     return Record(folder.name, facts, arrays)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from converter.references.hooks import by_our_names, folded_into, observe, resul
 from converter.references.recorded.compare import compare_output
 from converter.references.recorded.network import build_recorded, is_paddlex, layer_names, networks
 from converter.references.recorded.record import Record
+from schemas.record import OutputRow
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def subjects(
     record: Record, form: str = "train"
 ) -> Iterator[tuple[RecordedReference, Model, Plan]]:
     """Yield each network of a record: its reference, the network in that form, and its plan."""
-    for prefix, architecture in networks(record.facts["architecture"]):
+    for prefix, architecture in networks(record.facts.architecture):
         network, plan = build_recorded(record, prefix, architecture)
         names = layer_names(record, prefix, network, plan)
         if FORMS.index(form) > FORMS.index(network.form):
@@ -82,16 +83,16 @@ class RecordedReference:
         nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
         return [*comparisons, *dict.fromkeys([*logits, *unproved, *(faulty or nearest)])]
 
-    def results(self, ours: Iterable[str]) -> dict[str, list[Any]]:
+    def results(self, ours: Iterable[str]) -> dict[str, OutputRow]:
         """Return the row of each recorded result of this network, by our name of it.
 
         A result that is the only one may have any name in the record; those of a tuple have none.
         """
         place = self.prefix.rstrip(".") + "/"
         rows = {
-            row[0].removeprefix(place): row
-            for row in self.record.facts["outputs"]
-            if "/" not in row[0] or row[0].startswith(place)
+            row.path.removeprefix(place): row
+            for row in self.record.facts.outputs
+            if "/" not in row.path or row.path.startswith(place)
         }
         if len(rows) == 1:
             return dict(zip([OUTPUT], rows.values(), strict=True))
@@ -103,29 +104,29 @@ class RecordedReference:
         run = record_run(network, self.given)
         watched = partial(observe, network, names=self.names.values(), run=run)
         actual = watched(batch)
-        noisy = noise.is_noisy(network, facts, LIMIT)
+        noisy = noise.is_noisy(network, facts.noise, LIMIT)
         noises = noise.measure(network, watched, batch, actual) if noisy else {}
         if noises and any(array.dtype.kind in INTEGERS for array in results_of(actual).values()):
             actual.update(self._exact_integers(network, batch, run))
         altered = set(folded_into(network).values())
-        complete = network.form == "train" or is_paddlex(facts["architecture"])
+        complete = network.form == "train" or is_paddlex(facts.architecture)
         pairs = []
         lost = False
-        for row, (name, _, calls, shape) in zip(rows, facts["trace"], strict=True):
+        for row, layer in zip(rows, facts.trace, strict=True):
             lost = lost or bool(np.isnan(row).all())
-            ours = self.names.get(name)
+            ours = self.names.get(layer.layer)
             if ours is None or ours in altered:
                 continue
             module = _first_output(actual, ours)
-            if calls > 1 and not row.any() and module is not None and not module.any():
+            if layer.calls > 1 and not row.any() and module is not None and not module.any():
                 continue  # its first step is on zeros, as ours is; the results tell of the others
             # Deployed networks lack the branches that were merged, but never the logits.
             if module is not None or complete or ours in network.logits_layers:
                 # What is computed of a map's means is small where they cancel out; its rounding is
                 # not.
-                slack = INNER if module is not None and shape[2:] == [1, 1] else 1.0
-                expected = SampledTensor(tuple(shape), row, _first_output(noises, ours), lost)
-                pairs.append(Pair(ours, name, expected, module, slack))
+                slack = INNER if module is not None and layer.shape[2:] == (1, 1) else 1.0
+                expected = SampledTensor(layer.shape, row, _first_output(noises, ours), lost)
+                pairs.append(Pair(ours, layer.layer, expected, module, slack))
         return SideBySide(network, batch, tuple(pairs), results_of(actual), run, noises)
 
     @staticmethod

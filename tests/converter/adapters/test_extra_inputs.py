@@ -107,10 +107,10 @@ def recorded(checkout: Path, out: Path, architecture: dict, *more: str):
 
 def test_further_inputs_and_integers_are_recorded(checkout, tmp_path):
     record = recorded(checkout, tmp_path, SAR, "--waves")
-    assert [row[3] for row in record.facts["inputs"]] == ["waves", "stored: from 1.0 to 0.55"]
-    assert [row[:3] for row in record.facts["outputs"]] == [
-        ["0", [2, 8], "int64"],
-        ["1", [2, 8, 5], "float32"],
+    assert [row.rule for row in record.facts.inputs] == ["waves", "stored: from 1.0 to 0.55"]
+    assert [row[:3] for row in record.facts.outputs] == [
+        ("0", (2, 8), "int64"),
+        ("1", (2, 8, 5), "float32"),
     ]
     inputs, weights = record.inputs(), record.weights()
     assert list(inputs) == ["image", "valid_ratio"]
@@ -128,7 +128,7 @@ def test_inputs_in_one_list_with_the_image_are_recorded(checkout, tmp_path):
     record = recorded(checkout, tmp_path, CAN)
     mask = record.inputs()["image_mask"]
     assert mask.mean((1, 2, 3)).tolist() == [1, 0.75]
-    assert record.facts["outputs"][1][1] == [2, 6, 5]
+    assert record.facts.outputs[1].shape == (2, 6, 5)
 
 
 def test_a_network_of_a_checkout_gets_its_extra_inputs(checkout, monkeypatch):

@@ -236,7 +236,7 @@ RECORDED = [
 
 def from_record(name: str) -> tuple[Model, np.ndarray]:
     record = read_record(RECORDS / name)
-    ((prefix, architecture),) = networks(record.facts["architecture"])
+    ((prefix, architecture),) = networks(record.facts.architecture)
     image, *_ = record.inputs().values()
     return build_recorded(record, prefix, architecture)[0], image
 

@@ -9,10 +9,11 @@ from torch import nn
 
 from converter.parity import noise
 from converter.parity.comparison import LIMIT
-from converter.parity.jitter import JITTER, RECORDED_CHANGE
+from converter.parity.jitter import JITTER
 from converter.parity.layerwise import SampledTensor
 from converter.parity.noise import Noise
 from converter.references.recorded.compare import compare_output
+from schemas.record import OutputRow
 
 ARRAY = np.random.default_rng(1).standard_normal((2, 3, 5, 7)).astype(np.float32)
 
@@ -51,8 +52,8 @@ def test_what_is_not_a_number_is_never_spared():
 
 
 def test_what_a_record_states_decides():
-    assert noise.is_noisy(nn.Identity(), {RECORDED_CHANGE: {"a": 1e-6, "b": 2e-4}}, LIMIT)
-    assert not noise.is_noisy(nn.Identity(), {RECORDED_CHANGE: {"a": 1e-6, "b": 9e-5}}, LIMIT)
+    assert noise.is_noisy(nn.Identity(), {"a": 1e-6, "b": 2e-4}, LIMIT)
+    assert not noise.is_noisy(nn.Identity(), {"a": 1e-6, "b": 9e-5}, LIMIT)
     assert not noise.is_noisy(nn.Identity(), {}, LIMIT)
 
 
@@ -123,7 +124,8 @@ def test_a_module_that_loses_digits_is_moved_by_what_it_states():
 
 def classes_of(theirs: np.ndarray, ours: np.ndarray, noise: Noise | None) -> str:
     arrays = {"out": theirs.ravel(), "out@argmax": theirs.argmax(-1)}
-    row = ["out", [1, 2, 3], "float32", theirs.mean(), theirs.std(), 0.7, 1]
+    mean, std = float(theirs.mean()), float(theirs.std())
+    row = OutputRow("out", (1, 2, 3), "float32", mean, std, 0.7, 1)
     _, classes = compare_output(arrays, row, ours, noise, LIMIT, (1, 3, 8, 8))
     return classes.fault
 

@@ -160,7 +160,7 @@ def test_another_epsilon_is_seen_by_structure(live, name, layer):
 @cache
 def honest(name: str) -> tuple[Record, Model]:
     record = read_record(RECORDS / name)
-    ((prefix, architecture),) = networks(record.facts["architecture"])
+    ((prefix, architecture),) = networks(record.facts.architecture)
     return record, build_recorded(record, prefix, architecture)[0]
 
 

@@ -37,7 +37,7 @@ def outcome(record: Path) -> ParityReport | ConverterError:
 
 def test_the_network_is_ours_in_the_form_and_with_the_classes_of_the_record():
     record = read_record(RECORDS / TINY)
-    network, plan = build_recorded(record, "", record.facts["architecture"])
+    network, plan = build_recorded(record, "", record.facts.architecture)
     assert network.form == "deploy"
     assert network.class_counts == {"ctc": 7180}
     assert not plan.drops
