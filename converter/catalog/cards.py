@@ -54,14 +54,29 @@ class Proof:
 
     Attributes:
         kind: "page", "line" or "table", the images that are rendered.
-        sizes: (height, width) of each batch, in pixels.
+        sizes: (height, width) of each batch, in pixels; equal ones of a network, or an export, that
+            takes one size alone.
         sampled: whether the network samples tokens at random, so that its export cannot be a
             reference.
+        images: how many images each batch has, where the export fixes it.
     """
 
     kind: str
     sizes: tuple[tuple[int, int], ...]
     sampled: bool = False
+    images: int | None = None
+
+    @property
+    def only_size(self) -> tuple[int, int] | None:
+        """Height and width of all batches, if they are equal."""
+        return self.sizes[0] if len(set(self.sizes)) == 1 else None
+
+    def resized(self, height: int | None, width: int | None) -> Proof:
+        """Return the proof with batches of another size; None where a side is free."""
+        sizes = tuple(
+            (height or old_height, width or old_width) for old_height, old_width in self.sizes
+        )
+        return replace(self, sizes=sizes)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from converter.catalog.cards import (
     READING,
     ModelCard,
+    Proof,
     card,
     configs,
     read_card,
@@ -79,7 +80,7 @@ def custom_card(
         mapping=model.mapping,
         input=model.input,
         pipeline=pipeline,
-        proof=model.proof,
+        proof=_proof_at(model.proof, pipeline) if model.task != "det" else model.proof,
         recorded=model.recorded,
         recorded_sizes=model.recorded_sizes,
         class_counts=model.class_counts,
@@ -88,6 +89,19 @@ def custom_card(
         missing_dictionary=table if isinstance(table, MissingDictionary) else None,
         labels=tuple(map(str, labels)),
     )
+
+
+def _proof_at(proof: Proof, pipeline: Mapping[str, Any]) -> Proof:
+    """Return a proof at the size at which lines are read.
+
+    The widths of a network that takes any width stay.
+
+    Args:
+        proof: that of a released model.
+        pipeline: the settings of pre-processing.
+    """
+    width = pipeline.get("width") if proof.only_size else None
+    return proof.resized(pipeline.get("height"), width)
 
 
 def is_right_to_left(dictionary: str) -> bool:

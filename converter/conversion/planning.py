@@ -259,7 +259,7 @@ def program_layers(card: ModelCard, program: Program, computed: Mapping[str, str
 
 
 def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
-    """Trace a network without values on the smallest image that it takes.
+    """Trace a network without values on a small image, or one of the only size that it takes.
 
     It gets zeros first: on the meta device PyTorch would import its compiler, which takes longer
     than to compute.
@@ -269,7 +269,7 @@ def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
         for name, tensor in network.state_dict().items()
     }
     network.load_state_dict(zeros, assign=True)
-    size = (card.input.height or 64, card.input.width or 64)
+    size = card.proof.only_size or (card.input.height or 64, card.input.width or 64)
     image = torch.zeros(1, card.input.channels, *size)
     return TracedLayers.of(trace(network, image, given=extra_tensors(network, image), keep=()))
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from converter.alignment.computed_constants import constants
 from converter.catalog import cards as catalog
-from converter.catalog.cards import ModelCard
+from converter.catalog.cards import ModelCard, Proof
 from converter.catalog.custom import custom_card, same_network
 from converter.catalog.dictionary import Dictionary, dictionary_of_export, fit_to_classes
 from converter.catalog.processing import merge_settings, settings_of_export
@@ -32,9 +32,11 @@ from converter.conversion.versions import versions
 from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, UsageError
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
+from converter.sources.pdiparams import Export
 from converter.sources.pdparams import Checkpoint
 from converter.sources.reader import check_operators
 from schemas.artefact import ArtefactCard, SourceEntry, TensorCounts
+from schemas.checks import MAX_PIXELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,8 +127,32 @@ def read(request: Request, card: ModelCard) -> OpenedModel:
     reference = reference_kind(request, source, card)
     if reference == "program" and source.export is not None:
         check_operators(source.export.program)
+    if source.export is not None:
+        card = replace(card, proof=_proof_of_export(card.proof, source.export))
     computed = constants(source.export.tensors) if source.export else {}
     return OpenedModel(request, card, source, reference, computed)
+
+
+def _proof_of_export(proof: Proof, export: Export) -> Proof:
+    """Return a proof with batches of the size that the export's image input fixes.
+
+    PaddleOCR declares a height that is usual for the kind of network, and the width and number of
+    images as free. Such programs run at other heights too, so one batch keeps the model's own.
+
+    Raises:
+        ReferenceUnavailable: it is larger than any network's.
+    """
+    image = next((spec for spec in export.program.inputs if len(spec.shape) == 4), None)
+    if image is None:
+        return proof
+    images, _, height, width = (length if length > 0 else None for length in image.shape)
+    if (images or 1) * (height or 1) * (width or 1) > MAX_PIXELS:
+        shape = " x ".join(map(str, image.shape))
+        raise ReferenceUnavailable(f"the program takes images of {shape} values, which is too much")
+    exported = proof.resized(height, width)
+    if images is None and width is None:
+        return replace(exported, sizes=(*proof.sizes[:1], *exported.sizes[1:]))
+    return replace(exported, images=images)
 
 
 _WRAPPERS = r"(_layers\.|module\.|model\.)+"
@@ -438,8 +464,8 @@ def proof_batches(card: ModelCard) -> list[np.ndarray]:
     """Return the images of the proof, each batch `(N, C, H, W) float32, normalised`."""
     from converter.parity import rendered_inputs
 
-    scale = card.input
-    return rendered_inputs.batches(card.proof.kind, card.proof.sizes, scale.mean, scale.std)
+    proof, scale = card.proof, card.input
+    return rendered_inputs.batches(proof.kind, proof.sizes, scale.mean, scale.std, proof.images)
 
 
 def record_of(model: OpenedModel) -> Record:
@@ -496,8 +522,22 @@ def write(
     warnings = tuple(f"dictionary {table.file}: {note}" for note in table.notes) if table else ()
     if model.source.checkpoint is not None:
         warnings += model.source.checkpoint.notes
-    warnings += unusual_values(state)
+    warnings += (*_sizes_not_proved(model, report), *unusual_values(state))
     return Outcome(model.card, chosen.tensors, output[0], size, report, warnings)
+
+
+def _sizes_not_proved(model: OpenedModel, report: ParityReport | None) -> tuple[str, ...]:
+    """Return a warning where lines are read at another height than the record's."""
+    height = model.card.pipeline.get("height")
+    if report is None or report.reference != "recorded" or model.card.task != "rec":
+        return ()
+    proved = {comparison.input_shape[2] for comparison in report.comparisons}
+    if height is None or height in proved:
+        return ()
+    return (
+        f"the record proves the network at a height of {', '.join(map(str, sorted(proved)))}, but "
+        f"lines are read at {height}; an export or --paddleocr compares at that height",
+    )
 
 
 def artefact_card(

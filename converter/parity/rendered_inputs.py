@@ -88,14 +88,16 @@ def batches(
     sizes: Sequence[Sequence[int]],
     mean: Sequence[float],
     std: Sequence[float],
+    count: int | None = None,
 ) -> list[np.ndarray]:
     """Render one normalised batch for each (height, width), (N, C, H, W) float32.
 
     Args:
-        kind: `page` or `table` (one a batch) or `line` (two lines, one of them upside down).
+        kind: `page`, `table` or `line`; every second line is upside down.
         sizes: heights and widths in pixels.
         mean: mean of each channel, of values from 0 to 1; a single one makes the image grey.
         std: standard deviation of each channel.
+        count: how many images a batch has; None for one page, one table or two lines.
     """
     import cv2
 
@@ -103,9 +105,12 @@ def batches(
     for seed, (height, width) in enumerate(sizes):
         if kind in ("page", "table"):
             draw = page if kind == "page" else table
-            images = [draw(height, width, seed)]
+            images = [draw(height, width, seed + 100 * n) for n in range(count or 1)]
         else:
-            images = [line(height, width, seed), line(height, width, seed + 100, upside_down=True)]
+            images = [
+                line(height, width, seed + 100 * n, upside_down=n % 2 == 1)
+                for n in range(count or 2)
+            ]
         if len(mean) == 1:
             images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] for image in images]
         array = np.stack(images).astype(np.float32) / np.float32(255)
