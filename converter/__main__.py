@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 
 from converter.cli.main import main
+from cores.threads import available_cores, configure_threads, configure_waiting
 
 
 def run() -> int:
@@ -15,8 +15,10 @@ def run() -> int:
     gc.set_threshold(100_000)
     # PyTorch and Paddle run at once; each gets half of the cores, or they would wait for each
     # other. The workers of convert-all share the cores among themselves (conversion/batch.py).
-    if sys.argv[1:2] != ["convert-all"]:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    if sys.argv[1:2] == ["convert-all"]:
+        configure_waiting()
+    else:
+        configure_threads(max(1, available_cores() // 2))
     return main()
 
 

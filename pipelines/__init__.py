@@ -8,19 +8,32 @@
 
 Pre- and post-processing give the results of PaddleOCR's `tools/infer`, so that differences between
 two results come from the networks. The package logs to the logger `pipelines`.
+
+PyTorch is imported with the first name that needs it, so that `configure_threads` can come before:
+
+    import pipelines
+
+    pipelines.configure_threads()
+    ocr = pipelines.OCR(det="ch_PP-OCRv4_det.pth", rec="ch_PP-OCRv4_rec.pth")
 """
 
-from pipelines.formula.predictor import FormulaReader
-from pipelines.io.images import ImageError, read_image
-from pipelines.layout.predictor import LayoutDetector, LayoutRegion
-from pipelines.ocr import OCR, TextLine
-from pipelines.recognition.predictor import Recognizer
-from pipelines.recognition.words import Word
-from pipelines.runtime import Network
-from pipelines.spotting.predictor import Spotter
-from pipelines.super_resolution.predictor import Upscaler
-from pipelines.table.predictor import Table, TableCell, TableRecognizer
-from pipelines.unwarping.predictor import Unwarper
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cores.threads import configure_threads
+
+if TYPE_CHECKING:
+    from pipelines.formula.predictor import FormulaReader
+    from pipelines.io.images import ImageError, read_image
+    from pipelines.layout.predictor import LayoutDetector, LayoutRegion
+    from pipelines.ocr import OCR, TextLine
+    from pipelines.recognition.predictor import Recognizer
+    from pipelines.recognition.words import Word
+    from pipelines.runtime import Network
+    from pipelines.spotting.predictor import Spotter
+    from pipelines.super_resolution.predictor import Upscaler
+    from pipelines.table.predictor import Table, TableCell, TableRecognizer
+    from pipelines.unwarping.predictor import Unwarper
 
 __all__ = [
     "OCR",
@@ -38,5 +51,37 @@ __all__ = [
     "Unwarper",
     "Upscaler",
     "Word",
+    "configure_threads",
     "read_image",
 ]
+
+_MODULES = {
+    "OCR": "pipelines.ocr",
+    "FormulaReader": "pipelines.formula.predictor",
+    "ImageError": "pipelines.io.images",
+    "LayoutDetector": "pipelines.layout.predictor",
+    "LayoutRegion": "pipelines.layout.predictor",
+    "Network": "pipelines.runtime",
+    "Recognizer": "pipelines.recognition.predictor",
+    "Spotter": "pipelines.spotting.predictor",
+    "Table": "pipelines.table.predictor",
+    "TableCell": "pipelines.table.predictor",
+    "TableRecognizer": "pipelines.table.predictor",
+    "TextLine": "pipelines.ocr",
+    "Unwarper": "pipelines.unwarping.predictor",
+    "Upscaler": "pipelines.super_resolution.predictor",
+    "Word": "pipelines.recognition.words",
+    "read_image": "pipelines.io.images",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ import torch
 import architectures
 from architectures.model import Model
 from architectures.reparameterize import fuse_, overwrite_
+from cores.threads import cores_are_contended, threads_spin
 from schemas.artefact import ArtefactCard
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ that the network takes by keyword, in addition to the images, such as SAR's `val
 
 NetworkSource: TypeAlias = "Network | Model | str | Path"
 """A network: the path of converted weights, an `architectures.Model`, or any `Network`."""
+
+
+_warned_of_contention = False
 
 
 class DeviceError(ValueError):
@@ -71,6 +75,8 @@ class TorchNetwork:
     ) -> None:
         self.device = find_device(device, half=half)
         self.dtype = torch.float16 if half else torch.float32
+        if self.device.type == "cpu":
+            _warn_of_contention()
         if isinstance(network, Model):
             model = copy.deepcopy(network).eval()
         else:
@@ -107,6 +113,20 @@ class TorchNetwork:
     def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array).to(self.device)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+
+def _warn_of_contention() -> None:
+    """Log once if other processes use the cores, and threads spin while they wait."""
+    global _warned_of_contention
+    if _warned_of_contention or torch.get_num_threads() == 1 or not threads_spin():
+        return
+    if cores_are_contended():
+        _warned_of_contention = True
+        logger.warning(
+            "other processes use the cores, and PyTorch's threads spin while they wait, which "
+            "makes networks many times slower; call pipelines.configure_threads() before PyTorch "
+            "is imported, or set OMP_WAIT_POLICY=passive"
+        )
 
 
 def run_network(

@@ -33,7 +33,7 @@ from pipelines.cli.main import main as pipelines_main
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 VERIFIED = DOCS / "verified.json"
-PACKAGES = ("architectures", "pipelines", "converter", "schemas")
+PACKAGES = ("architectures", "pipelines", "converter", "schemas", "cores")
 NOISE_LIMIT = 1e-4
 TITLES = {
     "det": "Text detection",

@@ -22,8 +22,8 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 # A path of the repository in code: a folder of it, and below that a file or a folder.
 PATH = re.compile(
-    r"(?<![\w./~-])((?:architectures|configs|converter|docs|examples|mappings|pipelines|records|schemas|scripts"
-    r"|tests)/[\w./+-]*)"
+    r"(?<![\w./~-])((?:architectures|configs|converter|cores|docs|examples|mappings|pipelines|records"
+    r"|schemas|scripts|tests)/[\w./+-]*)"
 )
 MADE_LATER = ("mappings/NAME.yaml",)
 NO_LONGER = ("tests/recorded",)  # what CHANGELOG.md says was moved

@@ -31,6 +31,7 @@ from converter.conversion.result import ModelResult
 from converter.conversion.steps import run
 from converter.errors import ConverterError, ParityError, PlanError
 from converter.references.paddle.session import SharedSession
+from cores.threads import THREADS, available_cores
 from schemas.artefact_files import discard_partial
 
 CRASHED = 1  # exit code if the worker was killed, or for an error that is no ConverterError
@@ -38,7 +39,6 @@ _TWO_SOURCES = (
     "\nThe weights came from a checkpoint, the reference from an export in another folder. If they "
     "are not of one training, convert only one of them (--map NAME=PATH)."
 )
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _STOP_TIMEOUT = 10  # seconds that a worker has to stop before it is killed
 
 
@@ -82,12 +82,16 @@ def convert_all(
 
 
 def threads_per_worker(jobs: int) -> int:
-    """Return the number of threads of each worker: OMP_NUM_THREADS, or its share of the cores."""
+    """Return the number of threads of each of a worker's two processes.
+
+    That is OMP_NUM_THREADS, or a share of the cores, of which PyTorch and Paddle each get half.
+
+    Args:
+        jobs: the number of workers.
+    """
     if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():
         return max(1, int(threads))
-    affinity = getattr(os, "sched_getaffinity", None)  # the cores that this process may use
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // jobs)
+    return max(1, available_cores() // (2 * jobs))
 
 
 def convert_one(request: Request, sessions: SharedSession, *, force: bool = False) -> ModelResult:
@@ -200,7 +204,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(
             target=_serve, args=(theirs, force), daemon=True
         )
-        with _environment(dict.fromkeys(_THREADS, str(threads))):
+        with _environment(dict.fromkeys(THREADS, str(threads))):
             self.process.start()
         theirs.close()
 

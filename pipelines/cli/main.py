@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any
 
+from cores.threads import configure_threads
 from pipelines.errors import CommandError
 
 # Command -> module in pipelines/cli, and its purpose.
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _interrupt)  # so that incomplete files are removed
     name = _build_parser().parse_args(arguments[:1]).command
+    if "torch" not in sys.modules:  # as in a process of its own, before the command imports it
+        configure_threads()
     command = import_module(f"pipelines.cli.{COMMANDS[name][0]}")
     options = command.build_parser().parse_args(arguments[1:])
     try:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from pipelines import runtime
 from pipelines.runtime import DeviceError, TorchNetwork, as_network, find_device
 from tests.support.small_networks import CRNN
 from tests.support.small_weights import save_network
@@ -94,3 +95,21 @@ def test_a_device_is_looked_for_before_weights_are_read():
 def test_a_callable_is_taken_as_it_is(weights):
     assert as_network(len) is len
     assert isinstance(as_network(str(weights[0])), TorchNetwork)
+
+
+def test_contended_cores_are_logged_once(weights, monkeypatch, caplog):
+    monkeypatch.setattr(runtime, "_warned_of_contention", False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(runtime, "threads_spin", lambda: True)
+    monkeypatch.setattr(runtime, "cores_are_contended", lambda: False)
+    TorchNetwork(weights[0])
+    assert caplog.messages == []
+    monkeypatch.setattr(runtime, "cores_are_contended", lambda: True)
+    monkeypatch.setattr(runtime, "threads_spin", lambda: False)
+    TorchNetwork(weights[0])
+    assert caplog.messages == []
+    monkeypatch.setattr(runtime, "threads_spin", lambda: True)
+    TorchNetwork(weights[0])
+    TorchNetwork(weights[0])
+    (message,) = caplog.messages
+    assert "call pipelines.configure_threads() before PyTorch is imported" in message

@@ -1,0 +1,147 @@
+"""Threads that suit the cores which this process may use, also where other processes use them.
+
+OpenMP's threads wait for each other in a loop ("spinning") that takes the core from the thread they
+wait for if another process has the other cores: a page then takes many times as long. Threads that
+sleep while they wait cost little on an idle machine. OpenMP reads its settings when PyTorch is
+imported, so they have to be made before.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from pathlib import Path, PurePosixPath
+
+logger = logging.getLogger(__name__)
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""The variables by which a user sets how threads wait, of any OpenMP, of GNU's and of LLVM's."""
+SLEEPING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+"""Threads sleep; those of GNU's OpenMP first look a thousand times, within microseconds."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""The variables that bound the threads of PyTorch, Paddle and NumPy."""
+PRIMITIVES = 64
+"""How many compiled operations oneDNN keeps; by default 1,024, one for each size of an input."""
+
+_QUOTA_V1, _PERIOD_V1 = "cpu.cfs_quota_us", "cpu.cfs_period_us"
+
+
+def configure_threads(threads: int | None = None) -> Mapping[str, str]:
+    """Bound the number of threads, and let them sleep while they wait.
+
+    Call it before PyTorch is imported, as the command lines do; child processes inherit the
+    settings. Variables that are set already are left as they are.
+
+    Args:
+        threads: the number of threads; by default the frameworks' own choice, unless a quota of
+            this process's control group is lower than that.
+
+    Returns:
+        The environment variables that were set.
+    """
+    if threads is None and (cores := available_cores()) < _affinity():
+        threads = cores
+    counts = dict.fromkeys(THREADS, str(threads)) if threads is not None else {}
+    return {**configure_waiting(), **_set_defaults(os.environ, counts)}
+
+
+def configure_waiting() -> Mapping[str, str]:
+    """Let threads sleep while they wait, and bound the operations that oneDNN keeps.
+
+    Returns:
+        The environment variables that were set.
+    """
+    if "torch" in sys.modules:
+        logger.warning(
+            "the threads of PyTorch cannot be configured, it is imported already; do it before"
+        )
+    values = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": str(PRIMITIVES)}
+    if not any(name in os.environ for name in WAITING):
+        values |= SLEEPING
+    return _set_defaults(os.environ, values)
+
+
+def _set_defaults(
+    environment: MutableMapping[str, str], values: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Set those variables that are not set yet, and return them."""
+    new = {name: value for name, value in values.items() if name not in environment}
+    environment.update(new)
+    return new
+
+
+def available_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: by its affinity and its control group's quota.
+
+    A quota of 2.5 cores counts as 2, and one below 1 as 1.
+
+    Args:
+        root: the folder that holds `proc` and `sys`.
+    """
+    return max(1, math.floor(min([_affinity(), *_quotas(root)])))
+
+
+def _affinity() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the quotas, in cores, of this process's control groups and of those around them."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0" and not controllers:
+            yield from _each_quota(root / "sys/fs/cgroup", group, _quota_v2)
+        elif "cpu" in controllers.split(","):
+            for mount in (controllers, "cpu"):
+                yield from _each_quota(root / "sys/fs/cgroup" / mount, group, _quota_v1)
+
+
+def _each_quota(mount: Path, group: str, read: Callable[[Path], float | None]) -> Iterator[float]:
+    """Yield the quotas of a control group and its parents; a container sees its own as the root."""
+    path = PurePosixPath(group.lstrip("/"))
+    for part in (path, *path.parents):
+        try:
+            quota = read(mount / part)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+        if quota is not None:
+            yield quota
+
+
+def _quota_v2(folder: Path) -> float | None:
+    quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(folder: Path) -> float | None:
+    quota = int((folder / _QUOTA_V1).read_text(encoding="ascii"))
+    period = int((folder / _PERIOD_V1).read_text(encoding="ascii"))
+    return None if quota <= 0 else quota / period
+
+
+def threads_spin() -> bool:
+    """Return whether nothing says how threads wait, or says that they spin."""
+    if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":
+        return False
+    return os.environ.get("GOMP_SPINCOUNT", "infinity").lower() in ("infinity", "infinite")
+
+
+def cores_are_contended() -> bool:
+    """Return whether the processes of the last minute and this one's threads exceed the cores.
+
+    Half of the cores may be in use: this process was one of those that used them.
+    """
+    try:
+        load = os.getloadavg()[0]
+    except (OSError, AttributeError):  # AttributeError: not on Windows
+        return False
+    return load + available_cores() > 1.5 * (os.cpu_count() or 1)
