@@ -92,6 +92,8 @@ def signatures(model: str) -> Signatures:
             # The guides of a MultiHead score two or three classes more.
             guide = name.startswith(("head.sar_head.", "head.gtc_head."))
             extra = (2, 3) if guide else (0,) if name.startswith(f"{scorer}.") else ()
+            if name.endswith("structure_attention_cell.rnn.weight_ih"):
+                extra = (signature.shape[1] - known,)  # what is read of the map precedes the token
             sizes = {known + more: released + more for more in extra}
             shape = tuple(sizes.get(size, size) for size in signature.shape)
             resized[name] = Signature(shape, signature.dtype)
