@@ -21,6 +21,9 @@ COMMANDS = {
     "spot": ("spot", "find and read text with one network"),
     "recognize": ("recognize", "read images of one line each"),
     "formula": ("formula", "read images of one formula each, as LaTeX"),
+    "layout": ("layout", "find the regions of pages, such as titles and tables"),
+    "table": ("table", "recognise images of one table each"),
+    "unwarp": ("unwarp", "flatten photographs of pages"),
     "upscale": ("upscale", "super-resolve low-resolution images of one line each"),
 }
 PACKAGE = "paddleocr-to-torch"

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pipelines.errors import OutputError, UsageError
-from pipelines.io.drawing import draw_detections, draw_recognition
+from pipelines.io.drawing import draw_detections, draw_recognition, draw_regions
 from pipelines.io.exporters import (
     BINARY_FORMATS,
     FORM_FEED,
@@ -25,9 +25,13 @@ from pipelines.io.exporters import (
 )
 from pipelines.io.files import Page
 from pipelines.io.fonts import ADVICE, FontError, Typesetter
-from pipelines.io.items import Item, TextItem
+from pipelines.io.items import Item, LabelledItem, PageTable, TextItem
 
-PDF_MODULES = ("pypdfium2", "fontTools", "bidi")
+NEEDED_MODULES = {
+    "pdf": ("pdf", ("pypdfium2", "fontTools", "bidi")),
+    "xlsx": ("excel", ("openpyxl",)),
+}
+"""The extra of each format that needs one, and its modules."""
 JPEG_QUALITY = 90
 """Quality of the drawings, 0 to 100."""
 SHOWN_CHARACTERS = 10
@@ -46,10 +50,11 @@ def check_output(options: argparse.Namespace) -> None:
         if options.visualize:
             _require_out("--visualize")
         return
-    missing = [name for name in PDF_MODULES if options.format == "pdf" and not find_spec(name)]
-    if missing:
+    extra, modules = NEEDED_MODULES.get(options.format, ("", ()))
+    if missing := [name for name in modules if not find_spec(name)]:
         raise UsageError(
-            f"--format pdf needs {', '.join(missing)}; pip install paddleocr-to-torch[pdf]"
+            f"--format {options.format} needs {', '.join(missing)}; "
+            f"pip install paddleocr-to-torch[{extra}]"
         )
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -118,8 +123,12 @@ class ResultWriter:
         write_whole(self._options.out / name, content.tobytes())
 
     def _drawing(self, image: np.ndarray, items: Sequence[Item]) -> np.ndarray:
+        tables = [item for item in items if isinstance(item, PageTable)]
+        items = [cell for table in tables for cell in table.cells] if tables else items
         if self._typesetter:
             return draw_recognition(image, cast("Sequence[TextItem]", items), self._typesetter)
+        if regions := [item for item in items if hasattr(item, "label")]:
+            return draw_regions(image, cast("Sequence[LabelledItem]", regions))
         return draw_detections(image, [item.box for item in items])
 
     def missing_glyphs(self) -> str:

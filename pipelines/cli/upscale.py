@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.cli.options import network_parser, runtime_options
 from pipelines.cli.page_runner import run_pages
 from pipelines.io.exporters import IMAGE_FORMATS
-from pipelines.io.items import UpscaledImage, frame_of
+from pipelines.io.items import PageImage, frame_of
 from pipelines.super_resolution.predictor import Upscaler
 
 
@@ -33,6 +33,6 @@ class PageUpscaler:
     def __init__(self, options: argparse.Namespace) -> None:
         self._upscaler = Upscaler(options.weights, **runtime_options(options))
 
-    def __call__(self, image: np.ndarray) -> Sequence[UpscaledImage]:
+    def __call__(self, image: np.ndarray) -> Sequence[PageImage]:
         """Super-resolve an `(H, W, 3) uint8` BGR image."""
-        return [UpscaledImage(frame_of(image), self._upscaler(image))]
+        return [PageImage(frame_of(image), self._upscaler(image))]

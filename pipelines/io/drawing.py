@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.geometry import side_lengths, text_corners
 from pipelines.io.fonts import Typesetter
-from pipelines.io.items import TextItem
+from pipelines.io.items import LabelledItem, TextItem
 
 Colour = tuple[int, int, int]
 """Blue, green, red, 0 to 255."""
@@ -27,6 +27,7 @@ LINE_COLOURS: Sequence[Colour] = (
     (50, 50, 190),
     (140, 130, 20),
 )
+LABEL_FONT = cv2.FONT_HERSHEY_SIMPLEX
 TINT = 0.18  # opacity of a line's colour in its box
 LONGEST_SIDE = 3000  # larger pages are reduced to this, in pixels
 
@@ -51,12 +52,15 @@ def draw_boxes(
     return page
 
 
-def draw_detections(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+def draw_detections(
+    image: np.ndarray, boxes: Sequence[np.ndarray], colours: Sequence[Colour] = ()
+) -> np.ndarray:
     """Draw boxes and polygons on a page, tinted and outlined.
 
     Args:
         image: `(H, W, 3) uint8` BGR; pages larger than `LONGEST_SIDE` are reduced.
         boxes: each `(N, 2)`, x and y in pixels of `image`.
+        colours: of the boxes, one for each; by default `LINE_COLOURS` in turn.
 
     Returns:
         `(h, w, 3) uint8` BGR.
@@ -66,12 +70,39 @@ def draw_detections(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarra
     if scale < 1:
         page = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     tinted = page.copy()
-    outlines = _coloured([box * scale for box in boxes])
+    outlines = _coloured([box * scale for box in boxes], colours or LINE_COLOURS)
     for outline, colour in outlines:
         cv2.fillPoly(tinted, [outline], colour, cv2.LINE_AA)
     page = cv2.addWeighted(tinted, TINT, page, 1 - TINT, 0)
     for outline, colour in outlines:
         cv2.polylines(page, [outline], True, colour, _thickness(page), cv2.LINE_AA)
+    return page
+
+
+def draw_regions(image: np.ndarray, regions: Sequence[LabelledItem]) -> np.ndarray:
+    """Draw regions on a page, tinted and outlined in the colour of their label, which they show.
+
+    Args:
+        image: `(H, W, 3) uint8` BGR; pages larger than `LONGEST_SIDE` are reduced.
+        regions: the regions of the page.
+
+    Returns:
+        `(h, w, 3) uint8` BGR.
+    """
+    labels = [region.label for region in regions]
+    names = sorted(set(labels))
+    colours = [LINE_COLOURS[names.index(label) % len(LINE_COLOURS)] for label in labels]
+    page = draw_detections(image, [region.box for region in regions], colours)
+    size = max(0.5, max(page.shape[:2]) / 2000)
+    for region, label, colour in zip(regions, labels, colours, strict=True):
+        left, top = np.round(region.box.min(0) * _scale(image)).astype(int).tolist()
+        text = label.encode("ascii", "replace").decode()  # the font of OpenCV has no other
+        (width, height), baseline = cv2.getTextSize(text, LABEL_FONT, size, 1)
+        bottom = max(top, height + 2 * baseline)
+        corner = (left + width + baseline, bottom - height - 2 * baseline)
+        cv2.rectangle(page, (left, bottom), corner, colour, cv2.FILLED)
+        start = (left + baseline // 2, bottom - baseline)
+        cv2.putText(page, text, start, LABEL_FONT, size, WHITE, 1, cv2.LINE_AA)
     return page
 
 
@@ -103,10 +134,12 @@ def _scale(image: np.ndarray) -> float:
     return min(1, LONGEST_SIDE / max(image.shape[:2]))
 
 
-def _coloured(boxes: Sequence[np.ndarray]) -> list[tuple[np.ndarray, Colour]]:
-    """Round boxes `(N, 2)` to whole pixels, and give each a colour."""
+def _coloured(
+    boxes: Sequence[np.ndarray], colours: Sequence[Colour] = LINE_COLOURS
+) -> list[tuple[np.ndarray, Colour]]:
+    """Round boxes `(N, 2)` to whole pixels, and give each the next colour."""
     return [
-        (np.round(box).astype(np.int32), LINE_COLOURS[index % len(LINE_COLOURS)])
+        (np.round(box).astype(np.int32), colours[index % len(colours)])
         for index, box in enumerate(boxes)
     ]
 

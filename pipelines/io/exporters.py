@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.errors import OutputError
 from pipelines.io.files import Failure, Page
-from pipelines.io.items import Item, TextItem, UpscaledImage
+from pipelines.io.items import Item, PageImage, TextItem
 
 JSON_FORMAT = 1
 TSV_COLUMNS = ("page", "line", "left", "top", "width", "height")
@@ -40,23 +40,29 @@ class JsonWriter:
     """Writes JSON: `{"format": 1, "source": name, "pages": [...]}`.
 
     A page has its number `page`, from 1, `width` and `height` in pixels, and `lines` in reading
-    order; a page that could not be read has `page` and `error`. A line has `text` and `score`, 0 to
-    1, if it was read; `box`, its corners as `[x, y]` in pixels, clockwise from the top left; and
-    `words`, a list of the same, if they were located.
+    order, or `regions`; a page that could not be read has `page` and `error`. A line has `text` and
+    `score`, 0 to 1, if it was read, a region `label` and `score`; `box`, its corners as `[x, y]` in
+    pixels, clockwise from the top left; and `words`, a list of the same, if they were located.
 
     Args:
         source: the file that was read.
+        name: the name of the list of items.
     """
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
+    def __init__(self, source: Path, name: str = "lines") -> None:
+        self._source, self._name = source, name
         self._pages: list[dict[str, Any]] = []
 
     def add(self, page: Page, items: Sequence[Item]) -> None:
         """Add a page with its items, in reading order."""
         height, width = page.image.shape[:2]
-        lines = [_line_to_json(item) for item in items]
-        self._pages.append({"page": page.number, "width": width, "height": height, "lines": lines})
+        entries = [self._describe(item) for item in items]
+        size = {"width": width, "height": height}
+        self._pages.append({"page": page.number, **size, self._name: entries})
+
+    def _describe(self, item: Item) -> dict[str, Any]:
+        """Return an item as JSON."""
+        return _line_to_json(item)
 
     def fail(self, failure: Failure) -> None:
         """Add a page that could not be read."""
@@ -76,13 +82,16 @@ def _line_to_json(line: Item) -> dict[str, Any]:
 
 def _item_to_json(item: Item) -> dict[str, Any]:
     box = [[round(x, 2), round(y, 2)] for x, y in item.box.tolist()]
-    text = {"text": item.text} if hasattr(item, "text") else {}
+    text = {name: getattr(item, name) for name in ("label", "text") if hasattr(item, name)}
     score = {"score": round(float(item.score), 5)} if hasattr(item, "score") else {}
     return {**text, **score, "box": box}
 
 
 class TxtWriter:
-    """Writes one text, or the corners `x,y,x,y,...`, per row, with a form feed between pages."""
+    """Writes one text, or the label and the corners `x,y,x,y,...`, per row.
+
+    There is a form feed between pages.
+    """
 
     def __init__(self, source: Path) -> None:  # noqa: ARG002
         self._pages: list[str] = []
@@ -102,7 +111,8 @@ class TxtWriter:
 
 def _to_row(item: Item) -> str:
     if not hasattr(item, "text"):
-        return ",".join(f"{value:g}" for value in item.box.ravel().tolist())
+        corners = ",".join(f"{value:g}" for value in item.box.ravel().tolist())
+        return f"{item.label} {corners}" if hasattr(item, "label") else corners
     # Line ends and form feeds within a text would be mistaken for separators.
     return " ".join(cast("TextItem", item).text.splitlines())
 
@@ -168,21 +178,26 @@ class PdfWriter:
 
 
 class PngWriter:
-    """Writes the super-resolved images of all pages below each other."""
+    """Writes the images of all pages below each other; white fills up the narrower ones."""
 
     def __init__(self, source: Path) -> None:  # noqa: ARG002
         self._images: list[np.ndarray] = []
 
     def add(self, page: Page, items: Sequence[Item]) -> None:  # noqa: ARG002
-        """Add the super-resolved images of a page."""
-        self._images += [cast("UpscaledImage", item).image for item in items]
+        """Add the images of a page."""
+        self._images += [cast("PageImage", item).image for item in items]
 
     def fail(self, failure: Failure) -> None:
         """Leave out the page."""
 
     def content(self) -> bytes:
         """Return the content of the output file."""
-        content: bytes = cv2.imencode(".png", np.vstack(self._images))[1].tobytes()
+        width = max(image.shape[1] for image in self._images)
+        pages = [
+            np.pad(image, ((0, 0), (0, width - image.shape[1]), (0, 0)), constant_values=255)
+            for image in self._images
+        ]
+        content: bytes = cv2.imencode(".png", np.vstack(pages))[1].tobytes()
         return content
 
 
@@ -206,8 +221,14 @@ FORMULA_FORMATS: dict[str, WriterMaker] = {
 }
 """Formats of formulas."""
 IMAGE_FORMATS: dict[str, WriterMaker] = {"png": lambda source, _: PngWriter(source)}
-"""Formats of super-resolved images."""
-BINARY_FORMATS = ("pdf", "png")
+"""Formats of super-resolved images and flattened pages."""
+REGION_FORMATS: dict[str, WriterMaker] = {
+    "json": lambda source, _: JsonWriter(source, "regions"),
+    "txt": lambda source, _: TxtWriter(source),
+    "tsv": lambda source, _: TsvWriter(source, ("label", "score")),
+}
+"""Formats of regions."""
+BINARY_FORMATS = ("pdf", "png", "xlsx")
 
 
 def _encode(text: str) -> bytes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pipelines.table.predictor import Table
 
 
 class Item(Protocol):
@@ -22,6 +26,14 @@ class TextItem(Item, Protocol):
     @property
     def text(self) -> str:
         """The recognised text."""
+
+
+class LabelledItem(Item, Protocol):
+    """A result with a label."""
+
+    @property
+    def label(self) -> str:
+        """What it is, such as "table"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +61,8 @@ class Formula:
 
 
 @dataclass(frozen=True, eq=False)
-class UpscaledImage:
-    """A super-resolved image.
+class PageImage:
+    """An image that is the result for a page: super-resolved, or flattened.
 
     Attributes:
         box: `(4, 2) float32`, x and y in pixels of the page.
@@ -59,6 +71,38 @@ class UpscaledImage:
 
     box: np.ndarray
     image: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class CellItem:
+    """A cell of a table, with what the drawings show.
+
+    Attributes:
+        box: `(4, 2) float32`, x and y in pixels of the page.
+        text: its text.
+    """
+
+    box: np.ndarray
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class PageTable:
+    """The table of a page.
+
+    Attributes:
+        box: `(4, 2) float32`, x and y in pixels of the page.
+        table: its cells and its HTML.
+    """
+
+    box: np.ndarray
+    table: Table
+
+    @property
+    def cells(self) -> Sequence[CellItem]:
+        """The cells that have a box."""
+        cells = self.table.cells
+        return [CellItem(cell.box, cell.text) for cell in cells if cell.box is not None]
 
 
 def frame_of(image: np.ndarray) -> np.ndarray:

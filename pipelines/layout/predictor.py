@@ -29,7 +29,12 @@ from pipelines.layout.paddlex import (
 )
 from pipelines.normalization import Normalizer, multiply, scale_and_shift
 from pipelines.predictor import Predictor
-from pipelines.runtime import NetworkOutput, NetworkSource, describe_outputs
+from pipelines.runtime import (
+    NetworkOutput,
+    NetworkSource,
+    describe_outputs,
+    require_finite,
+)
 from pipelines.validation import weights_name
 from schemas.processing import LayoutSettings, SettingsError
 
@@ -152,6 +157,7 @@ class LayoutDetector(Predictor):
                 "distances.0 and so on of PicoDet, or boxes and logits of RT-DETR, for one page "
                 f"and {len(settings.labels)} classes; is this a network of layout analysis?"
             )
+        require_finite(outputs, "layout network")
         if "logits" in outputs:
             detections = rtdetr_detections(outputs["boxes"][0], outputs["logits"][0], size)
         elif settings.decoder == "PicoDetPostProcess":

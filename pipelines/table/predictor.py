@@ -18,7 +18,12 @@ import numpy as np
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.ocr import OCR
 from pipelines.predictor import Predictor
-from pipelines.runtime import NetworkOutput, NetworkSource, describe_outputs
+from pipelines.runtime import (
+    NetworkOutput,
+    NetworkSource,
+    describe_outputs,
+    require_finite,
+)
 from pipelines.table.grid import grid_cells
 from pipelines.table.matching import (
     below_top,
@@ -157,6 +162,7 @@ class TableRecognizer(Predictor):
             tokens, boxes = outputs["structure_probs"].shape, outputs["loc_preds"].shape
             is_table = len(tokens) == len(boxes) == 3 and tokens[:2] == boxes[:2]
             if is_table and tokens[0] == 1 and tokens[2] == classes and boxes[2] in sides:
+                require_finite(outputs, "network of table structure")
                 return outputs
         raise ValueError(
             f"the network returned {describe_outputs(outputs)}, expected structure_probs of shape "

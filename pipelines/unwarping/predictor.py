@@ -17,7 +17,7 @@ import numpy as np
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer, scale_and_shift
 from pipelines.predictor import Predictor
-from pipelines.runtime import NetworkSource, describe_outputs
+from pipelines.runtime import NetworkSource, describe_outputs, require_finite
 from schemas.processing import UnwarpSettings
 
 
@@ -76,6 +76,7 @@ class Unwarper(Predictor):
                 f"the network returned {describe_outputs(outputs)}, expected a page of shape "
                 f"{batch.shape}; is this a network of unwarping?"
             )
+        require_finite(page, "network")
         return to_pixels(page[0], self.settings.color)
 
 
