@@ -36,7 +36,6 @@ from converter.sources.pdiparams import Export
 from converter.sources.pdparams import Checkpoint
 from converter.sources.reader import check_operators
 from schemas.artefact import ArtefactCard, SourceEntry, TensorCounts
-from schemas.checks import MAX_PIXELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,6 +132,10 @@ def read(request: Request, card: ModelCard) -> OpenedModel:
     return OpenedModel(request, card, source, reference, computed)
 
 
+_MOST_PIXELS = 2**23
+"""The most pixels of a batch, so that a declared size cannot exhaust the memory."""
+
+
 def _proof_of_export(proof: Proof, export: Export) -> Proof:
     """Return a proof with batches of the size that the export's image input fixes.
 
@@ -146,9 +149,12 @@ def _proof_of_export(proof: Proof, export: Export) -> Proof:
     if image is None:
         return proof
     images, _, height, width = (length if length > 0 else None for length in image.shape)
-    if (images or 1) * (height or 1) * (width or 1) > MAX_PIXELS:
+    if (images or 1) * (height or 1) * (width or 1) > _MOST_PIXELS:
         shape = " x ".join(map(str, image.shape))
-        raise ReferenceUnavailable(f"the program takes images of {shape} values, which is too much")
+        raise ReferenceUnavailable(
+            f"the program takes images of {shape} values, too many to be compared; export it with "
+            "a free size"
+        )
     exported = proof.resized(height, width)
     if images is None and width is None:
         return replace(exported, sizes=(*proof.sizes[:1], *exported.sizes[1:]))
