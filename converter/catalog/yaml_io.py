@@ -25,7 +25,7 @@ MAX_DIGITS = 40
 """The longest number, in characters."""
 
 
-class _Loader(_SafeLoader):
+class _Loader(_SafeLoader):  # type: ignore[misc]  # one of two classes, known at run time
     """A safe loader that refuses numbers of very many digits.
 
     Those would take long to convert, overflow, or fail where a message prints them.

@@ -92,7 +92,7 @@ class DRRGHead(OutputPart):
         edges, scores, components = self.link(torch.cat([x, maps], 1))
         return {"edges": edges, "scores": scores, "text_comps": components, "maps": maps}
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def link(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Edges, scores and components of `(1, in_channels + 6, H, W)`, whose last are the maps."""
         # They need NumPy and OpenCV, which no other network does.
