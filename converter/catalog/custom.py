@@ -38,6 +38,9 @@ _TRAINING_ONLY = {
 }
 """Options of a network that inference does not read."""
 
+_OF_LINES = ("cls", "rec", "formula")
+"""The tasks whose networks take images of one height."""
+
 
 def custom_card(
     name: str, training: Path, dictionary: Path | None = None, submodel: str | None = None
@@ -67,7 +70,7 @@ def custom_card(
     table, pipeline = None, model.pipeline
     if model.task in READING:
         table = dictionary_of_training(settings, training, dictionary)
-    if model.task in ("det", "rec", "formula"):
+    if model.task in ("det", "cls", "rec", "formula"):
         stated = settings_of_training(content, model.task, str(training))
         pipeline = merge_settings(pipeline, stated)
     if model.task == "rec":
@@ -80,7 +83,7 @@ def custom_card(
         mapping=model.mapping,
         input=model.input,
         pipeline=pipeline,
-        proof=_proof_at(model.proof, pipeline) if model.task != "det" else model.proof,
+        proof=_proof_at(model.proof, pipeline) if model.task in _OF_LINES else model.proof,
         recorded=model.recorded,
         recorded_sizes=model.recorded_sizes,
         class_counts=model.class_counts,
@@ -92,7 +95,7 @@ def custom_card(
 
 
 def _proof_at(proof: Proof, pipeline: Mapping[str, Any]) -> Proof:
-    """Return a proof at the size at which lines are read.
+    """Return a proof at the size of lines that the settings state.
 
     The widths of a network that takes any width stay.
 

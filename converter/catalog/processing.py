@@ -110,6 +110,7 @@ def _settings(steps: object, postprocess: object, task: str, where: str) -> Stat
         stated |= _chosen(decoding, PGSettings.checks())
     elif task == "cls":
         stated = _classification(_step(steps, "ResizeImage"), decoding)
+        stated |= _line_of_classifier(_step(steps, "ClsResizeImg"), where)
     else:
         stated = {}
     check_settings(stated, where, task)
@@ -156,6 +157,19 @@ def line_settings(steps: object, postprocess: object, where: str) -> Stated:
     if stated.get("decoder") == "AttnLabelDecode" and "width" in stated:
         stated["max_width"] = stated["width"]  # PaddleOCR squeezes RARE's wider lines
     return stated
+
+
+def _line_of_classifier(resize: Mapping[str, Any], where: str) -> Stated:
+    """Return height and width of the lines of an orientation classifier, if a step states them."""
+    shape = resize.get("image_shape")
+    if shape is None:
+        return {}
+    if not isinstance(shape, list) or not sequence_of(shape, is_count, 3):
+        raise ConfigError(
+            f"{where}: ClsResizeImg has the image_shape {shorten(shape)}, expected channels, "
+            "height, width"
+        )
+    return {"height": shape[1], "width": shape[2]}
 
 
 _FIXED_SIZE = ("image_shape", "keep_ratio")

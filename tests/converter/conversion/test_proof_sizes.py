@@ -11,8 +11,9 @@ import yaml
 from converter.catalog import cards as catalog
 from converter.catalog.custom import custom_card
 from converter.conversion.steps import proof_batches
-from converter.errors import ReferenceUnavailable
+from converter.errors import ConfigError, ReferenceUnavailable
 from converter.sources import framework_proto as schema
+from pipelines.classification.predictor import Classifier
 from tests.support.checkpoints import EXPORTS, fine_tuned
 from tests.support.opened import opened
 
@@ -40,6 +41,32 @@ def test_the_height_of_a_training_yaml(tmp_path, height, width):
     assert card.proof.sizes == ((height, 320), (height, 448))
     shapes = [batch.shape for batch in proof_batches(card)]
     assert shapes == [(2, 3, height, 320), (2, 3, height, 448)]
+
+
+def classifier_yaml(folder, shape):
+    content = {
+        "Architecture": catalog.card(CLASSIFIER).architecture,
+        "Eval": {"dataset": {"transforms": [{"ClsResizeImg": {"image_shape": shape}}]}},
+        "PostProcess": {"name": "ClsPostProcess"},
+    }
+    file = folder / "train.yml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_a_classifier_of_other_lines(convert, export, tmp_path):
+    config, out = classifier_yaml(tmp_path, [3, 32, 100]), tmp_path / "x.pth"
+    done = convert("mine", "--config", config, "--paddle-dir", export, "--out", out)
+    assert (done.code, done.err) == (0, "")
+    assert input_shapes(out) == {(2, 3, 32, 192), (2, 3, 32, 256)}
+    settings = Classifier(out).settings
+    assert (settings.height, settings.width) == (32, 100)
+
+
+@pytest.mark.parametrize("shape", [[48, 192], "3, 48, 192", [3, 0, 192], [3, 48, None]])
+def test_lines_of_a_classifier_that_are_none(tmp_path, shape):
+    with pytest.raises(ConfigError, match="image_shape"):
+        custom_card("mine", classifier_yaml(tmp_path, shape))
 
 
 def test_a_network_of_one_size_has_the_size_of_its_yaml(tmp_path):
