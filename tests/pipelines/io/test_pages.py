@@ -1,7 +1,7 @@
 """Files, folders, patterns and PDFs to one page at a time."""
 
-import builtins
 import os
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -242,15 +242,102 @@ def test_a_page_that_is_missing_from_a_pdf(tmp_path):
 
 
 def test_pypdfium2_is_missing(tmp_path, monkeypatch):
-    def refuse(name, *arguments):
-        if name == "pypdfium2":
-            raise ImportError(name)
-        return importing(name, *arguments)
-
-    importing = builtins.__import__
     (tmp_path / "a.pdf").write_bytes(pdf_files.pages((20, 20)))
     write_image(tmp_path / "b.png")
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setattr(pdf, "find_spec", lambda _: None)
     failure, page = read_pages([tmp_path / "a.pdf", tmp_path / "b.png"])
     assert "pip install paddleocr-to-torch[pdf]" in failure.message
     assert isinstance(page, Page)
+
+
+# PDFs that do harm: the page is left out, and everything else is read.
+
+
+def with_forms(depth, page=1, last="0 0 1 rg 0 0 1 1 re f"):
+    """Return a PDF of two pages; on one, each of nested forms draws the next one twice."""
+    objects = [
+        pdf_files.CATALOG,
+        "<< /Type /Pages /Kids [3 0 R 4 0 R] /Count 2 >>",
+        *[
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 40 40] /Contents 5 0 R "
+            f"/Resources << /XObject << /F {6 if number == page else 6 + depth} 0 R >> >> >>"
+            for number in (1, 2)
+        ],
+        "<< /Length 5 >>\nstream\n/F Do\nendstream",
+    ]
+    for level in range(depth + 1):
+        drawing = "/F Do /F Do" if level < depth else last
+        objects.append(
+            "<< /Type /XObject /Subtype /Form /BBox [0 0 40 40] "
+            f"/Resources << /XObject << /F {7 + level} 0 R >> >> "
+            f"/Length {len(drawing)} >>\nstream\n{drawing}\nendstream"
+        )
+    return pdf_files.pdf(*objects)
+
+
+def test_forms_within_forms_are_drawn(tmp_path):
+    image = read_pdf(tmp_path / "a.pdf", with_forms(3, last="0 0 1 rg 0 0 40 40 re f"))
+    assert image[20, 20].tolist() == [255, 0, 0]
+
+
+def read_around(tmp_path, data):
+    """Read a file between two others, as a batch does."""
+    write_image(tmp_path / "1.png", level=50)
+    (tmp_path / "2.pdf").write_bytes(data)
+    write_image(tmp_path / "3.png", level=80)
+    first, *found, last = read_pages(find_files([tmp_path])[0])
+    assert (first.image[0, 0, 0], last.image[0, 0, 0]) == (50, 80)
+    return found
+
+
+@pytest.mark.parametrize("page", [1, 2])
+def test_a_page_that_draws_without_end(tmp_path, monkeypatch, page):
+    """Forms that double 40 times, until the time or the memory is used up, or PDFium aborts."""
+    monkeypatch.setattr(pdf, "MAX_SECONDS", 5)
+    found = read_around(tmp_path, with_forms(40, page))
+    failure, whole = found if page == 1 else reversed(found)
+    assert failure.number == page
+    message = rf"2\.pdf, page {page}: cannot be rendered, (it took more than 5 sec|PDFium stopped)"
+    assert re.search(message, failure.message)
+    assert whole.image.shape == (112, 112, 3)
+
+
+def test_a_page_that_takes_too_much_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf, "MAX_MEMORY", 40 << 20)
+    monkeypatch.setattr(pdf, "MAX_PAGE_PIXELS", 10**9)
+    failure, whole = read_around(tmp_path, pdf_files.pages((5000, 5000), (20, 20)))
+    assert "2.pdf, page 1: cannot be rendered" in failure.message
+    assert whole.image.shape == (56, 56, 3)
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+def test_the_process_ends_by_a_signal(tmp_path, reads):
+    """As when PDFium aborts: the page has failed, the next one is rendered by a new process."""
+    (tmp_path / "a.pdf").write_bytes(pdf_files.pages((20, 20), (30, 30)))
+    with open_pdf(tmp_path / "a.pdf", 72) as opened:
+        for _ in range(reads):
+            opened.read(1)
+        opened._renderer._process.kill()
+        with pytest.raises(ImageError, match=r"page 1: cannot be rendered, PDFium .*SIGKILL.*2 GB"):
+            opened.read(1)
+        assert opened.read(2).shape == (30, 30, 3)
+
+
+def test_a_pdf_that_cannot_be_opened_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf, "MAX_SECONDS", 0)
+    (tmp_path / "a.pdf").write_bytes(pdf_files.pages((20, 20)))
+    with (
+        pytest.raises(ImageError, match=r"a\.pdf: the PDF cannot be opened, it took more than 0"),
+        open_pdf(tmp_path / "a.pdf", 72),
+    ):
+        pass
+
+
+def test_no_process_is_left(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(pdf_files.pages((20, 20), (30, 30)))
+    pages = read_pages([tmp_path / "a.pdf"])
+    next(pages)
+    with open_pdf(tmp_path / "a.pdf", 72) as opened:
+        process = opened._renderer._process
+    assert process.returncode == 0
+    pages.close()
