@@ -1,7 +1,7 @@
 """Texts to cells, and cells to HTML.
 
 Rules, order and precision are those of PaddleOCR 2.x, ppstructure/table/matcher.py (`TableMatch`).
-PaddleOCR has another matcher for TableMASTER; here its tables are matched in the same way.
+TableMASTER has rules of its own, in `master_matching.py`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ print(table.html)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from pipelines.runtime import (
     require_finite,
 )
 from pipelines.table.grid import grid_cells
+from pipelines.table.master_matching import join_master_texts, match_master_texts
 from pipelines.table.matching import (
     below_top,
     bold_cells,
@@ -133,6 +134,8 @@ class TableRecognizer(Predictor):
         page = as_bgr(image)
         structure = self.structure(page)
         boxes, texts = read_texts(self._ocr, page) if self._ocr else (np.zeros((0, 4)), [])
+        if self.settings.decoder == "TableMasterLabelDecode":
+            return assemble_master_table(structure, boxes, texts)
         return assemble_table(structure, boxes, texts)
 
     def structure(self, image: np.ndarray) -> TableStructure:
@@ -171,7 +174,7 @@ class TableRecognizer(Predictor):
         )
 
 
-def assemble_table(structure: TableStructure, boxes: np.ndarray, texts: list[str]) -> Table:
+def assemble_table(structure: TableStructure, boxes: np.ndarray, texts: Sequence[str]) -> Table:
     """Put texts into the cells of a table; those above the topmost cell are left out.
 
     Args:
@@ -182,23 +185,42 @@ def assemble_table(structure: TableStructure, boxes: np.ndarray, texts: list[str
     matches: dict[int, list[int]] = {}
     if len(structure.boxes):
         kept = np.flatnonzero(below_top(structure.boxes, boxes))
-        boxes, texts = boxes[kept], [texts[index] for index in kept]
+        boxes, texts = boxes[kept], [texts[index] for index in kept.tolist()]
         matches = match_texts(structure.boxes, boxes)
     of_cells = cell_texts(matches, texts)
     html = table_html(structure.tokens, of_cells, bold_cells(matches, texts))
-    corners = [_corners(box) for box in structure.boxes]
-    cells = [
+    return Table(html, _cells(structure, of_cells), structure.score)
+
+
+def assemble_master_table(
+    structure: TableStructure, boxes: np.ndarray, texts: Sequence[str]
+) -> Table:
+    """Put texts into the cells of a table of TableMASTER.
+
+    Args:
+        structure: the table.
+        boxes: of the texts, `(N, 4)`, left, top, right and bottom in pixels of the image.
+        texts: one for each box.
+    """
+    of_cells = join_master_texts(match_master_texts(structure.boxes, boxes), texts)
+    html = table_html(structure.tokens, of_cells)
+    return Table(html, _cells(structure, of_cells), structure.score)
+
+
+def _cells(structure: TableStructure, texts: Mapping[int, str]) -> tuple[TableCell, ...]:
+    """Return the cells of a table with their boxes and texts."""
+    boxes = dict(enumerate(map(_corners, structure.boxes)))
+    return tuple(
         TableCell(
-            None if cell.index is None or cell.index >= len(corners) else corners[cell.index],
+            None if cell.index is None else boxes.get(cell.index),
             cell.row,
             cell.column,
             cell.row_span,
             cell.column_span,
-            "" if cell.index is None else of_cells.get(cell.index, ""),
+            "" if cell.index is None else texts.get(cell.index, ""),
         )
         for cell in grid_cells(structure.tokens)
-    ]
-    return Table(html, tuple(cells), structure.score)
+    )
 
 
 def _corners(box: np.ndarray) -> np.ndarray:

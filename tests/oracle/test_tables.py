@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipelines.table.predictor import assemble_table
+from pipelines.table.master_matching import match_master_texts
+from pipelines.table.predictor import assemble_master_table, assemble_table
 from pipelines.table.preprocess import resize_ratio, table_input
 from pipelines.table.structure import TableStructure, class_names, decode_structure
 from pipelines.table.texts import read_texts
@@ -170,6 +171,37 @@ def test_html():
         bold += "<b>" in table.html
         several += any(" " in cell.text.strip() for cell in table.cells)
     assert min(bold, several) > 20
+
+
+def test_matches_of_tablemaster():
+    """Texts whose centre is in one cell or several, that only overlap cells, that lie elsewhere."""
+    matcher = load("paddleocr", "ppstructure/table/table_master_match.py").TableMasterMatcher()
+    frame = [""] * 3
+    random = np.random.RandomState(0)
+    complete = 0
+    for _ in range(120):
+        count = random.randint(1, 9)
+        tokens = ["<tr>", *["<td></td>"] * count, "</tr>", "</tbody>"]
+        corners = random.uniform(0, 200, (count, 2))
+        boxes = np.concatenate([corners, corners + random.uniform(1, 70, (count, 2))], 1)
+        boxes = boxes.astype(np.float32)
+        top_left = random.uniform(-10, 230, (random.randint(1, 12), 2))
+        texts = np.concatenate([top_left, top_left + random.uniform(1, 60, top_left.shape)], 1)
+        texts = texts.astype(random.choice([np.float32, np.float64]))
+        words = [f"w{n}" for n in range(len(texts))]
+        results = [(word, 0.9) for word in words]
+        expected = matcher(([*frame, *tokens, *frame], boxes), texts, results)
+        pairs = matcher.match()[1]["match_list"]
+        judged = {}
+        for text, cell in pairs:
+            judged.setdefault(int(cell), []).append(int(text))
+        matches = match_master_texts(boxes, texts)
+        assert matches == judged
+        if len(matches) == count:  # else cells vanish from PaddleOCR's HTML
+            table = assemble_master_table(TableStructure(tuple(tokens), boxes, 1.0), texts, words)
+            assert table.html == expected
+            complete += 1
+    assert complete > 20
 
 
 def test_texts_inside_of_a_table():

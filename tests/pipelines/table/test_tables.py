@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,6 +88,40 @@ def test_empty_cells_of_tablemaster():
     assert [cell.index for cell in grid_cells(tokens)] == [0, None, None, 1]
     html = table_html(tokens, {1: "x"})
     assert "<tr><td></td><td></td><td><b></b></td><td>x</td></tr>" in html
+
+
+class MasterNetwork:
+    """TableMASTER that finds a cell, an empty cell without a box, and another cell."""
+
+    tokens = ("<tr>", "<td></td>", "<eb></eb>", "<td></td>", "</tr>")
+    card = {
+        "task": "table",
+        "pipeline": {"decoder": "TableMasterLabelDecode", "max_len": 100, "pad_first": True},
+        "dictionary": {"characters": ["<tr>", "</tr>", "<td></td>", "<eb></eb>"]},
+    }
+
+    def __call__(self, batch):
+        names = [*self.card["dictionary"]["characters"], "<UKN>", "<SOS>", "<EOS>", "<PAD>"]
+        steps = [names.index(token) for token in (*self.tokens, "<EOS>")]
+        boxes = np.zeros((1, len(steps), 4), np.float32)
+        boxes[0, [1, 3]] = [[0.1, 0.1, 0.2, 0.2], [0.8, 0.1, 0.2, 0.2]]  # centre, width, height
+        assert batch[0, 0, -1, -1] == batch[0, 0].min() < 0  # the padding is black, then normalised
+        return {"structure_probs": np.eye(8, dtype=np.float32)[steps][None], "loc_preds": boxes}
+
+
+def test_a_table_of_tablemaster():
+    boxes = [[12, 2], [18, 2], [18, 18], [12, 18]], [[150, 4], [170, 4], [170, 30], [150, 30]]
+    ocr = SimpleNamespace(
+        detector=lambda _: [np.array(box, np.float32) for box in boxes],
+        recognizer=lambda lines: [SimpleNamespace(text=f"<{n}>") for n in range(len(lines))],
+    )
+    table = TableRecognizer(MasterNetwork(), ocr, mean=[0.5] * 3)(np.full((60, 200, 3), 9, "uint8"))
+    cells = "<td>&lt;0&gt;</td><td></td><td>&lt;1&gt;</td>"
+    assert table.html == f"<html><body><table><tr>{cells}</tr></table></body></html>"
+    first, empty, last = table.cells
+    assert np.allclose(first.box, [[0, 0], [40, 0], [40, 40], [0, 40]], atol=0.01)
+    assert (empty.box, empty.text, empty.column) == (None, "", 1)
+    assert (last.text, last.column) == ("<1>", 2)
 
 
 def test_a_network_of_another_kind():
