@@ -103,7 +103,7 @@ def _proof_at(proof: Proof, pipeline: Mapping[str, Any]) -> Proof:
         proof: that of a released model.
         pipeline: the settings of pre-processing.
     """
-    width = pipeline.get("width") if proof.only_size else None
+    width = pipeline.get("max_width", pipeline.get("width")) if proof.only_size else None
     return proof.resized(pipeline.get("height"), width)
 
 

@@ -69,17 +69,25 @@ def test_lines_of_a_classifier_that_are_none(tmp_path, shape):
         custom_card("mine", classifier_yaml(tmp_path, shape))
 
 
-def test_a_network_of_one_size_has_the_size_of_its_yaml(tmp_path):
-    released = catalog.card("rec_vit_parseq_synth")
-    assert released.proof.only_size == (32, 128)
+@pytest.mark.parametrize(
+    ("name", "resize", "shape", "expected"),
+    [
+        ("rec_vit_parseq_synth", "SVTRRecResizeImg", [3, 48, 160], (48, 160)),
+        ("rec_r31_sar", "SARRecResizeImg", [3, 32, 48, 120], (32, 120)),  # the width it pads to
+        ("rec_r45_abinet", "ABINetRecResizeImg", [3, 48, 100], (48, 100)),
+    ],
+)
+def test_a_network_of_one_size_has_the_size_of_its_yaml(tmp_path, name, resize, shape, expected):
+    released = catalog.card(name)
+    assert released.proof.only_size not in (None, expected)
     content = {
         "Global": {"character_dict_path": "ppocr/utils/dict/en_dict.txt"},
         "Architecture": released.architecture,
-        "Eval": {"dataset": {"transforms": [{"SVTRRecResizeImg": {"image_shape": [3, 48, 160]}}]}},
+        "Eval": {"dataset": {"transforms": [{resize: {"image_shape": shape}}]}},
     }
     file = tmp_path / "train.yml"
     file.write_text(yaml.safe_dump(content))
-    assert custom_card("mine", file).proof.sizes == ((48, 160), (48, 160))
+    assert custom_card("mine", file).proof.sizes == (expected, expected)
 
 
 def test_a_reader_of_32_pixels_is_compared_there(convert, real_models, tmp_path):
