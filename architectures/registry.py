@@ -208,8 +208,9 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training=f"{MBART} is_export length_aware"),
         Row("cls",      "ClsHead",         "heads.cls_head:ClsHead",
             counts={"cls": "class_dim"}),
+        # Its scoring convolutions also give the 4 x 8 bins of the distances.
         Row("layout",   "PicoHead",        "heads.pico_head:PicoHead",
-            counts={"layout": "num_classes"}),
+            counts={"layout": "num_classes"}, scored=32),
         Row("layout",   "PicoHeadV2",      "heads.pico_head:PicoHeadV2",
             counts={"layout": "num_classes"}),
         Row("layout",   "RTDETRTransformer", "heads.rtdetr_head:RTDETRTransformer",

@@ -8,7 +8,7 @@ rtdetr_transformer.py` and `deformable_transformer.py`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -240,13 +240,20 @@ class RTDETRTransformer(OutputPart):
         Returns:
             Boxes `(N, Q, 4)`, 0 to 1, and class logits `(N, Q, num_classes)` of the last layer.
         """
+        *_, (boxes, features) = self.refine(features, points, memory, sizes)
+        return boxes, self.dec_score_head[-1](features)
+
+    def refine(
+        self, features: Tensor, points: Tensor, memory: Tensor, sizes: Sequence[Size]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield boxes and features of the queries after each layer; Args as of `decode`."""
         boxes = points.sigmoid()
         for layer, bbox_head in zip(self.decoder.layers, self.dec_bbox_head, strict=True):
             unbounded = inverse_sigmoid(boxes)
             placed = unbounded if self.query_pos_head_inv_sig else boxes
             features = layer(features, self.query_pos_head(placed), boxes, memory, sizes)
             boxes = (bbox_head(features) + unbounded).sigmoid()
-        return boxes, self.dec_score_head[-1](features)
+            yield boxes, features
 
 
 class Projection(nn.Sequential):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -35,6 +35,25 @@ class RecordedInput:
 
 
 @dataclass(frozen=True)
+class RecordRows:
+    """How the results of records correspond to those that `HeadAdapter.record_results` computes.
+
+    Attributes:
+        names: our name of each result that some records hold under another one.
+        ranked: results whose rows follow a top-k over scores that rounding can reorder, so that
+            rows are matched by value, not by position. Each with the result whose measured noise is
+            that of its values, since at one position there are other rows in each measurement.
+        left_out: results that are not compared, each with the reason.
+        optional: results that some records lack.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    ranked: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class HeadAdapter:
     """The inputs and calls of a head on both sides.
 
@@ -49,6 +68,7 @@ class HeadAdapter:
             takes the image, and a list of the extra inputs as a second argument.
         record_call_inputs: inputs of a record whose results `record_results` computes; without
             them, or if this is None, a record holds what the network returns.
+        record_rows: how a record's results correspond to those of `record_results`.
     """
 
     options: Mapping[str, Any]
@@ -56,6 +76,7 @@ class HeadAdapter:
     computed_inside: ClassVar[frozenset[str]] = frozenset()
     image_in_list: ClassVar[bool] = False
     record_call_inputs: ClassVar[tuple[str, ...] | None] = None
+    record_rows: ClassVar[RecordRows] = RecordRows()
 
     # Values of the extra inputs, (N, C, H, W) float32 being the image.
 

@@ -14,10 +14,14 @@ ADAPTERS: Mapping[str, str] = {
     "DRRGHead": "drrg:DRRGAdapter",
     "LaTeXOCRHead": "latex_ocr:LaTeXOCRAdapter",
     "PPFormulaNet_Head": "mbart:MBartAdapter",
+    "PicoHead": "pico:PicoAdapter",
+    "PicoHeadV2": "pico:PicoAdapter",
+    "RTDETRTransformer": "rtdetr:RTDETRAdapter",
     "RobustScannerHead": "robust_scanner:RobustScannerAdapter",
     "SARHead": "sar:SARAdapter",
     "SRNHead": "srn:SRNAdapter",
     "TableMasterHead": "table_master:TableMasterAdapter",
+    "UVDoc": "uvdoc:UVDocAdapter",
     "UniMERNetHead": "mbart:MBartAdapter",
 }
 
@@ -29,7 +33,7 @@ def head_options(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def adapter_for(architecture: Mapping[str, Any]) -> HeadAdapter:
     """Return the adapter of the network that an architecture describes."""
-    options = head_options(architecture)
+    options = head_options(architecture) or architecture.get("Transform") or {}
     return adapter_of_head(options.get("name", ""), options)
 
 

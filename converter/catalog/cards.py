@@ -27,7 +27,7 @@ from converter.errors import ConfigError, RefusedModel, UnknownModel
 from schemas.artefact import Architecture, CardError, NetworkInput
 
 FOLDER = SHIPPED.parent
-TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table")
+TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table", "layout", "unwarp")
 READING = ("rec", "e2e", "formula", "table")
 """The tasks whose results are characters or tokens, and so need a dictionary."""
 

@@ -23,6 +23,7 @@ from converter.catalog.dictionary import (
     dictionary_of_training,
     named_dictionary,
 )
+from converter.catalog.paddledetection import architecture_of, is_paddledetection
 from converter.catalog.processing import merge_settings, settings_of_training
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError
@@ -201,16 +202,27 @@ def _options(value: object, path: str = "") -> Iterator[str]:
         yield f"{path}={value!r}"
 
 
+def mirrored(architecture: Architecture) -> Architecture:
+    """Return the architecture of our network for one that a record or a YAML states.
+
+    PaddleX's own networks, which are classes, are those of the models they are named after;
+    PaddleDetection's have a section for each class.
+    """
+    if "class" in architecture:
+        return card(architecture["algorithm"]).architecture
+    if is_paddledetection(architecture):
+        return architecture_of(architecture["config"], architecture.get("num_classes"))
+    return architecture
+
+
 def same_network(a: Architecture, b: Architecture, sizes: tuple[str, ...] = ()) -> bool:
     """Return whether two architectures are one network but for class counts and training options.
-
-    PaddleX's own networks, which are classes, count as those of the models they are named after.
 
     Args:
         a, b: two Architecture sections.
         sizes: further options that may differ, where one network is a smaller form of the other.
     """
-    a, b = (card(x["algorithm"]).architecture if "class" in x else x for x in (a, b))
+    a, b = mirrored(a), mirrored(b)
     ignored = _TRAINING_ONLY.union(sizes)
 
     def essence(value: object) -> object:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from converter.errors import SourceError
 from converter.sources import mapped_files
-from converter.sources.open import SETTINGS
+from converter.sources.open import DETECTION_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
     from converter.conversion.request import Request
@@ -128,7 +128,8 @@ def source_files(path: Path) -> list[Path]:
             f for f in sorted(path.rglob("*")) if f.is_file() and f.name.endswith(_SOURCE_SUFFIXES)
         ]
         return [*files, above] if above.is_file() else files
-    related = [path.with_name(SETTINGS), above.parent.with_name(SETTINGS)]
+    beside = [path.with_name(name) for name in (SETTINGS, DETECTION_SETTINGS)]
+    related = [*beside, above.parent.with_name(SETTINGS)]
     if path.suffix in (".pdmodel", ".json") or path.name == "__model__":
         weights = (f"{path.stem}.pdiparams", f"{path.stem}.pdiparams.info", "__params__")
         related += [path.with_name(name) for name in weights]

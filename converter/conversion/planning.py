@@ -41,6 +41,9 @@ FOLDINGS: Mapping[str, Callable[[Model], None]] = {
     "all": fold_,
 }
 
+LABELLED = ("cls", "layout")
+"""The class counts that are those of labels, not of a dictionary."""
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -334,9 +337,10 @@ def _fewest(card: ModelCard) -> dict[str, int]:
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:
     if card.dictionary is not None:
         fit_to_classes(card.dictionary, counts, card.decoder)
-    if card.labels and "cls" in counts and len(card.labels) != counts["cls"]:
+    classes = next((count for head, count in counts.items() if head in LABELLED), None)
+    if card.labels and classes is not None and len(card.labels) != classes:
         raise ConfigError(
-            f"{card.name} has {len(card.labels)} labels, the weights {counts['cls']} classes"
+            f"{card.name} has {len(card.labels)} labels, the weights {classes} classes"
         )
 
 

@@ -142,6 +142,9 @@ def resolve(
     return _Resolution(mapping, source, targets).run()
 
 
+NETWORK = "Model"
+"""The type under which `aliases` has second names that are relative to no module."""
+
 # For each join and target: which source name was found at which position.
 _Joins = dict[tuple[rules.Concat, str], dict[int, str]]
 
@@ -163,7 +166,7 @@ class _Resolution:
     ) -> None:
         self.mapping, self.source, self.targets = mapping, source, targets
         self.prefix = ""
-        self.owners = _owners(targets)
+        self.owners = {"": (NETWORK,), **_owners(targets)}
         self.moves: list[Move] = []
         self.drops: dict[str, str] = {}
         self.second_names: dict[str, str] = {}
@@ -276,12 +279,12 @@ class _Resolution:
     def alias(self, name: str) -> str | None:
         """Return the first name of the tensor of which `name` is a second one, or None."""
         segments = name.split(".")
-        for cut in range(1, len(segments)):
+        for cut in range(len(segments)):
             owner, rest = ".".join(segments[:cut]), ".".join(segments[cut:])
             for owner_type in self.owners.get(owner, ()):
                 for pattern, template in self.mapping.aliases.get(owner_type, {}).items():
                     if (captures := Pattern(pattern).match(rest)) is not None:
-                        return f"{owner}.{expand(template, captures)}"
+                        return ".".join(filter(None, (owner, expand(template, captures))))
         return None
 
     def finish_joins(self, joined: _Joins) -> None:

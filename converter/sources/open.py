@@ -34,7 +34,9 @@ __all__ = [
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
-SETTINGS = "inference.yml"  # pre-processing and characters, written by PaddleOCR 3 with an export
+# Pre-processing and characters or labels, written with an export.
+SETTINGS = "inference.yml"  # by PaddleOCR 3 and PaddleX
+DETECTION_SETTINGS = "infer_cfg.yml"  # by PaddleDetection
 
 # The checkpoint to read if a folder holds several: the first pattern that matches decides.
 _CHECKPOINTS = (
@@ -71,7 +73,7 @@ class Source:
         export: the exported program with its weights, if there is one.
         files: from the name of every file read to its SHA-256 in hex.
         size: the size of these files in bytes.
-        settings: the `inference.yml` that PaddleOCR 3 writes with an export.
+        settings: the `inference.yml` or `infer_cfg.yml` that is written with an export.
     """
 
     path: Path
@@ -298,8 +300,9 @@ def _open(
         weights, info = _weights(program_file)
         export = read_export(program_file, weights, info)
         read += [program_file, weights, *([info] if info else [])]
-    beside = (program_file or checkpoint_file or path).with_name(SETTINGS)
-    settings = beside if beside.is_file() else settings_above
+    model = program_file or checkpoint_file or path
+    beside = (model.with_name(name) for name in (SETTINGS, DETECTION_SETTINGS))
+    settings = next((file for file in beside if file.is_file()), settings_above)
     read += [settings] if settings else []
     views = {file.name: files.map_file(file) for file in read}
     hashes = {name: files.sha256(view) for name, view in views.items()}

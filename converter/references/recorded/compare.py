@@ -13,6 +13,7 @@ from converter.parity.layerwise import failed
 from converter.parity.noise import Noise
 from schemas.record import OutputRow
 
+UNMATCHED = 50
 
 def compare_output(
     arrays: Mapping[str, np.ndarray],
@@ -60,3 +61,45 @@ def compare_output(
         found.append(Comparison(f"{path}, classes", input_shape, best.shape, gap, 1.0, limit, (),
                                 fault))  # fmt: skip
     return found
+
+
+def compare_ranked(
+    arrays: Mapping[str, np.ndarray],
+    row: OutputRow,
+    actual: np.ndarray,
+    grown: Noise | None,
+    limit: float,
+    input_shape: tuple[int, ...],
+) -> Comparison:
+    """Compare a result whose rows follow a top-k: each recorded row with the nearest of ours.
+
+    Rounding changes the order of rows with nearly equal scores, and which of them come last into
+    the choice. So one row of the record in `UNMATCHED` may be missing in ours.
+
+    Args:
+        arrays: those of the record's `outputs.npz`.
+        row: the result's, of the record's `outputs`; all values are recorded.
+        actual: what our network gives, (1, R, C).
+        grown: how far rounding alone takes a value, where that is known.
+        limit: allowed difference as a fraction of the record's largest value.
+        input_shape: shape of the record's image, for the report.
+    """
+    path, shape, largest = row.path, row.shape, row.largest
+    if actual.shape != shape or row.stride != 1 or shape[0] != 1:
+        fault = f"Paddle gives {shape} with stride {row.stride}, PyTorch {actual.shape}"
+        return failed(path, input_shape, shape, largest, limit, fault)
+    if not np.isfinite(actual).all():
+        return failed(path, input_shape, shape, largest, limit, "PyTorch gives no finite values")
+    expected, ours = arrays[path].reshape(shape)[0], actual[0]
+    gaps = np.abs(expected[:, np.newaxis].astype(np.float64) - ours).max(-1)
+    # As many rows are without a counterpart in ours as in the record, or one of ours stands for
+    # several rows: so both directions count.
+    nearest = [
+        np.sort(gaps.min(axis))[: len(expected) - len(expected) // UNMATCHED] for axis in (1, 0)
+    ]
+    room = grown.values if grown is not None and grown.matters(limit * largest) else 0.0
+    difference = max(0.0, float(max(side.max() for side in nearest)) - room) / largest
+    fault = "" if difference <= limit else "some rows have no counterpart in PyTorch's"
+    return Comparison(
+        f"{path}, rows", input_shape, shape, difference, largest, limit, (), fault
+    )

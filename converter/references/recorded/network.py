@@ -12,7 +12,8 @@ from architectures import registry
 from architectures.layers.conv import BatchNormAct
 from architectures.model import Model
 from converter.catalog import cards as catalog
-from converter.catalog.custom import similar
+from converter.catalog.custom import mirrored, similar
+from converter.catalog.paddledetection import is_paddledetection
 from converter.errors import ConfigError, PlanError
 from converter.mapping import apply as convert
 from converter.mapping.plan import Plan, Signature, resolve, targets_of
@@ -47,6 +48,7 @@ def build_recorded(
     if is_paddlex(architecture):
         network, mapping = _paddlex_network(architecture["algorithm"], weights)
     else:
+        architecture = mirrored(architecture)
         card = similar(architecture)
         mapping = card.mapping
         beyond = registry.scored_beyond(architecture)
@@ -84,8 +86,9 @@ def _paddlex_network(name: str, weights: Mapping[str, np.ndarray]) -> tuple[Mode
 def layer_names(record: Record, prefix: str, network: Model, plan: Plan) -> dict[str, str]:
     """Return our name of each layer in the record's trace, by its name there.
 
-    PaddleX's layers have the names that the plan converts. Where PaddleX's activation is a layer of
-    its own and ours is part of the BatchNorm, their outputs differ, and the layer is left out.
+    The layers of PaddleX and PaddleDetection have the names that the plan converts. Where their
+    activation is a layer of its own and ours is part of the BatchNorm, or several of their layers
+    are joined in one of ours, the outputs differ, and the layer is left out.
 
     Args:
         record: the record.
@@ -94,12 +97,23 @@ def layer_names(record: Record, prefix: str, network: Model, plan: Plan) -> dict
         plan: the plan that converted its weights.
     """
     traced = [row.layer for row in record.facts.trace if row.layer.startswith(prefix)]
-    if not is_paddlex(record.facts.architecture):
+    architecture = record.facts.architecture
+    if not is_paddlex(architecture) and not is_paddledetection(architecture):
         return {name: name.removeprefix(prefix) for name in traced}
     ours = {
         source.rpartition(".")[0]: move.target.rpartition(".")[0]
         for move in plan.moves
         for source in move.sources
     }
+    joined = {
+        source.rpartition(".")[0]
+        for move in plan.moves
+        for source in move.sources
+        if len(move.sources) > 1
+    }
     activated = {name for name, m in network.named_modules() if isinstance(m, BatchNormAct)}
-    return {name: ours.get(name, name) for name in traced if ours.get(name) not in activated}
+    return {
+        name: ours.get(name, name)
+        for name in traced
+        if ours.get(name) not in activated and name not in joined
+    }

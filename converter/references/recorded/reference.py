@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ import numpy as np
 
 import architectures
 from architectures.model import FORMS, Model
+from converter.adapters.registry import adapter_for
 from converter.adapters.running import record_run
 from converter.alignment.trace import OUTPUT
 from converter.mapping.plan import Plan
@@ -18,7 +19,7 @@ from converter.parity import noise
 from converter.parity.comparison import INNER, INTEGERS, LIMIT, Comparison
 from converter.parity.layerwise import Pair, Run, SampledTensor, SideBySide, failed
 from converter.references.hooks import by_our_names, folded_into, observe, results_of
-from converter.references.recorded.compare import compare_output
+from converter.references.recorded.compare import compare_output, compare_ranked
 from converter.references.recorded.network import build_recorded, is_paddlex, layer_names, networks
 from converter.references.recorded.record import Record
 from schemas.record import OutputRow
@@ -61,12 +62,19 @@ class RecordedReference:
     def compare_all(self, sides: SideBySide, limit: float) -> list[Comparison]:
         """Do what `compare` does, for a network that was run already."""
         comparisons = []
-        rows = self.results(sides.outputs)
+        rows = self.results(sides)
+        correspondence = adapter_for(sides.network.architecture).record_rows
         for name, row in rows.items():
             ours, grown = sides.outputs.get(name), sides.noises.get(name)
-            comparisons += compare_output(
-                self.record.arrays, row, ours, grown, limit, self.image.shape
-            )
+            if ours is not None and (like := correspondence.ranked.get(_plain(name))):
+                grown = sides.noises.get(f"{OUTPUT}.{like}")
+                comparisons.append(
+                    compare_ranked(self.record.arrays, row, ours, grown, limit, self.image.shape)
+                )
+            else:
+                comparisons += compare_output(
+                    self.record.arrays, row, ours, grown, limit, self.image.shape
+                )
         layers = sides.comparisons(limit)
         found = {pair.name: layer for layer, pair in zip(layers, sides.pairs, strict=True)}
         logits = [
@@ -77,14 +85,18 @@ class RecordedReference:
         unproved = [
             failed(self.prefix + name, self.image.shape, array.shape, 0.0, limit,
                    "the record has no such result")
-            for name, array in sides.outputs.items() if name not in rows
+            for name, array in sides.outputs.items()
+            if name not in rows
+            and _plain(name) not in correspondence.optional
         ]  # fmt: skip
         faulty = [layer for layer in layers if layer.fault][:1]
         nearest = sorted(layers, key=lambda layer: layer.difference / layer.limit)[-1:]
         return [*comparisons, *dict.fromkeys([*logits, *unproved, *(faulty or nearest)])]
 
-    def results(self, ours: Iterable[str]) -> dict[str, OutputRow]:
+    def results(self, sides: SideBySide) -> dict[str, OutputRow]:
         """Return the row of each recorded result of this network, by our name of it.
+
+        Those that the network's adapter leaves out are missing.
 
         A result that is the only one may have any name in the record; those of a tuple have none.
         """
@@ -94,9 +106,15 @@ class RecordedReference:
             for row in self.record.facts.outputs
             if "/" not in row.path or row.path.startswith(place)
         }
+        correspondence = adapter_for(sides.network.architecture).record_rows
+        rows = {
+            correspondence.names.get(name, name): row
+            for name, row in rows.items()
+            if name not in correspondence.left_out
+        }
         if len(rows) == 1:
             return dict(zip([OUTPUT], rows.values(), strict=True))
-        return by_our_names({f"{OUTPUT}.{name}": row for name, row in rows.items()}, ours)
+        return by_our_names({f"{OUTPUT}.{name}": row for name, row in rows.items()}, sides.outputs)
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Return the layers of both sides in the order in which Paddle ran them."""
@@ -138,6 +156,11 @@ class RecordedReference:
         exact = copy.deepcopy(network).double()
         results = results_of(observe(exact, batch.astype(np.float64), (), run))
         return {name: array for name, array in results.items() if array.dtype.kind in INTEGERS}
+
+
+def _plain(name: str) -> str:
+    """Return the name of a result without the prefix that tells it from a layer."""
+    return name.removeprefix(f"{OUTPUT}.")
 
 
 def _first_output(actual: Mapping[str, T], name: str) -> T | None:

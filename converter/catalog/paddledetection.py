@@ -1,0 +1,114 @@
+"""Architectures of PaddleDetection, from its configuration to the sections that `build` takes.
+
+PaddleOCR's and PaddleX's layout networks are trained with PaddleDetection, whose configurations
+have a section per class: `PicoDet` or `DETR` names the classes of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from converter.errors import ConfigError
+from schemas.artefact import Architecture
+
+Section = Mapping[str, Any]
+
+_PARTS = {
+    "PicoDet": {"backbone": "LCNet", "neck": "CSPPAN", "head": "PicoHead"},
+    "DETR": {
+        "backbone": "PPHGNetV2",
+        "neck": "HybridEncoder",
+        "transformer": "RTDETRTransformer",
+    },
+}
+"""The detectors, with the names of their parts and the classes that PaddleDetection assumes."""
+
+# Options that inference does not read, that repeat the width of another part, or that belong to
+# the post-processing. Those of `PicoFeat` are all but the number of its layers.
+_IGNORED = {
+    "PPHGNetV2": {"freeze_stem_only", "freeze_at", "freeze_norm", "lr_mult_list"},
+    "PicoHead": {"feat_in_chan", "prior_prob", "nms", "loss_class", "loss_dfl", "loss_bbox"},
+    "PicoHeadV2": {
+        *("feat_in_chan", "prior_prob", "nms", "use_align_head", "grid_cell_scale"),
+        *("static_assigner_epoch", "static_assigner", "assigner", "loss_class", "loss_dfl"),
+        "loss_bbox",
+    },
+    "RTDETRTransformer": {
+        *("position_embed_type", "feat_strides", "num_levels", "dropout", "activation"),
+        *("num_denoising", "label_noise_ratio", "box_noise_scale", "eval_idx", "eval_size"),
+    },
+}
+
+
+def is_paddledetection(architecture: Section) -> bool:
+    """Return whether an architecture of a record is PaddleDetection's."""
+    return "config" in architecture and "class" not in architecture
+
+
+def architecture_of(sections: Section, num_classes: int | None = None) -> Architecture:
+    """Return the architecture of the detector that PaddleDetection builds.
+
+    Args:
+        sections: its configuration, all base files merged.
+        num_classes: the number of classes, if it is known.
+
+    Raises:
+        ConfigError: the detector, or an option of it, is of a kind that is not known here.
+    """
+    detector = next((name for name in _PARTS if name in sections), None)
+    if detector is None:
+        raise ConfigError(
+            f"the configuration has the sections {', '.join(map(str, sections))}, but neither of "
+            f"{' and '.join(_PARTS)}, which describe the detectors that are known"
+        )
+    named = sections[detector]
+    backbone, neck, head = (str(named.get(part, cls)) for part, cls in _PARTS[detector].items())
+    architecture = {
+        "model_type": "layout",
+        "algorithm": "PicoDet" if detector == "PicoDet" else "RT-DETR",
+        "Backbone": {"name": backbone, **_read(backbone, sections)},
+        "Neck": {"name": neck, **_neck(neck, sections)},
+        "Head": {"name": head, **_head(head, sections)},
+    }
+    if num_classes is not None:
+        architecture["Head"]["num_classes"] = num_classes
+    return architecture
+
+
+def _read(name: str, sections: Section) -> dict[str, Any]:
+    """Return the options of a class that inference reads."""
+    ignored = _IGNORED.get(name, set())
+    options = sections.get(name) or {}
+    return {key: value for key, value in options.items() if key not in ignored}
+
+
+def _neck(name: str, sections: Section) -> dict[str, Any]:
+    options = _read(name, sections)
+    if name == "HybridEncoder":
+        layer = options.pop("encoder_layer", {})
+        options |= {key: layer[key] for key in ("nhead", "dim_feedforward") if key in layer}
+    return options
+
+
+def _head(name: str, sections: Section) -> dict[str, Any]:
+    options = _read(name, sections)
+    if name == "RTDETRTransformer":
+        if "hidden_dim" in sections:
+            options.setdefault("hidden_dim", sections["hidden_dim"])
+        return options
+    features = options.pop("conv_feat", {})
+    version_2 = name == "PicoHeadV2"
+    aligned = (sections.get(name) or {}).get("use_align_head", True)
+    shared = features.get("share_cls_reg", version_2)
+    if not shared or (version_2 and not (aligned and features.get("use_se", False))):
+        raise ConfigError(
+            f"{name} with share_cls_reg {shared}, use_align_head {aligned} and use_se "
+            f"{features.get('use_se', False)} is not mirrored; released models share the layers of "
+            "classes and boxes, and PicoHeadV2 has both of the others"
+        )
+    if "num_convs" in features:
+        options["num_convs"] = features["num_convs"]
+    if "fpn_stride" in options:
+        options["strides"] = options.pop("fpn_stride")
+    return options
