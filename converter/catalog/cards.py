@@ -197,14 +197,16 @@ def cards() -> list[ModelCard]:
     return sorted(made, key=lambda item: (TASKS.index(item.task), item.name))
 
 
-_CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim", "num_classes"}
+_CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim"}
 
 
 def without_class_counts(architecture: Architecture) -> dict[str, Any]:
     """Return an architecture without the class counts of its head, which the weights determine."""
     if not architecture.get("Head"):
         return dict(architecture)
-    head = {k: v for k, v in architecture["Head"].items() if k not in _CLASS_COUNTS}
+    # CentripetalText's head has an option of the name, but classes of no dictionary or labels.
+    layout = {"num_classes"} if architecture.get("model_type") == "layout" else set()
+    head = {k: v for k, v in architecture["Head"].items() if k not in _CLASS_COUNTS | layout}
     return {**architecture, "Head": head}
 
 

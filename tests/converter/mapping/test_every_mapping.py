@@ -41,6 +41,7 @@ EXPECTED = {
     "PP-LCNet_x1_0_doc_ori":     (146, 0,  27,  {}),
     "PP-LCNet_x1_0_table_cls":   (146, 0,  27,  {}),
     "PP-LCNet_x1_0_textline_ori": (146, 0, 27,  {}),
+    "UVDoc":                     (251, 0,  44,  {}),
     "UniMERNet":                 (602, 0,  0,   {PLACES: 20}),
     "ch_PP-OCRv2_det":           (269, 0,  51,  {STUDENT2: 269, TEACHER: 149}),
     "ch_PP-OCRv4_det":           (905, 0,  150, {STUDENT2: 905, TEACHER: 316}),
@@ -50,6 +51,13 @@ EXPECTED = {
     "en_number_mobile_v2.0_rec": (229, 16, 35,  {}),
     "rec_d28_can":               (632, 0,  100, {}),
 }  # fmt: skip
+
+# Layers that score classes, one for each map or each layer of a decoder.
+LAYOUT_SCORES = (
+    *(f"head.head_cls{level}." for level in range(4)),
+    "head.head_cls_list.",
+    "transformer.dec_score_head.",
+)
 
 Signatures = dict[str, Signature]
 
@@ -91,7 +99,8 @@ def signatures(model: str) -> Signatures:
         for name, signature in source.items():
             # The guides of a MultiHead score two or three classes more.
             guide = name.startswith(("head.sar_head.", "head.gtc_head."))
-            extra = (2, 3) if guide else (0,) if name.startswith(f"{scorer}.") else ()
+            scored = name.startswith((f"{scorer}.", *LAYOUT_SCORES))
+            extra = (2, 3) if guide else (0,) if scored else ()
             if name.endswith("structure_attention_cell.rnn.weight_ih"):
                 extra = (signature.shape[1] - known,)  # what is read of the map precedes the token
             sizes = {known + more: released + more for more in extra}
@@ -209,6 +218,7 @@ class TestEveryNetwork:
         for move in plan(model, signatures(model)).moves:
             is_linear = "Linear" in targets(model)[move.target].owner_types
             turned = is_linear and move.target.endswith(".weight")
+            turned |= move.target.endswith(".in_proj_weight")
             if catalog.card(model).mapping == "latexocr" and ".attn.proj." in move.target:
                 turned = False  # PaddleOCR's myLinear holds [out, in]
             assert bool(move.operations) == turned
