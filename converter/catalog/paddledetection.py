@@ -64,7 +64,7 @@ def architecture_of(sections: Section, num_classes: int | None = None) -> Archit
         )
     named = sections[detector]
     backbone, neck, head = (str(named.get(part, cls)) for part, cls in _PARTS[detector].items())
-    architecture = {
+    architecture: dict[str, Any] = {
         "model_type": "layout",
         "algorithm": "PicoDet" if detector == "PicoDet" else "RT-DETR",
         "Backbone": {"name": backbone, **_read(backbone, sections)},

@@ -81,6 +81,18 @@ def settings_of_export(file: Path, task: str) -> Stated:
     return _settings(steps, content.get("PostProcess"), task, str(file))
 
 
+def labels_of_export(file: Path) -> tuple[str, ...]:
+    """Read the labels of a detector from the file beside its export; none where it has none.
+
+    Raises:
+        ConfigError: the file is not plain YAML, or its `label_list` is no list of texts.
+    """
+    labels = read_yaml(file).get("label_list") or []
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ConfigError(f"label_list in {file} is {shorten(labels)}, expected a list of texts")
+    return tuple(labels)
+
+
 def settings_of_training(content: Mapping[str, Any], task: str, where: str) -> Stated:
     """Return the settings with which a training YAML evaluates its network.
 

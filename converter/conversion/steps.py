@@ -25,7 +25,7 @@ from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard, Proof
 from converter.catalog.custom import custom_card, same_network
 from converter.catalog.dictionary import Dictionary, dictionary_of_export, fit_to_classes
-from converter.catalog.processing import merge_settings, settings_of_export
+from converter.catalog.processing import labels_of_export, merge_settings, settings_of_export
 from converter.conversion.artefact import output_path, write_artefact
 from converter.conversion.request import Outcome, Request, proof_scope
 from converter.conversion.versions import versions
@@ -200,7 +200,7 @@ def card_of(request: Request) -> ModelCard:
 
 
 def _with_dictionary(card: ModelCard, request: Request, source: Source) -> ModelCard:
-    """Return the card with the dictionary of the export, unless another was given.
+    """Return the card with the dictionary or labels of the export, unless another was given.
 
     One that a training YAML names but that is missing is looked for elsewhere.
     """
@@ -214,7 +214,10 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
         if not isinstance(table, Dictionary):
             raise ConfigError(f"{card.name} has no table of characters for --strip-dict")
         table = table.stripped()
-    return replace(card, dictionary=table, missing_dictionary=None)
+    labels = card.labels
+    if card.task == "layout" and source.settings is not None:
+        labels = labels_of_export(source.settings) or labels
+    return replace(card, dictionary=table, missing_dictionary=None, labels=labels)
 
 
 def _is_submodels(source: Source, request: Request) -> bool:

@@ -15,6 +15,7 @@ from schemas.record import OutputRow
 
 UNMATCHED = 50
 
+
 def compare_output(
     arrays: Mapping[str, np.ndarray],
     row: OutputRow,
@@ -100,6 +101,4 @@ def compare_ranked(
     room = grown.values if grown is not None and grown.matters(limit * largest) else 0.0
     difference = max(0.0, float(max(side.max() for side in nearest)) - room) / largest
     fault = "" if difference <= limit else "some rows have no counterpart in PyTorch's"
-    return Comparison(
-        f"{path}, rows", input_shape, shape, difference, largest, limit, (), fault
-    )
+    return Comparison(f"{path}, rows", input_shape, shape, difference, largest, limit, (), fault)
