@@ -70,6 +70,14 @@ def is_paddlex(architecture: Mapping[str, Any]) -> bool:
     return "class" in architecture
 
 
+def is_deployed(architecture: Mapping[str, Any]) -> bool:
+    """Return whether a record's network is one of PaddleX's whose branches are merged."""
+    if not is_paddlex(architecture):
+        return False
+    theirs = catalog.card(architecture["algorithm"]).paddlex
+    return theirs is not None and theirs.form != "train"
+
+
 def _paddlex_network(name: str, weights: Mapping[str, np.ndarray]) -> tuple[Model, str]:
     """Return our network for PaddleX's network of a released model, and the mapping's name."""
     card = catalog.card(name)

@@ -20,7 +20,12 @@ from converter.parity.comparison import INNER, INTEGERS, LIMIT, Comparison
 from converter.parity.layerwise import Pair, Run, SampledTensor, SideBySide, failed
 from converter.references.hooks import by_our_names, folded_into, observe, results_of
 from converter.references.recorded.compare import compare_output, compare_ranked
-from converter.references.recorded.network import build_recorded, is_paddlex, layer_names, networks
+from converter.references.recorded.network import (
+    build_recorded,
+    is_deployed,
+    layer_names,
+    networks,
+)
 from converter.references.recorded.record import Record
 from schemas.record import OutputRow
 
@@ -127,7 +132,7 @@ class RecordedReference:
         if noises and any(array.dtype.kind in INTEGERS for array in results_of(actual).values()):
             actual.update(self._exact_integers(network, batch, run))
         altered = set(folded_into(network).values())
-        complete = network.form == "train" or is_paddlex(facts.architecture)
+        complete = network.form == "train" or is_deployed(facts.architecture)
         pairs = []
         lost = False
         for row, layer in zip(rows, facts.trace, strict=True):
