@@ -44,8 +44,6 @@ STRIDES = (8, 16, 32, 64)
 """Pixels of the input per cell of PicoDet's levels, where the card does not state them."""
 BINS = 32
 """The numbers of a cell that give its distances to the four sides."""
-PP_STRUCTURE_2 = {"decoder": "PicoDetPostProcess", "interpolation": "linear"}
-"""How networks of PP-Structure 2, which read blue first, are used; PaddleX's read red first."""
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 
@@ -106,8 +104,7 @@ class LayoutDetector(Predictor):
                 f"{weights_name(self.card)} needs them in the .json beside it"
             )
         merged = self._merge_settings(LayoutSettings.checks(), settings)
-        defaults = PP_STRUCTURE_2 if merged.get("color") == "BGR" else {}
-        self.settings = LayoutSettings(self.card.labels, **{**defaults, **merged})
+        self.settings = LayoutSettings(self.card.labels, **merged)
         self._strides = _strides(self.card.architecture)
 
     def __call__(self, image: ImageLike) -> list[LayoutRegion]:

@@ -32,6 +32,8 @@ def normalized_by_paddlex(image, mean, std):
 
 def detector(color, **settings):
     card = {"task": "layout", "labels": LABELS, "input": {"color": color}}
+    if color == "BGR":
+        card["pipeline"] = {"decoder": "PicoDetPostProcess", "interpolation": "linear"}
     network = type("Network", (), {"card": card, "__call__": lambda *_: {}})()
     return LayoutDetector(network, **settings)
 

@@ -7,19 +7,23 @@ import json
 import numpy as np
 import pytest
 
+from converter.catalog.cards import cards
 from pipelines import LayoutDetector
 from pipelines.layout.detections import level_sizes
-from schemas.processing import SettingsError
+from schemas.processing import LayoutSettings, SettingsError
 
 LABELS = ["text", "table", "image"]
 COLOURS = {"text": (0, 0, 255), "table": (0, 255, 0), "image": (255, 0, 0)}  # BGR
 BOXES = {"text": (40, 60, 300, 120), "table": (50, 200, 250, 420), "image": (320, 300, 560, 480)}
 STRIDES = (8, 16, 32, 64)
+MODELS = [model for model in cards() if model.task == "layout"]
 
 
 def card(color, mean=0.0):
     values = {"color": color, "mean": [mean] * 3, "std": [1.0] * 3}
-    return {"task": "layout", "labels": LABELS, "input": {"height": 320, "width": 256, **values}}
+    pipeline = {"decoder": "PicoDetPostProcess"} if color == "BGR" else {}
+    size = {"height": 320, "width": 256}
+    return {"task": "layout", "labels": LABELS, "input": size | values, "pipeline": pipeline}
 
 
 def page():
@@ -100,11 +104,16 @@ def test_regions_of_a_page(network):
         assert json.loads(json.dumps(region.to_dict()))["label"] == region.label
 
 
-def test_channels_follow_the_source():
+@pytest.mark.parametrize(
+    "model", [card for card in cards() if card.task == "layout"], ids=lambda card: card.name
+)
+def test_channels_and_steps_follow_the_source(model):
     """PP-Structure 2 reads blue first and resizes linearly, PaddleX red first and cubically."""
-    old, new = LayoutDetector(PicoDet("BGR")).settings, LayoutDetector(PicoDet()).settings
-    assert (old.decoder, old.interpolation) == ("PicoDetPostProcess", "linear")
-    assert (new.decoder, new.interpolation) == ("DetPostProcess", "cubic")
+    settings = LayoutSettings(model.labels, color=model.input.color, **model.pipeline)
+    steps = (settings.color, settings.decoder, settings.interpolation)
+    is_old = model.name.startswith("picodet_lcnet")
+    old, new = ("BGR", "PicoDetPostProcess", "linear"), ("RGB", "DetPostProcess", "cubic")
+    assert steps == (old if is_old else new)
 
 
 def test_thresholds_by_label():
