@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from converter.cli.main import main
+from cores.threads import configure_waiting
 from tests.support.checkpoints import CLS, save, weights
 from tests.support.file_server import serve
+
+# Tests run side by side: spinning threads would take the cores from each other, and be warned of.
+configure_waiting()
 
 
 @pytest.fixture(scope="session")

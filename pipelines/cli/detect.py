@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = network_parser(
         "detect", purpose, "detector of text lines", DETECTION_FORMATS, texts=False
     )
+    parser.usage = "%(prog)s PATH [PATH ...] --weights X.pth [options]"  # it would be very long
     add_detector_options(parser)
     return parser
 

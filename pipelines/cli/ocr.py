@@ -23,6 +23,7 @@ from pipelines.ocr import OCR
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
     parser = page_parser("ocr", "Read the text of images and PDFs.")
+    parser.usage = "%(prog)s PATH [PATH ...] --det X.pth --rec Y.pth [options]"  # else very long
     add = parser.add_argument
     add("--det", type=Path, required=True, metavar="X.pth", help="detector of text lines")
     add("--rec", type=Path, required=True, metavar="Y.pth", help="recogniser of text lines")

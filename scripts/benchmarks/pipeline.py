@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from benchmarks.runtimes import SIDES, STAGES, Job
 from converter.errors import SourceError, UsageError
+from cores.threads import available_cores
 
 HELP = "detector, recogniser and whole pages, against other runtimes"
 
@@ -93,7 +94,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for task, path in DEFAULTS.items():
         parser.add_argument(f"--{task}", type=Path, metavar="X.pth",
                             help=f"default: {path.relative_to(ROOT)} (make demo)")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N",
+    parser.add_argument("--threads", type=int, default=available_cores(), metavar="N",
                         help="of each side; default: one for each core")  # fmt: skip
     others = [name for name in SIDES if name != OURS]
     parser.add_argument("--skip", nargs="+", default=[], metavar="NAME", choices=others,
