@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_module_registration_hook
+from torch import Tensor
 
 from architectures.model import Model
 from architectures.registry import build
@@ -22,8 +20,6 @@ from schemas.checks import shorten
 REQUIRED = ("architecture", "class_counts", "form", "weights")
 SHOWN = 10
 """How many faults one message lists."""
-MAX_MODULES = 20_000
-"""The most layers that an architecture may ask for; the largest of PaddleOCR has about 2,500."""
 
 
 class ArtefactError(ValueError):
@@ -125,7 +121,7 @@ def build_from_card(card: ArtefactCard, path: Path) -> Model:
         ArtefactError: the architecture is unknown or cannot be built.
     """
     try:
-        with torch.device("meta"), _limited_modules():
+        with torch.device("meta"):
             return build(card.architecture, class_counts=card.class_counts, form=card.form)
     # The options are a stranger's: a constructor may raise anything on values of another type.
     except Exception as error:
@@ -135,24 +131,6 @@ def build_from_card(card: ArtefactCard, path: Path) -> Model:
         raise ArtefactError(
             f"{described}: its architecture cannot be built: {type(error).__name__}: {error}"
         ) from error
-
-
-@contextmanager
-def _limited_modules() -> Iterator[None]:
-    """Stop building a network of more than `MAX_MODULES` layers."""
-    count = 0
-
-    def count_module(_parent: nn.Module, _name: str, _module: nn.Module | None) -> None:
-        nonlocal count
-        count += 1
-        if count > MAX_MODULES:
-            raise ValueError(f"the architecture has more than {MAX_MODULES} layers")
-
-    handle = register_module_module_registration_hook(count_module)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def check_tensors(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:

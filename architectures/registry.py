@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
+from architectures.construction import build_abstractly, wrong_options
 from architectures.interfaces import FeatureExtractor
 from architectures.model import Model
 from architectures.reparameterize import fuse_
+from schemas.artefact import MAX_CLASSES, describe_architecture_fault
+from schemas.checks import is_count, shorten
 
 
 class UnknownArchitecture(ValueError):
@@ -22,15 +26,17 @@ class UnknownArchitecture(ValueError):
 class Row(NamedTuple):
     """One network: the model types that use it, PaddleOCR's name, its class.
 
-    `training` names the options that inference does not read; `counts` says which option holds a
-    class count, dots between levels; `scored` is how many classes the network scores beyond that
-    count, below 0 where it never answers with the last ones, such as the padding.
+    `training` names the options that inference does not read; `fixed` holds those of PaddleOCR's
+    options that are supported with one value only; `counts` says which option holds a class count,
+    dots between levels; `scored` is how many classes the network scores beyond that count, below 0
+    where it never answers with the last ones, such as the padding.
     """
 
     model_types: str
     name: str
     target: str
     training: str = ""
+    fixed: Mapping[str, Any] = {}
     counts: Mapping[str, str] = {}
     scored: int = 0
 
@@ -48,9 +54,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("rec",      "GA_SPIN",         "transforms.gaspin_transformer:GA_SPIN_Transformer",
             training="loc_lr"),
         Row("sr",       "TSRN",            "transforms.tsrn:TSRN",
-            training="STN infer_mode width height"),
+            training="STN infer_mode width height", fixed={"mask": False}),
         Row("sr",       "TBSRN",           "transforms.tbsrn:TBSRN",
-            training="STN infer_mode width height"),
+            training="STN infer_mode width height",
+            fixed={"mask": False, "hidden_units": 32}),
         Row("unwarp",   "UVDoc",           "transforms.uvdoc:UVDoc"),
     ),
     "Backbone": (
@@ -75,7 +82,9 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("rec",      "DenseNet",        "backbones.rec_densenet:DenseNet",
             training="use_dropout"),
         Row("rec",      "HybridTransformer", "backbones.rec_hybridvit:HybridTransformer",
-            training="img_size is_predict is_export drop_rate attn_drop_rate drop_path_rate"),
+            training="img_size is_predict is_export drop_rate attn_drop_rate drop_path_rate",
+            fixed={"representation_size": None, "distilled": False, "embed_layer": None,
+                   "norm_layer": None, "act_layer": None, "weight_init": ""}),
         Row("rec",      "DonutSwinModel",  "backbones.rec_donut_swin:DonutSwinModel",
             training="num_layers add_pooling_layer use_mask_token is_export"),
         Row("rec",      "PPHGNetV2_B4_Formula", "backbones.rec_pphgnetv2:PPHGNetV2_B4_Formula",
@@ -97,9 +106,12 @@ TABLE: dict[str, tuple[Row, ...]] = {
             training="encoder_global_attn_indexes"),
         Row("table",    "TableResNetExtra", "backbones.table_master_resnet:TableResNetExtra"),
         Row("rec",      "SVTRNet",         "backbones.rec_svtrnet:SVTRNet",
-            training="pretrained drop_rate attn_drop_rate drop_path_rate"),
+            training="pretrained drop_rate attn_drop_rate drop_path_rate",
+            fixed={"qk_scale": None, "norm_layer": "nn.LayerNorm", "sub_norm": "nn.LayerNorm",
+                   "block_unit": "Block", "act": "nn.GELU", "use_lenhead": False}),
         Row("rec",      "ViTSTR",          "backbones.rec_vitstr:ViTSTR",
-            training="qk_scale drop_path_rate drop_rate attn_drop_rate"),
+            training="qk_scale drop_path_rate drop_rate attn_drop_rate",
+            fixed={"norm_layer": "nn.LayerNorm", "act_layer": "nn.GELU", "out_channels": None}),
         Row("rec",      "MTB",             "backbones.rec_nrtr_mtb:MTB"),
         Row("rec",      "ViTParseQ",       "backbones.rec_vit_parseq:ViTParseQ",
             training="in_channels drop_rate attn_drop_rate drop_path_rate"),
@@ -112,10 +124,11 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("det",      "RepSVTR_det",     "backbones.rec_repvit:RepSVTR_det"),
         Row("rec",      "RepSVTR",         "backbones.rec_repvit:RepSVTR"),
         Row("rec",      "SVTRv2",          "backbones.rec_svtrv2:SVTRv2",
-            training="local_k drop_rate attn_drop_rate drop_path_rate"),
+            training="local_k drop_rate attn_drop_rate drop_path_rate max_sz out_channels "
+            "out_char_num last_drop", fixed={"qk_scale": None, "feat2d": False}),
         Row("e2e",      "ResNet",          "backbones.e2e_resnet_vd_pg:ResNet"),
         Row("rec",      "ResNet31",        "backbones.rec_resnet_31:ResNet31",
-            training="init_type"),
+            training="init_type", fixed={"out_indices": None, "last_stage_pool": False}),
         Row("rec",      "ResNet32",        "backbones.rec_resnet_32:ResNet32"),
         Row("rec",      "ResNetRFL",       "backbones.rec_resnet_rfl:ResNetRFL"),
         Row("rec",      "ResNet_ASTER",    "backbones.rec_resnet_aster:ResNet_ASTER",
@@ -129,12 +142,15 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("det",      "RSEFPN",          "necks.db_fpn:RSEFPN"),
         Row("det",      "LKPAN",           "necks.lk_pan:LKPAN"),
         Row("det",      "RepLKFPN",        "necks.rep_lk:RepLKFPN"),
-        Row("det",      "RepLKPAN",        "necks.rep_lk:RepLKPAN"),
+        Row("det",      "RepLKPAN",        "necks.rep_lk:RepLKPAN",
+            training="mode"),
         Row("det",      "EASTFPN",         "necks.east_fpn:EASTFPN"),
         Row("det",      "FPN",             "necks.fpn:FPN"),
         Row("det",      "FCEFPN",          "necks.fce_fpn:FCEFPN",
-            training="spatial_scales use_c5 relu_before_extra_convs norm_decay freeze_norm"),
-        Row("det",      "CTFPN",           "necks.ct_fpn:CTFPN"),
+            training="spatial_scales use_c5 relu_before_extra_convs norm_decay freeze_norm",
+            fixed={"norm_type": None}),
+        Row("det",      "CTFPN",           "necks.ct_fpn:CTFPN",
+            fixed={"out_channel": 128}),
         Row("det",      "SASTFPN",         "necks.sast_fpn:SASTFPN"),
         Row("det",      "FPN_UNet",        "necks.fpn_unet:FPN_UNet",
             training="in_channels"),
@@ -170,7 +186,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("rec",      "MultiHead",       "heads.rec_multi_head:MultiHead",
             training="use_pos", counts={"ctc": "out_channels_list.CTCLabelDecode"}),
         Row("rec",      "SARHead",         "heads.rec_sar_head:SARHead",
-            training="enc_drop_rnn dec_drop_rnn pred_dropout", counts={"sar": "out_channels"}),
+            training="enc_drop_rnn dec_drop_rnn pred_dropout", fixed={"dec_bi_rnn": False},
+            counts={"sar": "out_channels"}),
         Row("rec",      "RobustScannerHead", "heads.rec_robustscanner_head:RobustScannerHead",
             training="hybrid_dec_dropout mask padding_idx",
             counts={"robustscanner": "out_channels"}),
@@ -240,16 +257,31 @@ def build(
 ) -> Model:
     """The network, randomly initialised and in eval mode, that PaddleOCR makes of `architecture`.
 
-    `architecture` is the Architecture section of one of PaddleOCR's training configurations. Class
-    counts that it does not state are taken from `class_counts`: `ctc` for a recogniser, `cls` for a
-    classifier. The forms are explained in `fuse.py`.
+    Args:
+        architecture: the Architecture section of one of PaddleOCR's training configurations.
+        class_counts: class counts that `architecture` does not state: `ctc` for a recogniser, `cls`
+            for a classifier.
+        form: one of `FORMS`, which `reparameterize.py` explains.
 
-    UnknownArchitecture: a network or option that is not mirrored here. ValueError: a class count
-    that is missing or stated twice with different values, or an unknown form.
+    Raises:
+        UnknownArchitecture: a network or option that is not mirrored here, a value of another type,
+            or more layers or values than any network of PaddleOCR has. No memory was asked for.
+        ValueError: a class count that is missing or stated twice with different values, or an
+            unknown form.
     """
     config = copy.deepcopy(dict(architecture))
-    _check_keys(config)
+    _check_config(config)
     counts = _fill_class_counts(config, class_counts or {})
+    parts = build_abstractly(lambda: _make_parts(config))
+    if torch.empty(0).device.type != "meta":  # the default device
+        parts = _make_parts(config)
+    model = Model(parts, config, counts).eval()
+    fuse_(model, form)
+    return model
+
+
+def _make_parts(config: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """Build transform, backbone, neck and head, as far as `config` has them."""
     parts = {}
     channels: Any = config.get("in_channels", 3)
     for part in TABLE:
@@ -257,13 +289,21 @@ def build(
             parts[part] = make(part, config["model_type"], config[part], channels)
             output = parts[part]
             channels = output.out_channels if isinstance(output, FeatureExtractor) else None
-    model = Model(parts, config, counts).eval()
-    fuse_(model, form)
-    return model
+    return parts
 
 
 def make(part: str, model_type: str, options: Mapping[str, Any], in_channels: Any) -> nn.Module:
-    """One part of a network from its section; `in_channels` as the part before it states them."""
+    """Build one part of a network from its section of the configuration.
+
+    Args:
+        part: a key of `TABLE`.
+        model_type: PaddleOCR's `model_type`, such as "rec".
+        options: the section: the name of the network, and its options.
+        in_channels: the `out_channels` of the part before it.
+
+    Raises:
+        UnknownArchitecture: the network is unknown, or does not take one of the options.
+    """
     row = find(part, model_type, options)
     module, class_name = row.target.split(":")
     network = getattr(import_module(f"architectures.{module}"), class_name)
@@ -272,22 +312,52 @@ def make(part: str, model_type: str, options: Mapping[str, Any], in_channels: An
     missing = [p.name for p in parameters if p.default is p.empty and p.name not in options]
     if missing:
         raise UnknownArchitecture(f"{row.name} needs {_listed(missing)}")
-    unknown = [name for name in options if name not in ("name", *accepted, *row.training.split())]
-    if unknown:
+    _check_unsupported(row, options, accepted)
+    taken = {name: options[name] for name in accepted if name in options}
+    for name, expected in wrong_options(network, taken):
+        raise UnknownArchitecture(
+            f"{row.name}: {name} is {shorten(options[name])}, expected {expected}"
+        )
+    try:
+        built: nn.Module = network(in_channels, **taken)
+    except UnknownArchitecture:
+        raise
+    # Values of the right types that do not fit each other: PyTorch's layers raise many types.
+    except Exception as error:
+        stated = _listed(f"{name} {shorten(value)}" for name, value in taken.items())
+        reason = str(error) if isinstance(error, ValueError) else _described(error)
+        raise UnknownArchitecture(f"{row.name} cannot be built with {stated}: {reason}") from error
+    return built
+
+
+def _described(error: Exception) -> str:
+    """Return the type and the first line of an error's message."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _check_unsupported(row: Row, options: Mapping[str, Any], accepted: Sequence[str]) -> None:
+    """Raise UnknownArchitecture for options, or their values, that are not mirrored here."""
+    ignored = row.training.split()
+    known = ("name", *accepted, *ignored, *row.fixed)
+    if unknown := [name for name in options if name not in known]:
         raise UnknownArchitecture(
             f"{row.name} does not take {_listed(unknown)}; it takes {_listed(accepted)} "
-            f"and ignores, as inference does not read them, {_listed(row.training.split())}"
+            f"and ignores, as inference does not read them, {_listed(ignored)}"
         )
-    return network(in_channels, **{name: options[name] for name in accepted if name in options})
+    for name, value in row.fixed.items():
+        if name not in accepted and options.get(name, value) != value:
+            raise UnknownArchitecture(
+                f"{row.name}: {name} is {shorten(options[name])}; supported is {value!r} only"
+            )
 
 
 def find(part: str, model_type: str, options: Mapping[str, Any]) -> Row:
     """The table's row for a section of the configuration."""
     known = {row.name: row for row in TABLE[part] if model_type in row.model_types.split()}
     name = options.get("name")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UnknownArchitecture(
-            f"unknown {part} {name!r} for model_type {model_type!r}; known: {_listed(known)}"
+            f"unknown {part} {shorten(name)} for model_type {model_type!r}; known: {_listed(known)}"
         )
     return known[name]
 
@@ -298,20 +368,31 @@ def scored_beyond(architecture: Mapping[str, Any]) -> int:
     return find("Head", architecture["model_type"], head).scored if head else 0
 
 
-def _check_keys(config: Mapping[str, Any]) -> None:
-    unknown = [key for key in config if key not in KEYS]
-    if unknown:
+def _check_config(config: Mapping[str, Any]) -> None:
+    """Raise UnknownArchitecture for unknown or missing keys and for sections of another type."""
+    if (fault := describe_architecture_fault(config)) is not None:
+        raise UnknownArchitecture(f"the architecture holds {fault}")
+    if unknown := [key for key in config if key not in KEYS]:
         raise UnknownArchitecture(
             f"the architecture has the unknown keys {_listed(unknown)}; known: {_listed(KEYS)} "
             "(of a distillation model, give one of its Models)"
         )
-    needed = REQUIRED.get(str(config.get("model_type")), ("Backbone", "Head"))
+    model_type, channels = config.get("model_type"), config.get("in_channels", 3)
+    if model_type is not None and not isinstance(model_type, str):
+        raise UnknownArchitecture(f"model_type is {shorten(model_type)}, expected text")
+    if not is_count(channels):
+        raise UnknownArchitecture(
+            f"in_channels is {shorten(channels)}, expected a whole number above 0"
+        )
+    needed = REQUIRED.get(str(model_type), ("Backbone", "Head"))
     missing = [key for key in ("model_type", *needed) if config.get(key) is None]
     if missing:
         raise UnknownArchitecture(f"the architecture lacks {_listed(missing)}")
     for part in TABLE:
-        if not isinstance(config.get(part) or {}, Mapping):
-            raise UnknownArchitecture(f"{part} is {config[part]!r}, not a name and its options")
+        if config.get(part) is not None and not isinstance(config[part], Mapping):
+            raise UnknownArchitecture(
+                f"{part} is {shorten(config[part])}, not a name and its options"
+            )
 
 
 def _fill_class_counts(config: dict[str, Any], given: Mapping[str, int]) -> dict[str, int]:
@@ -330,10 +411,14 @@ def _fill_class_counts(config: dict[str, Any], given: Mapping[str, int]) -> dict
     counts = {}
     for name, path in row.counts.items():
         *sections, option = path.split(".")
-        place = head
+        options = head
         for section in sections:
-            place = place.setdefault(section, {})
-        stated = [count for count in (place.get(option), given.get(name)) if count is not None]
+            options = options.setdefault(section, {})
+            if not isinstance(options, dict):
+                raise UnknownArchitecture(
+                    f"{row.name}: {section} is {shorten(options)}, expected a mapping"
+                )
+        stated = [count for count in (options.get(option), given.get(name)) if count is not None]
         if not stated:
             raise ValueError(
                 f"{row.name} needs a class count: class_counts={{{name!r}: …}} or Head.{path}"
@@ -342,9 +427,12 @@ def _fill_class_counts(config: dict[str, Any], given: Mapping[str, int]) -> dict
             raise ValueError(
                 f"Head.{path} states {stated[0]} classes, class_counts[{name!r}] {stated[1]}"
             )
-        if not isinstance(stated[0], int) or stated[0] < 1:
-            raise ValueError(f"the class count {name!r} is {stated[0]!r}, not a positive number")
-        counts[name] = place[option] = stated[0]
+        if not is_count(stated[0]) or stated[0] > MAX_CLASSES:
+            raise ValueError(
+                f"the class count {name!r} is {shorten(stated[0])}, expected a whole number above "
+                f"0, at most {MAX_CLASSES}"
+            )
+        counts[name] = options[option] = stated[0]
     return counts
 
 

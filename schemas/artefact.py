@@ -50,6 +50,19 @@ Architecture = Mapping[str, Any]
 networks' constructors, which differ from one network to the next, hence `Any`."""
 
 
+_ARCHITECTURE_DEPTH, _ARCHITECTURE_VALUES = 16, 5000
+
+
+def describe_architecture_fault(architecture: object) -> str | None:
+    """Return why a value is no Architecture section of bounded size, or None where it is one."""
+    return describe_json_fault(
+        architecture,
+        depth=_ARCHITECTURE_DEPTH,
+        values=_ARCHITECTURE_VALUES,
+        largest=MAX_DIMENSION,
+    )
+
+
 class CardError(ValueError):
     """A file is not the JSON of converted weights, or an entry is of another type or size."""
 
@@ -440,7 +453,10 @@ class ArtefactCard:
         form = reader.text("form")
         return cls(
             architecture=reader.section(
-                "architecture", lambda each: each.tree(depth=16, values=5000, largest=MAX_DIMENSION)
+                "architecture",
+                lambda each: each.tree(
+                    depth=_ARCHITECTURE_DEPTH, values=_ARCHITECTURE_VALUES, largest=MAX_DIMENSION
+                ),
             )
             or {},
             class_counts=reader.section("class_counts", lambda each: each.mapping(_CLASSES)) or {},

@@ -189,7 +189,11 @@ def test_four_times_as_large():
     [
         ("Transform", None, "the architecture lacks Transform"),
         ("Transform", {"name": "TPS"}, "unknown Transform 'TPS' .*'sr'; known: TSRN, TBSRN"),
-        ("Transform", {"name": "TSRN", "mask": True}, "TSRN does not take mask; it takes scale_"),
+        (
+            "Transform",
+            {"name": "TSRN", "mask": True},
+            "mask is True; supported is False only",
+        ),
         ("Backbone", {"name": "ResNet"}, "unknown Backbone 'ResNet' .* known: nothing"),
         ("Head", {"name": "CTCHead"}, "unknown Head 'CTCHead' .* known: nothing"),
     ],
@@ -206,7 +210,7 @@ def test_what_does_not_fit():
         TSRN(scale_factor=3)
     with pytest.raises(ValueError, match="not images of 1 channels 2 times"):
         TBSRN(1)
-    with pytest.raises(AssertionError, match="TBSRN takes images of 16 x 64 alone"):
+    with pytest.raises(AssertionError, match="TBSRN accepts 16 x 64 images only"):
         TBSRN()(torch.zeros(1, 3, 64, 16))
     assert SIZE == (16, 64)
 
