@@ -24,7 +24,11 @@ SLEEPING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """The variables that bound the threads of PyTorch, Paddle and NumPy."""
 PRIMITIVES = 64
-"""How many compiled operations oneDNN keeps; by default 1,024, one for each size of an input."""
+"""How many compiled operations oneDNN keeps; by default 1,024, each for one size of an input.
+
+After lines of 250 widths a process with the recogniser of PP-OCRv4 takes 581 MB, with oneDNN's
+default 1,118 MB, with 8 operations 530 MB, and all three take the same time.
+"""
 
 _QUOTA_V1, _PERIOD_V1 = "cpu.cfs_quota_us", "cpu.cfs_period_us"
 

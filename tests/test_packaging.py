@@ -33,7 +33,7 @@ def setup() -> configparser.ConfigParser:
 
 CLASSIFIER = "ch_ppocr_mobile_v2.0_cls"
 NOT_SHIPPED = {"build", "dist", "docs", "downloads", "examples", "out", "scripts", "tests"}
-TYPED = ("architectures", "converter", "pipelines")
+TYPED = ("architectures", "converter", "cores", "pipelines")
 
 
 def shipped_files() -> set[str]:
