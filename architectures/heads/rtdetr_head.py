@@ -8,7 +8,7 @@ rtdetr_transformer.py` and `deformable_transformer.py`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -179,13 +179,18 @@ class RTDETRTransformer(OutputPart):
         self.enc_output = nn.Sequential(nn.Linear(hidden_dim, hidden_dim), nn.LayerNorm(hidden_dim))
         self.enc_score_head = nn.Linear(hidden_dim, num_classes)
         self.enc_bbox_head = MLP(hidden_dim, hidden_dim, 4, 3)
+        self._make_decoder_heads(hidden_dim, num_classes, num_decoder_layers)
+
+    def _make_decoder_heads(self, hidden_dim: int, num_classes: int, layers: int) -> None:
         self.dec_score_head = nn.ModuleList(
-            nn.Linear(hidden_dim, num_classes) for _ in range(num_decoder_layers)
+            nn.Linear(hidden_dim, num_classes) for _ in range(layers)
         )
-        self.dec_bbox_head = nn.ModuleList(
-            MLP(hidden_dim, hidden_dim, 4, 3) for _ in range(num_decoder_layers)
-        )
-        self.logits_layers = (f"dec_score_head.{num_decoder_layers - 1}",)
+        self.dec_bbox_head = nn.ModuleList(MLP(hidden_dim, hidden_dim, 4, 3) for _ in range(layers))
+        self.logits_layers = (f"dec_score_head.{layers - 1}",)
+
+    def _box_heads(self) -> Iterable[nn.Module]:
+        """Return the module that moves the boxes after each layer."""
+        return self.dec_bbox_head
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Find the objects of each image.
@@ -248,7 +253,7 @@ class RTDETRTransformer(OutputPart):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield boxes and features of the queries after each layer; Args as of `decode`."""
         boxes = points.sigmoid()
-        for layer, bbox_head in zip(self.decoder.layers, self.dec_bbox_head, strict=True):
+        for layer, bbox_head in zip(self.decoder.layers, self._box_heads(), strict=True):
             unbounded = inverse_sigmoid(boxes)
             placed = unbounded if self.query_pos_head_inv_sig else boxes
             features = layer(features, self.query_pos_head(placed), boxes, memory, sizes)

@@ -14,6 +14,7 @@ ADAPTERS: Mapping[str, str] = {
     "DRRGHead": "drrg:DRRGAdapter",
     "LaTeXOCRHead": "latex_ocr:LaTeXOCRAdapter",
     "PPFormulaNet_Head": "mbart:MBartAdapter",
+    "PPDocLayoutV3": "pp_doclayout_v3:PPDocLayoutV3Adapter",
     "PicoHead": "pico:PicoAdapter",
     "PicoHeadV2": "pico:PicoAdapter",
     "RTDETRTransformer": "rtdetr:RTDETRAdapter",

@@ -33,6 +33,7 @@ STUDENT2, TEACHER = "second student of the mutual distillation", "teacher of the
 NRTR, BEFORE = "NRTR guide, run only in training", "feeds the NRTR guide"
 OWN = "of training, the weight is normalised by its own"
 UNREAD = "a constant that nothing reads"
+NOISY = "noisy boxes are decoded in training only"
 PLACES = "a constant, the same in every window of 5 x 5"
 # Of the lists: tensors used, second names, filled, dropped.
 EXPECTED = {
@@ -41,6 +42,7 @@ EXPECTED = {
     "PP-LCNet_x1_0_doc_ori":     (146, 0,  27,  {}),
     "PP-LCNet_x1_0_table_cls":   (146, 0,  27,  {}),
     "PP-LCNet_x1_0_textline_ori": (146, 0, 27,  {}),
+    "PP-DocLayoutV3":            (829, 0, 129, {NOISY: 1}),
     "UVDoc":                     (251, 0,  44,  {}),
     "UniMERNet":                 (602, 0,  0,   {PLACES: 20}),
     "ch_PP-OCRv2_det":           (269, 0,  51,  {STUDENT2: 269, TEACHER: 149}),
