@@ -148,7 +148,7 @@ class RTDETRTransformer(OutputPart):
         query_pos_head_inv_sig: whether positions are embedded before the sigmoid.
     """
 
-    results = ("boxes", "logits")
+    results: tuple[str, ...] = ("boxes", "logits")
 
     def __init__(
         self,
