@@ -60,20 +60,23 @@ SMALL = (
 )
 # fmt: on
 VARIANTS = {"large": LARGE, "small": SMALL}
+SCALES = (0.35, 0.5, 0.75, 1.0, 1.25)
 STEM = 16
 
 
-def variant(model_name: str) -> tuple[Row, ...]:
-    """The table of that name; ValueError names the known ones."""
+def variant(model_name: str, scale: float) -> tuple[Row, ...]:
+    """Return the table of that name; ValueError names the known names and scales."""
     if model_name not in VARIANTS:
         raise ValueError(
             f"MobileNetV3 has no model_name {model_name!r}; known: {', '.join(VARIANTS)}"
         )
+    if scale not in SCALES:
+        raise ValueError(f"MobileNetV3 has no scale {scale}; known: {', '.join(map(str, SCALES))}")
     return VARIANTS[model_name]
 
 
 def scaled(channels: int, scale: float) -> int:
-    """A channel count of the tables at the network's scale."""
+    """Return a channel count of the tables at the network's scale."""
     return make_divisible(channels * scale, 8)
 
 

@@ -28,7 +28,7 @@ class MobileNetV3(nn.Module):
         disable_se: bool = False,
     ) -> None:
         super().__init__()
-        rows = variant(model_name)
+        rows = variant(model_name, scale)
         channels = scaled(STEM, scale)
         self.conv = ConvBNAct(in_channels, channels, 3, stride=2, act="hardswish")
 

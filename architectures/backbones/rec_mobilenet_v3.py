@@ -35,7 +35,7 @@ class MobileNetV3(nn.Module):
         disable_se: bool = False,
     ) -> None:
         super().__init__()
-        rows = variant(model_name)
+        rows = variant(model_name, scale)
         strides = large_stride if model_name == "large" else small_stride
         if len(strides) != 4:
             raise ValueError(f"MobileNetV3 takes four strides, not {list(strides)}")

@@ -118,7 +118,7 @@ def test_options_that_state_the_only_value(option, value):
 @pytest.mark.parametrize(
     ("name", "path", "value", "message"),
     [
-        ("cls", "Backbone.scale", 400.0, f"more than {MAX_VALUES} values"),
+        ("pplcnet", "Backbone.scale", 400.0, f"more than {MAX_VALUES} values"),
         ("det v4", "Backbone.conv_kxk_num", 2**17, f"more than {MAX_MODULES} layers"),
         ("crnn", "Neck.hidden_size", 2**17, f"more than {MAX_VALUES} values"),
     ],

@@ -14,6 +14,7 @@ import torch
 import architectures
 from converter.conversion.request import Outcome, Request
 from converter.conversion.steps import STAGES, run
+from converter.errors import ReferenceUnavailable
 from converter.parity import rendered_inputs as inputs
 from converter.references.program import PaddleProgram
 from tests.support.checkpoints import EXPORTS
@@ -158,3 +159,31 @@ def test_every_size_that_paddle_accepts(converted, paddle, name):
                 actual = network(torch.from_numpy(batch)).numpy()
             assert actual.shape == expected.shape, (height, width)
             np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+# Sizes that are multiples of 32 after rounding up at each stride of 2, and sizes whose maps of 1/16
+# and 1/32 do not fit each other when enlarged.
+ACCEPTED = [(32, 32), (32, 320), (64, 96), (64, 95), (320, 32), (224, 416)]
+REFUSED = [(48, 64), (33, 64), (100, 100), (72, 88)]
+
+
+@pytest.mark.parametrize("size", [*ACCEPTED, *REFUSED], ids=str)
+def test_the_detector_accepts_the_sizes_that_paddle_accepts(converted, paddle, size):
+    """Equal probabilities, or an error on both sides."""
+    name = "ch_PP-OCRv4_det"
+    image = inputs.page(*size, seed=7).astype(np.float32).transpose(2, 0, 1)[None]
+    batch = np.ascontiguousarray(image / 127.5 - 1)
+    networks = [architectures.load(converted(name, fuse)[0].written) for fuse in (False, True)]
+    if size in REFUSED:
+        with pytest.raises(ReferenceUnavailable):
+            paddle(name, batch)
+        for network in networks:
+            with pytest.raises(RuntimeError), torch.inference_mode():
+                network(torch.from_numpy(batch))
+        return
+    expected = paddle(name, batch)
+    for network in networks:
+        with torch.inference_mode():
+            actual = network(torch.from_numpy(batch)).numpy()
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual, expected, atol=1e-4)
