@@ -31,6 +31,7 @@ from converter.errors import ConfigError, MappingError
 from converter.mapping.plan import Signature, resolve, targets_of
 from converter.mapping.rules import load_mapping
 from converter.references.paddle import checkout
+from converter.references.paddle.worker import build_network
 
 Architecture = dict[str, Any]
 EQUAL, BOTH_REFUSE, UNSUPPORTED = "equal", "both refuse", "only Paddle builds it"
@@ -251,7 +252,7 @@ def paddle_child(paddleocr: Path) -> int:
         shapes: dict[str, list[int]] | str
         try:
             with paddle.utils.unique_name.guard():  # parameters of two networks have one name
-                network = checkout.build_network(str(paddleocr), json.loads(line))
+                network = build_network(str(paddleocr), json.loads(line))
             shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
         except Exception as error:  # whatever the checkout's source raises
             shapes = f"{type(error).__name__}: {error}"
