@@ -20,6 +20,7 @@ from converter.errors import SourceError
 from converter.parity.comparison import compare_integers, compare_results
 from converter.references.hooks import by_our_names, observe
 from converter.references.recorded.compare import compare_output
+from schemas.record import OutputRow
 from tests.support.paths import ROOT
 
 ARCHITECTURE = {"Backbone": {}, "Head": {"name": "WideHead", "max_text_length": 4}}
@@ -242,7 +243,7 @@ def test_integers_are_the_same_or_at_fault():
 def test_recorded_integers_are_compared_exactly():
     tokens = np.arange(2000).reshape(2, 1000)
     arrays, shape = {"0": tokens.ravel()}, (1, 1, 4, 4)
-    row = ["0", [2, 1000], "int64", 999.5, 577.0, 1999.0, 1]
+    row = OutputRow("0", (2, 1000), "int64", 999.5, 577.0, 1999.0, 1)
     other = tokens + (tokens == 1500)  # by a part in 2000, which the limit would not have seen
     assert not compare_output(arrays, row, tokens, None, 1e-2, shape)[0].fault
     assert compare_output(arrays, row, other, None, 1e-2, shape)[0].where == (1500,)
