@@ -31,7 +31,7 @@ def check_values(state: Mapping[str, torch.Tensor], when: str = "") -> None:
     raise SourceError(
         "\n".join(
             [
-                f"{len(faults)} tensors that the network uses hold impossible values"
+                f"impossible values in {len(faults)} of the tensors that the network uses"
                 f"{when and f' {when}'}",
                 *faults[:_SHOWN],
                 *more,
