@@ -206,7 +206,7 @@ def test_what_is_not_built(part, options, message):
 
 def test_images_of_another_size():
     _, network = honest(LARGE)
-    with pytest.raises(AssertionError, match="takes images of its size alone"):
+    with pytest.raises(AssertionError, match="accepts images of its own size only"):
         network(torch.zeros(1, 1, 256, 128))
 
 

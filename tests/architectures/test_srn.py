@@ -186,7 +186,7 @@ def test_what_does_not_fit():
 def small() -> Model:
     facts = honest(RECORD)[0].facts
     with torch.device("meta"):
-        return build(facts["architecture"])
+        return build(facts.architecture)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import pytest
 
 from converter.end_to_end.runtimes import PaddleNetwork
 from converter.errors import SourceError
+from schemas.artefact import ArtefactCard
 
-EAST = {"task": "det", "architecture": {"Head": {"name": "EASTHead"}}}
+EAST = ArtefactCard.from_dict({"task": "det", "architecture": {"Head": {"name": "EASTHead"}}})
 
 
 class Session:
@@ -39,7 +40,7 @@ def test_several_outputs_have_the_names_that_the_decoder_takes(source):
     assert found["f_score"] is Session.outputs["1"]
 
 
-@pytest.mark.parametrize(("task", "card"), [("det", {}), ("rec", EAST)])
+@pytest.mark.parametrize(("task", "card"), [("det", ArtefactCard(task="det")), ("rec", EAST)])
 def test_one_output_too_many(source, task, card):
     said = "east has 1 inputs and 2 outputs; a network of this kind has 1 and 1"
     with pytest.raises(SourceError, match=said):

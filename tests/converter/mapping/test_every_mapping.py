@@ -218,9 +218,9 @@ class TestEveryNetwork:
 
     def test_linear_layers_alone_are_transposed(self, model):
         for move in plan(model, signatures(model)).moves:
-            is_linear = "Linear" in targets(model)[move.target].owner_types
-            turned = is_linear and move.target.endswith(".weight")
-            turned |= move.target.endswith(".in_proj_weight")
+            owners = targets(model)[move.target].owner_types
+            turned = "Linear" in owners and move.target.endswith(".weight")
+            turned |= "PackedAttention" in owners and move.target.endswith(".in_proj_weight")
             if catalog.card(model).mapping == "latexocr" and ".attn.proj." in move.target:
                 turned = False  # PaddleOCR's myLinear holds [out, in]
             assert bool(move.operations) == turned

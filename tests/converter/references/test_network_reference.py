@@ -35,7 +35,7 @@ def session() -> Iterator[PaddleSession]:
         yield session
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def reference(session, checkout) -> NetworkReference:
     return NetworkReference(session, checkout, ARCHITECTURE, WEIGHTS, "cls")
 
