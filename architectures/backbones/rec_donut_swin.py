@@ -121,7 +121,7 @@ class DonutSwinSelfAttention(nn.Module):
         table = self.relative_position_bias_table
         bias = table[relative_positions(x.device)].permute(2, 0, 1)
         if mask is not None:
-            bias = (bias + mask[:, None]).repeat(len(x) // len(mask), 1, 1, 1)
+            bias = (bias + mask[:, None]).repeat(x.shape[0] // len(mask), 1, 1, 1)
         queries, keys, values = (
             layer(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)

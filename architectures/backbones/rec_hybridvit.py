@@ -116,7 +116,7 @@ class HybridTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 1, H, W)` to `(N, 1 + H / 16 * W / 16, embed_dim)`."""
         height, width = (side // self.patch_size for side in x.shape[2:])
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), self.patch_embed(x)], 1)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), self.patch_embed(x)], 1)
         grid = self.pos_embed[:, 1:].unflatten(1, GRID)[:, :height, :width].flatten(1, 2)
         x = x + torch.cat([self.pos_embed[:, :1], grid], 1)
         return self.norm(self.blocks(x))

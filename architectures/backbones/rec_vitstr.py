@@ -76,6 +76,6 @@ class ViTSTR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, *img_size)` to `(N, out_channels, 1, seqlen)`."""
         patches = self.patch_embed(x)
-        token = self.cls_token.expand(len(x), -1, -1)
+        token = self.cls_token.expand(x.shape[0], -1, -1)
         x = self.norm(self.blocks(torch.cat([token, patches], 1) + self.pos_embed))
         return x[:, : self.seqlen].transpose(1, 2).unsqueeze(2)

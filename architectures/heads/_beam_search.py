@@ -38,10 +38,10 @@ def search(step: Step, state: Tensor, start: int, eos: int, beams: int, length: 
         length: of the longest text.
     """
     steps = []
-    scores = state.new_full((len(state) // beams, beams), NEVER)
+    scores = state.new_full((state.shape[0] // beams, beams), NEVER)
     scores[:, 0] = 0.0  # at first they are all alike
-    first = torch.arange(len(scores), device=state.device).unsqueeze(1) * beams
-    last = torch.full((len(state),), start, device=state.device)
+    first = torch.arange(scores.shape[0], device=state.device).unsqueeze(1) * beams
+    last = torch.full((state.shape[0],), start, device=state.device)
     for _ in range(length):
         log_probabilities, state = step(state, last)
         chosen = _best(scores, log_probabilities.unflatten(0, scores.shape))
@@ -58,7 +58,7 @@ def search(step: Step, state: Tensor, start: int, eos: int, beams: int, length: 
     # Texts that have not ended; where the search has, there is none.
     going = steps[-1].scores if len(steps) == length else torch.full_like(scores, NEVER)
     texts = _backtracked(steps, going, eos)
-    rest = texts.new_full((len(texts), length - texts.shape[1]), eos)
+    rest = texts.new_full((texts.shape[0], length - texts.shape[1]), eos)
     return torch.cat([texts, rest], 1)
 
 

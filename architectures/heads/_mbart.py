@@ -50,7 +50,7 @@ class MBartLearnedPositionalEmbedding(nn.Embedding):
     def forward(self, input: Tensor, past: int = 0) -> Tensor:
         """`(N, T) int64`, tokens behind `past` others, to their positions `(N, T, E)`."""
         positions = torch.arange(past, past + input.shape[1], device=input.device)
-        return super().forward((positions + OFFSET).expand(len(input), -1))
+        return super().forward((positions + OFFSET).expand(input.shape[0], -1))
 
 
 class MBartAttention(nn.Module):
@@ -202,7 +202,7 @@ class MBartHead(OutputPart):
         """
         image = self.enc_to_dec_proj(features)
         context, caches = self.decoder.context(image), self._mbart.caches()
-        tokens = torch.full((len(image), self.step), START, device=image.device)
+        tokens = torch.full((image.shape[0], self.step), START, device=image.device)
         given, unfinished = tokens, torch.ones_like(tokens, dtype=torch.bool)
         for _ in range(self.max_seq_len // self.step):
             scores = self.decoder.lm_head(self._mbart(given, image, caches, context=context))
@@ -224,7 +224,7 @@ class MBartHead(OutputPart):
         `causal`, every place attends to all teacher-forced tokens, as in PaddleOCR's eval mode.
         """
         image = self.enc_to_dec_proj(features)
-        starts = tokens.new_full((len(tokens), self.step - 1), START)
+        starts = tokens.new_full((tokens.shape[0], self.step - 1), START)
         tokens = torch.cat([starts, tokens], 1)[:, : -self.step]
         steps = torch.arange(tokens.shape[1], device=tokens.device) // self.step
         x = self._mbart(

@@ -66,7 +66,7 @@ class BCNLanguage(nn.Module):
         positions = sinusoids(self.max_length, self.d_model, tokens)
         embedded = self.proj(tokens) + positions
         mask = others(length, self.max_length)
-        query = positions.expand(len(tokens), -1, -1)
+        query = positions.expand(tokens.shape[0], -1, -1)
         for block in self.decoder:
             query = block(query, embedded, memory_mask=mask)
         return query, None if self.cls is None else self.cls(query)
@@ -134,7 +134,7 @@ class PositionAttention(nn.Module):
         for decoder, skipped in zip(decoders, reversed(finer[:-1]), strict=True):
             k = decoder(k) + skipped
         k = last(k)
-        q = self.project(sinusoids(self.max_length, x.shape[1], x).expand(len(x), -1, -1))
+        q = self.project(sinusoids(self.max_length, x.shape[1], x).expand(x.shape[0], -1, -1))
         return F.scaled_dot_product_attention(q, to_sequence(k), to_sequence(x))
 
 

@@ -24,7 +24,7 @@ class GRUCell(nn.GRUCell):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """`input: (N, input_size)` and the state `hx: (N, hidden_size)` to the next state."""
         if hx is None:
-            hx = input.new_zeros(len(input), self.hidden_size)
+            hx = input.new_zeros(input.shape[0], self.hidden_size)
         new = F.linear(input, self.weight_ih, self.bias_ih).chunk(3, 1)
         old = F.linear(hx, self.weight_hh, self.bias_hh).chunk(3, 1)
         reset, update = (new[0] + old[0]).sigmoid(), (new[1] + old[1]).sigmoid()
@@ -52,7 +52,7 @@ class AttentionCell(nn.Module):
 
     def start(self, features: Tensor) -> tuple[State, Tensor]:
         """Return the initial state and the attention keys `(N, T, hidden_size)`."""
-        nothing = features.new_zeros(len(features), self.hidden_size)
+        nothing = features.new_zeros(features.shape[0], self.hidden_size)
         count = 2 if isinstance(self.rnn, nn.LSTMCell) else 1
         return (nothing,) * count, self.i2h(features)
 
@@ -88,8 +88,8 @@ class AttentionHead(OutputPart):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, in_channels)` to probabilities `(N, batch_max_length, out_channels)`."""
         state, keys = self.attention_cell.start(x)
-        last = torch.full((len(x),), START, device=x.device)
-        logits = x.new_zeros(len(x), 0, self.generator.out_features)
+        last = torch.full((x.shape[0],), START, device=x.device)
+        logits = x.new_zeros(x.shape[0], 0, self.generator.out_features)
         for _ in range(self.batch_max_length):
             state = self.attention_cell(state, x, keys, last)
             scores = self.generator(state[0])

@@ -145,7 +145,7 @@ class AttDecoder(nn.Module):
         keys = self.encoder_feature_conv(x) + positions(mask[:, 0])
         keys = keys.permute(0, 2, 3, 1)
         looked = torch.zeros_like(mask)
-        word = torch.full((len(x),), START, device=x.device)
+        word = torch.full((x.shape[0],), START, device=x.device)
         scores = []
         for step in range(STEPS if tokens is None else tokens.shape[1]):
             embedded = self.embedding(word)

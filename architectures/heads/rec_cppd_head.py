@@ -137,7 +137,7 @@ class CPPDHead(OutputPart):
         """
         characters = x + self.vis_pos_embed
         places = self.pos_node_embed(torch.arange(self.places, device=x.device))
-        places = (places + self.char_pos_embed).expand(len(x), -1, -1)
+        places = (places + self.char_pos_embed).expand(x.shape[0], -1, -1)
         placed = torch.cat([places, characters], 1)
         for count, place in zip(self.char_node_decoder, self.pos_node_decoder, strict=True):
             characters = count(characters, characters)

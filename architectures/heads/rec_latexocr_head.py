@@ -196,7 +196,7 @@ class LaTeXOCRHead(OutputPart):
         A text ends with its end token; what follows in longer texts' company says nothing.
         """
         caches = self.net.caches()
-        tokens = torch.full((len(features), 1), START, device=features.device)
+        tokens = torch.full((features.shape[0], 1), START, device=features.device)
         for _ in range(self.max_seq_len):
             scores = self.net(tokens[:, -1:], features, caches)
             tokens = torch.cat([tokens, scores[:, -1:].argmax(2)], 1)

@@ -80,7 +80,7 @@ class Transformer(OutputPart):
         memory = self.encode(x)
         caches = [Cache(block.cross_attn.keys_values(memory)) for block in self._blocks()]
         positions = sinusoids(self.max_len, self.d_model, memory)
-        tokens = [torch.full((len(x), 1), START, device=x.device)]
+        tokens = [torch.full((x.shape[0], 1), START, device=x.device)]
         probabilities = [torch.ones_like(tokens[0], dtype=x.dtype)]
         for place in range(self.max_len - 1):
             y = self.embedding(tokens[-1]) + positions[place]

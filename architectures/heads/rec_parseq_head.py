@@ -187,7 +187,7 @@ class ParseQHead(OutputPart):
         ended = torch.zeros_like(token, dtype=torch.bool)
         logits = []
         for place in range(self.places):
-            query = self.pos_queries[:, place : place + 1].expand(len(memory), -1, -1)
+            query = self.pos_queries[:, place : place + 1].expand(memory.shape[0], -1, -1)
             logits.append(self.head(self.decoder(query, self._content(token, place), caches)))
             token = logits[-1].argmax(-1)
             ended |= token == END
@@ -198,7 +198,7 @@ class ParseQHead(OutputPart):
     def guess(self, memory: Tensor) -> Tensor:
         """The scores `(N, places, classes)` of all characters, none of them known."""
         content = self._content(self._start(memory), 0)
-        query = self.pos_queries.expand(len(memory), -1, -1)
+        query = self.pos_queries.expand(memory.shape[0], -1, -1)
         return self.head(self.decoder(query, content, self.decoder.caches(memory)))
 
     def refine(self, memory: Tensor, text: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ class ParseQHead(OutputPart):
         length = tokens.shape[1]
         unended = (tokens == END).cumsum(1) == 0
         mask = others(self.places, length, text.device) & unended[:, None, None]
-        query = self.pos_queries.expand(len(memory), -1, -1)
+        query = self.pos_queries.expand(memory.shape[0], -1, -1)
         caches = self.decoder.caches(memory)
         return self.head(
             self.decoder(query, self._content(tokens, 0), caches, mask, mask[:, :, :length])
@@ -219,13 +219,13 @@ class ParseQHead(OutputPart):
     def score_tokens(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Return the scores `(N, T, classes)` after each of the teacher-forced `tokens (N, T)`."""
         length = tokens.shape[1]
-        query = self.pos_queries[:, :length].expand(len(memory), -1, -1)
+        query = self.pos_queries[:, :length].expand(memory.shape[0], -1, -1)
         mask = causal(length, memory.device)
         caches = self.decoder.caches(memory)
         return self.head(self.decoder(query, self._content(tokens, 0), caches, mask, mask))
 
     def _start(self, memory: Tensor) -> Tensor:
-        return torch.full((len(memory), 1), self.start, device=memory.device)
+        return torch.full((memory.shape[0], 1), self.start, device=memory.device)
 
     def _content(self, tokens: Tensor, first: int) -> Tensor:
         """Embed the content from index `first` on; START has no position embedding."""

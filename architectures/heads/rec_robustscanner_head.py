@@ -68,7 +68,7 @@ class PositionAwareLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, dim, H, W)` to the same shape."""
         rows, _ = self.rnn(x.permute(0, 2, 3, 1).flatten(0, 1))
-        return self.mixer(rows.unflatten(0, (len(x), -1)).permute(0, 3, 1, 2))
+        return self.mixer(rows.unflatten(0, (x.shape[0], -1)).permute(0, 3, 1, 2))
 
 
 class PositionAttentionDecoder(nn.Module):
@@ -81,7 +81,7 @@ class PositionAttentionDecoder(nn.Module):
 
     def forward(self, encoded: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """`encoded: (N, dim, H, W)` to queries `(N, length, dim)`, and keys of its shape."""
-        places = torch.arange(length, device=encoded.device).expand(len(encoded), -1)
+        places = torch.arange(length, device=encoded.device).expand(encoded.shape[0], -1)
         return self.embedding(places), self.position_aware_module(encoded)
 
 
@@ -128,7 +128,7 @@ class RobustScannerDecoder(nn.Module):
         """
         values = encoded if self.encode_value else x
         by_place = self._by_place(values, encoded, valid_ratio, self.max_text_length)
-        last = torch.full((len(x), 1), self.start, device=x.device)
+        last = torch.full((x.shape[0], 1), self.start, device=x.device)
         state: tuple[Tensor, Tensor] | None = None
         steps = []
         for place in by_place.unbind(1):

@@ -43,7 +43,7 @@ class SAREncoder(nn.Module):
         """`x: (N, in_channels, H, W)`, `valid_ratio: (N,)`, to `(N, out_channels)`."""
         columns, _ = self.rnn_encoder(x.amax(2).transpose(1, 2))
         last = columns_of_text(valid_ratio, columns.shape[1]) - 1
-        return self.linear(columns[torch.arange(len(x), device=x.device), last])
+        return self.linear(columns[torch.arange(x.shape[0], device=x.device), last])
 
 
 class ParallelSARDecoder(nn.Module):
@@ -78,7 +78,7 @@ class ParallelSARDecoder(nn.Module):
         """
         keys, hidden = self.conv3x3_1(x), self._hidden(x, valid_ratio)
         _, state = self.rnn_decoder(line.unsqueeze(1))
-        last = torch.full((len(x),), self.start, device=x.device)
+        last = torch.full((x.shape[0],), self.start, device=x.device)
         steps = []
         for _ in range(self.max_text_length):
             written, state = self.rnn_decoder(self.embedding(last).unsqueeze(1), state)

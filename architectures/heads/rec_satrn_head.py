@@ -195,7 +195,7 @@ class SATRNDecoder(nn.Module):
         PaddleOCR runs all places at every step, those to come as padding. Here the first step alone
         does, whose layers can then be compared with PaddleOCR's; the others run the new character.
         """
-        tokens = torch.full((len(memory), self.places + 1), self.padding, device=memory.device)
+        tokens = torch.full((memory.shape[0], self.places + 1), self.padding, device=memory.device)
         tokens[:, 0] = self.start
         positions = self._positions(tokens.shape[1], memory)
         caches = self._caches(memory)

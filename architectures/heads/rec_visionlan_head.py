@@ -87,7 +87,7 @@ class PP_layer(nn.Module):  # noqa: N801, PaddleOCR's name
     def forward(self, x: Tensor) -> Tensor:
         """`(N, n_position, n_dim)` to `(N, characters, n_dim)`."""
         order = torch.arange(self.f0_embedding.num_embeddings, device=x.device)
-        asked = self.f0_embedding(order.expand(len(x), -1))
+        asked = self.f0_embedding(order.expand(x.shape[0], -1))
         places = self.w0(asked.transpose(1, 2)).transpose(1, 2)
         weights = self.we(torch.tanh(places + self.wv(x))).softmax(1)
         return weights.transpose(1, 2) @ x

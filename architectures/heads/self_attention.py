@@ -92,7 +92,7 @@ class Encoder(nn.Module):
 
 def positions(x: Tensor, count: int) -> Tensor:
     """The numbers of `count` places for each of a batch: `(N, count) int64`."""
-    return torch.arange(count, device=x.device).expand(len(x), -1)
+    return torch.arange(count, device=x.device).expand(x.shape[0], -1)
 
 
 class PrepareEncoder(nn.Module):

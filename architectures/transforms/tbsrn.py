@@ -100,7 +100,7 @@ class FeatureEnhancer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 64, 16, 64)` to the same shape."""
-        places = positions(WIDTH, SIZE, x.device).to(x.dtype).expand(len(x), -1, -1, -1)
+        places = positions(WIDTH, SIZE, x.device).to(x.dtype).expand(x.shape[0], -1, -1, -1)
         y = torch.cat([x, places], 1).flatten(2).transpose(1, 2)
         y = self.mul_layernorm1(y + self.multihead(y))
         y = self.linear(self.mul_layernorm3(y + self.pff(y)))
