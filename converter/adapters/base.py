@@ -7,7 +7,7 @@ level.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from architectures import Model
 
 RECORDED_STEPS = 16  # the most tokens that a decoding loop writes for a record
+TRACED_STEPS = 3  # by then, what a step hands on to later ones has reached every layer
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class HeadAdapter:
         record_call_inputs: inputs of a record whose results `record_results` computes; without
             them, or if this is None, a record holds what the network returns.
         record_rows: how a record's results correspond to those of `record_results`.
+        decodes: whether the head writes its results step by step. Exports of such heads run layers
+            in a loop, or several times, and are aligned with what `first_steps` runs.
     """
 
     options: Mapping[str, Any]
@@ -77,6 +80,7 @@ class HeadAdapter:
     image_in_list: ClassVar[bool] = False
     record_call_inputs: ClassVar[tuple[str, ...] | None] = None
     record_rows: ClassVar[RecordRows] = RecordRows()
+    decodes: ClassVar[bool] = False
 
     # Values of the extra inputs, (N, C, H, W) float32 being the image.
 
@@ -156,6 +160,21 @@ class HeadAdapter:
             extra: its extra inputs by name.
         """
 
+    def first_steps(
+        self, network: Model, image: Tensor, **extra: Tensor
+    ) -> Tensor | dict[str, Tensor]:
+        """Run our network for `TRACED_STEPS` steps of its loop, through the layers of an export.
+
+        Unlike `Model.forward` it never stops before, whatever the weights, and what follows the
+        last step is the same.
+
+        Args:
+            network: ours.
+            image: (N, C, H, W) float32.
+            **extra: its extra inputs by name.
+        """
+        return network(image, **extra)
+
 
 def seeded_tokens(name: str, image: np.ndarray, vocabulary: int, start: int) -> np.ndarray:
     """Return 12 tokens for each image, (N, 12) int64, the first of them the start token.
@@ -177,10 +196,16 @@ def positions(image: np.ndarray, count: int) -> np.ndarray:
 
 
 @contextmanager
-def limited_steps(head: Any) -> Iterator[None]:
-    """Let the decoding loop of a head, Paddle's or ours, end after `RECORDED_STEPS` tokens."""
-    longest, head.max_seq_len = head.max_seq_len, RECORDED_STEPS
+def limited(owner: Any, setting: str, steps: int) -> Iterator[None]:
+    """Set what limits a decoding loop, Paddle's or ours, to `steps` for a while."""
+    longest = getattr(owner, setting)
+    setattr(owner, setting, steps)
     try:
         yield
     finally:
-        head.max_seq_len = longest
+        setattr(owner, setting, longest)
+
+
+def limited_steps(head: Any) -> AbstractContextManager[None]:
+    """Let the decoding loop of a head, Paddle's or ours, end after `RECORDED_STEPS` tokens."""
+    return limited(head, "max_seq_len", RECORDED_STEPS)

@@ -19,6 +19,7 @@ ADAPTERS: Mapping[str, str] = {
     "PicoHeadV2": "pico:PicoAdapter",
     "RTDETRTransformer": "rtdetr:RTDETRAdapter",
     "RobustScannerHead": "robust_scanner:RobustScannerAdapter",
+    "SLAHead": "table:SLAAdapter",
     "SARHead": "sar:SARAdapter",
     "SRNHead": "srn:SRNAdapter",
     "TableMasterHead": "table_master:TableMasterAdapter",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from converter.adapters.base import HeadAdapter
+from converter.adapters.base import HeadAdapter, limited
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +22,7 @@ class TableMasterAdapter(HeadAdapter):
 
     def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """Run PaddleOCR's network for `RECORDED_TOKENS` tokens."""
-        with _limited(network.head):
+        with limited(network.head, "max_text_length", RECORDED_TOKENS):
             return self.call_paddle(network, image, extra)
 
     def record_results(
@@ -33,14 +32,5 @@ class TableMasterAdapter(HeadAdapter):
         inputs: Mapping[str, Tensor],  # noqa: ARG002 - there are none
     ) -> Mapping[str, Tensor]:
         """Run our network for `RECORDED_TOKENS` tokens."""
-        with _limited(network.head):
+        with limited(network.head, "max_text_length", RECORDED_TOKENS):
             return cast("Mapping[str, Tensor]", network(image))
-
-
-@contextmanager
-def _limited(head: Any) -> Iterator[None]:
-    longest, head.max_text_length = head.max_text_length, RECORDED_TOKENS
-    try:
-        yield
-    finally:
-        head.max_text_length = longest

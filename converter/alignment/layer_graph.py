@@ -3,13 +3,18 @@
 Operations without tensors (activations, pooling, reshapes, residual sums) are passed through,
 because the two frameworks write them in different ways. The position of an operand in a
 concatenation or a product matters, so it is kept as a mark on the edge.
+
+A decoder runs its layers once for each character, in a loop or written out step by step. There
+(`merged`) a layer is one node however often it runs, with the edges of all of its runs: what a step
+hands on to the next becomes an edge from the layer that made it. So it does not matter how often a
+loop runs, whether it is written out, or whether earlier steps are computed anew or kept.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,6 +45,7 @@ class Layer:
     `sources` are the layers that its input comes from; `output` is the value that it gives, its
     bias included. `call` counts the layers before it that own the same tensors. `pads_as_same`, of
     a traced convolution, says that the zeros around its input are those of Paddle's SAME.
+    `looped` says that it runs more than once, or in a loop or branch: it has no single output then.
     """
 
     kind: str
@@ -49,6 +55,7 @@ class Layer:
     settings: Mapping[str, Any] = field(default_factory=dict)
     call: int = 0
     pads_as_same: bool = False
+    looped: bool = False
 
     @property
     def name(self) -> str:
@@ -89,16 +96,20 @@ _ALIKE = {"bmm": "matmul"}
 _SAME_VALUES = {
     "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
 }  # fmt: skip
+_PARTS = {"slice", "strided_slice", "getitem", "index_select"}  # of a table of positions
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
+# In a decoder's first step, they may get a state of zeros, or learned positions alone.
+_LAYERS_OF_STATES = {"rnn", *_CONVOLUTIONS, *_NORMS}
 _NO_FLOW = {
     "shape", "numel", "size", "full", "full_like", "fill_any_like", "full_int_array", "new_zeros",
-    "new_ones", "feed", "data", "fetch",
+    "new_ones", "zeros_like", "ones_like", "feed", "data", "fetch",
     "ne",  # of ours; says which vectors are no padding, where Paddle's embedding knows
 }  # fmt: skip
 
 
 _MOST_PATHS = 20_000  # into one operation; released networks have some hundred
 _MOST_FOLLOWED = 20_000_000
+_MOST_ROUNDS = 8  # of a loop, until its data flow does not change any more; released ones need 3
 
 
 def layer_graph(
@@ -106,6 +117,7 @@ def layer_graph(
     parameters: Mapping[str, tuple[int, ...]],
     inputs: Iterable[str],
     outputs: Sequence[str],
+    merged: bool = False,
 ) -> LayerGraph:
     """Reduce operations to layers.
 
@@ -114,17 +126,17 @@ def layer_graph(
         parameters: the shape of every tensor that the network owns.
         inputs: the values that are fed.
         outputs: the values that are returned.
+        merged: whether operations that own the same tensors are one layer.
 
     Raises:
         AlignmentError: a tensor goes into an operation in a way that no layer knows.
     """
-    walk = _Walk(parameters)
+    walk = _Walk(parameters, merged)
     for value in inputs:
         walk.origin[value] = frozenset({(INPUT, ())})
-    walk.uses.update(name for op in operations for values in op.inputs.values() for name in values)
+    walk.uses.update(_used(operations))
     walk.uses.update(outputs)
-    for operation in operations:
-        walk.step(operation)
+    walk.run(operations)
     results = frozenset(
         (layer, (*marks, f"output:{place}") if len(outputs) > 1 else marks)
         for place, value in enumerate(outputs)
@@ -135,7 +147,19 @@ def layer_graph(
     return LayerGraph(tuple(walk.layers), results, unread)
 
 
-def program_graph(program: Program, constant: Collection[str] = ()) -> LayerGraph:
+def _used(operations: Sequence[Operation]) -> Iterator[str]:
+    """Yield the values that operations use, as often as they are used."""
+    for operation in operations:
+        for values in operation.inputs.values():
+            yield from values
+        for block in operation.blocks:
+            yield from _used(block.operations)
+            yield from block.results
+
+
+def program_graph(
+    program: Program, constant: Collection[str] = (), merged: bool = False
+) -> LayerGraph:
     """Return the layers of an exported program, of whose inputs some are `constant`.
 
     Raises:
@@ -145,7 +169,7 @@ def program_graph(program: Program, constant: Collection[str] = ()) -> LayerGrap
     shapes = {name: spec.shape for name, spec in program.parameters.items()}
     inputs = [spec.name for spec in program.inputs if spec.name not in constant]
     try:
-        return layer_graph(program.operations, shapes, inputs, program.outputs)
+        return layer_graph(program.operations, shapes, inputs, program.outputs, merged)
     except (*MALFORMED, StopIteration) as fault:
         raise SourceError(
             f"{program.source} has an operation without one of its operands, results or "
@@ -166,9 +190,9 @@ class TracedLayers:
     graph: LayerGraph
 
     @classmethod
-    def of(cls, traced: Trace) -> TracedLayers:
+    def of(cls, traced: Trace, merged: bool = False) -> TracedLayers:
         """Reduce a trace to layers."""
-        return cls(traced.operations, traced.outputs, network_graph(traced))
+        return cls(traced.operations, traced.outputs, network_graph(traced, merged))
 
     def fit(self, traced: Trace) -> bool:
         """Return whether another run named its values as this one did."""
@@ -179,15 +203,19 @@ class TracedLayers:
         return flows[0] == flows[1] and self.outputs == traced.outputs
 
 
-def network_graph(traced: Trace) -> LayerGraph:
+def network_graph(traced: Trace, merged: bool = False) -> LayerGraph:
     """Return the layers of a traced network."""
     outputs = tuple(traced.outputs.values())
-    return layer_graph(traced.operations, traced.parameters, traced.inputs, outputs)
+    return layer_graph(traced.operations, traced.parameters, traced.inputs, outputs, merged)
 
 
 class _Walk:
-    def __init__(self, parameters: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, parameters: Mapping[str, tuple[int, ...]], merged: bool) -> None:
         self.parameters = parameters
+        self.merged = merged
+        self.depth = 0  # of loops and branches
+        self.made: dict[str, int] = {}  # value -> the layer that gives it
+        self.known: dict[tuple[object, ...], int] = {}  # kind and tensors -> the layer, if merged
         self.layers: list[Layer] = []
         self.origin: dict[str, frozenset[Edge]] = {}
         self.held = {name: name for name in parameters}  # value -> the tensor that it is
@@ -197,6 +225,58 @@ class _Walk:
         self.uses: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.followed = 0
+
+    def run(self, operations: Sequence[Operation]) -> None:
+        """Follow operations in their order."""
+        for operation in operations:
+            self.followed += 1
+            if operation.blocks:
+                self.enter(operation)
+            else:
+                self.step(operation)
+
+    def enter(self, operation: Operation) -> None:
+        """Follow the body of a loop until its data flow does not change, or all branches."""
+        self.depth += 1
+        if operation.kind == "while":
+            self.loop(operation)
+        else:
+            # In old programs a branch overwrites values, or leaves them as they were.
+            given = [self.origin.get(value, frozenset()) for value in operation.outputs]
+            for block in operation.blocks:
+                self.run(block.operations)
+                flows = (self.origin.get(value, frozenset()) for value in block.results)
+                given = [a | b for a, b in zip(given, flows, strict=True)]
+            self.origin.update(zip(operation.outputs, given, strict=True))
+        self.depth -= 1
+
+    def loop(self, operation: Operation) -> None:
+        (body,) = operation.blocks
+        entering = operation.inputs["carried"]
+        for _ in range(_MOST_ROUNDS):
+            self.carry(entering, body.arguments)
+            before = [layer.sources for layer in self.layers]
+            flows = [self.origin.get(value) for value in body.arguments]
+            self.run(body.operations)
+            entering = body.results
+            after = [self.origin.get(value) for value in entering]
+            if flows == after and before == [layer.sources for layer in self.layers]:
+                break
+        else:
+            raise AlignmentError(
+                f"the data flow of a loop still changes after {_MOST_ROUNDS} iterations, which "
+                "that of no decoder does; it cannot be followed"
+            )
+        self.carry(entering, operation.outputs)
+
+    def carry(self, values: Sequence[str], names: Sequence[str]) -> None:
+        """Let `names` be what `values` are."""
+        moved = [(self.origin.get(value), self.held.get(value)) for value in values]
+        for name, (flow, tensor) in zip(names, moved, strict=True):
+            self.origin[name] = flow or frozenset()
+            self.held.pop(name, None)
+            if tensor is not None:
+                self.held[name] = tensor
 
     def step(self, operation: Operation) -> None:
         if operation.kind in _NO_FLOW:
@@ -211,7 +291,7 @@ class _Walk:
         if operation.kind == "pad" and "sides" in operation.attributes:
             self.borders[operation.outputs[0]] = operation.attributes["sides"]
         flow = self.flow(operation)
-        if names and self.repeated(operation):
+        if names and not self.merged and self.repeated(operation):
             return
         if not names:
             self.give(operation, flow)
@@ -241,6 +321,8 @@ class _Walk:
         kind = _ALIKE.get(operation.kind, operation.kind)
         marked = kind in _ORDERED and len(moving) > 1
         paths = [self.origin[value] for value in moving]
+        if marked and self.merged:  # of what one set of layers made no order can be told
+            marked = len({frozenset(layer for layer, _ in path) for path in paths}) > 1
         self.followed += sum(map(len, paths)) + max(
             (len(m) for p in paths for _, m in p), default=0
         )
@@ -262,11 +344,15 @@ class _Walk:
     def fed_by_constants(self, operation: Operation) -> bool:
         """Return whether this is a layer whose input is the same for every image: positions."""
         values = [value for values in operation.inputs.values() for value in values]
+        if self.merged and operation.kind in _LAYERS_OF_STATES:
+            return True
         return operation.kind in _FED_BY_CONSTANTS and any(v not in self.held for v in values)
 
     def hold(self, operation: Operation, names: list[str]) -> None:
         """Follow a tensor through a reshape or a cast to the operation that uses it."""
-        if len(names) > 1 or operation.kind not in _SAME_VALUES:
+        if len(names) > 1 or operation.kind not in (
+            _SAME_VALUES | _PARTS if self.merged else _SAME_VALUES
+        ):
             raise AlignmentError(
                 f"the operation {operation.kind} makes other weights of {', '.join(names)}, which "
                 "no layer does; is the program quantised? Export the float32 model."
@@ -276,16 +362,20 @@ class _Walk:
     def bias(self, operation: Operation, name: str) -> bool:
         """Take an addition right after a convolution or a matrix product into that layer."""
         value = next(v for vs in operation.inputs.values() for v in vs if v not in self.held)
-        last = next((i for i in _backwards(self.layers) if self.layers[i].output == value), None)
+        last = self.made.get(value)
         if last is None or self.uses[value] != 1:
             return False
-        layer = self.layers[last]
+        layer, result = self.layers[last], operation.outputs[0]
+        bias = LayerTensor("bias", name, self.parameters[name])
+        if layer.looped and bias in layer.tensors:  # it was taken in at the first run
+            self.made[result] = last
+            self.origin[result] = self.origin[value]
+            return True
         width = layer.settings.get("width")
         if math.prod(self.parameters[name]) != width or len(layer.tensors) != 1:
             return False
-        bias = LayerTensor("bias", name, self.parameters[name])
-        result = operation.outputs[0]
         self.layers[last] = replace(layer, tensors=(*layer.tensors, bias), output=result)
+        self.made[result] = last
         self.origin[result] = self.origin[value]
         return True
 
@@ -328,12 +418,29 @@ class _Walk:
             place = {self.held[value]: i for i, value in enumerate(places) if value in self.held}
             tensors = [replace(tensor, role=f"operand.{place[tensor.name]}") for tensor in tensors]
         tensors.sort(key=lambda tensor: (tensor.role not in ("weight", "scale"), tensor.role))
+        if self.merged and self.run_again((kind, *tensors), operation, flow):
+            return
         call = self.calls[tensors[0].name]
         self.calls[tensors[0].name] += 1
         output = operation.outputs[0]
-        layer = Layer(kind, tuple(tensors), flow, output, settings, call, pads_as_same)
+        looped = self.depth > 0
+        layer = Layer(kind, tuple(tensors), flow, output, settings, call, pads_as_same, looped)
         self.layers.append(layer)
+        self.made[output] = len(self.layers) - 1
         self.give(operation, frozenset({(len(self.layers) - 1, ())}))
+
+    def run_again(
+        self, key: tuple[object, ...], operation: Operation, flow: frozenset[Edge]
+    ) -> bool:
+        """Return whether a layer is run once more; then its sources are those of all runs."""
+        index = self.known.setdefault(key, len(self.layers))
+        if index == len(self.layers):
+            return False
+        layer = self.layers[index]
+        self.layers[index] = replace(layer, sources=layer.sources | flow, looped=True)
+        self.made[operation.outputs[0]] = index
+        self.give(operation, frozenset({(index, ())}))
+        return True
 
 
 def _by_algorithm(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -367,7 +474,3 @@ def _pads_as_same(
             if (before + own, after + own) != (missing // 2, missing - missing // 2):
                 return False
     return True
-
-
-def _backwards(layers: Sequence[Layer]) -> range:
-    return range(len(layers) - 1, -1, -1)

@@ -158,19 +158,31 @@ class ColorRefinement:
 
     def check(self) -> None:
         """Raise AlignmentError where the two graphs differ, naming the first such layer."""
-        forward: dict[_Node, object] = {}
-        numbers: dict[object, int] = {}
-        for side, graph in self.graphs.items():
-            forward[side, INPUT] = -1
-            for index in range(len(graph.layers)):
-                node = (side, index)
-                seen = sorted((marks, forward[source]) for marks, source in self.before[node])
-                key = (self.start[node], tuple(seen))
-                forward[node] = numbers.setdefault(key, len(numbers))
-        if self.differ(forward):
+        if not self.is_cyclic() and self.differ(forward := self.forward()):
             self.fail(forward)
         if self.differ(self.final):
             self.fail(self.final)
+
+    def is_cyclic(self) -> bool:
+        """Return whether a layer feeds an earlier one, as the loop of a decoder does."""
+        return any(
+            other >= index
+            for side, index in self.nodes
+            for _, (_, other) in self.before[side, index]
+        )
+
+    def forward(self) -> dict[_Node, object]:
+        """The colors when they flow from the input on only, so that a difference stays behind."""
+        colors: dict[_Node, object] = {}
+        numbers: dict[object, int] = {}
+        for side, graph in self.graphs.items():
+            colors[side, INPUT] = -1
+            for index in range(len(graph.layers)):
+                node = (side, index)
+                seen = sorted((marks, colors[source]) for marks, source in self.before[node])
+                key = (self.start[node], tuple(seen))
+                colors[node] = numbers.setdefault(key, len(numbers))
+        return colors
 
     @cached_property
     def final(self) -> dict[_Node, object]:

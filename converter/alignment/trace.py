@@ -43,6 +43,7 @@ def trace(
     *inputs: Tensor,
     given: Mapping[str, Tensor] = MappingProxyType({}),
     keep: Collection[str] | None = None,
+    run: Callable[..., Any] | None = None,
 ) -> Trace:
     """Run `network` once and record its operations.
 
@@ -51,13 +52,17 @@ def trace(
         inputs: its positional inputs.
         given: its inputs by keyword.
         keep: the names of the intermediate values to keep, so that a layer's output can be looked
-            up afterwards; by default all. Names do not depend on the inputs.
+            up afterwards; by default all. Names do not depend on the inputs. Results are kept.
+        run: computes the result from the same inputs with the network's modules; by default the
+            network itself.
     """
     fed = (*inputs, *given.values())
     recorder = _Recorder(network, fed, keep)
     with torch.inference_mode(), recorder:
-        result = network(*inputs, **given)
-    outputs = {name: recorder.name(tensor) for name, tensor in named_tensors(OUTPUT, result)}
+        result = (run or network)(*inputs, **given)
+    results = dict(named_tensors(OUTPUT, result))
+    outputs = {name: recorder.name(tensor) for name, tensor in results.items()}
+    recorder.values.update(zip(outputs.values(), results.values(), strict=True))
     return Trace(
         tuple(recorder.operations),
         {name: tuple(tensor.shape) for name, tensor in recorder.owned.items()},

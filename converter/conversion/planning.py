@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -148,10 +149,10 @@ def plan_export(
         AlignmentError: the program is not this network, or data flow cannot follow it.
         ConfigError: dictionary or labels do not fit the number of classes.
     """
-    if has_loop(program):
+    if has_unknown_loop(card, program):
         raise AlignmentError(
-            f"{card.name} was exported with the loop that writes its text, whose layers data flow "
-            "cannot tell apart; give the training checkpoint too, which has names"
+            f"the program has a loop, where {card.name} has none whose steps are known here; is "
+            "this an export of it? If it is, give the training checkpoint too, which has names"
         )
     graph = program_layers(card, program, computed)
     counts = _scored_classes(card, graph)
@@ -173,14 +174,14 @@ def counterparts(
     """Return, for each layer of the deployed network by its key, the program's counterpart.
 
     Of a plan by data flow these are known. For a checkpoint with an export beside it the two are
-    aligned here. The layers of a loop cannot be told apart, so there are none.
+    aligned here, unless the program has a loop that our network does not have.
 
     Raises:
         AlignmentError: the program is not the checkpoint's network.
     """
     if plan.alignment is not None:
         pairs = plan.alignment.pairs
-    elif has_loop(program):
+    elif has_unknown_loop(card, program):
         pairs = ()
     else:
         deployed = replace(plan.network, form="deploy")
@@ -240,9 +241,10 @@ def _foldings(deployed: NetworkSpec, norms: int) -> Iterator[tuple[NetworkSpec, 
     yield from others
 
 
-def has_loop(program: Program) -> bool:
-    """Return whether a program runs some of its layers as often as the image asks for."""
-    return any(operation.kind == "while" for operation in program.operations)
+def has_unknown_loop(card: ModelCard, program: Program) -> bool:
+    """Return whether a program has a loop, and the head's adapter knows no steps of one."""
+    loops = any(operation.kind == "while" for operation in program.operations)
+    return loops and not adapter_for(card.architecture).decodes
 
 
 def program_layers(card: ModelCard, program: Program, computed: Mapping[str, str]) -> LayerGraph:
@@ -258,7 +260,7 @@ def program_layers(card: ModelCard, program: Program, computed: Mapping[str, str
         for spec, name in zip(program.inputs, names, strict=False)
         if name in adapter.computed_inside
     }
-    return program_graph(replace(program, parameters=kept), inside)
+    return program_graph(replace(program, parameters=kept), inside, adapter.decodes)
 
 
 def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
@@ -274,7 +276,9 @@ def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
     network.load_state_dict(zeros, assign=True)
     size = card.proof.only_size or (card.input.height or 64, card.input.width or 64)
     image = torch.zeros(1, card.input.channels, *size)
-    return TracedLayers.of(trace(network, image, given=extra_tensors(network, image), keep=()))
+    adapter, given = adapter_for(card.architecture), extra_tensors(network, image)
+    run = partial(adapter.first_steps, network)
+    return TracedLayers.of(trace(network, image, given=given, keep=(), run=run), adapter.decodes)
 
 
 def _count_classes(

@@ -117,40 +117,48 @@ class ProgramReference:
         """Run a network; return its layers, and the trace with the values to compare.
 
         The layers are assumed to be those of the run before. If the network runs other operations
-        (its weights were edited, or a decoder wrote a longer text), it runs once more.
+        (its weights were edited, or a decoder wrote a longer text) and values to compare are
+        missing, it runs once more.
         """
         layers = self._layers
         if layers is None:
             image = torch.from_numpy(batch[:1])
             extra = extra_tensors(network, image)
-            layers = self.reduce(trace(network, image, given=extra, keep=()))
+            layers = self.reduce(network, trace(network, image, given=extra, keep=()))
         run = self.rerun(network, batch, layers)
         if not layers.fit(run):
-            layers = self.reduce(run)
-            run = self.rerun(network, batch, layers)
+            layers = self.reduce(network, run)
+            if not self.kept(layers) <= set(run.values):
+                run = self.rerun(network, batch, layers)
         self._layers = layers
         return layers, run
 
     def rerun(self, network: Model, batch: np.ndarray, layers: TracedLayers) -> Trace:
         """Run a network; return the trace with its results and the outputs of compared layers."""
         image = torch.from_numpy(batch)
+        extra = extra_tensors(network, image)
+        return trace(network, image, given=extra, keep=self.kept(layers))
+
+    def kept(self, layers: TracedLayers) -> set[str]:
+        """Return the names of the values that are compared: of layers, and the results."""
         compared = self.compared_layers(layers.graph)
-        kept = {*layers.outputs.values(), *(layers.graph.layers[i].output for i in compared)}
-        return trace(network, image, given=extra_tensors(network, image), keep=kept)
+        return {*layers.outputs.values(), *(layers.graph.layers[i].output for i in compared)}
 
-    def reduce(self, traced: Trace) -> TracedLayers:
+    def reduce(self, network: Model, traced: Trace) -> TracedLayers:
         """Return the operations, results and layers of a trace."""
-        return TracedLayers(traced.operations, traced.outputs, self.graph(traced))
+        return TracedLayers(traced.operations, traced.outputs, self.graph(network, traced))
 
-    def graph(self, traced: Trace) -> LayerGraph:
+    def graph(self, network: Model, traced: Trace) -> LayerGraph:
         """Return the layers of our network; none if no layer has a counterpart."""
-        return network_graph(traced) if self.counterparts else LayerGraph((), frozenset(), ())
+        if not self.counterparts:
+            return LayerGraph((), frozenset(), ())
+        return network_graph(traced, adapter_for(network.architecture).decodes)
 
     def compared_layers(self, graph: LayerGraph) -> list[int]:
         """Return the indices of the layers whose outputs leave the backbone, the neck or the head.
 
         Where normalisations were folded, the outputs of inner layers differ from the program's.
-        Logits, which no normalisation follows, do not.
+        Logits, which no normalisation follows, do not. Layers of a loop have no single output.
         """
         leaving = {index for index, _ in graph.results}
         if {layer.key for layer in graph.layers} == set(self.counterparts):
@@ -160,7 +168,11 @@ class ProgramReference:
                 for source, _ in layer.sources
                 if source >= 0 and _part(graph.layers[source]) != _part(layer)
             }
-        return sorted(leaving)
+        return sorted(index for index in leaving if self.is_run_once(graph.layers[index]))
+
+    def is_run_once(self, layer: Layer) -> bool:
+        """Return whether a layer of our network has one output, as does its counterpart."""
+        return not layer.looped and not self.counterparts[layer.key].looped
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Run both sides and return their layers in the program's order.
@@ -172,13 +184,17 @@ class ProgramReference:
             alike = network if form == network.form else fuse(network, form)
             image = torch.from_numpy(batch)
             traced = trace(alike, image, given=extra_tensors(alike, image))
-            graph = self.graph(traced)
+            graph = self.graph(alike, traced)
             matched = self.matched_layers(alike)
             ours = {layer.key: layer for layer in graph.layers}
             if all(key in ours and _alike(ours[key], theirs) for key, theirs in matched.items()):
                 break
         logits = {graph.layers[index].key for index, _ in graph.results if index >= 0}
-        layers = [(ours[key], theirs) for key, theirs in matched.items() if key in ours]
+        layers = [
+            (ours[key], theirs)
+            for key, theirs in matched.items()
+            if key in ours and not (ours[key].looped or theirs.looped)
+        ]
         inputs = adapter_for(network.architecture).paddle_inputs(batch)
         expected = self.run(inputs, [theirs.output for _, theirs in layers])
         pairs = tuple(

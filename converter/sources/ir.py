@@ -29,6 +29,24 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Block:
+    """The operations of a loop's body or of a branch, in order of execution.
+
+    Values of the blocks around it are used by their names.
+
+    Args:
+        operations: its own operations.
+        arguments: of a loop, the names that the carried values have inside.
+        results: the names of the values that it gives. Those of a loop's body are the arguments
+            of the next iteration, in the same order.
+    """
+
+    operations: tuple[Operation, ...]
+    arguments: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operation of a program.
 
@@ -39,12 +57,16 @@ class Operation:
             concat) is in `attributes` instead.
         outputs: value names, the main result first.
         attributes: ints, floats, strings, bools and tuples of them.
+        blocks: the body of a loop (`while`), whose operand `carried` holds the first arguments; or
+            the branches of a condition. The outputs are the results of the last iteration, or of
+            the branch that ran, in their order.
     """
 
     kind: str
     inputs: Mapping[str, tuple[str, ...]]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,8 +79,8 @@ class Program:
     Args:
         format: the format of the file.
         operations: in order of execution, with `fetch` but without the definitions of parameters
-            and inputs. The operations of a loop or branch precede it; the values that enter a PIR
-            loop have the names that they have before its first iteration.
+            and inputs. Those of a loop or branch are in its `blocks`. In a `.pdmodel` they write
+            values of the blocks around them under the names that these have there.
         parameters: the tensors of the weights file, by name.
         inputs: the tensors that the program is fed with.
         outputs: the names of the values that it returns.

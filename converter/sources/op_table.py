@@ -219,6 +219,7 @@ KINDS = (
     _kind("full_int_array", "", desc=""),
     _kind("data", "", desc="feed", pir="data feed"),
     _kind("fetch"),
+    _kind("while", "condition:Condition"),
 )
 
 _COMMON_RENAMES = {"data_layout": "data_format"}

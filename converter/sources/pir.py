@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +21,15 @@ from converter.sources.computing_operators import (
     REMOTE_ATTRIBUTES,
     refusal,
 )
-from converter.sources.ir import MALFORMED, MOST_OPERATIONS, Operation, Program, TensorSpec, spec
+from converter.sources.ir import (
+    MALFORMED,
+    MOST_OPERATIONS,
+    Block,
+    Operation,
+    Program,
+    TensorSpec,
+    spec,
+)
 
 _DIALECTS = {"0": "builtin.", "1": "", "2": "cf.", "3": "custom.", "4": "dist."}
 
@@ -169,9 +178,10 @@ class _Reader:
         self.inputs: list[TensorSpec] = []
         self.highest = 0
         self.seen = 0
+        self.loops = 0
 
     def operations(self, ops: list[Any]) -> Iterator[Operation]:
-        """Yield the operations of a block; those of a loop or branch precede it."""
+        """Yield the operations of a block with the blocks inside them."""
         self._name_results(ops)
         for op in ops:
             kind, attributes = op["#"], _attributes(op)
@@ -181,12 +191,45 @@ class _Reader:
                 dtype, shape = _type(op["O"][0]["TT"])
                 self.inputs.append(spec(attributes["name"], shape, dtype))
             elif kind not in ("0.combine", "0.split"):
-                for region in op.get("regions", ()):
-                    for block in region["blocks"]:
-                        for argument, operand in zip(block["args"], op["I"][1:], strict=False):
-                            self.names[argument["#"]] = self.names[operand["%"]]
-                        yield from self.operations(block["ops"])
-                yield self._operation(op, kind, attributes)
+                blocks = [block for region in op.get("regions", ()) for block in region["blocks"]]
+                if blocks:
+                    yield self._enclosing(op, kind, attributes, blocks)
+                else:
+                    yield self._operation(op, kind, attributes)
+
+    def _enclosing(
+        self, op: Any, name: str, attributes: dict[str, Any], blocks: Sequence[Any]
+    ) -> Operation:
+        """Return an operation with its blocks; the first operand is its condition."""
+        operation = self._operation(op, name, attributes)
+        (condition, *carried) = (self.names[operand["%"]] for operand in op["I"])
+        inputs = {"condition": condition}
+        is_loop = operation.kind == "while"
+        if is_loop:
+            inputs["carried"] = tuple(name for names in carried for name in names)
+        return replace(
+            operation,
+            inputs=MappingProxyType(inputs),
+            blocks=tuple(self._block(block, carried, is_loop) for block in blocks),
+        )
+
+    def _block(self, block: Any, carried: Sequence[tuple[str, ...]], is_loop: bool) -> Block:
+        """Read a block, whose arguments have names of their own while it is read."""
+        outside = dict(self.names)
+        self.loops += is_loop
+        numbers = [argument["#"] for argument in block["args"]] if is_loop else []
+        arguments: list[str] = []
+        for number, names in zip(numbers, carried, strict=True) if is_loop else ():
+            self.names[number] = tuple(f"%{self.loops}.{number}.{i}" for i in range(len(names)))
+            arguments += self.names[number]
+        *operations, end = self.operations(block["ops"])
+        results = tuple(name for names in end.inputs.values() for name in names)
+        if is_loop:
+            self.names |= {number: outside.get(number, ()) for number in numbers}
+            results = results[1:]  # the first is the condition of the next iteration
+        if end.kind != "cf.yield" or (is_loop and len(results) != len(arguments)):
+            raise ValueError("a block that does not give its results")
+        return Block(tuple(operations), tuple(arguments), results)
 
     def _name_results(self, ops: list[Any]) -> None:
         """Name the values of a block; elements of a list are named by the `split` of the list."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,15 @@ from converter.errors import SourceError, UnsafeSource
 from converter.sources import framework_proto as schema
 from converter.sources import op_table as kinds
 from converter.sources.computing_operators import OPERATORS, REMOTE_ATTRIBUTES, refusal
-from converter.sources.ir import MALFORMED, MOST_OPERATIONS, Operation, Program, TensorSpec, spec
+from converter.sources.ir import (
+    MALFORMED,
+    MOST_OPERATIONS,
+    Block,
+    Operation,
+    Program,
+    TensorSpec,
+    spec,
+)
 
 _MOST_MESSAGES = 2_000_000
 _LEVELS = 3  # blocks, operations and variables, attributes
@@ -29,10 +37,7 @@ def parse(content: bytes, name: str) -> Program:
             for key, variable in specs.items()
             if variable.persistable and variable.type.type == schema.DENSE_TENSOR
         }
-        operations = [
-            replace(op, outputs=tuple(name for name in op.outputs if name not in parameters))
-            for op in _operations(program, 0, {0})  # a BatchNorm names its statistics as outputs
-        ]
+        operations = [_unwritten(op, parameters) for op in _operations(program, 0, {0})]
         inputs = [op for op in operations if op.kind == "data"]
         outputs = [op for op in operations if op.kind == "fetch"]
         return Program(
@@ -161,14 +166,43 @@ def _column(operation: Operation) -> int:
 
 
 def _operations(program: Any, block: int, entered: set[int]) -> Iterator[Operation]:
-    """Yield the operations of a block; those of a loop or branch precede it."""
+    """Yield the operations of a block with the blocks inside them, each of which has one owner."""
     for op in program.blocks[block].ops:
+        operation, blocks = _operation(op), []
         for attribute in op.attrs:
             for inner in _sub_blocks(attribute):
                 if inner not in entered:
                     entered.add(inner)
-                    yield from _operations(program, inner, entered)
-        yield _operation(op)
+                    blocks.append(tuple(_operations(program, inner, entered)))
+        yield _enclosing(operation, blocks) if blocks else operation
+
+
+def _enclosing(operation: Operation, blocks: Sequence[tuple[Operation, ...]]) -> Operation:
+    """Return an operation with its blocks, which write its outputs under the names outside."""
+    written = {name for block in blocks for op in block for name in op.outputs}
+    results = tuple(name for name in operation.outputs if name in written)
+    inputs = dict(operation.inputs)
+    if operation.kind == "while":
+        inputs = {"condition": inputs["condition"], "carried": results}
+    arguments = inputs.get("carried", ())
+    return replace(
+        operation,
+        inputs=MappingProxyType(inputs),
+        outputs=results,
+        blocks=tuple(Block(block, arguments, results) for block in blocks),
+    )
+
+
+def _unwritten(operation: Operation, parameters: Collection[str]) -> Operation:
+    """Leave out parameters among the outputs: a BatchNorm names its statistics there."""
+    return replace(
+        operation,
+        outputs=tuple(name for name in operation.outputs if name not in parameters),
+        blocks=tuple(
+            replace(block, operations=tuple(_unwritten(op, parameters) for op in block.operations))
+            for block in operation.blocks
+        ),
+    )
 
 
 def _sub_blocks(attribute: Any) -> Sequence[int]:

@@ -140,7 +140,7 @@ def test_pir_attributes():
     assert op.attributes == {"low": -math.inf, "data_format": "NCHW", "flags": (True,)}
 
 
-def test_pir_loops_come_before_their_operation():
+def test_pir_loops_hold_their_body():
     body = [
         pir_operation("1.relu", [-1], {31: ROW}),
         pir_operation("2.yield", [30, 31], {}),
@@ -149,11 +149,45 @@ def test_pir_loops_come_before_their_operation():
     loop = pir_operation("1.while", [30, 22], {32: ROW})
     loop["regions"] = [{"#": "region_1", "blocks": [block]}]
     program = parse_pir(pir_operation("1.any", [22], {30: ROW}), loop)
-    _, relu, stop, loop = program.operations[2:-1]
-    assert (relu.kind, dict(relu.inputs)) == ("relu", {"x": ("%22",)})
-    assert (stop.kind, loop.kind) == ("cf.yield", "while")
+    _, loop = program.operations[2:-1]
+    assert (loop.kind, dict(loop.inputs)) == ("while", {"condition": ("%30",), "carried": ("%22",)})
+    (inside,) = loop.blocks
+    (relu,) = inside.operations
+    assert inside.arguments == relu.inputs["x"]
+    assert inside.results == relu.outputs == ("%31",)
+    assert inside.arguments[0] not in ("%22", "%31", "%32")
     with pytest.raises(ValueError, match="main block"):
         with_outputs(program, ["%31"])
+
+
+def test_pir_branches_give_their_results():
+    branches = [
+        {"#": "block", "args": [], "ops": [*ops, pir_operation("2.yield", [result], {})]}
+        for ops, result in (([pir_operation("1.relu", [22], {31: ROW})], 31), ([], 22))
+    ]
+    condition = pir_operation("1.if", [30], {32: ROW})
+    condition["regions"] = [{"#": "region", "blocks": [branch]} for branch in branches]
+    *_, found, _ = parse_pir(pir_operation("1.any", [22], {30: ROW}), condition).operations
+    assert dict(found.inputs) == {"condition": ("%30",)}
+    assert [block.results for block in found.blocks] == [("%31",), ("%22",)]
+    assert [len(block.operations) for block in found.blocks] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("ops", "args"),
+    [
+        ([], [-1]),
+        ([pir_operation("1.relu", [-1], {31: ROW})], [-1]),
+        ([pir_operation("2.yield", [30], {})], [-1]),
+        ([pir_operation("2.yield", [30, -1], {})], [-1, -2]),
+    ],
+)
+def test_pir_loops_without_what_they_hand_on(ops, args):
+    block = {"#": "block_1", "args": [{"#": number, "TT": ROW} for number in args], "ops": ops}
+    loop = pir_operation("1.while", [30, 22], {32: ROW})
+    loop["regions"] = [{"#": "region_1", "blocks": [block]}]
+    with pytest.raises(SourceError, match="no complete PIR program"):
+        parse_pir(pir_operation("1.any", [22], {30: ROW}), loop)
 
 
 def test_pir_lists_are_no_outputs():
@@ -231,16 +265,22 @@ def test_old_operations():
     }
 
 
-def test_old_loops_come_before_their_operation():
+def test_old_loops_hold_their_body():
     program = program_desc()
     for index in (1, 2):
         program.blocks.add(idx=index, parent_idx=0)
     add_operation(program, "relu", {"X": ["m"]}, {"Out": ["r"]}, 1)
     add_operation(program, "tanh", {"X": ["r"]}, {"Out": ["t"]}, 2, back=(8, 1))
-    add_operation(program, "while", {"X": ["m"]}, {"Out": ["t"]}, sub_block=(8, 1))
+    operands = {"X": ["m"], "Condition": ["go"]}
+    results = {"Out": ["r"], "StepScopes": ["scope"]}
+    add_operation(program, "while", operands, results, sub_block=(8, 1))
     add_operation(program, "cases", {"X": ["m"]}, {"Out": ["t"]}, blocks=(10, [1, 2]))
-    operations = parse(program.SerializeToString()).operations
-    assert [op.kind for op in operations[-4:]] == ["relu", "while", "tanh", "cases"]
+    loop, cases = parse(program.SerializeToString()).operations[-2:]
+    assert dict(loop.inputs) == {"condition": ("go",), "carried": ("r",)}
+    assert loop.outputs == loop.blocks[0].arguments == loop.blocks[0].results == ("r",)
+    assert [[op.kind for op in block.operations] for block in loop.blocks] == [["relu"]]
+    assert [[op.kind for op in block.operations] for block in cases.blocks] == [["tanh"]]
+    assert cases.outputs == ("t",)
 
 
 # What is no program.
