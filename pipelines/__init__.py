@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pipelines.runtime import Network
     from pipelines.spotting.predictor import Spotter
     from pipelines.super_resolution.predictor import Upscaler
-    from pipelines.table.predictor import Table, TableCell, TableRecognizer
+    from pipelines.table.predictor import TableRecognizer
+    from pipelines.table.results import Table, TableCell
     from pipelines.unwarping.predictor import Unwarper
 
 __all__ = [
@@ -64,8 +65,8 @@ _MODULES = {
     "Network": "pipelines.runtime",
     "Recognizer": "pipelines.recognition.predictor",
     "Spotter": "pipelines.spotting.predictor",
-    "Table": "pipelines.table.predictor",
-    "TableCell": "pipelines.table.predictor",
+    "Table": "pipelines.table.results",
+    "TableCell": "pipelines.table.results",
     "TableRecognizer": "pipelines.table.predictor",
     "TextLine": "pipelines.ocr",
     "Unwarper": "pipelines.unwarping.predictor",

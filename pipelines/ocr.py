@@ -129,10 +129,10 @@ class OCR:
         self.classifier, self.page_classifier = None, None
         if cls is not None:
             self.classifier = Classifier(cls, batch_size, **runtime, **(cls_settings or {}))
-            _check_angles(self.classifier, {0, 180}, "cls= rotates lines", "doc=")
+            require_angles(self.classifier, {0, 180}, "cls= rotates lines", "doc=")
         if doc is not None:
             self.page_classifier = Classifier(doc, batch_size, **runtime)
-            _check_angles(self.page_classifier, {0, 90, 180, 270}, "doc= rotates pages", "cls=")
+            require_angles(self.page_classifier, {0, 90, 180, 270}, "doc= rotates pages", "cls=")
         if word_boxes and not self.recognizer.locates_characters:
             raise SettingsError(
                 "word_boxes=True needs a recogniser of CTC; the outputs of others do not show "
@@ -223,14 +223,26 @@ class OCR:
         return self.detector.probability_map(image)
 
 
-def _check_angles(classifier: Classifier, expected: set[int], use: str, other: str) -> None:
-    """Raise SettingsError unless a classifier has exactly the expected angles."""
+def require_angles(
+    classifier: Classifier, expected: set[int], use: str, other: str | None = None
+) -> None:
+    """Check that a classifier has exactly the expected angles.
+
+    Args:
+        classifier: the classifier.
+        expected: the angles, in degrees.
+        use: what it is given for, such as "cls= rotates lines".
+        other: the argument that it may be meant for.
+
+    Raises:
+        SettingsError: it has other angles.
+    """
     angles = set(classifier.settings.angles)
     if angles != expected:
         has, needs = (", ".join(map(str, sorted(group))) for group in (angles, expected))
+        hint = f": is it meant for {other}?" if other else ""
         raise SettingsError(
-            f"{use} and needs a classifier of {needs} degrees, but this one has {has}: "
-            f"is it meant for {other}?"
+            f"{use} and needs a classifier of {needs} degrees, but this one has {has}{hint}"
         )
 
 

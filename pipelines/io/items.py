@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipelines.table.predictor import Table
+    from pipelines.table.results import Table
 
 
 class Item(Protocol):

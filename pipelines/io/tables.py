@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openpyxl.cell import Cell
     from openpyxl.worksheet.worksheet import Worksheet
 
-    from pipelines.table.predictor import Table
+    from pipelines.table.results import Table
 
 HEAD = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>{title}</title>
@@ -39,9 +39,11 @@ class TableHtmlWriter:
     def __init__(self, source: Path) -> None:
         self._parts = [HEAD.format(title=html.escape(source.name))]
 
-    def add(self, page: Page, items: Sequence[Item]) -> None:  # noqa: ARG002
-        """Add the tables of a page."""
-        for table in _tables(items):
+    def add(self, page: Page, items: Sequence[Item]) -> None:
+        """Add the tables of a page; those of a layout network follow a line with their place."""
+        for number, table in enumerate(_tables(items), 1):
+            if table.box is not None:
+                self._parts.append(f"<p>{_title(page, number)}: {_place(table)}</p>\n")
             markup = table.html.removeprefix(FRAME[0]).removesuffix(FRAME[1])
             self._parts.append(f"{markup}\n")
 
@@ -56,8 +58,9 @@ class TableHtmlWriter:
 class TableJsonWriter(JsonWriter):
     """Writes JSON as `JsonWriter`, with `tables` on each page.
 
-    A table has `html`, `score` and `cells`; a cell has `row` and `column`, from 0, `row_span`,
-    `column_span`, `text`, and `box`, its corners as `[x, y]` in pixels, or null.
+    A table has `html`, `score`, `cells`, `kind`, which is wired, wireless or null, and `box`, its
+    corners on the page as `[x, y]` in pixels, or null where the page is the table. A cell has
+    `row` and `column`, from 0, `row_span`, `column_span`, `text`, and `box`, likewise.
 
     Args:
         source: the file that was read.
@@ -69,7 +72,8 @@ class TableJsonWriter(JsonWriter):
     def _describe(self, item: Item) -> dict[str, Any]:
         table = cast("PageTable", item).table.to_dict()
         cells = [{**cell, "box": _rounded(cell["box"])} for cell in table["cells"]]
-        return {"html": table["html"], "score": round(table["score"], 5), "cells": cells}
+        score, box = round(table["score"], 5), _rounded(table["box"])
+        return {**table, "score": score, "box": box, "cells": cells}
 
 
 def _rounded(box: list[list[float]] | None) -> list[list[float]] | None:
@@ -79,8 +83,8 @@ def _rounded(box: list[list[float]] | None) -> list[list[float]] | None:
 class XlsxWriter:
     """Writes an Excel file with a sheet for each table.
 
-    All cells are texts, so that none is computed: a text such as `=1+2` stays what it is, also when
-    it is edited.
+    The place of a table on its page is in the heading of the printed sheet. All cells are texts,
+    so that none is computed: a text such as `=1+2` stays what it is, also when it is edited.
     """
 
     def __init__(self) -> None:
@@ -93,8 +97,12 @@ class XlsxWriter:
         """Add the tables of a page."""
         tables = _tables(items)
         for number, table in enumerate(tables, 1):
-            title = f"Page {page.number}" + (f", table {number}" if len(tables) > 1 else "")
-            _fill(self._book.create_sheet(title), table)
+            several = len(tables) > 1 or table.box is not None
+            title = _title(page, number) if several else f"Page {page.number}"
+            sheet = self._book.create_sheet(title)
+            if table.box is not None:
+                sheet.oddHeader.center.text = f"{title}: {_place(table)}"
+            _fill(sheet, table)
 
     def fail(self, failure: Failure) -> None:
         """Leave out the page."""
@@ -128,6 +136,17 @@ def _write_text(cell: Cell, text: str) -> None:
         cell.data_type = "s"
         cell.quotePrefix = True
     cell.alignment = Alignment(wrap_text=True, vertical="top")
+
+
+def _title(page: Page, number: int) -> str:
+    return f"Page {page.number}, table {number}"
+
+
+def _place(table: Table) -> str:
+    """Return the place of a table on its page, in words."""
+    assert table.box is not None
+    (left, top), (right, bottom) = table.box.min(0), table.box.max(0)
+    return f"left {left:.0f}, top {top:.0f}, right {right:.0f}, bottom {bottom:.0f}"
 
 
 def _tables(items: Sequence[Item]) -> list[Table]:

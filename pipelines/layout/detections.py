@@ -100,7 +100,7 @@ def multiclass_nms(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     for number, of_class in enumerate(scores.T):
         candidates = np.flatnonzero(of_class > SCORE_THRESHOLD)
         candidates = candidates[np.argsort(-of_class[candidates], kind="stable")][:BEFORE_NMS]
-        kept = candidates[_suppress(boxes[candidates])]
+        kept = candidates[suppress(boxes[candidates], IOU_THRESHOLD)]
         column = np.full(len(kept), number, np.float32)
         found.append(np.column_stack([column, of_class[kept], boxes[kept]]))
     rows = np.concatenate(found)
@@ -108,8 +108,13 @@ def multiclass_nms(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return rows[best[np.argsort(rows[best, 0], kind="stable")]]
 
 
-def _suppress(boxes: np.ndarray) -> list[int]:
-    """Return the boxes `(N, 4)`, best first, that overlap none of those kept before."""
+def suppress(boxes: np.ndarray, threshold: float) -> list[int]:
+    """Return the boxes that overlap none of those kept before, as indices.
+
+    Args:
+        boxes: `(N, 4)`, the best first.
+        threshold: the intersection over union up to which boxes do not overlap.
+    """
     kept: list[int] = []
     areas = _areas(boxes[:, :2], boxes[:, 2:])
     left = np.arange(len(boxes))
@@ -123,7 +128,7 @@ def _suppress(boxes: np.ndarray) -> list[int]:
         shared = _areas(*corners)
         union = areas[left] + areas[current] - shared
         overlaps = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-        left = left[overlaps <= np.float32(IOU_THRESHOLD)]
+        left = left[overlaps <= np.asarray(threshold, boxes.dtype)]
     return kept
 
 

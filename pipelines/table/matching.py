@@ -125,8 +125,15 @@ def table_html(tokens: Sequence[str], texts: Mapping[int, str], bold: Sequence[i
     return "".join([*parts, "</table></body></html>"])
 
 
-def bold_cells(matches: Mapping[int, Sequence[int]], texts: Sequence[str]) -> list[int]:
-    """Return the cells of several texts whose first text is nothing but the mark of bold type."""
-    return [
-        cell for cell, of_cell in matches.items() if len(of_cell) > 1 and texts[of_cell[0]] == BOLD
-    ]
+def bold_cells(
+    matches: Mapping[int, Sequence[int]], texts: Sequence[str], *, anywhere: bool = False
+) -> list[int]:
+    """Return the cells of several texts whose first text is the mark of bold type.
+
+    Args:
+        matches: the texts of each cell, as indices.
+        texts: all texts.
+        anywhere: whether it is enough that the first text has the mark, as in PaddleX.
+    """
+    several = {cell: texts[of_cell[0]] for cell, of_cell in matches.items() if len(of_cell) > 1}
+    return [cell for cell, text in several.items() if text == BOLD or (anywhere and BOLD in text)]

@@ -81,6 +81,8 @@ def decode_structure(
     settings: TableSettings,
     size: tuple[int, int],
     ratio: float,
+    *,
+    whole_pixels: bool = False,
 ) -> TableStructure:
     """Decode the output of a network for one table.
 
@@ -91,6 +93,7 @@ def decode_structure(
         settings: the dictionary, the decoder and what the boxes are relative to.
         size: height and width of the image, in pixels.
         ratio: the factor by which it was resized for the network.
+        whole_pixels: whether boxes are rounded down to whole pixels, as in PaddleX.
     """
     names = class_names(settings)
     special = CLASSES[settings.decoder]
@@ -102,7 +105,8 @@ def decode_structure(
     kept = [step for step in range(length) if names[classes[step]] not in ignored]
     tokens = tuple(names[classes[step]] for step in kept)
     starts = [step for step, token in zip(kept, tokens, strict=True) if token in CELL_STARTS]
-    boxes = _scale_boxes(locations[starts], settings, size, ratio)
+    scale = _scale_to_whole_pixels if whole_pixels else _scale_boxes
+    boxes = scale(locations[starts], settings, size, ratio)
     if settings.decoder == "TableMasterLabelDecode":
         boxes = _corners_of_centred(boxes)
     return TableStructure(tokens, boxes, float(np.mean(scores[kept])) if kept else 0.0)
@@ -122,6 +126,17 @@ def _scale_boxes(
     boxes *= np.float64(settings.max_len)
     boxes /= np.float64(ratio)
     return boxes
+
+
+def _scale_to_whole_pixels(
+    locations: np.ndarray, settings: TableSettings, size: tuple[int, int], ratio: float
+) -> np.ndarray:
+    """Turn relative boxes `(N, 4 or 8)` into whole pixels of the image, as PaddleX does."""
+    height, width = size
+    side = settings.max_len / ratio
+    scales = (width, height) if settings.box_scale == "image" else (side, side)
+    factors = np.tile(np.array(scales, np.float64), locations.shape[1] // 2)
+    return (locations * factors).astype(int)
 
 
 def _corners_of_centred(boxes: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The texts of a table, by OCR inside of its image.
+"""The texts of a table: those of its page, or by OCR inside of its image.
 
-Steps and rounding are those of PaddleOCR 2.x, ppstructure/table/predict_table.py (`TableSystem`):
-lines are cut out along their bounding rectangle, and all of them are kept, whatever their score.
+Inside of it, steps and rounding are those of PaddleOCR 2.x, ppstructure/table/predict_table.py
+(`TableSystem`): lines are cut out along their bounding rectangle, and all of them are kept,
+whatever their score.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.geometry import reading_order
-from pipelines.ocr import OCR
+from pipelines.ocr import OCR, TextLine
+from pipelines.table.results import Texts
 
 BORDER = 1
 """The pixels by which the rectangle around a line is widened on each side."""
@@ -19,7 +21,13 @@ CROP_BORDER = 2
 """The further pixels by which it is widened for the recogniser."""
 
 
-def read_texts(ocr: OCR, image: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def texts_of_lines(lines: Sequence[TextLine]) -> Texts:
+    """Return the texts of lines with the upright rectangles around them."""
+    boxes = [(*line.box.min(0), *line.box.max(0)) for line in lines]
+    return Texts(np.array(boxes).reshape(-1, 4), [line.text for line in lines])
+
+
+def read_texts(ocr: OCR, image: np.ndarray) -> Texts:
     """Find and read the texts of a table.
 
     Args:
@@ -27,7 +35,7 @@ def read_texts(ocr: OCR, image: np.ndarray) -> tuple[np.ndarray, list[str]]:
         image: `(H, W, 3) uint8` BGR.
 
     Returns:
-        Boxes `(N, 4)`, left, top, right and bottom in pixels, from top to bottom; and their texts.
+        The texts, from top to bottom.
     """
     lines = reading_order(ocr.detector(image))
     boxes = [_widen((*line.min(0), *line.max(0)), image, BORDER) for line in lines]
@@ -35,7 +43,7 @@ def read_texts(ocr: OCR, image: np.ndarray) -> tuple[np.ndarray, list[str]]:
     read = [index for index, crop in enumerate(crops) if crop.size]  # EAST finds some outside
     texts = ocr.recognizer([crops[index] for index in read])
     kept = np.array([boxes[index] for index in read]).reshape(-1, 4)
-    return kept, [text.text for text in texts]
+    return Texts(kept, [text.text for text in texts])
 
 
 def _widen(box: Sequence[float], image: np.ndarray, border: int) -> tuple[float, ...]:

@@ -94,7 +94,7 @@ def html_of(rows: list[list[Cell]]) -> str:
     return f"<html><body><table>{''.join(tokens)}</table></body></html>"
 
 
-class StructureNetwork:
+class DrawnStructure:
     """Returns the structure of one table, with an end and one step after it, like an export."""
 
     card = CARD

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.io.images import read_image
 from tests.support.cli_runs import run
-from tests.support.drawn_tables import Cell, StructureNetwork, draw, html_of, reader
+from tests.support.drawn_tables import Cell, DrawnStructure, draw, html_of, reader
 
 __all__ = ["run"]  # fixtures
 
@@ -94,7 +94,7 @@ def test_regions_within_others(run, with_network, page):
 
 @pytest.fixture
 def recognize(run, with_network, table, monkeypatch):
-    with_network(StructureNetwork(ROWS))
+    with_network(DrawnStructure(ROWS))
     monkeypatch.setattr("pipelines.cli.table.OCR", lambda *_, **__: reader(ROWS))
     ocr = ("--det", "det.pth", "--rec", "rec.pth")
     return lambda *words: run("table", table, "--weights", "table.pth", *ocr, *words)
@@ -134,7 +134,7 @@ def test_a_table_in_excel(recognize, tmp_path):
 def test_excel_takes_no_control_characters(recognize, with_network, table, monkeypatch, tmp_path):
     rows = [[Cell("a\x00b\x0b"), Cell("x" * 40_000)]]
     monkeypatch.setattr("pipelines.cli.table.OCR", lambda *_, **__: reader(rows))
-    with_network(StructureNetwork(rows))
+    with_network(DrawnStructure(rows))
     cv2.imwrite(str(table), draw(rows))
     assert recognize("--format", "xlsx", "--out", tmp_path / "out").code == 0
     sheet = openpyxl.load_workbook(tmp_path / "out/table.xlsx").active
@@ -152,8 +152,67 @@ def test_options_that_do_not_go_together(run, table, recognize, monkeypatch, tmp
     assert (done.code, "pip install paddleocr-to-torch[excel]" in done.err) == (2, True)
 
 
+@pytest.fixture
+def tables(run, monkeypatch, tmp_path):
+    """A page with two tables, and the command that finds and recognises them."""
+    page = np.full((600, 400, 3), 255, np.uint8)
+    image = draw(ROWS)
+    height, width = image.shape[:2]
+    for top in (30, 300):
+        page[top : top + height, 40 : 40 + width] = image
+    cv2.imwrite(str(tmp_path / "page.png"), page)
+
+    class TwoTables:
+        card = {"task": "layout", "labels": ["Text", "Table"]}
+
+        def __call__(self, _):
+            centres = np.array([[40 + width / 2, top + height / 2] for top in (300, 30, 450)])
+            boxes = np.concatenate([centres, np.full((3, 2), [width, height])], 1)
+            boxes /= [400, 600, 400, 600]
+            logits = np.array([[-9, 3], [-9, 2], [3, -9]])
+            return {"boxes": boxes[None].astype("f"), "logits": logits[None].astype("f")}
+
+    def network(source, *_, **__):
+        return {"layout.pth": TwoTables, "table.pth": lambda: DrawnStructure(ROWS)}[str(source)]()
+
+    monkeypatch.setattr("pipelines.predictor.as_network", network)
+    words = ("--weights", "table.pth", "--layout", "layout.pth")
+    return lambda *more: run("table", tmp_path / "page.png", *words, *more)
+
+
+def test_tables_of_a_page(tables, tmp_path):
+    done = tables()
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("<table>") == 2
+    right, bottom = 40 + draw(ROWS).shape[1], 30 + draw(ROWS).shape[0]
+    assert f"<p>Page 1, table 1: left 40, top 30, right {right}, bottom {bottom}</p>" in done.out
+    first, second = json.loads(tables("--format", "json").out)["pages"][0]["tables"]
+    assert (first["box"][0], second["box"][0]) == ([40, 30], [40, 300])
+    assert np.allclose(second["cells"][0]["box"][0], [50, 310], atol=1.1)
+    assert tables("--format", "xlsx", "--out", tmp_path / "out", "--visualize").code == 0
+    book = openpyxl.load_workbook(tmp_path / "out/page.xlsx")
+    assert book.sheetnames == ["Page 1, table 1", "Page 1, table 2"]
+    assert "left 40, top 300" in book["Page 1, table 2"].oddHeader.center.text
+
+
+def test_a_layout_without_tables(run, with_network, table):
+    class Regions(Layout):
+        card = {"task": "layout", "labels": ["doc_title", "text"]}
+
+    with_network(Regions())
+    done = run("table", table, "--weights", "table.pth", "--layout", "layout.pth")
+    assert (done.code, "--layout finds no tables, its labels are" in done.err) == (2, True)
+
+
+def test_networks_of_tables_that_are_missing(run, table):
+    done = run("table", table)
+    assert (done.code, "--weights or --cells is needed" in done.err) == (2, True)
+    done = run("table", table, "--weights", "x.pth", "--wireless-weights", "y.pth")
+    assert (done.code, "need --classifier" in done.err) == (2, True)
+
+
 def test_a_table_without_ocr(run, with_network, table):
-    with_network(StructureNetwork(ROWS))
+    with_network(DrawnStructure(ROWS))
     done = run("table", table, "--weights", "table.pth")
     assert '<td rowspan="2"></td>' in done.out
 

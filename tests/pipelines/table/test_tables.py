@@ -11,8 +11,9 @@ import pytest
 from pipelines import TableRecognizer
 from pipelines.table.grid import LARGEST_SPAN, grid_cells
 from pipelines.table.matching import table_html
+from pipelines.table.networks import StructureNetwork
 from schemas.processing import SettingsError
-from tests.support.drawn_tables import CARD, Cell, StructureNetwork, draw, html_of, placed, reader
+from tests.support.drawn_tables import CARD, Cell, DrawnStructure, draw, html_of, placed, reader
 
 TABLES = {
     "plain": [[Cell("Name"), Cell("Price")], [Cell("Tea"), Cell("1.20")]],
@@ -33,7 +34,7 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_a_drawn_table(name):
     rows = TABLES[name]
-    table = TableRecognizer(StructureNetwork(rows), reader(rows))(draw(rows))
+    table = TableRecognizer(DrawnStructure(rows), reader(rows))(draw(rows))
     assert table.html == html_of(rows)
     assert table.score == pytest.approx(0.9, abs=0.02)
     for cell, drawn in zip(table.cells, placed(rows), strict=True):
@@ -49,7 +50,7 @@ def test_a_drawn_table(name):
 
 def test_without_ocr_cells_have_no_text():
     rows = TABLES["plain"]
-    table = TableRecognizer(StructureNetwork(rows))(draw(rows))
+    table = TableRecognizer(DrawnStructure(rows))(draw(rows))
     assert [cell.text for cell in table.cells] == [""] * 4
     assert "<td></td>" in table.html
 
@@ -62,7 +63,7 @@ def test_a_text_above_the_table_is_no_part_of_it():
     ocr.detector = lambda _: [caption, *boxes]
     recognize = ocr.recognizer
     ocr.recognizer = lambda lines: [recognize(lines[1:])[0], *recognize(lines[1:])]
-    assert TableRecognizer(StructureNetwork(rows), ocr)(draw(rows)).html == html_of(rows)
+    assert TableRecognizer(DrawnStructure(rows), ocr)(draw(rows)).html == html_of(rows)
 
 
 def places(tokens):
@@ -141,14 +142,15 @@ def test_a_network_of_another_kind():
     [({"task": "det"}, "its task is det"), ({"task": "table"}, "has no dictionary")],
 )
 def test_cards_without_what_is_needed(card, message):
-    network = StructureNetwork(TABLES["plain"])
+    network = DrawnStructure(TABLES["plain"])
     network.card = card
     with pytest.raises(SettingsError, match=message):
         TableRecognizer(network)
 
 
 def test_settings_can_be_changed():
-    network = StructureNetwork(TABLES["plain"])
-    assert TableRecognizer(network, max_len=512).settings.max_len == 512
+    network = DrawnStructure(TABLES["plain"])
+    assert StructureNetwork(network, max_len=512).settings.max_len == 512
+    TableRecognizer(network, max_len=512)
     with pytest.raises(SettingsError, match="there is no setting side"):
         TableRecognizer(network, side=512)
