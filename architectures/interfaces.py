@@ -112,6 +112,14 @@ class Deployable(Protocol):
 
 
 @runtime_checkable
+class Restorable(Protocol):
+    """A `Deployable` module whose branches can compute what one convolution does."""
+
+    def restore(self, conv: nn.Conv2d) -> None:
+        """Set the branches, whose tensors are zero and variances one, to compute `conv`."""
+
+
+@runtime_checkable
 class LosesPrecision(Protocol):
     """A module that loses digits because it subtracts large numbers from each other.
 

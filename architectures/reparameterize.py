@@ -102,6 +102,32 @@ def merged_into(conv: Convolution, values: Callable[[], tuple[Tensor, Tensor]]) 
     return nn.Sequential(OrderedDict(reparam_conv=conv))
 
 
+def silence(module: nn.Module) -> None:
+    """Set every tensor of a module to zero, and the variances to one: its branches add nothing."""
+    for tensor in module.state_dict().values():
+        tensor.zero_()
+    for each in module.modules():
+        if isinstance(each, BATCH_NORMS):
+            each.get_buffer("running_var").fill_(1)
+
+
+def set_identity(affine: nn.Module, bias: Tensor | None = None) -> None:
+    """Let a BatchNorm or a `LearnableAffine` return its input, plus a bias of each channel."""
+    silence(affine)
+    if isinstance(affine, BATCH_NORMS):
+        affine.weight.fill_((1 + affine.eps) ** 0.5)
+    elif isinstance(affine, LearnableAffine):
+        affine.scale.fill_(1)
+    if bias is not None:
+        affine.get_parameter("bias").copy_(bias)
+
+
+def set_branch(conv: Convolution, norm: nn.Module, values: nn.Conv2d) -> None:
+    """Let one branch, a convolution and its BatchNorm, compute what another convolution does."""
+    conv.weight.copy_(values.weight)
+    set_identity(norm, values.bias)
+
+
 def _deploy(module: nn.Module) -> None:
     for name, child in module.named_children():
         _deploy(child)

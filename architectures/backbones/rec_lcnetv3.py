@@ -16,7 +16,7 @@ from architectures.layers.affine import LearnableAffine
 from architectures.layers.conv import ConvBNAct, make_divisible
 from architectures.layers.pooling import avg_pool2d
 from architectures.layers.squeeze_excite import SqueezeExcite
-from architectures.reparameterize import channel_affine, folded, set_convolution
+from architectures.reparameterize import channel_affine, folded, set_branch, set_convolution
 
 Stride = int | tuple[int, int]
 
@@ -145,6 +145,11 @@ class LearnableRepLayer(nn.Module):
         conv = self._branches()[0].conv  # already of the merged kernel's shape
         set_convolution(conv, self._merged)
         return DeployedRepLayer(conv, self.lab, self.act if self.activated else nn.Identity())
+
+    def restore(self, conv: nn.Conv2d) -> None:
+        """Let the first branch compute `conv`; the others are zero."""
+        first = self._branches()[0]
+        set_branch(first.conv, first.bn, conv)
 
     def _branches(self) -> list[ConvBNAct]:
         """The branches with a convolution, the larger kernels first."""

@@ -14,7 +14,13 @@ from architectures.backbones import rec_pphgnetv2
 from architectures.layers.conv import ConvBNAct
 from architectures.layers.pooling import avg_pool2d
 from architectures.layers.squeeze_excite import SqueezeExcite
-from architectures.reparameterize import channel_affine, folded, merged_into
+from architectures.reparameterize import (
+    channel_affine,
+    folded,
+    merged_into,
+    set_branch,
+    set_identity,
+)
 
 Stride = int | tuple[int, int]
 
@@ -96,6 +102,12 @@ class RepDWConv(nn.Module):
     def deployed(self) -> nn.Module:
         """The same layer with its branches merged into one convolution."""
         return merged_into(self.conv.conv, self._merged)
+
+    def restore(self, conv: nn.Conv2d) -> None:
+        """Let the first branch compute `conv`; the 1x1 one takes away what the map itself adds."""
+        set_branch(self.conv.conv, self.conv.bn, conv)
+        self.conv1.weight.fill_(-1)
+        set_identity(self.bn)
 
     def _merged(self) -> tuple[Tensor, Tensor]:
         """Weight and bias, float64, of the convolution that computes all of it."""

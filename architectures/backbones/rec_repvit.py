@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from architectures.layers.conv import make_divisible
 from architectures.layers.pooling import avg_pool2d
-from architectures.reparameterize import channel_affine, folded, merged_into
+from architectures.reparameterize import (
+    channel_affine,
+    folded,
+    merged_into,
+    set_branch,
+    set_identity,
+)
 
 
 class Row(NamedTuple):
@@ -108,6 +114,12 @@ class RepVGGDW(nn.Module):
     def deployed(self) -> nn.Module:
         """The branches and the BatchNorm after them as one convolution."""
         return merged_into(self.conv.c, self.merged)
+
+    def restore(self, conv: nn.Conv2d) -> None:
+        """Let the first branch compute `conv`; the 1x1 one takes away what the map itself adds."""
+        set_branch(self.conv.c, self.conv.bn, conv)
+        self.conv1.weight.fill_(-1)
+        set_identity(self.bn)
 
     def merged(self) -> tuple[Tensor, Tensor]:
         """Weight and bias, float64, of that convolution."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.packed_attention import PackedAttention
-from architectures.reparameterize import folded, set_convolution
+from architectures.reparameterize import folded, set_branch, set_convolution
 
 TEMPERATURE = 10000.0
 
@@ -73,6 +73,11 @@ class RepVggBlock(nn.Module):
         self.conv = convolution
         del self.conv1, self.conv2
         return self
+
+    def restore(self, conv: nn.Conv2d) -> None:
+        """Let the 3x3 branch compute `conv`; the 1x1 one is zero."""
+        assert isinstance(self.conv1, ConvBN)
+        set_branch(self.conv1.conv, self.conv1.bn, conv)
 
 
 class CSPRepLayer(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from architectures.layers.squeeze_excite import SqueezeExcite
 from architectures.necks.db_fpn import RSELayer, add_down, join
 from architectures.necks.lk_pan import PathAggregation
-from architectures.reparameterize import folded, merged_into
+from architectures.reparameterize import folded, merged_into, set_branch
 
 # Kernel size and dilation of the branches parallel to a large kernel, by its size.
 DILATED = {
@@ -52,6 +52,10 @@ class DilatedReparamBlock(nn.Module):
     def deployed(self) -> nn.Module:
         """The same layer with its branches merged into one convolution."""
         return merged_into(self.lk_origin, self._merged)
+
+    def restore(self, conv: nn.Conv2d) -> None:
+        """Let the large kernel compute `conv`; the dilated ones are zero."""
+        set_branch(self.lk_origin, self.origin_bn, conv)
 
     def _dilated(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
         return [

@@ -12,6 +12,7 @@ from architectures import Model, build, fuse
 from architectures.backbones.rec_lcnetv3 import DeployedRepLayer, LearnableRepLayer
 from architectures.layers.affine import LearnableAffine
 from architectures.reparameterize import BATCH_NORMS, channel_affine, folded, set_convolution
+from architectures.unfuse import unfuse
 from tests.support.small_networks import NETWORKS
 
 
@@ -134,6 +135,32 @@ class TestEquality:
             weight, bias = folded(conv, norm)
             set_convolution(conv, lambda: (weight, bias))
             torch.testing.assert_close(conv(x), expected, rtol=1e-12, atol=1e-12)
+
+
+class TestUnfusing:
+    def test_the_training_form_computes_the_same(self, case):
+        model, x = case
+        merged = fuse(model)
+        restored = unfuse(merged)
+        assert {name: t.shape for name, t in restored.state_dict().items()} == {
+            name: t.shape for name, t in model.state_dict().items()
+        }
+        assert difference(outputs(merged, x), outputs(restored, x)) < 1e-11
+        again = fuse(restored).state_dict()
+        for name, tensor in merged.state_dict().items():
+            torch.testing.assert_close(again[name], tensor, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("case", ["det v4"], indirect=True)
+    def test_the_form_of_exports(self, case):
+        model, x = case
+        merged = fuse(model, "deploy")
+        assert difference(outputs(merged, x), outputs(unfuse(merged), x)) < 1e-11
+
+    def test_a_tensor_of_another_shape_is_an_error(self):
+        merged = fuse(build(NETWORKS["cls"][0]))
+        merged.head.fc.weight = nn.Parameter(torch.zeros(3, 3))
+        with pytest.raises(ValueError, match=r"needs the tensor weight of \(2, 200\)"):
+            unfuse(merged)
 
 
 class TestForms:
