@@ -12,6 +12,7 @@
     │   ├── MappingError        by name: lists every fault of a mapping
     │   └── AlignmentError      by data flow: names the layers that do not match
     ├── ParityError 5           Paddle and PyTorch disagree; carries the report
+    ├── ExportError 5           an exported file does not compute what the network does
     └── ReferenceUnavailable 6  nothing to compare with, or the reference could not be run
 
 Every message says what was found, what was expected and what to do.
@@ -125,6 +126,12 @@ class ParityError(ConverterError):
     def __init__(self, message: str, report: FailedProof) -> None:
         super().__init__(message)
         self.report = report
+
+
+class ExportError(ConverterError):
+    """An exported file does not compute what the network that it was made of does."""
+
+    exit_code = 5
 
 
 class ReferenceUnavailable(ConverterError):

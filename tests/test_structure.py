@@ -27,7 +27,7 @@ ROOMS = (
     {"adapters", "references"},
     {"diagnosis"},
     {"conversion"},
-    {"reports", "end_to_end"},
+    {"reports", "end_to_end", "exporting"},
     {"cli"},
     {"__main__"},
 )

@@ -39,6 +39,7 @@ COMMANDS = {
     "verify": Command("verify", "compare the networks with recorded outputs of PaddleOCR's"),
     "diagnose": Command("diagnose", "find the first layer that differs, and the cause"),
     "prove": Command("prove", "read pages with Paddle and with PyTorch, and compare the texts"),
+    "export": Command("export", "write a converted network for another program"),
     "add-dict": Command("add_dict", "add a dictionary to a converted recogniser"),
 }
 

@@ -77,7 +77,7 @@ def _check_replaceable(out: Path, sources: Iterable[Path | None]) -> None:
     for file in (out, card):
         if file.exists() and any(file.samefile(source) for source in read):
             raise OutputError(f"--out would replace {file}, which is read; give another name")
-    with _output_errors():
+    with output_errors():
         artefact_files.check_replaceable(out)
 
 
@@ -113,7 +113,7 @@ def write_artefact(
     """
     from architectures import saving
 
-    with _output_errors():
+    with output_errors():
         return saving.write_artefact(out, format, state, card)
 
 
@@ -124,12 +124,12 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text, whole or not at all; OutputError where that fails."""
-    with _output_errors():
+    with output_errors():
         artefact_files.write_text(file, text)
 
 
 @contextlib.contextmanager
-def _output_errors() -> Iterator[None]:
+def output_errors() -> Iterator[None]:
     """Raise OutputError in place of WriteError."""
     try:
         yield

@@ -1,0 +1,56 @@
+"""`python -m converter export X.pth --to TARGET --out DIR`: write a network for another program."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from converter.conversion.artefact import make_folder
+from converter.errors import UsageError
+
+TARGETS = {
+    "rapidocr": "weights and dictionary for RapidOCR's PyTorch engine",
+}
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """Build the argument parser."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Write a converted network for another program. The result is compared with "
+        "the network first, and nothing is written if it differs.",
+        epilog="targets:\n" + "\n".join(f"  {name:<12}{text}" for name, text in TARGETS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "weights",
+        type=Path,
+        metavar="X.pth",
+        help="converted weights; X.json is in the same folder",
+    )
+    add("--to", required=True, choices=TARGETS, metavar="TARGET", help="one of the targets below")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder to write to")
+    add(
+        "--as",
+        dest="model",
+        metavar="NAME",
+        help="rapidocr: the name of its network, where several fit",
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export the network and print what was written."""
+    from converter.exporting import rapidocr
+    from converter.exporting.artefact import read_artefact
+
+    if options.out.exists() and not options.out.is_dir():
+        raise UsageError(f"--out {options.out} is a file; name a folder")
+    artefact = read_artefact(options.weights)
+    folder = make_folder(options.out, f"the folder {options.out} of --out")
+    written = rapidocr.export(artefact, folder, options.model)
+    for file in written.files:
+        print(f"wrote {file}")
+    print(written.proof.describe())
+    return 0

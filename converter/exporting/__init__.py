@@ -1,0 +1,1 @@
+"""Converted networks as files of other programs, each compared with the network before it stays."""
