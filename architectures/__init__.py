@@ -5,5 +5,6 @@ from architectures.model import Model
 from architectures.registry import build
 from architectures.reparameterize import fuse
 from architectures.saving import save
+from architectures.unfuse import unfuse
 
-__all__ = ["Model", "build", "fuse", "load", "save"]
+__all__ = ["Model", "build", "fuse", "load", "save", "unfuse"]

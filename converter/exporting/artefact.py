@@ -52,7 +52,8 @@ class Artefact:
             widths = (self.card.input.width or width for _, width in sizes)
             sizes = tuple((self.card.input.height, width) for width in widths)
         scale = self.card.input
-        return rendered_inputs.batches(kind, sizes, scale.mean, scale.std, count)
+        mean, std = (each or (0.5,) * scale.channels for each in (scale.mean, scale.std))
+        return rendered_inputs.batches(kind, sizes, mean, std, count)
 
     def arguments(self, batch: np.ndarray) -> tuple[Tensor, ...]:
         """Return the network's inputs in its order: the image, then what its head needs beside."""

@@ -208,8 +208,6 @@ def not_the_same(job: Job) -> dict[str, str]:
     skipped = {}
     if len(job.programs) < len(job.weights):
         skipped["paddle"] = f"Paddle's models are missing: {SIDES['paddle'][1]}"
-    if any(card["form"] == "fused" for card in cards):
-        skipped["rapidocr-pytorch"] = "weights that were converted with --fuse do not fit"
     return skipped
 
 

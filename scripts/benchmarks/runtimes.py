@@ -157,26 +157,22 @@ def rapidocr_pytorch(job: Job) -> Side:
     import torch
     from rapidocr import EngineType, ModelType, OCRVersion, RapidOCR
 
-    from benchmarks.rapidocr_weights import write_unfolded
+    from converter.exporting.artefact import read_artefact
+    from converter.exporting.rapidocr import export
 
     torch.set_num_threads(job.threads)
-    card = json.loads(Path(job.weights["rec"]).with_suffix(".json").read_text(encoding="utf-8"))
-    *characters, _space = card["dictionary"]["characters"]  # which the package adds itself
-    keys = Path(job.folder) / "keys.txt"
-    keys.write_text("\n".join(characters), encoding="utf-8")
-    params: dict[str, Any] = {
-        "Global.log_level": "error",
-        "Global.use_cls": "cls" in job.weights,
-        "Rec.rec_keys_path": str(keys),
-    }
+    params: dict[str, Any] = {"Global.log_level": "error", "Global.use_cls": "cls" in job.weights}
     for task, weights in job.weights.items():
         section = task.capitalize()
+        # The package tells the architecture by the file's name.
+        file, *dictionary = export(read_artefact(Path(weights)), Path(job.folder)).files
+        if dictionary:
+            params["Rec.rec_keys_path"] = str(dictionary[0])
         params |= {
             f"{section}.engine_type": EngineType.TORCH,
             f"{section}.ocr_version": OCRVersion.PPOCRV4,
             f"{section}.model_type": ModelType.MOBILE,
-            # The package tells the architecture by the file's name.
-            f"{section}.model_path": str(write_unfolded(Path(weights), Path(job.folder))),
+            f"{section}.model_path": str(file),
         }
     rapid = RapidOCR(params=params)
     rapid(np.full((64, 64, 3), 255, np.uint8))  # it loads its networks when they are first needed

@@ -9,13 +9,10 @@ import benchmark
 import cv2
 import numpy as np
 import pytest
-import torch
 from benchmarks import conversion, pipeline
 from benchmarks import runtimes as sides
-from benchmarks.rapidocr_weights import unfolded
 
 import pipelines
-from architectures.backbones.rec_lcnetv3 import LearnableRepLayer
 from converter.errors import UsageError
 from tests.support.pages import NAMES, bar_page, find_bars, name_colour
 
@@ -283,8 +280,6 @@ def test_sides_that_have_other_networks_are_left_out(tmp_path):
     assert pipeline.not_the_same(a_job(tmp_path, det=known)) == {}
     own = pipeline.not_the_same(a_job(tmp_path, det=known, rec={"name": "mine", "form": "train"}))
     assert own == dict.fromkeys(["paddle", "onnxruntime", "rapidocr-pytorch"], "has no mine")
-    fused = pipeline.not_the_same(a_job(tmp_path, det=known | {"form": "fused"}))
-    assert list(fused) == ["rapidocr-pytorch"]
 
 
 def test_a_side_that_is_not_installed_says_so(tmp_path, monkeypatch):
@@ -330,22 +325,3 @@ def test_networks_are_measured_with_what_the_pipeline_gives_them(tmp_path, monke
     assert lines == len(arrays["recogniser0"]) > 0
     heat = find_bars(arrays["detector0"]).max(-1).mean()
     assert sides.measure(side, "detector", arrays["detector0"], job.clock)["result"] == heat
-
-
-@pytest.mark.parametrize(("kernel", "groups", "out"), [(3, 8, 8), (1, 1, 8), (1, 1, 12)])
-def test_unfolded_weights_compute_the_same(kernel, groups, out):
-    torch.manual_seed(0)
-    block = LearnableRepLayer(8, out, kernel, groups=groups, num_conv_branches=4).eval()
-    whole = torch.nn.Sequential(block)
-    fresh = whole.state_dict()
-    deployed = torch.nn.Sequential(
-        LearnableRepLayer(8, out, kernel, groups=groups, num_conv_branches=4).eval().deployed()
-    )
-    with torch.no_grad():
-        for parameter in deployed.parameters():
-            parameter.normal_()
-        x = torch.randn(2, 8, 9, 9)
-        expected = deployed(x)
-        assert not torch.allclose(whole(x), expected, atol=1e-3)
-        whole.load_state_dict(unfolded(deployed.state_dict(), fresh))
-        torch.testing.assert_close(whole(x), expected, atol=1e-4, rtol=1e-4)
