@@ -92,20 +92,30 @@ class ParallelSARDecoder(nn.Module):
         embedded = torch.cat([line.unsqueeze(1), self.embedding(tokens)], 1)
         return self._predict(self.rnn_decoder(embedded)[0], x, keys, hidden, line)[:, 1:]
 
+    def attention(self, written: Tensor, x: Tensor, valid_ratio: Tensor) -> Tensor:
+        """How much each state `(N, L, width)` looks at each place of the map `(N, L, 1, H, W)`."""
+        weights = self._weights(written, self.conv3x3_1(x), self._hidden(x, valid_ratio))
+        return weights.unflatten(2, (1, *x.shape[2:]))
+
     @staticmethod
     def _hidden(x: Tensor, valid_ratio: Tensor) -> Tensor:
         """Where the map is padding: `(N, 1, 1, W)` bool."""
         width = x.shape[3]
         return hidden_columns(columns_of_text(valid_ratio, width), width)[:, None, None]
 
+    def _weights(self, written: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
+        """How much each state `(N, L, width)` looks at each place, `(N, L, H * W)`."""
+        queries = self.conv1x1_1(written)[..., None, None]
+        fit = torch.tanh(keys.unsqueeze(1) + queries).permute(0, 1, 3, 4, 2)
+        fit = self.conv1x1_2(fit).squeeze(4).masked_fill(hidden, float("-inf"))
+        return fit.flatten(2).softmax(2)
+
     def _predict(
         self, written: Tensor, x: Tensor, keys: Tensor, hidden: Tensor, line: Tensor
     ) -> Tensor:
         """Logits `(N, L, out_channels - 1)` of each state `(N, L, width)`."""
-        queries = self.conv1x1_1(written)[..., None, None]
-        fit = torch.tanh(keys.unsqueeze(1) + queries).permute(0, 1, 3, 4, 2)
-        fit = self.conv1x1_2(fit).squeeze(4).masked_fill(hidden, float("-inf"))
-        seen = torch.matmul(fit.flatten(2).softmax(2), x.flatten(2).transpose(1, 2))
+        weights = self._weights(written, keys, hidden)
+        seen = torch.matmul(weights, x.flatten(2).transpose(1, 2))
         if self.pred_concat:
             lines = line.unsqueeze(1).expand(-1, written.shape[1], -1)
             seen = torch.cat([written, seen, lines], 2)

@@ -216,7 +216,7 @@ class SATRNDecoder(nn.Module):
 
     def _read(self, tokens: Tensor, positions: Tensor, caches: list[Cache]) -> Tensor:
         """Decode a whole text `(N, T)` to `(N, T, d_model)` with a causal mask."""
-        seen = (tokens != self.padding)[:, None, None]
+        seen = (tokens == self.padding).logical_not()[:, None, None]
         mask = seen & causal(tokens.shape[1], tokens.device)
         return self.layer_norm(self._run(tokens, positions, caches, mask))
 

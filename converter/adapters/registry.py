@@ -19,10 +19,12 @@ ADAPTERS: Mapping[str, str] = {
     "PicoHeadV2": "pico:PicoAdapter",
     "RTDETRTransformer": "rtdetr:RTDETRAdapter",
     "RobustScannerHead": "robust_scanner:RobustScannerAdapter",
+    "SATRNHead": "satrn:SATRNAdapter",
     "SLAHead": "table:SLAAdapter",
     "SARHead": "sar:SARAdapter",
     "SRNHead": "srn:SRNAdapter",
     "TableMasterHead": "table_master:TableMasterAdapter",
+    "Transformer": "nrtr:NRTRAdapter",
     "UVDoc": "uvdoc:UVDocAdapter",
     "UniMERNetHead": "mbart:MBartAdapter",
 }

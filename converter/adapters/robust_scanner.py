@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from converter.adapters.base import HeadAdapter, RecordedInput, positions
+from converter.adapters.base import (
+    TRACED_STEPS,
+    HeadAdapter,
+    RecordedInput,
+    limited,
+    positions,
+)
 from converter.adapters.sar import falling_ratio, start_tokens, unpadded_ratio
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ class RobustScannerAdapter(HeadAdapter):
 
     extra_inputs = ("valid_ratio", "word_positions")
     computed_inside = frozenset({"word_positions"})
+    decodes: ClassVar = True
 
     def extra_values(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return ratios of 1 and the positions."""
@@ -42,3 +49,11 @@ class RobustScannerAdapter(HeadAdapter):
         head = cast("RobustScannerHead", network.head)
         features = network.neck(network.backbone(network.transform(image)))
         head.decoder.hybrid_decoder(start_tokens(head.decoder, features))
+
+    def first_steps(
+        self, network: Model, image: Tensor, **extra: Tensor
+    ) -> Tensor | dict[str, Tensor]:
+        """Write `TRACED_STEPS` characters."""
+        head = cast("RobustScannerHead", network.head)
+        with limited(head.decoder, "max_text_length", TRACED_STEPS):
+            return network(image, **extra)

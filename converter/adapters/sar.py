@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from converter.adapters.base import HeadAdapter, RecordedInput
+from converter.adapters.base import TRACED_STEPS, HeadAdapter, RecordedInput
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,7 @@ class SARAdapter(HeadAdapter):
     """Both networks take the ratio, (N,) float32."""
 
     extra_inputs = ("valid_ratio",)
+    decodes: ClassVar = True
 
     def extra_values(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return ratios of 1."""
@@ -37,6 +38,32 @@ class SARAdapter(HeadAdapter):
         starts = start_tokens(head.decoder, features)
         head.decoder.embedding(starts[:, 0])
         head.score_tokens(features, starts, extra["valid_ratio"])
+
+    def first_steps(
+        self, network: Model, image: Tensor, **extra: Tensor
+    ) -> Tensor | dict[str, Tensor]:
+        """Write `TRACED_STEPS` characters, each with the whole text so far, as PaddleOCR does.
+
+        The glimpse of the map is a sum of products, which no order of operands marks.
+        """
+        import torch
+
+        head, ratio = cast("SARHead", network.head), extra["valid_ratio"]
+        decoder = head.decoder
+        x = network.neck(network.backbone(network.transform(image)))
+        line = head.encoder(x, ratio).unsqueeze(1)
+        starts = decoder.embedding(torch.full((len(x), TRACED_STEPS), decoder.start))
+        text = torch.cat([line, starts], 1)
+        lines = line.expand(-1, text.shape[1], -1)
+        scores = x.new_zeros(0)
+        for step in range(1, TRACED_STEPS + 1):
+            written, _ = decoder.rnn_decoder(text)
+            weights = decoder.attention(written, x, ratio)
+            seen = (x.unsqueeze(1) * weights).sum((3, 4))
+            joined = [written, seen, lines] if decoder.pred_concat else [seen]
+            scores = decoder.prediction(torch.cat(joined, 2)).softmax(2)
+            text[:, step] = decoder.embedding(scores[:, step].argmax(1))
+        return scores
 
 
 def unpadded_ratio(image: np.ndarray) -> np.ndarray:

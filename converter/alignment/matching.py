@@ -158,31 +158,10 @@ class ColorRefinement:
 
     def check(self) -> None:
         """Raise AlignmentError where the two graphs differ, naming the first such layer."""
-        if not self.is_cyclic() and self.differ(forward := self.forward()):
-            self.fail(forward)
-        if self.differ(self.final):
-            self.fail(self.final)
-
-    def is_cyclic(self) -> bool:
-        """Return whether a layer feeds an earlier one, as the loop of a decoder does."""
-        return any(
-            other >= index
-            for side, index in self.nodes
-            for _, (_, other) in self.before[side, index]
-        )
-
-    def forward(self) -> dict[_Node, object]:
-        """The colors when they flow from the input on only, so that a difference stays behind."""
-        colors: dict[_Node, object] = {}
-        numbers: dict[object, int] = {}
-        for side, graph in self.graphs.items():
-            colors[side, INPUT] = -1
-            for index in range(len(graph.layers)):
-                node = (side, index)
-                seen = sorted((marks, colors[source]) for marks, source in self.before[node])
-                key = (self.start[node], tuple(seen))
-                colors[node] = numbers.setdefault(key, len(numbers))
-        return colors
+        # From the input on, a difference stays behind the layer that causes it.
+        for colors in (self.refine(dict(self.start), both_ways=False), self.final):
+            if self.differ(colors):
+                self.fail(colors)
 
     @cached_property
     def final(self) -> dict[_Node, object]:
@@ -225,8 +204,8 @@ class ColorRefinement:
         sources = sorted({source for source, _ in layers[index].sources})
         return ", ".join("the input" if i == INPUT else layers[i].name for i in sources)
 
-    def refine(self, colors: dict[_Node, object]) -> dict[_Node, object]:
-        """Let colors flow along the edges, both ways, until there are no new ones."""
+    def refine(self, colors: dict[_Node, object], both_ways: bool = True) -> dict[_Node, object]:
+        """Let colors flow along the edges, both ways or with the data, until none is new."""
         classes = 0
         for side, graph in self.graphs.items():
             colors[side, INPUT] = "input"
@@ -237,7 +216,10 @@ class ColorRefinement:
             for node, color in colors.items():
                 around = tuple(
                     tuple(sorted((marks, repr(colors[other])) for marks, other in edges))
-                    for edges in (self.before.get(node, ()), self.after.get(node, ()))
+                    for edges in (
+                        self.before.get(node, ()),
+                        self.after.get(node, ()) if both_ways else (),
+                    )
                 )
                 fresh[node] = numbers.setdefault((color, around), len(numbers))
             colors = fresh

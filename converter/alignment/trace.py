@@ -112,6 +112,8 @@ class _Recorder(TorchFunctionMode):
         before = {id(tensor): self.names.get(tensor) for tensor in _tensors((args, kwargs))}
         result = func(*args, **kwargs)
         outputs = list(_tensors(result))
+        if func.__name__ == "__setitem__":  # it returns nothing: the first operand is the result
+            outputs = [args[0]]
         if func.__name__ in _CELLS:
             self.cell(func.__name__, args, outputs)
         elif outputs:

@@ -292,7 +292,8 @@ def _count_classes(
 
     def names() -> Iterator[str]:
         yield name
-        for layer in _spec(card, _fewest(card), "train").build().logits_layers:
+        counts = dict.fromkeys(card.class_counts, _fewest(card))
+        for layer in _spec(card, counts, "train").build().logits_layers:
             yield f"{layer}.bias"
 
     for tensor in names():
@@ -309,33 +310,40 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
     """Return the class counts of a program: the width of the layer that it ends in.
 
     Of several such layers, those count whose counterparts in our network own the tensor that the
-    config names.
+    config names, or are its `logits_layers`.
     """
     if not card.class_counts:
         return {}
+    beyond = registry.scored_beyond(card.architecture)
     last = {marks: program.layers[i] for i, marks in program.results if i >= 0}
-    if len(last) > 1:
-        ours = trace_layers(card, _spec(card, _fewest(card), "deploy").build()).graph
+    decodes = adapter_for(card.architecture).decodes
+    if len(last) > 1 or decodes:
+        # The tokens that frame a text may be among the last classes.
+        most = max((int(layer.settings.get("width", 0)) for layer in last.values()), default=0)
+        assumed = max(most, _fewest(card)) + 3
+        ours = _spec(card, dict.fromkeys(card.class_counts, assumed), "deploy").build()
+        names = {*card.class_counts.values(), *(f"{name}.weight" for name in ours.logits_layers)}
+        graph = trace_layers(card, ours).graph
         scored = {
-            marks
-            for i, marks in ours.results
-            if i >= 0 and {t.name for t in ours.layers[i].tensors} & set(card.class_counts.values())
+            marks: graph.layers[i]
+            for i, marks in graph.results
+            if i >= 0 and {tensor.name for tensor in graph.layers[i].tensors} & names
         }
         last = {marks: layer for marks, layer in last.items() if marks in scored}
+        if decodes and scored:
+            beyond = int(next(iter(scored.values())).settings.get("width", 0)) - assumed
     widths = {int(layer.settings.get("width", 0)) for layer in last.values()}
     if len(widths) != 1 or 0 in widths:
         raise AlignmentError(
             "the program does not end in one layer that scores classes; is this an export of "
             f"{card.name}?"
         )
-    count = widths.pop() - registry.scored_beyond(card.architecture)
-    return dict.fromkeys(card.class_counts, count)
+    return dict.fromkeys(card.class_counts, widths.pop() - beyond)
 
 
-def _fewest(card: ModelCard) -> dict[str, int]:
-    """Return class counts with which the network has one class to score at least."""
-    beyond = registry.scored_beyond(card.architecture)
-    return dict.fromkeys(card.class_counts, max(1, 1 - beyond))
+def _fewest(card: ModelCard) -> int:
+    """Return the class count with which the network has one class to score at least."""
+    return max(1, 1 - registry.scored_beyond(card.architecture))
 
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:
