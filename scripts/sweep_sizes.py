@@ -1,18 +1,27 @@
-"""Compare a converted network with Paddle's exported program at many sizes of images.
+"""Compare networks with Paddle's at many sizes of images.
 
     python scripts/sweep_sizes.py EXPORT WEIGHTS [--sizes 32x320 48x333 ...]
+    python scripts/sweep_sizes.py --paddleocr CHECKOUT [--only REGEX]
 
 EXPORT is a folder with `inference.pdmodel` or `inference.json` and its `.pdiparams`; WEIGHTS the
-artefact converted from it. At each size both run on one seeded image. A row of the table says
-`equal` with the largest difference, `both refuse`, or which side accepts the size alone or by how
-much they differ; then the exit code is 1. Networks that take more than an image are not supported.
+artefact converted from it. Networks that take more than an image are not supported there. With a
+CHECKOUT of PaddleOCR, its own network of each family, that is, of each combination of transform,
+backbone, neck and head among the shipped records, is compared with ours, both with the record's
+seeded weights, at the record's size and at others, odd ones too. PaddleX's and PaddleDetection's
+networks are not in a checkout: their exports can be given as EXPORT.
+
+At each size both run on one seeded image. A row of the table says `equal` with the largest
+difference (`equal within rounding` where a change of the image by rounding moves the result as
+far), `both refuse`, or which side accepts the size alone or by how much they differ; then the exit
+code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +30,27 @@ import torch
 import architectures
 from architectures import Model
 from architectures.loading import ArtefactError
+from converter.adapters.base import RecordRows
+from converter.adapters.registry import adapter_for
+from converter.adapters.running import record_run
+from converter.alignment.trace import OUTPUT
+from converter.catalog.custom import parts
+from converter.catalog.paddledetection import is_paddledetection
 from converter.errors import ConverterError, ReferenceUnavailable, UsageError
-from converter.parity import rendered_inputs
+from converter.parity import noise, rendered_inputs
+from converter.parity.comparison import common_steps
+from converter.references import seeded
+from converter.references.hooks import by_our_names, observe
+from converter.references.network import with_guides
+from converter.references.paddle import checkout
+from converter.references.paddle.session import PaddleSession
 from converter.references.program import PaddleProgram
+from converter.references.recorded.network import build_recorded, is_paddlex
+from converter.references.recorded.record import SHIPPED, Record, find_records, read_record
 from converter.sources.open import open_source
 
 LIMIT = 1e-4  # of the largest value
+LARGE = 100_000  # pixels of an image of which few sizes are tried
 SIDES = (16, 31, 32, 33, 48, 61, 64, 95, 96, 100, 160, 224, 320)
 Size = tuple[int, int]
 
@@ -36,12 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("export", type=Path, metavar="EXPORT", help="a folder")
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="X.pth or X.safetensors")
     add = parser.add_argument
+    add("export", type=Path, nargs="?", metavar="EXPORT", help="a folder")
+    add("weights", type=Path, nargs="?", metavar="WEIGHTS", help="X.pth or X.safetensors")
     add("--sizes", type=read_size, nargs="+", metavar="HxW", help="default: square and oblong ones")
+    add("--paddleocr", type=Path, metavar="CHECKOUT", help="compare its networks, by family")
+    add("--only", default="", metavar="REGEX", help="with --paddleocr: records whose names match")
     options = parser.parse_args(argv)
+    if (options.weights is None) == (options.paddleocr is None):
+        parser.error("give EXPORT and WEIGHTS, or --paddleocr CHECKOUT")
     try:
+        if options.paddleocr is not None:
+            return sweep_families(options.paddleocr, options.only)
         return sweep(options.export, options.weights, options.sizes or default_sizes())
     except (ConverterError, ArtefactError) as error:
         print(f"sweep_sizes: {error}", file=sys.stderr)
@@ -75,11 +105,116 @@ def sweep(export: Path, weights: Path, sizes: Sequence[Size]) -> int:
             batch = image_of(network, size)
             theirs = run_paddle(program, batch)
             ours = run_network(network, batch)
+            if network.stepwise and not isinstance(theirs, str) and not isinstance(ours, str):
+                pairs = zip(theirs, ours, strict=True)
+                theirs = [common_steps(expected, actual) for expected, actual in pairs]
             outcome, agree = compare(theirs, ours)
             faults += not agree
             print(f"{size[0]:5} x {size[1]:<5} {outcome}", flush=True)
     print(f"{len(sizes)} sizes, {faults} differ")
     return int(faults > 0)
+
+
+def sweep_families(paddleocr: Path, only: str) -> int:
+    """Compare PaddleOCR's network of each family at several sizes; return 1 if one differs."""
+    checkout.require_checkout(paddleocr)
+    rows = faults = left_out = 0
+    families = dict[tuple[str, ...], Record]()
+    for folder in find_records(SHIPPED, only):
+        record = read_record(folder)
+        if (family := family_of(record)) is not None:
+            families.setdefault(family, record)
+    for record in families.values():
+        try:
+            for size, outcome, agree in compare_family(paddleocr, record):
+                rows, faults = rows + 1, faults + (not agree)
+                print(f"{record.name:40} {size[0]:4} x {size[1]:<4} {outcome}", flush=True)
+        except CannotBuild as error:
+            left_out += 1
+            print(f"{record.name:40} left out: {error}", flush=True)
+    compared = len(families) - left_out
+    print(f"{compared} families, {rows} sizes, {faults} differ; {left_out} families left out")
+    return int(faults > 0)
+
+
+class CannotBuild(Exception):
+    """The checkout does not build the network: some records hold smaller ones than it can."""
+
+
+def family_of(record: Record) -> tuple[str, ...] | None:
+    """Return the parts of a record's network; None if a checkout of PaddleOCR has none such."""
+    architecture = record.facts.architecture
+    if "Models" in architecture or is_paddlex(architecture) or is_paddledetection(architecture):
+        return None
+    return parts(architecture)
+
+
+def sizes_of(record: Record) -> list[Size]:
+    """Return the record's size, and smaller, larger and odd ones; fewer of a large image."""
+    height, width = record.facts.inputs[0].shape[2:]
+    few = [(height, width), (height // 2, width)]
+    if height * width > LARGE:
+        return few
+    odd = [(height // 2 + 1, width // 2 + 1), (height + 7, width + 13), (height, width // 3)]
+    return [*few, *odd, (height, width + 32)]
+
+
+def compare_family(paddleocr: Path, record: Record) -> Iterator[tuple[Size, str, bool]]:
+    """Yield each size of a record's network, the outcome in words, and whether the sides agree.
+
+    Raises:
+        CannotBuild: the checkout does not build the record's network.
+    """
+    architecture = record.facts.architecture
+    adapter = adapter_for(architecture)
+    network, _ = build_recorded(record, "", architecture)
+    weights = record.weights()
+    channels = record.facts.inputs[0].shape[1]
+    with PaddleSession() as session:
+        try:
+            session.load_network(paddleocr.resolve(), with_guides(architecture), weights)
+        except ReferenceUnavailable as error:
+            raise CannotBuild(error) from error
+        for size in sizes_of(record):
+            image = seeded.waves(record.facts.salt, "image", (1, channels, *size))
+            given = {name: row.values for name, row in adapter.recorded_inputs(image).items()}
+            ours: dict[str, np.ndarray] | str
+            theirs: dict[str, np.ndarray] | str
+            try:
+                theirs = session.run({"x": image, **given}, for_record=True)
+            except ReferenceUnavailable as error:
+                theirs = str(error)
+            run = partial(observe, network, names=(), run=record_run(network, given))
+            try:
+                ours = run(image)
+            except (RuntimeError, AssertionError, ValueError) as error:  # of PyTorch's operators
+                ours = str(error)
+            if isinstance(theirs, str) or isinstance(ours, str):
+                yield size, *compare([] if not isinstance(theirs, str) else theirs,
+                                     [] if not isinstance(ours, str) else ours)  # fmt: skip
+                continue
+            theirs = by_our_names(renamed(theirs, adapter.record_rows), ours)
+            if sorted(theirs) != sorted(ours):
+                yield size, f"Paddle gives {sorted(theirs)}, PyTorch {sorted(ours)}", False
+                continue
+            outcome, agree = compare(list(theirs.values()), [ours[name] for name in theirs])
+            if not agree and outcome.startswith("differ"):
+                calmer = noise.subtract_noise(network, run, image, ours, theirs, LIMIT)
+                left, agree = compare(list(theirs.values()), [calmer[name] for name in theirs])
+                outcome = f"equal within rounding, {left.split()[-1]}" if agree else outcome
+            yield size, outcome, agree
+
+
+def renamed(theirs: Mapping[str, np.ndarray], rows: RecordRows) -> dict[str, np.ndarray]:
+    """Return Paddle's results by our names, without those that are not compared."""
+    if len(theirs) == 1:
+        return dict(theirs)
+    plain = {name.removeprefix(f"{OUTPUT}."): array for name, array in theirs.items()}
+    return {
+        f"{OUTPUT}.{rows.names.get(name, name)}": array
+        for name, array in plain.items()
+        if name not in rows.left_out
+    }
 
 
 def image_of(network: Model, size: Size) -> np.ndarray:

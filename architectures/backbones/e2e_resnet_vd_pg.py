@@ -21,6 +21,7 @@ class ResNet(FiveStages):
     """
 
     shortcut = StridedShortcut
+    broken = (18, 34)  # PaddleOCR's units of two 3x3 convolutions have no stride in the shortcut
 
     def __init__(self, in_channels: int = 3, layers: int = 50) -> None:
         super().__init__(in_channels, layers)

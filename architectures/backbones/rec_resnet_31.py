@@ -23,7 +23,7 @@ class ResNet31(nn.Module):
     """Two convolutions and four stages, each of residual units and a convolution.
 
     `layers` counts the units; `channels` are those of the two convolutions, of the four stages, and
-    once more of the last.
+    once more of the last. With `last_stage_pool`, a pooling halves the map before the last stage.
     """
 
     folds: ClassVar = (
@@ -35,8 +35,10 @@ class ResNet31(nn.Module):
         in_channels: int = 3,
         layers: Sequence[int] = UNITS,
         channels: Sequence[int] = (64, 128, 256, 256, 512, 512, 512),
+        last_stage_pool: bool = False,
     ) -> None:
         super().__init__()
+        self.pools = {**POOLS, **({5: (2, 2)} if last_stage_pool else {})}
         self.out_channels = channels[-1]
         self.conv1_1 = nn.Conv2d(in_channels, channels[0], 3, padding=1)
         self.bn1_1 = nn.BatchNorm2d(channels[0])
@@ -49,12 +51,15 @@ class ResNet31(nn.Module):
             self.add_module(f"bn{stage}", nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, H, W)` to `(N, channels[-1], H / 8, W / 4)`."""
+        """`(N, in_channels, H, W)` to `(N, channels[-1], H / 8, W / 4)`.
+
+        With `last_stage_pool` to `(N, channels[-1], H / 16, W / 8)`.
+        """
         x = F.relu(self.bn1_1(self.conv1_1(x)))
         x = F.relu(self.bn1_2(self.conv1_2(x)))
         for stage in STAGES:
-            if stage in POOLS:
-                x = F.max_pool2d(x, POOLS[stage], ceil_mode=True)
+            if stage in self.pools:
+                x = F.max_pool2d(x, self.pools[stage], ceil_mode=True)
             for name in (f"block{stage}", f"conv{stage}", f"bn{stage}"):
                 x = self.get_submodule(name)(x)
             x = F.relu(x)

@@ -17,6 +17,9 @@ from architectures.layers.svtr_blocks import Attention, Block, ConvMixer, Size, 
 
 MIXERS = ("Conv", "Local", "Global")
 MERGING = ("Conv", "Pool")
+# PaddleOCR evaluates the option `act`; its default and what stands for the others here.
+ACTS = {"nn.GELU": "gelu", "nn.Swish": "swish", "nn.Silu": "swish", "nn.ReLU": "relu",
+        "nn.Hardswish": "hardswish"}  # fmt: skip
 
 
 class ConvNormGelu(nn.Module):
@@ -80,7 +83,9 @@ class SVTRNet(nn.Module):
 
     `mixer` names the token mixer of each block: `Conv`, `Local` or `Global`. Where
     `patch_merging` is `Conv` or `Pool`, the height is halved between the stages. `last_stage` makes
-    a map of height 1 and width `out_char_num` of the sequence.
+    a map of height 1 and width `out_char_num` of the sequence. `act` is the activation of the
+    blocks. With `use_lenhead`, a second result describes the text's length; PaddleOCR has no neck
+    that reads both.
     """
 
     def __init__(
@@ -102,8 +107,12 @@ class SVTRNet(nn.Module):
         last_stage: bool = True,
         sub_num: int = 2,
         prenorm: bool = True,
+        act: str = "nn.GELU",
+        use_lenhead: bool = False,
     ) -> None:
         super().__init__()
+        if act not in ACTS:
+            raise ValueError(f"SVTRNet has no act {act!r}; known: {', '.join(ACTS)}")
         if len(mixer) < sum(depth) or set(mixer) - set(MIXERS):
             raise ValueError(
                 f"SVTRNet takes one mixer of {', '.join(MIXERS)} for each of {sum(depth)} blocks, "
@@ -126,7 +135,14 @@ class SVTRNet(nn.Module):
             if kind == "Conv":
                 mix = ConvMixer(dim, heads, size, window)
             return Block(
-                dim, heads, mlp_ratio, qkv_bias, mixer=mix, act="gelu", eps=epsilon, prenorm=prenorm
+                dim,
+                heads,
+                mlp_ratio,
+                qkv_bias,
+                mixer=mix,
+                act=ACTS[act],
+                eps=epsilon,
+                prenorm=prenorm,
             )
 
         merged = patch_merging in MERGING
@@ -148,18 +164,23 @@ class SVTRNet(nn.Module):
         if last_stage:
             self.avg_pool = nn.AdaptiveAvgPool2d((1, out_char_num))
             self.last_conv = nn.Conv2d(embed_dim[-1], out_channels, 1, bias=False)
+        self.len_conv = nn.Linear(embed_dim[-1], out_channels) if use_lenhead else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """`(N, 3, *img_size)` to `(N, T, embed_dim[-1])`.
 
-        With `last_stage`, to `(N, out_channels, 1, out_char_num)`.
+        With `last_stage`, to `(N, out_channels, 1, out_char_num)`; with `use_lenhead`, to that and
+        `(N, out_channels)`.
         """
         torch._assert(x.shape[2:] == self.img_size, "SVTRNet accepts images of its img_size only")
         x = self.blocks1(self.patch_embed(x) + self.pos_embed)
         x = self.blocks2(self.sub_sample1(x))
         x = self.norm(self.blocks3(self.sub_sample2(x)))
-        if self.last_conv is None:
-            return x
-        x = F.hardswish(self.last_conv(self.avg_pool(to_map(x, self.size))))
+        sequence = x
         # Training drops values without enlarging the others, so inference makes all smaller.
-        return x * (1 - self.last_drop)
+        kept = 1 - self.last_drop
+        if self.last_conv is not None:
+            x = F.hardswish(self.last_conv(self.avg_pool(to_map(x, self.size)))) * kept
+        if self.len_conv is None:
+            return x
+        return x, F.hardswish(self.len_conv(sequence.mean(1))) * kept

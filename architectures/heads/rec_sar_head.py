@@ -58,17 +58,20 @@ class ParallelSARDecoder(nn.Module):
         max_text_length: int,
         pred_concat: bool,
         gru: bool,
+        bidirectional: bool,
     ) -> None:
         super().__init__()
         self.start = out_channels - 2
         self.max_text_length = max_text_length
         self.pred_concat = pred_concat
-        self.conv1x1_1 = nn.Linear(width, d_k)
+        self.bidirectional = bidirectional
+        written = width * (2 if bidirectional else 1)
+        self.conv1x1_1 = nn.Linear(written, d_k)
         self.conv3x3_1 = nn.Conv2d(in_channels, d_k, 3, padding=1)
         self.conv1x1_2 = nn.Linear(d_k, 1)
-        self.rnn_decoder = recurrent(width, width, gru)
+        self.rnn_decoder = recurrent(width, width, gru, bidirectional)
         self.embedding = nn.Embedding(out_channels, width, padding_idx=out_channels - 1)
-        seen = 2 * width + in_channels if pred_concat else in_channels
+        seen = written + in_channels + width if pred_concat else in_channels
         self.prediction = nn.Linear(seen, out_channels - 1)  # all but the padding
 
     def forward(self, x: Tensor, line: Tensor, valid_ratio: Tensor) -> Tensor:
@@ -76,6 +79,8 @@ class ParallelSARDecoder(nn.Module):
 
         `x: (N, in_channels, H, W)`, `line: (N, width)` from the encoder, `valid_ratio: (N,)`.
         """
+        if self.bidirectional:
+            return self._rewrite(x, line, valid_ratio)
         keys, hidden = self.conv3x3_1(x), self._hidden(x, valid_ratio)
         _, state = self.rnn_decoder(line.unsqueeze(1))
         last = torch.full((x.shape[0],), self.start, device=x.device)
@@ -84,6 +89,22 @@ class ParallelSARDecoder(nn.Module):
             written, state = self.rnn_decoder(self.embedding(last).unsqueeze(1), state)
             steps.append(self._predict(written, x, keys, hidden, line).softmax(2))
             last = steps[-1].squeeze(1).argmax(1)
+        return torch.cat(steps, 1)
+
+    def _rewrite(self, x: Tensor, line: Tensor, valid_ratio: Tensor) -> Tensor:
+        """Do as `forward`, but read the text anew at each step.
+
+        The layers that read backwards see start tokens where nothing is written yet.
+        """
+        keys, hidden = self.conv3x3_1(x), self._hidden(x, valid_ratio)
+        tokens = torch.full((len(x), self.max_text_length), self.start, device=x.device)
+        steps: list[Tensor] = []
+        for step in range(self.max_text_length):
+            if steps:
+                tokens[:, step] = steps[-1].squeeze(1).argmax(1)
+            embedded = torch.cat([line.unsqueeze(1), self.embedding(tokens)], 1)
+            written = self.rnn_decoder(embedded)[0][:, step + 1 : step + 2]
+            steps.append(self._predict(written, x, keys, hidden, line).softmax(2))
         return torch.cat(steps, 1)
 
     def score_tokens(self, x: Tensor, line: Tensor, valid_ratio: Tensor, tokens: Tensor) -> Tensor:
@@ -139,6 +160,7 @@ class SARHead(OutputPart):
         max_text_length: int = 30,
         enc_bi_rnn: bool = False,
         enc_gru: bool = False,
+        dec_bi_rnn: bool = False,
         dec_gru: bool = False,
         d_k: int = 512,
         pred_concat: bool = True,
@@ -147,7 +169,14 @@ class SARHead(OutputPart):
         self.encoder = SAREncoder(in_channels, enc_dim, enc_gru, enc_bi_rnn)
         width = self.encoder.out_channels
         self.decoder = ParallelSARDecoder(
-            in_channels, out_channels, width, d_k, max_text_length, pred_concat, dec_gru
+            in_channels,
+            out_channels,
+            width,
+            d_k,
+            max_text_length,
+            pred_concat,
+            dec_gru,
+            dec_bi_rnn,
         )
 
     def forward(self, x: Tensor, valid_ratio: Tensor) -> Tensor:

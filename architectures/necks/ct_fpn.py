@@ -57,10 +57,20 @@ class FPEM(nn.Module):
 
 
 class CTFPN(nn.Module):
-    """Maps of one width, enhanced twice; the sums of both are joined at the size of the finest."""
+    """Maps of one width, enhanced twice; the sums of both are joined at the size of the finest.
 
-    def __init__(self, in_channels: Sequence[int]) -> None:
+    PaddleOCR's maps have 128 channels whatever `out_channel` says, which its head believes: with
+    another number, PaddleOCR builds a network that it cannot run.
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channel: int = CHANNELS) -> None:
         super().__init__()
+        if out_channel != CHANNELS:
+            raise ValueError(
+                f"out_channel is {out_channel}, but PaddleOCR's CTFPN has maps of {CHANNELS} "
+                f"channels always, so no head built for {4 * out_channel} can read them; give "
+                f"{CHANNELS}"
+            )
         self.out_channels = 4 * CHANNELS
         self.reduce_layer1, self.reduce_layer2, self.reduce_layer3, self.reduce_layer4 = (
             ConvBNAct(channels, CHANNELS, 1, act="relu") for channels in in_channels

@@ -18,6 +18,7 @@ from architectures.layers.svtr_blocks import Block
 
 def image_to_sequence(x: Tensor) -> Tensor:
     """`(N, C, 1, W)` to `(N, W, C)`."""
+    torch._assert(isinstance(x, Tensor), "the backbone returns several maps; no encoder reads them")
     torch._assert(x.shape[2] == 1, "the feature map must have height 1: check the image's height")
     return x.squeeze(2).transpose(1, 2)
 
@@ -33,6 +34,19 @@ class EncoderWithRNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, 1, W)` to `(N, W, 2 * hidden_size)`."""
         return self.lstm(image_to_sequence(x))[0]
+
+
+class EncoderWithFC(nn.Module):
+    """A linear layer on each column."""
+
+    def __init__(self, in_channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.out_channels = hidden_size
+        self.fc = nn.Linear(in_channels, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, 1, W)` to `(N, W, hidden_size)`."""
+        return self.fc(image_to_sequence(x))
 
 
 class BidirectionalLSTM(nn.Module):
@@ -179,9 +193,10 @@ class Reshape(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """The encoder of that type: `reshape`, `rnn`, `cascadernn`, `svtr` or `lightsvtr`.
+    """The encoder of that type: `reshape`, `fc`, `rnn`, `cascadernn`, `svtr` or `lightsvtr`.
 
-    `rnn` and `cascadernn` take `hidden_size`; only the latter takes `out_channels`, of two layers.
+    `fc`, `rnn` and `cascadernn` take `hidden_size`; only the last takes `out_channels`, of two
+    layers.
     Only `svtr` takes `hidden_dims` and `kernel_size`, only `lightsvtr` takes `local_kernel`; where
     `depth` and `mlp_ratio` are not given, `lightsvtr` has one block of ratio 4, `svtr` two of 2.
     """
@@ -205,6 +220,7 @@ class SequenceEncoder(nn.Module):
         super().__init__()
         self.encoder: (
             Reshape
+            | EncoderWithFC
             | EncoderWithRNN
             | EncoderWithCascadeRNN
             | EncoderWithSVTR
@@ -212,6 +228,8 @@ class SequenceEncoder(nn.Module):
         )
         if encoder_type == "reshape":
             self.encoder = Reshape(in_channels)
+        elif encoder_type == "fc":
+            self.encoder = EncoderWithFC(in_channels, hidden_size)
         elif encoder_type == "rnn":
             self.encoder = EncoderWithRNN(in_channels, hidden_size)
         elif encoder_type == "cascadernn":
@@ -242,8 +260,8 @@ class SequenceEncoder(nn.Module):
             )
         else:
             raise ValueError(
-                f"SequenceEncoder has no encoder_type {encoder_type!r}; known: reshape, rnn, "
-                "cascadernn, svtr, lightsvtr"
+                f"SequenceEncoder has no encoder_type {encoder_type!r}; known: reshape, fc, "
+                "rnn, cascadernn, svtr, lightsvtr"
             )
         self.out_channels = self.encoder.out_channels
 

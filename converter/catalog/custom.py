@@ -142,7 +142,8 @@ def similar(architecture: Architecture) -> ModelCard:
     """Return a nameless card of the same network, or else of the most similar one.
 
     Networks of one kind have the same model type, transform and head. Their other parts may differ,
-    since a mapping that does not fit is detected by the tensor names.
+    since a mapping that does not fit is detected by the tensor names; the same backbone counts
+    most.
 
     Args:
         architecture: the Architecture section of a training YAML.
@@ -160,11 +161,11 @@ def similar(architecture: Architecture) -> ModelCard:
             f"there are\n{listed}"
         )
 
-    def likeness(config: Mapping[str, Any]) -> tuple[bool, int, int]:
+    def likeness(config: Mapping[str, Any]) -> tuple[bool, bool, int, int]:
         other = config["architecture"]
-        shared = sum(a == b for a, b in zip(parts(other), wanted, strict=True))
+        alike = [a == b for a, b in zip(parts(other), wanted, strict=True)]
         options = len(set(_options(other)) & set(_options(architecture)))
-        return same_network(other, architecture), shared, options
+        return same_network(other, architecture), alike[2], sum(alike), options
 
     return read_card("", max(alike, key=likeness), {})
 
@@ -187,7 +188,7 @@ def parts(architecture: Architecture) -> tuple[str, ...]:
 
 def _kind(parts: tuple[str, ...]) -> tuple[str, ...]:
     model_type, transform, _, _, head, _ = parts
-    return model_type, transform, head
+    return model_type, transform, "DBHead" if head == "PFHeadLocal" else head  # one with two maps
 
 
 def _options(value: object, path: str = "") -> Iterator[str]:

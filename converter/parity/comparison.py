@@ -204,7 +204,7 @@ def compare_results(
         fault = f"Paddle gives {theirs}, PyTorch {ours}"
         return [Comparison("results", input_shape, (), math.inf, 0.0, limit, (), fault)]
     if network.stepwise:
-        expected = {name: _common_steps(array, actual[name]) for name, array in expected.items()}
+        expected = {name: common_steps(array, actual[name]) for name, array in expected.items()}
     allowed = _implied_limits(network, expected, logits or {}, limit)
     comparisons = [
         compare_integers(name, array, actual[name], input_shape=input_shape)
@@ -311,8 +311,12 @@ def _implied_limits(
     return {name: array for name, array in limits.items() if array is not None}
 
 
-def _common_steps(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """Cut the step that an exported decoding loop runs after the end token; arrays (N, T, ...)."""
+def common_steps(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Cut the step that an export of a decoding loop has after the end token; arrays (N, T, ...).
+
+    The exported loop counts its steps before it sees the end token, so its last row was decoded by
+    none. PaddleOCR's post-processing stops at the end token and never reads that row.
+    """
     one_more = expected.ndim > 1 and expected.shape[1] == actual.shape[1] + 1
     return expected[:, :-1] if one_more else expected
 

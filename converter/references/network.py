@@ -57,9 +57,7 @@ class NetworkReference:
         self.noisy = noisy
         self.session, self.task, self.unfused = session, task, unfused
         self.architecture = architecture
-        self.epsilons = session.load_network(
-            checkout.resolve(), _with_guides(architecture), weights
-        )
+        self.epsilons = session.load_network(checkout.resolve(), with_guides(architecture), weights)
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare backbone, neck, logits, results, decisions, and every epsilon."""
@@ -121,7 +119,7 @@ class NetworkReference:
         return side_by_side(network, batch, expected, self.epsilons)
 
 
-def _with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:
+def with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the class counts of a MultiHead's guides, as PaddleOCR's tools/train.py does."""
     head = dict(head_options(architecture))
     if "out_channels_list" not in head:

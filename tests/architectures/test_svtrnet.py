@@ -11,6 +11,7 @@ from torch import nn
 
 from architectures.backbones.rec_svtrnet import SubSample, SVTRNet
 from architectures.layers.svtr_blocks import Attention, Block, neighbours
+from architectures.necks.rnn import SequenceEncoder
 from architectures.registry import UnknownArchitecture, make
 
 SMALL: dict[str, Any] = {
@@ -150,5 +151,12 @@ class TestErrors:
             small(mixer=mixer)
 
     def test_unknown_option(self):
-        with pytest.raises(UnknownArchitecture, match="use_lenhead is True; supported is False"):
-            make("Backbone", "rec", {"name": "SVTRNet", "use_lenhead": True}, 3)
+        with pytest.raises(UnknownArchitecture, match="qk_scale is 2; supported is None only"):
+            make("Backbone", "rec", {"name": "SVTRNet", "qk_scale": 2}, 3)
+        with pytest.raises(UnknownArchitecture, match="no act 'nn.Tanh'; known: nn.GELU, nn.Swish"):
+            make("Backbone", "rec", {"name": "SVTRNet", "act": "nn.Tanh"}, 3)
+
+    def test_no_encoder_reads_the_length(self):
+        encoder = SequenceEncoder(12, "reshape")
+        with pytest.raises(AssertionError, match="several maps; no encoder reads them"):
+            encoder(small(use_lenhead=True)(image()))

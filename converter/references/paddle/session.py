@@ -138,7 +138,11 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         return self._ask(request, weights)[0]["epsilons"]
 
     def run(
-        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = (), name: str = ""
+        self,
+        inputs: Mapping[str, np.ndarray],
+        wanted: Sequence[str] = (),
+        name: str = "",
+        for_record: bool = False,
     ) -> dict[str, np.ndarray]:
         """Run a program or network that was loaded.
 
@@ -146,12 +150,14 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
             inputs: arrays by name, those of a network in its order.
             wanted: layers of a network whose outputs are returned too.
             name: under which it was loaded.
+            for_record: return a network's results that a record holds.
 
         Returns:
             A program's outputs by their indices, "0", "1", ...; a network's under `output`, or
             `output.NAME`, and those of its layers by name.
         """
-        return self._ask({"do": "run", "wanted": list(wanted), "name": name}, inputs)[1]
+        request = {"do": "run", "wanted": list(wanted), "name": name, "for_record": for_record}
+        return self._ask(request, inputs)[1]
 
     def release(self) -> int:
         """Free all programs and networks; return the bytes that the process holds afterwards."""

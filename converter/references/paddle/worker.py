@@ -82,7 +82,7 @@ class Program:
         self.predictor = inference.create_predictor(config)
         self.facts = {"inputs": self.predictor.get_input_names()}
 
-    def run(self, inputs: Arrays, _wanted: list[str]) -> Arrays:
+    def run(self, inputs: Arrays, _wanted: list[str], _for_record: bool = False) -> Arrays:
         """Return every output by its index."""
         for name, array in inputs.items():
             handle = self.predictor.get_input_handle(name)
@@ -120,7 +120,7 @@ class Network:
         }
         self.facts = {"epsilons": epsilons}
 
-    def run(self, inputs: Arrays, wanted: list[str]) -> Arrays:
+    def run(self, inputs: Arrays, wanted: list[str], for_record: bool = False) -> Arrays:
         """Return the outputs of the wanted layers and, under `output`, of the network."""
         import paddle
 
@@ -133,7 +133,7 @@ class Network:
             if name in self.layers
         ]
         with paddle.no_grad():
-            output = call_network(self.network, inputs)
+            output = call_network(self.network, inputs, for_record=for_record)
         for hook in hooks:
             hook.remove()
         if isinstance(output, dict) and len(output) == 1:
@@ -251,7 +251,8 @@ def main() -> None:
         try:
             name = request.get("name", "")
             if request["do"] == "run":
-                send(answers, {}, subjects[name].run(arrays, request["wanted"]))
+                for_record = request.get("for_record", False)
+                send(answers, {}, subjects[name].run(arrays, request["wanted"], for_record))
                 continue
             for old in list(subjects) if request["do"] == "release" else [name]:
                 subjects.pop(old, None)
