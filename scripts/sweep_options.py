@@ -1,6 +1,6 @@
 """Compare networks with PaddleOCR's classes, one option value after the other.
 
-    python scripts/sweep_options.py PADDLEOCR [--only REGEX] [--json FILE]
+    python scripts/sweep_options.py PADDLEOCR [--only REGEX] [--json FILE] [--values FILE]
 
 PADDLEOCR is a checkout. Each case of `CASES` is one network with one option set to one of its
 values. Paddle builds it from the checkout's source in a process of its own, with seeded, calibrated
@@ -9,6 +9,9 @@ released model converts the weights, and the results are compared. A row of the 
 and the largest difference if every tensor has its place with its shape and all results agree, where
 rounding adds up in a deep network in double precision, and in a closer limit (`equal in double`);
 `both refuse` if neither side builds or runs it; else the fault, and then the exit code is 1.
+
+With --values, shapes, exponents of the calibration, and some values of each result in Paddle are
+written too: `tests/data/option_values.json` holds those of a few rows.
 
 PPLCNet as a classifier is not among the cases: PaddleOCR's own registry has no such classifier.
 The records compare it with PaddleX's class.
@@ -50,6 +53,7 @@ EQUAL, BOTH_REFUSE, DIFFER = "equal", "both refuse", "results differ by "
 LIMIT = 1e-4  # of the largest value of a result
 DOUBLE_LIMIT = 1e-8  # the same in double precision; Paddle keeps its epsilons in single precision
 SALT = 0  # of weights and images
+SAMPLED = 8  # values of a result that --values writes
 # Height and width of the images, by algorithm, else by model type; SVTRNet takes one size only.
 SIZES = {
     "det": ((64, 128), (128, 64)),
@@ -254,11 +258,13 @@ class PaddleSide:
     Attributes:
         error: why it did not build or run the network; else empty.
         state: the tensors by name.
+        exponents: of the powers of two by which the seeded tensors were multiplied.
         results: of each of the two images, by name.
     """
 
     error: str
     state: Mapping[str, np.ndarray]
+    exponents: Mapping[str, np.ndarray]
     results: Sequence[Mapping[str, np.ndarray]]
 
 
@@ -272,18 +278,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("paddleocr", type=Path, metavar="PADDLEOCR", help="a checkout")
     parser.add_argument("--only", default="", metavar="REGEX", help="rows that match it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE, too")
+    parser.add_argument("--values", type=Path, metavar="FILE", help="write Paddle's values to FILE")
     options = parser.parse_args(argv)
     checkout.require_checkout(options.paddleocr)
     chosen = [case for case in cases() if re.search(options.only, row_name(*case))]
-    results = []
+    results, values = [], {}
     started = time.monotonic()
     with Paddle(options.paddleocr) as paddle:
         for architecture, path, value in chosen:
-            tensors, outcome = paddle.compare(architecture)
+            theirs, outcome = paddle.compare(architecture)
+            tensors = len(theirs.state)
             took, started = time.monotonic() - started, time.monotonic()
             name = network_name(architecture)
             results.append(Result(name, path, value, tensors, outcome, round(took, 2)))
-            print(f"{row_name(architecture, path, value):76} {tensors:5}  {outcome}", flush=True)
+            row = row_name(architecture, path, value)
+            values[row] = values_of(theirs)
+            print(f"{row:76} {tensors:5}  {outcome}", flush=True)
     equal = sum(result.outcome.startswith(EQUAL) for result in results)
     refused = sum(result.outcome == BOTH_REFUSE for result in results)
     faults = len(results) - equal - refused
@@ -291,7 +301,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json is not None:
         rows = [asdict(result) for result in results]
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    if options.values is not None:
+        options.values.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     return int(faults > 0)
+
+
+def values_of(theirs: PaddleSide) -> dict[str, Any]:
+    """Return a network's shapes, exponents and some values of its results, as JSON."""
+    return {
+        "shapes": {name: list(array.shape) for name, array in theirs.state.items()},
+        "exponents": {name: int(array) for name, array in theirs.exponents.items() if array},
+        "results": [
+            {name: sample(array) for name, array in results.items()} for results in theirs.results
+        ],
+    }
+
+
+def sample(array: np.ndarray) -> list[float]:
+    """Return the largest absolute value of an array, and `SAMPLED` values spread over it."""
+    places = np.linspace(0, array.size - 1, SAMPLED).astype(int)
+    return [float(np.abs(array).max()), *map(float, array.ravel()[places])]
 
 
 def cases() -> Iterator[tuple[Architecture, str, Any]]:
@@ -348,22 +377,24 @@ class Paddle(AbstractContextManager["Paddle"]):
         request = {"architecture": architecture, "double": double}
         worker.send(self._child.stdin, request, {})
         header, arrays = worker.receive(self._child.stdout)
-        state: dict[str, np.ndarray] = {}
-        results: list[dict[str, np.ndarray]] = [{}, {}]
+        sections: dict[str, dict[str, np.ndarray]] = {
+            section: {} for section in ("state", "exponent", "0", "1")
+        }
         for key, array in arrays.items():
-            place, name = key.split(":", 1)
-            (state if place == "state" else results[int(place)])[name] = array
-        return PaddleSide(header["error"], state, results)
+            section, name = key.split(":", 1)
+            sections[section][name] = array
+        state, exponents, *results = sections.values()
+        return PaddleSide(header["error"], state, exponents, results)
 
-    def compare(self, architecture: Architecture) -> tuple[int, str]:
-        """Return how many tensors Paddle's network has, and the outcome."""
+    def compare(self, architecture: Architecture) -> tuple[PaddleSide, str]:
+        """Return what Paddle makes of a network, in single precision, and the outcome."""
         theirs = self.side(architecture)
         outcome = compare(architecture, theirs)
         if outcome.startswith(DIFFER):
             doubled = self.side(architecture, double=True)
             if not doubled.error:  # Paddle's recurrent layers have no double precision
                 outcome = compare(architecture, doubled, double=True)
-        return len(theirs.state), outcome
+        return theirs, outcome
 
 
 def paddle_child(paddleocr: Path) -> int:
@@ -389,15 +420,17 @@ def paddle_child(paddleocr: Path) -> int:
 def run_paddle(
     paddleocr: Path, architecture: Architecture, double: bool
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Yield, in Paddle's process, a network's tensors as `state`, and each image's results."""
+    """Yield, in Paddle's process, a network's tensors, exponents, and each image's results."""
     adapter, images = adapter_for(architecture), images_of(architecture)
     subject = worker.Network(str(paddleocr), architecture, {})
     weights = checkout.weights_of(subject.network)
     state = subject.network.state_dict()
+    exponents = {}
     try:
-        checkout.seed(subject.network, weights, adapter.paddle_inputs(images[0]), SALT)
+        exponents = checkout.seed(subject.network, weights, adapter.paddle_inputs(images[0]), SALT)
     finally:
         yield "state", {name: tensor.numpy() for name, tensor in state.items()}
+    yield "exponent", {name: np.array(exponent) for name, exponent in exponents.items()}
     if double:
         subject.network.to(dtype="float64")
     for index, image in enumerate(images):

@@ -156,7 +156,9 @@ def sizes_of(record: Record) -> list[Size]:
     if height * width > LARGE:
         return few
     odd = [(height // 2 + 1, width // 2 + 1), (height + 7, width + 13), (height, width // 3)]
-    return [*few, *odd, (height, width + 32)]
+    # Detectors take multiples of 32, or of 64, only.
+    even = [(max(height - 32, 32), max(width - 64, 32)), (128, 192), (height, width + 32)]
+    return [*few, *odd, *even]
 
 
 def compare_family(paddleocr: Path, record: Record) -> Iterator[tuple[Size, str, bool]]:

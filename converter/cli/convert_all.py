@@ -225,6 +225,8 @@ def table(results: Sequence[ModelResult]) -> list[str]:
     for result in results:
         if result.error:
             lines += ["", f"{result.name}: {result.error}"]
+    for result in results:
+        lines += [f"{result.name}: warning: {warning}" for warning in result.warnings]
     failed = sum(result.status == "failed" for result in results)
     return [*lines, "", f"{len(results) - failed} converted, {failed} failed"]
 

@@ -111,8 +111,10 @@ def convert_one(request: Request, sessions: SharedSession, *, force: bool = Fals
         current = fingerprint(request)
         card = None if force else up_to_date(request.out, current)
         fresh = card is None
+        warnings: tuple[str, ...] = ()
         if card is None:
-            run(replace(request, fingerprint=current), sessions=sessions.lend)
+            outcome = run(replace(request, fingerprint=current), sessions=sessions.lend)
+            warnings = outcome.warnings
             card = json.loads(request.out.with_suffix(".json").read_text(encoding="utf-8"))
     except ConverterError as error:
         report = error.report.to_dict() if isinstance(error, ParityError) else None
@@ -122,7 +124,7 @@ def convert_one(request: Request, sessions: SharedSession, *, force: bool = Fals
     except Exception as error:  # the other models are still converted
         result = failed_result(request.name, _crash_message(error), CRASHED)
     else:
-        result = _result_of_artefact(request.name, card, fresh)
+        result = replace(_result_of_artefact(request.name, card, fresh), warnings=warnings)
     return replace(result, seconds=time.perf_counter() - start)
 
 

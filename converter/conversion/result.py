@@ -28,6 +28,8 @@ class ModelResult:
         error: message of the error that stopped it, or "".
         exit_code: exit code of the command line for it.
         fresh: False if it was up to date and not converted again.
+        warnings: lines of the conversion about unusual values, the dictionary and the like; empty
+            for a model that was up to date.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ModelResult:
     error: str = ""
     exit_code: int = 0
     fresh: bool = True
+    warnings: tuple[str, ...] = ()
 
     @property
     def comparisons(self) -> Sequence[Mapping[str, Any]]:

@@ -529,8 +529,8 @@ def write(
     size = write_artefact(*output, state, card)
     table = model.card.dictionary
     warnings = tuple(f"dictionary {table.file}: {note}" for note in table.notes) if table else ()
-    if model.source.checkpoint is not None:
-        warnings += model.source.checkpoint.notes
+    holder = model.source.checkpoint or model.source.export
+    warnings += holder.notes if holder is not None else ()
     warnings += (*_sizes_not_proved(model, report), *unusual_values(state))
     return Outcome(model.card, chosen.tensors, output[0], size, report, warnings)
 

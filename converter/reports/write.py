@@ -135,4 +135,4 @@ def _result(model: Any, where: str) -> ModelResult:
             raise SourceError(f"{where}: {key} is of type {type(model[key]).__name__}")
     if model["status"] not in STATUSES:
         raise SourceError(f"{where}: the status should be one of {', '.join(STATUSES)}")
-    return ModelResult(**model)
+    return ModelResult(**{**model, "warnings": tuple(map(str, model["warnings"]))})

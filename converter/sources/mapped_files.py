@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import mmap
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -69,3 +71,31 @@ def sha256(data: memoryview) -> str:
 def widen(array: np.ndarray) -> np.ndarray:
     """Convert bfloat16, which NumPy lacks and Paddle stores as uint16, to float32."""
     return (array.astype(np.uint32) << 16).view(np.float32)
+
+
+def in_float32(tensors: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], list[str]]:
+    """Round float64 tensors to float32, as PaddleOCR does when it loads them.
+
+    Args:
+        tensors: arrays by name. Those with values beyond the range of float32 stay as they are.
+
+    Returns:
+        The tensors, and a line about how many were rounded, if any.
+    """
+    rounded = {
+        name: _rounded(array) if array.dtype == np.float64 else array
+        for name, array in tensors.items()
+    }
+    count = sum(rounded[name] is not array for name, array in tensors.items())
+    notes = [f"{count} tensors are float64 and were rounded to float32"] if count else []
+    return MappingProxyType(rounded), notes
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    """Return a float64 array as float32, or the array itself where a number would overflow."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float32)
+    if not np.array_equal(np.isinf(rounded), np.isinf(array)):
+        return array
+    rounded.setflags(write=False)
+    return rounded

@@ -32,10 +32,11 @@ class Export:
         weights_file: the `.pdiparams`.
         program: the program as it was read.
         tensors: from parameter names (`conv2d_0.w_0`) to read-only arrays, which are views of the
-            mapped file and may be unaligned; bfloat16 is converted to float32.
+            mapped file and may be unaligned; bfloat16 is converted to float32, float64 rounded.
         structured_names: from parameter names to structured names (`backbone.conv1.weight`), if
             there is a `.pdiparams.info`. They are only a hint: released exports carry names of
             older code.
+        notes: lines about what was changed in the tensors.
     """
 
     program_file: Path
@@ -43,6 +44,7 @@ class Export:
     program: Program
     tensors: Mapping[str, np.ndarray]
     structured_names: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def read_export(program_file: Path, weights_file: Path, info_file: Path | None = None) -> Export:
@@ -59,13 +61,9 @@ def read_export(program_file: Path, weights_file: Path, info_file: Path | None =
         UnsafeSource: the `info_file` would do more than hold names.
     """
     program = read_program(program_file)
-    return Export(
-        program_file,
-        weights_file,
-        program,
-        read_pdiparams(weights_file, program),
-        read_info(info_file) if info_file else MappingProxyType({}),
-    )
+    tensors, notes = files.in_float32(read_pdiparams(weights_file, program))
+    names = read_info(info_file) if info_file else MappingProxyType({})
+    return Export(program_file, weights_file, program, tensors, names, tuple(notes))
 
 
 def read_pdiparams(file: Path, program: Program) -> Mapping[str, np.ndarray]:

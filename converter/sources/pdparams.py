@@ -60,25 +60,8 @@ class Checkpoint:
 
         Tensors with values beyond the range of float32 stay as they are.
         """
-        tensors = {
-            name: _rounded(array) if array.dtype == np.float64 else array
-            for name, array in self.tensors.items()
-        }
-        count = sum(tensors[name] is not array for name, array in self.tensors.items())
-        if not count:
-            return self
-        note = f"{count} tensors are float64 and were rounded to float32"
-        return replace(self, tensors=MappingProxyType(tensors), notes=(*self.notes, note))
-
-
-def _rounded(array: np.ndarray) -> np.ndarray:
-    """Return a float64 array as float32, or the array itself where a number would overflow."""
-    with np.errstate(over="ignore"):
-        rounded = array.astype(np.float32)
-    if not np.array_equal(np.isinf(rounded), np.isinf(array)):
-        return array
-    rounded.setflags(write=False)
-    return rounded
+        tensors, notes = files.in_float32(self.tensors)
+        return replace(self, tensors=tensors, notes=(*self.notes, *notes))
 
 
 def read_pdparams(file: Path) -> Checkpoint:

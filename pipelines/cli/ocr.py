@@ -8,11 +8,13 @@ from pathlib import Path
 from pipelines.batching import BATCH_SIZE
 from pipelines.cli.options import (
     add_detector_options,
+    add_line_options,
     add_min_score,
     add_page_options,
     detector_settings,
     page_parser,
     positive,
+    recognizer_settings,
     runtime_options,
 )
 from pipelines.cli.page_runner import run_pages
@@ -38,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--words", action="store_true", help="also locate the words of each line, for json")
     add_min_score(parser, 0.5)
+    add_line_options(parser)
     add_detector_options(parser, without=("min_score",))  # of CentripetalText
     add_page_options(parser, TEXT_FORMATS, texts=True)
     return parser
@@ -59,5 +62,6 @@ def _load(options: argparse.Namespace) -> OCR:
         batch_size=options.batch_size,
         tiles=options.tiles,
         det_settings=detector_settings(options),
+        rec_settings=recognizer_settings(options),
         **runtime_options(options),
     )

@@ -173,6 +173,22 @@ def _setting(task: str, name: str) -> Callable[[str], JSONValue]:
     return convert
 
 
+def add_line_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a recogniser of lines."""
+    parser.add_argument(
+        "--right-to-left",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="reverse the lines of a right-to-left script, which a network reads in visual order "
+        "(default: as the weights state)",
+    )
+
+
+def recognizer_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the options of `add_line_options` change."""
+    return {} if options.right_to_left is None else {"right_to_left": options.right_to_left}
+
+
 def add_min_score(parser: argparse.ArgumentParser, default: float) -> None:
     """Add the option --min-score, with its default from 0 to 1."""
     parser.add_argument(

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.cli.options import network_parser, runtime_options
+from pipelines.cli.options import (
+    add_line_options,
+    network_parser,
+    recognizer_settings,
+    runtime_options,
+)
 from pipelines.cli.page_runner import run_pages
 from pipelines.io.exporters import TEXT_FORMATS
 from pipelines.io.items import frame_of
@@ -18,9 +23,11 @@ from pipelines.recognition.predictor import Recognizer
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
     purpose = "Read images of one line each."
-    return network_parser(
+    parser = network_parser(
         "recognize", purpose, "recogniser of text lines", TEXT_FORMATS, texts=True, scored=True
     )
+    add_line_options(parser)
+    return parser
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +39,9 @@ class LineReader:
     """Reads an image as one text line."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._recognizer = Recognizer(options.weights, **runtime_options(options))
+        self._recognizer = Recognizer(
+            options.weights, **runtime_options(options), **recognizer_settings(options)
+        )
         self._min_score = options.min_score
 
     def __call__(self, image: np.ndarray) -> Sequence[TextLine]:

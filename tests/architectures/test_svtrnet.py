@@ -153,7 +153,7 @@ class TestErrors:
     def test_unknown_option(self):
         with pytest.raises(UnknownArchitecture, match="qk_scale is 2; supported is None only"):
             make("Backbone", "rec", {"name": "SVTRNet", "qk_scale": 2}, 3)
-        with pytest.raises(UnknownArchitecture, match="no act 'nn.Tanh'; known: nn.GELU, nn.Swish"):
+        with pytest.raises(UnknownArchitecture, match=r"no act .*; known: nn\.GELU"):
             make("Backbone", "rec", {"name": "SVTRNet", "act": "nn.Tanh"}, 3)
 
     def test_no_encoder_reads_the_length(self):

@@ -43,3 +43,41 @@ def test_sizes_are_read_from_the_command_line():
 def test_a_missing_artefact_is_one_line(tmp_path, capsys):
     assert sweep.main([str(tmp_path), str(tmp_path / "x.pth")]) == 2
     assert capsys.readouterr().err.startswith("sweep_sizes: ")
+
+
+def test_the_usage_needs_one_of_two_ways(capsys):
+    for arguments in ([], ["--paddleocr", "x", "export", "x.pth"], ["export"]):
+        with pytest.raises(SystemExit):
+            sweep.main(arguments)
+    assert "give EXPORT and WEIGHTS, or --paddleocr CHECKOUT" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_checkout_is_one_line(tmp_path, capsys):
+    assert sweep.main(["--paddleocr", str(tmp_path)]) == 2
+    assert "is no PaddleOCR checkout" in capsys.readouterr().err
+
+
+def test_one_record_of_each_family():
+    """Of two records of the same parts one is compared; PaddleX's classes are in no checkout."""
+    families = {
+        name: sweep.family_of(sweep.read_record(sweep.SHIPPED / name))
+        for name in ("table__SLANet", "table__SLANet_plus", "cls__cls_mv3", "paddlex__UVDoc")
+    }
+    assert families["table__SLANet"] == families["table__SLANet_plus"] != families["cls__cls_mv3"]
+    assert families["paddlex__UVDoc"] is None
+
+
+def test_sizes_are_odd_ones_too():
+    record = sweep.read_record(sweep.SHIPPED / "cls__cls_mv3")
+    height, width = record.facts.inputs[0].shape[2:]
+    sizes = sweep.sizes_of(record)
+    assert sizes[0] == (height, width)
+    assert any(side % 2 for size in sizes for side in size)
+
+
+def test_the_row_after_the_end_token_is_cut():
+    """The export of SLANet_plus has a row more, of zeros, that no step decoded."""
+    ours = np.ones((1, 3, 2), np.float32)
+    theirs = np.concatenate([ours, np.zeros((1, 1, 2), np.float32)], 1)
+    assert sweep.common_steps(theirs, ours).shape == ours.shape
+    assert sweep.common_steps(np.ones((1, 5, 2)), ours).shape == (1, 5, 2)  # two more are a fault

@@ -1,12 +1,14 @@
 """Run a Python file in a process that can do little harm: the Paddle process.
 
-    python confined.py FILE FOLDER PARENT
+    python confined.py FILE FOLDER LIFELINE
 
 Before anything else is imported, so that every later thread is bound too: the process works in
 FOLDER, may write there and nowhere else (Linux with Landlock), opens no network connection, writes
 no large file and no core dump, holds no more memory than the machine has, and is killed by the
-kernel when the process PARENT ends, if that is not 0. What a system does not offer is left out; the
-environment variable CONFINEMENT lists what is in force. Needs the standard library alone.
+kernel when the other end of the pipe LIFELINE, a descriptor, is closed, which happens when the
+parent ends, whichever of its threads started this process (Linux; -1 is no pipe). What a system
+does not offer is left out; the environment variable CONFINEMENT lists what is in force. Needs the
+standard library alone.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import contextlib
 import ctypes
 import os
 import runpy
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,10 +27,12 @@ IN_FORCE = "CONFINEMENT"
 LARGEST_FILE = 64 << 20  # bytes
 _MEMORY_SHARE = 0.9  # of the machine's memory
 
-# Numbers of <linux/landlock.h>, of <linux/prctl.h>, and of the system calls on every architecture.
+# Numbers of <linux/landlock.h>, of <linux/prctl.h>, of <fcntl.h>, and of the system calls on every
+# architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _RULE_PATH_BENEATH = 1, 1
-_SET_PDEATHSIG, _SET_NO_NEW_PRIVS = 1, 38
+_SET_NO_NEW_PRIVS = 38
+_SET_SIGNAL = 10  # F_SETSIG: the signal of a descriptor that is ready, or whose other end is closed
 _WRITE_FILE = 1 << 1
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # create, write and remove
 _WRITES_SINCE = {2: 1 << 13, 3: 1 << 14}  # by version: move elsewhere, truncate
@@ -49,11 +54,11 @@ class _PathRule(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
-def confine(folder: str, parent: int) -> list[str]:
+def confine(folder: str, lifeline: int) -> list[str]:
     """Bind this process and return, in words, what is in force."""
     os.chdir(folder)
     os.environ["TMPDIR"] = folder
-    return [*_limits(), *_death_with(parent), *_write_only_in(folder)]
+    return [*_limits(), *_death_with(lifeline), *_write_only_in(folder)]
 
 
 def _limits() -> Iterator[str]:
@@ -75,14 +80,22 @@ def _limits() -> Iterator[str]:
             yield name
 
 
-def _death_with(parent: int) -> Iterator[str]:
-    """Have the kernel kill this process when its parent ends, however that happens."""
-    if not parent or not sys.platform.startswith("linux"):
+def _death_with(lifeline: int) -> Iterator[str]:
+    """Have the kernel kill this process when its parent ends, however that happens.
+
+    A death signal of the parent (PR_SET_PDEATHSIG) comes when the thread ends that started this
+    process; the pipe's other end belongs to the whole process.
+    """
+    if lifeline < 0 or not sys.platform.startswith("linux"):
         return
-    if ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0:
-        yield "death with the parent"
-    if os.getppid() != parent:  # it ended meanwhile
+    import fcntl
+
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, _SET_SIGNAL, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it ended meanwhile
         os._exit(1)
+    yield "death with the parent"
 
 
 def _write_only_in(folder: str) -> Iterator[str]:
@@ -121,9 +134,9 @@ def _write_only_in(folder: str) -> Iterator[str]:
 
 def main() -> None:
     """Bind the process, then run the file as a program."""
-    file, folder, parent = sys.argv[1:4]
+    file, folder, lifeline = sys.argv[1:4]
     sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]  # the working folder changes
-    os.environ[IN_FORCE] = ", ".join(confine(folder, int(parent)))
+    os.environ[IN_FORCE] = ", ".join(confine(folder, int(lifeline)))
     sys.argv[:] = [file]
     runpy.run_path(file, run_name="__main__")
 

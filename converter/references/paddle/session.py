@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import numpy as np
 from converter.errors import ReferenceUnavailable, UsageError
 from converter.references.paddle import confined, worker
 from converter.sources.ir import Program
+from converter.sources.pdiparams import read_pdiparams
 from converter.sources.reader import with_outputs
 from converter.sources.scratch import ScratchFolder
 
@@ -54,15 +56,18 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
         self._overdue = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._folder = ScratchFolder()
-        # The kernel takes the end of the thread that starts a process for that of the parent.
-        parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
+        # Nothing is ever written into this pipe: its end is that of this process.
+        watched, self._lifeline = os.pipe() if sys.platform.startswith("linux") else (-1, -1)
         script = [str(Path(confined.__file__)), str(Path(worker.__file__))]
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", *script, self._folder.name, str(parent)],
+            [sys.executable, "-W", "ignore", *script, self._folder.name, str(watched)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            pass_fds=[watched] if watched >= 0 else [],
         )
+        if watched >= 0:
+            os.close(watched)
         self._version = ""
         self._confinement = ""
 
@@ -95,7 +100,8 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
     ) -> list[str]:
         """Load an exported program and return the names of its inputs.
 
-        Paddle reads a program that was written again from the checked one, never the file itself.
+        Paddle reads a program that was written again from the checked one, never the file itself;
+        and a copy of the weights, which is checked here: nobody can exchange it afterwards.
 
         Args:
             program: the exported program; each of its operators must be known to only compute.
@@ -105,21 +111,22 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
 
         Raises:
             UnsafeSource: an operator does more than compute; Paddle has seen nothing then.
+            SourceError: the weights are not those of the program.
+            ReferenceUnavailable: the temporary folder cannot hold a copy of the weights.
         """
         content = with_outputs(program, program.outputs if outputs is None else outputs)
         suffix = ".pdmodel" if program.format == "pdmodel" else ".json"
         file = Path(self._folder.name, f"checked{suffix}")
-        file.write_bytes(content)
-        request = {
-            "do": "program",
-            "program": str(file),
-            "weights": str(weights.resolve()),
-            "name": name,
-        }
+        copy = file.with_name("checked.pdiparams")
+        request = {"do": "program", "program": str(file), "weights": str(copy), "name": name}
         try:
+            file.write_bytes(content)
+            copy_weights(weights, copy)
+            read_pdiparams(copy, program)
             return self._ask(request, {})[0]["inputs"]
         finally:
             file.unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
 
     def load_network(
         self, checkout: Path, architecture: Mapping[str, Any], weights: Mapping[str, np.ndarray]
@@ -170,6 +177,9 @@ class PaddleSession(AbstractContextManager["PaddleSession"]):
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
         self._stderr.close()
         self._folder.cleanup()
 
@@ -298,6 +308,17 @@ class SharedSession(AbstractContextManager["SharedSession"]):
             grown = True
         if grown:
             self.close()
+
+
+def copy_weights(weights: Path, copy: Path) -> None:
+    """Copy a file of weights into the process's folder, or raise ReferenceUnavailable."""
+    try:
+        shutil.copyfile(weights, copy)
+    except OSError as error:
+        raise ReferenceUnavailable(
+            f"{weights} cannot be copied to {copy.parent}, from where Paddle reads it: "
+            f"{error.strerror or error}; set $TMPDIR to a folder with more room"
+        ) from error
 
 
 def _time_limit() -> float:

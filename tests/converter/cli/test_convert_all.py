@@ -14,9 +14,11 @@ import pytest
 
 import architectures
 from converter.catalog import cards as catalog
+from converter.cli.convert_all import table
 from converter.cli.main import main
 from converter.reports.write import read_report
 from tests.support.checkpoints import CLS, DET, save, weights
+from tests.support.many_results import result
 from tests.support.paths import ROOT
 from tests.support.processes import NamedProcess
 
@@ -183,3 +185,10 @@ def test_interrupted(root, export, paddle_is, tmp_path):
     }
     with pytest.raises(ProcessLookupError):
         os.kill(started, 0)
+
+
+def test_warnings_are_printed_with_the_models_name():
+    warning = "dictionary table.txt: its first line begins with a byte order mark"
+    lines = table([result("some_rec", warnings=(warning,)), result("some_det")])
+    assert f"some_rec: warning: {warning}" in lines
+    assert not any("some_det: warning" in line for line in lines)

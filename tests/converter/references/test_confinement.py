@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converter.errors import ReferenceUnavailable, UsageError
+from converter.errors import ReferenceUnavailable, SourceError, UsageError
 from converter.references.paddle import confined, worker
 from converter.references.paddle.session import PaddleSession
 from converter.sources import framework_proto as schema
@@ -252,3 +252,46 @@ def test_folders_that_are_removed(tmp_path, monkeypatch):
     assert left == {*expected, Path(used.name).name}
     used.cleanup()
     assert not Path(used.name).exists()
+
+
+STARTED_IN_A_THREAD = """
+import sys, threading, time
+sys.path.insert(0, {root!r})
+from converter.references.paddle import worker
+from converter.references.paddle.session import PaddleSession
+
+worker.__file__ = {script!r}
+sessions = []
+thread = threading.Thread(target=lambda: sessions.append(PaddleSession()))
+thread.start()
+thread.join()
+print(sessions[0]._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_that_a_thread_started_dies_with_the_converter_and_not_with_the_thread(tmp_path):
+    script = tmp_path / "fake_worker.py"
+    script.write_text("import time\nopen('up', 'w')\ntime.sleep(60)\n")
+    source = STARTED_IN_A_THREAD.format(root=str(ROOT), script=str(script))
+    converter = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    with converter:
+        process = int(converter.stdout.readline())
+        time.sleep(1)  # the thread has ended
+        assert _runs(process)
+        converter.kill()
+    deadline = time.monotonic() + 10
+    while _runs(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _runs(process)
+
+
+def test_weights_that_are_exchanged_after_they_were_checked_are_not_read(tmp_path):
+    file = write(tmp_path, program_desc(SINGLE))
+    program, parameters = read_program(file), file.with_suffix(".pdiparams")
+    parameters.write_bytes(b"another file")
+    with PaddleSession() as session, pytest.raises(SourceError, match="checked"):
+        session.load_program(program, parameters)
+    parameters.unlink()
+    with PaddleSession() as session, pytest.raises(ReferenceUnavailable, match="cannot be copied"):
+        session.load_program(program, parameters)

@@ -57,6 +57,24 @@ def entry(dtype="float32", shape=(3,), *, levels=b"\0" * 8, version=0, data=byte
 ONE = {"b_0": ("float32", (3,))}
 
 
+def test_float64_is_rounded_and_stated(tmp_path):
+    """Numbers beyond the range of float32 stay, so that the plan refuses them."""
+    parameters = {"b_0": ("float64", (3,)), "w_0": ("float64", (2,))}
+    values = {"b_0": np.array([1 / 3, 2, 3]), "w_0": np.array([1e300, 0])}
+    raw = b"".join(
+        entry(*parameters[name], data=values[name].tobytes()) for name in sorted(parameters)
+    )
+    (tmp_path / "inference.pdiparams").write_bytes(raw)
+    program = tmp_path / "inference.pdmodel"
+    program.write_bytes(program_desc(parameters).SerializeToString())
+    export = open_source(program).export
+    np.testing.assert_array_equal(
+        export.tensors["b_0"], values["b_0"].astype(np.float32), strict=True
+    )
+    assert export.tensors["w_0"].dtype == np.float64
+    assert export.notes == ("1 tensors are float64 and were rounded to float32",)
+
+
 def test_levels_of_detail_are_passed_over(tmp_path):
     levels = struct.pack("<QQQ", 1, 8, 3)
     assert read_weights(tmp_path, entry(levels=levels), ONE)["b_0"].tolist() == [0, 0, 0]

@@ -172,3 +172,16 @@ def test_libraries_that_are_missing(monkeypatch):
     monkeypatch.setattr("pipelines.formula.postprocess.find_spec", lambda name: name == "ftfy")
     with pytest.raises(SettingsError, match=r"need tokenizers; pip install .*\[formula\]"):
         FormulaReader(formula())
+
+
+def test_right_to_left_replaces_what_the_weights_state(command):
+    first, second = "\u0627", "\u0628"  # of the Arabic script; Latin letters keep their order
+
+    def read(stated, *words):
+        known = card("CTCLabelDecode", right_to_left=stated)
+        known["dictionary"] = {"characters": [first, second]}
+        scores = spelled("CTCLabelDecode", [1, 2], 2)
+        return command("recognize", Network(scores, **known), *words).out.strip()
+
+    assert read(False) == read(True, "--no-right-to-left") == first + second
+    assert read(True) == read(False, "--right-to-left") == second + first
