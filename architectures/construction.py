@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -88,7 +88,9 @@ def build_abstractly(assemble: Callable[[], T]) -> T:
     Raises:
         ValueError: it has more than `MAX_MODULES` layers or `MAX_VALUES` values.
     """
-    with torch.device("meta"), _limited():
+    # One context is enough: within two, PyTorch would pass through both at every call.
+    abstract = torch.empty(0).is_meta
+    with nullcontext() if abstract else torch.device("meta"), _limited():
         return assemble()
 
 

@@ -7,7 +7,7 @@ There is one YAML file per architecture; the released models that share it are r
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from converter.catalog.dictionary import (
 )
 from converter.catalog.processing import check_settings
 from converter.catalog.tokenizer import Tokenizer
-from converter.catalog.yaml_io import check_keys, read_yaml
+from converter.catalog.yaml_io import check_keys, read_file, read_yaml
 from converter.errors import ConfigError, RefusedModel, UnknownModel
 from schemas.artefact import Architecture, CardError, NetworkInput
 
@@ -177,8 +177,9 @@ def card(name: str, dictionary: Path | None = None, submodel: str | None = None)
         RefusedModel: it was released in a form that cannot be converted.
         ConfigError: its checkpoint has no such submodel.
     """
-    index = _index()
+    index = _models(file for file, text in _texts(FOLDER).items() if name.encode() in text)
     if name not in index:
+        index = _index()
         near = difflib.get_close_matches(name, index, n=5, cutoff=0.5) or sorted(index)[:5]
         raise UnknownModel(
             f"there is no model {name!r}; the nearest are {', '.join(near)} "
@@ -193,7 +194,8 @@ def card(name: str, dictionary: Path | None = None, submodel: str | None = None)
 
 def cards() -> list[ModelCard]:
     """Return all cards, by task and name."""
-    made = [card(name) for name in names()]
+    found = (_index()[name] for name in names())
+    made = [read_card(name, config, config["models"][name]) for name, config in found]
     return sorted(made, key=lambda item: (TASKS.index(item.task), item.name))
 
 
@@ -213,14 +215,24 @@ def without_class_counts(architecture: Architecture) -> dict[str, Any]:
 @cache
 def configs() -> tuple[dict[str, Any], ...]:
     """Return the content of every file of `configs/`, checked."""
-    return tuple(_read(file) for file in sorted(FOLDER.glob("*/*.yaml")))
+    return tuple(map(_read, _texts(FOLDER)))
+
+
+@cache
+def _texts(folder: Path) -> Mapping[Path, bytes]:
+    """Return the configs as they are written: looking for a name in all is faster than parsing."""
+    return {file: read_file(file, "") for file in sorted(folder.glob("*/*.yaml"))}
 
 
 @cache
 def _index() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the model's name and its config for every name and alias."""
+    return _models(_texts(FOLDER))
+
+
+def _models(files: Iterable[Path]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the model's name and its config for every name and alias in some of the configs."""
     index: dict[str, tuple[str, dict[str, Any]]] = {}
-    for config in configs():
+    for config in map(_read, files):
         for name, row in config["models"].items():
             for known in (name, *row.get("aliases", ())):
                 if known in index:
@@ -234,6 +246,7 @@ def rows() -> dict[str, dict[str, Any]]:
     return {name: config["models"][name] for name, config in _index().values()}
 
 
+@cache
 def _read(file: Path) -> dict[str, Any]:
     """Read one config and check its keys and settings."""
     content = read_yaml(file)

@@ -252,7 +252,7 @@ def _serve(connection: Connection, force: bool) -> None:
     """Convert the requests from a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals all; the parent decides
     signal.signal(signal.SIGTERM, _raise_interrupt)  # so that partly written files are removed
-    gc.set_threshold(100_000)  # as in `__main__`
+    gc.set_threshold(1_000_000)  # as in `__main__`
     with suppress(KeyboardInterrupt, EOFError, BrokenPipeError), SharedSession() as sessions:
         while True:
             connection.send(convert_one(connection.recv(), sessions, force=force))

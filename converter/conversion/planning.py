@@ -9,8 +9,9 @@ Plans are made from names and shapes alone: no array is read here.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -83,11 +84,18 @@ class NetworkSpec:
 class ConversionPlan:
     """One way to convert a source: the network, and where each tensor goes.
 
-    `targets` are the network's tensors. `alignment` and `layers`, the network's layer graph, exist
-    for exports only; `written_form` is the form in which the network is proved and written.
+    Attributes:
+        network: what the source is converted to.
+        blueprint: that network on the meta device; it is copied, never changed.
+        tensors: where each tensor goes.
+        targets: the network's tensors.
+        written_form: the form in which the network is proved and written.
+        alignment: of an export, the pairs of layers.
+        layers: of an export, the network's layer graph.
     """
 
     network: NetworkSpec
+    blueprint: Model = field(repr=False, compare=False)
     tensors: Plan
     targets: Mapping[str, Target]
     written_form: str
@@ -95,8 +103,8 @@ class ConversionPlan:
     layers: TracedLayers | None = None
 
     def load(self, state: Mapping[str, Tensor]) -> Model:
-        """Build the network with the tensors of `state`, and bring it into the written form."""
-        network = self.network.build()
+        """Return the network with the tensors of `state`, in the written form."""
+        network = copy.deepcopy(self.blueprint)
         network.load_state_dict(dict(state), strict=True, assign=True)
         if network.form != self.written_form:
             fuse_(network, self.written_form)
@@ -126,10 +134,11 @@ def plan_checkpoint(
         for count, name in card.class_counts.items()
     }
     _check_counts(card, counts)
-    network = _spec(card, counts, "train")
-    targets = targets_of(network.build())
+    spec = _spec(card, counts, "train")
+    network = spec.build()
+    targets = targets_of(network)
     tensors = resolve(mapping, signatures, targets)
-    return ConversionPlan(network, tensors, targets, "fused" if fuse else "train")
+    return ConversionPlan(spec, network, tensors, targets, "fused" if fuse else "train")
 
 
 def plan_export(
@@ -164,7 +173,13 @@ def plan_export(
         tensors = alignment.plan(matched.targets, fills)
         tensors = replace(tensors, drops={**tensors.drops, **computed})
         yield ConversionPlan(
-            matched.network, tensors, matched.targets, written_form, alignment, matched.layers
+            matched.network,
+            matched.blueprint,
+            tensors,
+            matched.targets,
+            written_form,
+            alignment,
+            matched.layers,
         )
 
 
@@ -192,9 +207,13 @@ def counterparts(
 
 @dataclass(frozen=True)
 class LayerMatch:
-    """A network whose layers are those of a program, and the pairings that data flow allows."""
+    """A network whose layers are those of a program, and the pairings that data flow allows.
+
+    `blueprint` is the network on the meta device.
+    """
 
     network: NetworkSpec
+    blueprint: Model
     targets: Mapping[str, Target]
     layers: TracedLayers
     alignments: Iterator[Alignment]
@@ -212,14 +231,15 @@ def match_layers(card: ModelCard, program: LayerGraph, deployed: NetworkSpec) ->
     norms = sum(layer.kind == "batch_norm" for layer in program.layers)
     mismatch: AlignmentError | None = None
     for spec, network in _foldings(deployed, norms):
-        layers = trace_layers(card, network)
+        layers = trace_layers(card, copy.deepcopy(network))
         alignments = align(program, layers.graph)
         try:
             first = next(alignments)
         except AlignmentError as error:
             mismatch = mismatch or error
         else:
-            return LayerMatch(spec, targets_of(network), layers, chain([first], alignments))
+            pairings = chain([first], alignments)
+            return LayerMatch(spec, network, targets_of(network), layers, pairings)
     assert mismatch is not None
     raise mismatch
 

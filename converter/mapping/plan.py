@@ -278,6 +278,8 @@ class _Resolution:
 
     def alias(self, name: str) -> str | None:
         """Return the first name of the tensor of which `name` is a second one, or None."""
+        if not self.mapping.aliases:
+            return None
         segments = name.split(".")
         for cut in range(len(segments)):
             owner, rest = ".".join(segments[:cut]), ".".join(segments[cut:])

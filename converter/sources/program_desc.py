@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -117,6 +118,7 @@ def _message(content: bytes, name: str) -> Any:
     return program
 
 
+@lru_cache(maxsize=1)  # a program is parsed, checked and written again
 def _count_messages(content: bytes) -> int:
     """Count the messages of the first three levels (blocks, operations, attributes) and strings.
 

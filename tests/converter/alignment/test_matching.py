@@ -306,7 +306,7 @@ def choices() -> Iterator[ConversionPlan]:
     graph = toys.graph(toys.Branches("sum"), IMAGE)
     network = NetworkSpec("toy", {}, {})
     for alignment in same(graph, graph):
-        yield ConversionPlan(network, Plan(), {}, "train", alignment)
+        yield ConversionPlan(network, toys.Branches("sum"), Plan(), {}, "train", alignment)
 
 
 def counterpart_of_left(plan: ConversionPlan) -> str:

@@ -58,7 +58,7 @@ def configs(tmp_path, monkeypatch):
         content = {key: value for key, value in content.items() if value is not None}
         (tmp_path / "cls" / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
-    caches = (catalog.configs, catalog._index)
+    caches = (catalog.configs, catalog._index, catalog._texts, catalog._read)
     for cached in caches:
         cached.cache_clear()
     yield write

@@ -188,10 +188,10 @@ def test_a_row_of_a_config_overrules_its_file(tmp_path, monkeypatch):
     (tmp_path / "det").mkdir()
     (tmp_path / "det" / "mine.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.setattr(catalog, "FOLDER", tmp_path)
-    for cached in (catalog.configs, catalog._index):
+    for cached in (catalog.configs, catalog._index, catalog._texts, catalog._read):
         cached.cache_clear()
     try:
         assert catalog.card("mine").pipeline == {"thresh": 0.2, "unclip_ratio": 0.5}
     finally:
-        for cached in (catalog.configs, catalog._index):
+        for cached in (catalog.configs, catalog._index, catalog._texts, catalog._read):
             cached.cache_clear()
