@@ -44,8 +44,9 @@ class OutputPart(Part):
         text_map: of a detector, the result whose first channel is high where text is, and the
             threshold above which a pixel counts as text.
         text_scores: of a recogniser, the result that holds the text: class scores (N, T, C) or
-            class indices. A spotter returns the scores of every pixel, (N, C, H, W). Empty means
-            the first of `results`.
+            class indices. A spotter returns the scores of every pixel, (N, C, H, W). Of a network
+            that extracts key information, the classes or relations. Empty means the first of
+            `results`.
         sr_output: of a super-resolution network, the result that is the image, (N, 3, H, W).
         stepwise: whether the results, (N, T, ...), grow by one step until the end token. Exports of
             such loops run one step more.
@@ -93,7 +94,10 @@ class Foldable(Protocol):
 
     @property
     def folds(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of submodule names: the convolution, and the affine map that follows it."""
+        """Pairs of submodule names: the convolution, and the affine map that follows it.
+
+        The name of the module itself, where it is the convolution, is empty.
+        """
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ FORMS = ("train", "deploy", "fused")
 
 
 class Model(nn.Module):
-    """A network that detects, recognises, classifies or sharpens text; made by `build` or `load`.
+    """A network that detects, reads, classifies or sharpens text; made by `build` or `load`.
 
     Attributes:
         architecture: the configuration it was built from, class counts filled in.
@@ -39,7 +39,7 @@ class Model(nn.Module):
         self.backbone = parts.get("Backbone", nn.Identity())
         self.neck = parts.get("Neck", nn.Identity())
         self.head = parts.get("Head", nn.Identity())
-        self.last = "head" if "Head" in parts else "transform"
+        self.last = [*parts][-1].lower()
         self.architecture = architecture
         self.class_counts = class_counts
         self.form = "train"
@@ -49,7 +49,8 @@ class Model(nn.Module):
         """Run the network as PaddleOCR's inference does.
 
         Args:
-            x: (N, 3, H, W) float32, normalised.
+            x: (N, 3, H, W) float32, normalised; of a network that reads tokens, such as LayoutXLM,
+                `input_ids`, (N, T) int64.
             **extra: the inputs that `extra_inputs` names, such as SAR's `valid_ratio (N,) float32`,
                 the share of each line's width that is not padding.
 
@@ -87,7 +88,7 @@ class Model(nn.Module):
         if set(extra) == set(self.extra_inputs):
             return
         expected, actual = (", ".join(names) or "nothing" for names in (self.extra_inputs, extra))
-        raise TypeError(f"beside the image this network takes {expected}, not {actual}")
+        raise TypeError(f"beside its first input this network takes {expected}, not {actual}")
 
     @property
     def logits_layers(self) -> tuple[str, ...]:

@@ -43,6 +43,8 @@ class Row(NamedTuple):
 
 # How PaddleOCR's mBART would sample, had it the code for it; the likeliest token is taken.
 MBART = "decoder_start_token_id temperature do_sample top_p"
+# Where PaddleNLP's networks take the weights from that their training begins with.
+PRETRAINED = "pretrained checkpoints"
 
 # fmt: off
 TABLE: dict[str, tuple[Row, ...]] = {
@@ -136,6 +138,17 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("rec",      "EfficientNetb3_PREN",
             "backbones.rec_efficientb3_pren:EfficientNetb3_PREN"),
         Row("rec",      "ResNetFPN",       "backbones.rec_resnet_fpn:ResNetFPN"),
+        Row("kie",      "LayoutLMForSer",  "backbones.vqa_layoutlm:LayoutLMForSer",
+            training=PRETRAINED, fixed={"mode": "base"}, counts={"ser": "num_classes"}),
+        Row("kie",      "LayoutLMv2ForSer", "backbones.vqa_layoutlm:LayoutLMv2ForSer",
+            training=PRETRAINED, counts={"ser": "num_classes"}),
+        Row("kie",      "LayoutXLMForSer", "backbones.vqa_layoutlm:LayoutXLMForSer",
+            training=PRETRAINED, counts={"ser": "num_classes"}),
+        Row("kie",      "LayoutLMv2ForRe", "backbones.vqa_layoutlm:LayoutLMv2ForRe",
+            training=PRETRAINED),
+        Row("kie",      "LayoutXLMForRe",  "backbones.vqa_layoutlm:LayoutXLMForRe",
+            training=PRETRAINED),
+        Row("kie",      "Kie_backbone",    "backbones.kie_unet_sdmgr:Kie_backbone"),
     ),
     "Neck": (
         Row("det",      "DBFPN",           "necks.db_fpn:DBFPN"),
@@ -235,6 +248,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
             counts={"layout": "num_classes"}),
         Row("layout",   "PPDocLayoutV3",   "heads.pp_doclayout_v3_head:PPDocLayoutV3",
             counts={"layout": "num_classes"}),
+        Row("kie",      "SDMGRHead",       "heads.kie_sdmgr_head:SDMGRHead",
+            fixed={"bidirectional": False}, counts={"ser": "num_classes"}),
         Row("table",    "SLAHead",         "heads.table_att_head:SLAHead",
             training="fc_decay", counts={"table": "out_channels"}),
         Row("table",    "TableAttentionHead", "heads.table_att_head:TableAttentionHead",
@@ -245,7 +260,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
 }
 # fmt: on
 # The parts that a network of a model type needs; of any other, backbone and head.
-REQUIRED = {"sr": ("Transform",), "unwarp": ("Transform",)}
+REQUIRED = {"sr": ("Transform",), "unwarp": ("Transform",), "kie": ("Backbone",)}
 # What the Architecture section may also hold: the paper's name, and settings of the training.
 OTHER = ("in_channels", "algorithm", "name", "pretrained", "freeze_params", "return_all_feats")
 KEYS = ("model_type", *TABLE, *OTHER)
@@ -364,10 +379,17 @@ def find(part: str, model_type: str, options: Mapping[str, Any]) -> Row:
     return known[name]
 
 
+def output_section(architecture: Mapping[str, Any]) -> str:
+    """Return the key of the part whose results are the network's; class counts are its options."""
+    present = [part for part in TABLE if architecture.get(part)]
+    return present[-1] if present else "Head"
+
+
 def scored_beyond(architecture: Mapping[str, Any]) -> int:
-    """How many classes the head of a network scores beyond its class count."""
-    head = architecture.get("Head")
-    return find("Head", architecture["model_type"], head).scored if head else 0
+    """How many classes the last part of a network scores beyond its class count."""
+    part = output_section(architecture)
+    options = architecture.get(part)
+    return find(part, architecture["model_type"], options).scored if options else 0
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
@@ -398,13 +420,10 @@ def _check_config(config: Mapping[str, Any]) -> None:
 
 
 def _fill_class_counts(config: dict[str, Any], given: Mapping[str, int]) -> dict[str, int]:
-    """The class counts of the head; those that `config` does not state are written into it."""
-    head = config.get("Head")
-    if head is None:
-        if given:
-            raise ValueError(f"the network has no head, so no class count {_listed(given)}")
-        return {}
-    row = find("Head", config["model_type"], head)
+    """The class counts of the last part; those that `config` does not state are written into it."""
+    part = output_section(config)
+    head = config[part]
+    row = find(part, config["model_type"], head)
     foreign = [name for name in given if name not in row.counts]
     if foreign:
         raise ValueError(
@@ -423,11 +442,11 @@ def _fill_class_counts(config: dict[str, Any], given: Mapping[str, int]) -> dict
         stated = [count for count in (options.get(option), given.get(name)) if count is not None]
         if not stated:
             raise ValueError(
-                f"{row.name} needs a class count: class_counts={{{name!r}: …}} or Head.{path}"
+                f"{row.name} needs a class count: class_counts={{{name!r}: …}} or {part}.{path}"
             )
         if stated[0] != stated[-1]:
             raise ValueError(
-                f"Head.{path} states {stated[0]} classes, class_counts[{name!r}] {stated[1]}"
+                f"{part}.{path} states {stated[0]} classes, class_counts[{name!r}] {stated[1]}"
             )
         if not is_count(stated[0]) or stated[0] > MAX_CLASSES:
             raise ValueError(

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,7 +143,8 @@ def fold_(network: nn.Module) -> None:
         if not isinstance(module, Foldable):
             continue
         for conv_name, affine_name in module.folds:
-            conv, affine = attrgetter(conv_name)(module), getattr(module, affine_name)
+            conv: Any = attrgetter(conv_name)(module) if conv_name else module
+            affine = getattr(module, affine_name)
             if isinstance(affine, (*BATCH_NORMS, LearnableAffine)):
                 set_convolution(conv, partial(folded, conv, affine))
                 rest = affine.act if isinstance(affine, BatchNormAct) else nn.Identity()

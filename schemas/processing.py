@@ -593,6 +593,36 @@ class UnwarpSettings(Settings):
     std: tuple[float, float, float] = setting((1.0, 1.0, 1.0), STD)
 
 
+@dataclass(frozen=True)
+class KieSettings(Settings):
+    """How the lines of a page become the tokens of LayoutLM and its kin.
+
+    Names are those of PaddleOCR's `VQATokenLabelEncode` and `VQATokenPad`.
+
+    Attributes:
+        order_method: "tb-yx" sorts lines from top to bottom; None leaves them as they were found.
+        use_textline_bbox_info: whether each token has the box of its line; else that of its word,
+            by the number of characters before it.
+        max_seq_len: the most tokens that the network reads at once.
+        height, width: of the image, in pixels; pages do not keep their ratio.
+        color: the order of the channels.
+        mean, std: of values from 0 to 1, in the order of the channels.
+    """
+
+    order_method: str | None = setting(None, optional(one_of("tb-yx")))
+    use_textline_bbox_info: bool = setting(True, FLAG)
+    max_seq_len: int = setting(512, count_up_to(4096))
+    height: int = setting(224, SIDE)
+    width: int = setting(224, SIDE)
+    color: str = setting("RGB", _COLOR)
+    mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), MEAN)
+    std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), STD)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_area(self.height, self.width)
+
+
 BY_TASK: Mapping[str, tuple[type[Settings], ...]] = {
     "det": (
         DetectionSettings,
@@ -612,6 +642,7 @@ BY_TASK: Mapping[str, tuple[type[Settings], ...]] = {
     "table": (TableSettings,),
     "layout": (LayoutSettings,),
     "unwarp": (UnwarpSettings,),
+    "kie": (KieSettings,),
 }
 """For each task, the settings of its networks: of preparing images, then of each decoder."""
 

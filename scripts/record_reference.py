@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from converter.adapters.base import RecordedInput
+from converter.adapters.layoutlm import RULES, TokenAdapter
 from converter.adapters.registry import adapter_for
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError, ConverterError, OutputError, ReferenceUnavailable
@@ -42,6 +44,7 @@ from schemas.record import (
 )
 
 MAX_VALUES = 4096  # values stored of one output
+PIXELS = "127.5 + 127.5 * uniform(-1,1)"  # the rule of a second image
 TINY = np.finfo(np.float32).tiny  # avoids a division by zero
 MIN_CHANGE = 0.01  # of an output when the image is mirrored; a smaller one proves nothing
 
@@ -95,10 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def image_shape(text: str) -> tuple[int, ...]:
-    """Read `1x3x160x224`."""
+    """Read `1x3x160x224`, or `1x48` of tokens."""
     sizes = text.split("x")
-    if len(sizes) != 4 or not all(size.isdecimal() and int(size) for size in sizes):
-        raise argparse.ArgumentTypeError(f"should read NxCxHxW, not {text}")
+    if len(sizes) not in (2, 4) or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"should read NxCxHxW, or NxT of tokens, not {text}")
     return tuple(map(int, sizes))
 
 
@@ -132,7 +135,7 @@ def record_network(
     Args:
         paddleocr: a folder that holds PaddleOCR's `ppocr/`.
         architecture: the Architecture section of a training YAML.
-        shape: of the image, (N, C, H, W).
+        shape: of the image, (N, C, H, W), or of the tokens, (N, T).
         salt: seed of weights and inputs.
         rule: of the image, a key of `seeded.IMAGES`.
 
@@ -143,20 +146,32 @@ def record_network(
     network = checkout.build(paddleocr, architecture)
     tensors = checkout.first_names(network.state_dict())
     weights = checkout.weights_of(network)
-    image = seeded.IMAGES[rule](salt, "image", shape)
-    stored = adapter_for(architecture).recorded_inputs(image)
+    adapter = adapter_for(architecture)
+    if isinstance(adapter, TokenAdapter):
+        count, length = shape
+        first, image = "input_ids", adapter.tokens(count, length, salt)
+        stored = {first: RecordedInput(f"stored: {RULES[first]}", image)}
+    else:
+        first, image, stored = "image", seeded.IMAGES[rule](salt, "image", shape), {}
+    stored |= adapter.recorded_inputs(image)
+    if "image" in stored:  # of a network that reads tokens first; by a rule it takes no space
+        pixels = seeded.IMAGES[PIXELS](salt, "image", stored["image"].values.shape)
+        stored["image"] = RecordedInput(PIXELS, pixels)
     extra = {name: item.values for name, item in stored.items()}
-    exponents = checkout.seed(network, weights, {"image": image, **extra}, salt)
-    jitter = seeded.uniform(salt, "jitter", shape) * np.float32(JITTER)
+    inputs = {first: image, **extra}
+    exponents = checkout.seed(network, weights, inputs, salt)
     with paddle.no_grad():
-        trace, statistics, outputs = observe(network, {"image": image, **extra})
+        trace, statistics, outputs = observe(network, inputs)
         moved, mirrored = (
-            checkout.run(network, {"image": other, **extra})
-            for other in (image + jitter, image[..., ::-1])
+            checkout.run(network, {**inputs, **other})
+            for other in (jittered(inputs, salt), {first: image[..., ::-1]})
         )
     changes = {path: change(array, mirrored[path]) for path, array in outputs.items()}
     # Integers, such as the tokens of a text, may stay the same although the logits change.
-    sensitive = [path for path, array in outputs.items() if array.dtype.kind == "f"] or outputs
+    # A single number, such as a loss, has no deviation.
+    sensitive = [
+        path for path, array in outputs.items() if array.dtype.kind == "f" and array.ndim
+    ] or outputs
     if faint := [path for path in sensitive if not changes[path] > MIN_CHANGE]:
         raise ReferenceUnavailable(
             f"{', '.join(faint)} hardly changes with the image; a record of it would prove "
@@ -176,7 +191,7 @@ def record_network(
         rule=seeded.RULE,
         architecture=architecture,
         inputs=(
-            InputRow("image", shape, "float32", rule),
+            *((InputRow(first, shape, "float32", rule),) if first not in stored else ()),
             *(
                 InputRow(name, item.values.shape, str(item.values.dtype), item.rule)
                 for name, item in stored.items()
@@ -203,8 +218,21 @@ def record_network(
     )
     arrays = {path: sample(array) for path, array in outputs.items()} | classes
     arrays |= {f"constant:{name}": sample(array) for name, array in constants.items()}
-    arrays |= {f"input:{name}": array for name, array in extra.items()}
+    arrays |= {
+        f"input:{name}": item.values
+        for name, item in stored.items()
+        if item.rule not in seeded.IMAGES
+    }
     return Record(facts, {**arrays, "trace": statistics})
+
+
+def jittered(inputs: Mapping[str, np.ndarray], salt: int) -> dict[str, np.ndarray]:
+    """Return the image of a network's inputs, moved by `JITTER`; nothing where there is none."""
+    return {
+        name: array + seeded.uniform(salt, "jitter", array.shape) * np.float32(JITTER)
+        for name, array in inputs.items()
+        if name == "image"
+    }
 
 
 def change(array: np.ndarray, mirrored: np.ndarray) -> float:

@@ -1,4 +1,7 @@
-"""The adapter of each head that needs one, by PaddleOCR's name of the head."""
+"""The adapter of each head that needs one, by PaddleOCR's name of the head.
+
+Of a network without a head, the name is that of the backbone or of the transform.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,11 @@ ADAPTERS: Mapping[str, str] = {
     "CANHead": "can:CANAdapter",
     "DRRGHead": "drrg:DRRGAdapter",
     "LaTeXOCRHead": "latex_ocr:LaTeXOCRAdapter",
+    "LayoutLMForSer": "layoutlm:TokenAdapter",
+    "LayoutLMv2ForRe": "layoutlm:LayoutLMv2RelationAdapter",
+    "LayoutLMv2ForSer": "layoutlm:TokenAdapter",
+    "LayoutXLMForRe": "layoutlm:RelationAdapter",
+    "LayoutXLMForSer": "layoutlm:TokenAdapter",
     "PPFormulaNet_Head": "mbart:MBartAdapter",
     "PPDocLayoutV3": "pp_doclayout_v3:PPDocLayoutV3Adapter",
     "PicoHead": "pico:PicoAdapter",
@@ -22,6 +30,7 @@ ADAPTERS: Mapping[str, str] = {
     "SATRNHead": "satrn:SATRNAdapter",
     "SLAHead": "table:SLAAdapter",
     "SARHead": "sar:SARAdapter",
+    "SDMGRHead": "sdmgr:SDMGRAdapter",
     "SRNHead": "srn:SRNAdapter",
     "TableMasterHead": "table_master:TableMasterAdapter",
     "Transformer": "nrtr:NRTRAdapter",
@@ -37,7 +46,8 @@ def head_options(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def adapter_for(architecture: Mapping[str, Any]) -> HeadAdapter:
     """Return the adapter of the network that an architecture describes."""
-    options = head_options(architecture) or architecture.get("Transform") or {}
+    sections = (architecture.get(part) for part in ("Head", "Backbone", "Transform"))
+    options: Mapping[str, Any] = next(filter(None, sections), {})
     return adapter_of_head(options.get("name", ""), options)
 
 

@@ -27,9 +27,12 @@ from converter.errors import ConfigError, RefusedModel, UnknownModel
 from schemas.artefact import Architecture, CardError, NetworkInput
 
 FOLDER = SHIPPED.parent
-TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table", "layout", "unwarp")
+TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table", "layout", "unwarp", "kie")
 READING = ("rec", "e2e", "formula", "table")
 """The tasks whose results are characters or tokens, and so need a dictionary."""
+
+LABELLED = ("layout", "kie")
+"""The model types whose `num_classes` is the number of labels."""
 
 _REQUIRED_KEYS = ("task", "architecture", "mapping", "input", "proof", "recorded")
 _OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "recorded_sizes", "models")
@@ -203,13 +206,18 @@ _CLASS_COUNTS = {"out_channel", "out_channels", "out_channels_list", "class_dim"
 
 
 def without_class_counts(architecture: Architecture) -> dict[str, Any]:
-    """Return an architecture without the class counts of its head, which the weights determine."""
-    if not architecture.get("Head"):
+    """Return an architecture without the class counts, which the weights determine.
+
+    They are options of the head or, of a network without one, of the backbone.
+    """
+    last = next((part for part in ("Head", "Backbone") if architecture.get(part)), None)
+    if last is None:
         return dict(architecture)
     # CentripetalText's head has an option of the name, but classes of no dictionary or labels.
-    layout = {"num_classes"} if architecture.get("model_type") == "layout" else set()
-    head = {k: v for k, v in architecture["Head"].items() if k not in _CLASS_COUNTS | layout}
-    return {**architecture, "Head": head}
+    labelled = {"num_classes"} if architecture.get("model_type") in LABELLED else set()
+    dropped = _CLASS_COUNTS | labelled if last == "Head" else labelled
+    kept = {k: v for k, v in architecture[last].items() if k not in dropped}
+    return {**architecture, last: kept}
 
 
 @cache

@@ -31,13 +31,24 @@ from schemas.artefact import Architecture
 from schemas.checks import shorten
 
 _TRAINING_ONLY = {
-    *("algorithm", "pretrained", "freeze_params", "lr_mult_list", "lab_lr", "loc_lr"),
+    *(
+        "algorithm",
+        "pretrained",
+        "checkpoints",
+        "freeze_params",
+        "lr_mult_list",
+        "lab_lr",
+        "loc_lr",
+    ),
     *("fc_decay", "l2_decay", "use_dropout", "dropout", "dropout_ratio", "is_train", "k"),
     *("return_all_feats", "return_feats", "NRTRHead", "SARHead", "use_pos", "fix_nan"),
     *("character_dict_path", "class_num", "pad_value", "decoder_start_token_id", "use_ssld"),
     *("temperature", "do_sample", "top_p", "is_export", "is_predict", "infer_mode"),
 }
 """Options of a network that inference does not read."""
+
+_PRESET = "paddlenlp_preset"
+"""Where a record states PaddleNLP's sizes of a network, which are those of our class."""
 
 _OF_LINES = ("cls", "rec", "formula")
 """The tasks whose networks take images of one height."""
@@ -141,9 +152,9 @@ def _architecture(content: Mapping[str, Any], training: Path, submodel: str | No
 def similar(architecture: Architecture) -> ModelCard:
     """Return a nameless card of the same network, or else of the most similar one.
 
-    Networks of one kind have the same model type, transform and head. Their other parts may differ,
-    since a mapping that does not fit is detected by the tensor names; the same backbone counts
-    most.
+    Networks of one kind have the same model type, transform and head; without a head, the same
+    backbone. Their other parts may differ, since a mapping that does not fit is detected by the
+    tensor names; the same backbone counts most.
 
     Args:
         architecture: the Architecture section of a training YAML.
@@ -187,8 +198,9 @@ def parts(architecture: Architecture) -> tuple[str, ...]:
 
 
 def _kind(parts: tuple[str, ...]) -> tuple[str, ...]:
-    model_type, transform, _, _, head, _ = parts
-    return model_type, transform, "DBHead" if head == "PFHeadLocal" else head  # one with two maps
+    model_type, transform, backbone, _, head, _ = parts
+    last = "DBHead" if head == "PFHeadLocal" else head  # one with two maps
+    return model_type, transform, last or backbone
 
 
 def _options(value: object, path: str = "") -> Iterator[str]:
@@ -213,7 +225,7 @@ def mirrored(architecture: Architecture) -> Architecture:
         return card(architecture["algorithm"]).architecture
     if is_paddledetection(architecture):
         return architecture_of(architecture["config"], architecture.get("num_classes"))
-    return architecture
+    return {key: value for key, value in architecture.items() if key != _PRESET}
 
 
 def same_network(a: Architecture, b: Architecture, sizes: tuple[str, ...] = ()) -> bool:

@@ -167,7 +167,7 @@ _WRAPPERS = r"(_layers\.|module\.|model\.)+"
 
 
 def plain_checkpoint(checkpoint: Checkpoint, mapping: str) -> Checkpoint:
-    """Return a checkpoint in float32 and without the prefix of a wrapper around the network.
+    """Return a checkpoint in float32, its names those of the whole network, without a wrapper.
 
     Args:
         checkpoint: as it was read.
@@ -175,14 +175,17 @@ def plain_checkpoint(checkpoint: Checkpoint, mapping: str) -> Checkpoint:
     """
     from converter.mapping.rules import load_mapping
 
+    rules = load_mapping(mapping)
     match = re.match(_WRAPPERS, min(checkpoint.tensors))
     wrapper = match[0] if match else ""
     if (
         wrapper
         and all(name.startswith(wrapper) for name in checkpoint.tensors)
-        and not load_mapping(mapping).names_prefix(wrapper)
+        and not rules.names_prefix(wrapper)
     ):
         checkpoint = checkpoint.without_prefix(wrapper)
+    if rules.state_of and not any(rules.state_of in name for name in checkpoint.tensors):
+        checkpoint = checkpoint.with_prefix(rules.state_of)
     return checkpoint.in_float32()
 
 
@@ -471,10 +474,20 @@ def live_reference(
 
 
 def proof_batches(card: ModelCard) -> list[np.ndarray]:
-    """Return the images of the proof, each batch `(N, C, H, W) float32, normalised`."""
+    """Return the inputs of the proof, each batch of images `(N, C, H, W) float32, normalised`.
+
+    Of a network that reads tokens, a batch is `(N, T) int64`; `sizes` are then N and T.
+    """
+    from converter.adapters.layoutlm import TokenAdapter
+    from converter.adapters.registry import adapter_for
     from converter.parity import rendered_inputs
 
-    proof, scale = card.proof, card.input
+    proof, scale, adapter = card.proof, card.input, adapter_for(card.architecture)
+    if isinstance(adapter, TokenAdapter):
+        return [
+            adapter.tokens(proof.images or count, length, seed)
+            for seed, (count, length) in enumerate(proof.sizes)
+        ]
     return rendered_inputs.batches(proof.kind, proof.sizes, scale.mean, scale.std, proof.images)
 
 

@@ -93,12 +93,16 @@ class Select:
 
 @dataclass(frozen=True)
 class Mapping:
-    """One resolved mapping file: its own rules and those of the files that it extends."""
+    """One resolved mapping file: its own rules and those of the files that it extends.
+
+    `state_of` is the prefix of the module whose state alone some checkpoints hold, without it.
+    """
 
     name: str
     own: tuple[Rule, ...]
     inherited: tuple[Rule, ...] = ()
     select: Select | None = None
+    state_of: str = ""
     layouts: MappingType[str, tuple[ops.Operation, ...]] = field(default_factory=dict)
     leaves: MappingType[str, MappingType[str, str]] = field(default_factory=dict)
     aliases: MappingType[str, MappingType[str, str]] = field(default_factory=dict)
@@ -131,7 +135,10 @@ class Mapping:
 
 
 _BY_TYPE = ("layouts", "leaves", "aliases", "fill", "tie")
-_KEYS = ("extends", "select", "same_name", "words", "rename", "drop", "concat", "split", *_BY_TYPE)
+_KEYS = (
+    *("extends", "select", "state_of", "same_name", "words", "rename", "drop", "concat", "split"),
+    *_BY_TYPE,
+)
 
 
 def load_mapping(name: str, folder: Path = FOLDER) -> Mapping:
@@ -162,6 +169,7 @@ def _load(name: str, folder: Path, parents: tuple[str, ...]) -> Mapping:
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"mapping {name}: {error}") from error
     inherited_select = next((base.select for base in bases if base.select), None)
+    state_of = content.get("state_of") or next((b.state_of for b in bases if b.state_of), "")
     merged: dict[str, dict[str, Any]] = {
         key: {k: v for base in bases for k, v in getattr(base, key).items()} | tables[key]
         for key in _BY_TYPE
@@ -171,6 +179,7 @@ def _load(name: str, folder: Path, parents: tuple[str, ...]) -> Mapping:
         own=own,
         inherited=tuple(dict.fromkeys(rule for base in bases for rule in base.rules)),
         select=select or inherited_select,
+        state_of=state_of,
         **merged,
     )
 

@@ -342,5 +342,12 @@ _DECISION_TASKS: Mapping[str, tuple[str, ...]] = {
     "table": ("rec",),
     "unwarp": ("sr",),
     "layout": (),  # boxes are compared as numbers
+    "kie": ("tokens",),
 }
-_DECISION_NAMES = {"det": "boxes", "rec": "text", "cls": "classes", "sr": "pixels"}
+_DECISION_NAMES = {
+    "det": "boxes",
+    "rec": "text",
+    "cls": "classes",
+    "sr": "pixels",
+    "tokens": "classes",
+}

@@ -120,9 +120,11 @@ def measure(
     generator = np.random.default_rng(0)
     changes: dict[str, list[tuple[float, float, float]]] = {name: [] for name in actual}
     for _ in range(_RUNS):
-        moved = batch + generator.uniform(-JITTER, JITTER, batch.shape)
+        moved = batch
+        if batch.dtype.kind == "f":  # tokens are not moved
+            moved = (batch + generator.uniform(-JITTER, JITTER, batch.shape)).astype(batch.dtype)
         with _shaken(network, generator):
-            disturbed = run(moved.astype(batch.dtype))
+            disturbed = run(moved)
         for name, array in disturbed.items():
             changes[name].append(_change(actual[name], array))
     return {name: _noise(*np.max(measured, 0)) for name, measured in changes.items()}

@@ -76,7 +76,7 @@ def folded_into(network: Model) -> dict[str, str]:
     if network.form != "fused":
         return {}
     return {
-        f"{owner}.{affine}": f"{owner}.{convolution}"
+        f"{owner}.{affine}": f"{owner}.{convolution}".rstrip(".")
         for owner, module in network.named_modules()
         if isinstance(module, Foldable)
         for convolution, affine in module.folds

@@ -55,6 +55,16 @@ class Checkpoint:
             ),
         )
 
+    def with_prefix(self, prefix: str) -> Checkpoint:
+        """Return the checkpoint of a module with the names that its tensors have in the network."""
+        return replace(
+            self,
+            tensors=MappingProxyType({prefix + name: a for name, a in self.tensors.items()}),
+            parameter_names=MappingProxyType(
+                {prefix + name: p for name, p in self.parameter_names.items()}
+            ),
+        )
+
     def in_float32(self) -> Checkpoint:
         """Return the checkpoint with float64 tensors rounded to float32, as PaddleOCR loads them.
 

@@ -11,11 +11,12 @@ from architectures.interfaces import OutputPart
 from architectures.registry import REQUIRED, TABLE
 
 HEADLESS = {model_type for model_type, parts in REQUIRED.items() if "Head" not in parts}
+WITH_HEAD = {"Kie_backbone"}  # a backbone of a model type whose others are whole networks
 OUTPUT_PARTS = {
     row.target
     for part, rows in TABLE.items()
     for row in rows
-    if part == "Head" or HEADLESS & {*row.model_types.split()}
+    if part == "Head" or (HEADLESS & {*row.model_types.split()} and row.name not in WITH_HEAD)
 }
 
 

@@ -204,7 +204,7 @@ def test_another_composition(part, options, message):
 
 
 def test_what_does_not_fit():
-    with pytest.raises(ValueError, match="the network has no head, so no class count ctc"):
+    with pytest.raises(ValueError, match="has no class count ctc; it has nothing"):
         build(SMALL, class_counts={"ctc": 5})
     with pytest.raises(ValueError, match="times as large, not images of 3 channels 3 times"):
         TSRN(scale_factor=3)

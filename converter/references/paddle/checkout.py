@@ -25,12 +25,16 @@ from converter.errors import ConfigError, ReferenceUnavailable, UsageError
 from converter.references import seeded
 from converter.references.paddle.worker import build_network, call_network
 
-# Shape of the recorded image by algorithm, else by model type; larger for deep downsampling.
+# Shape of the recorded image, or of tokens, by algorithm, else by model type; larger for deep
+# downsampling.
 SHAPES = {
     "ABINet": (2, 3, 32, 128),
     "CAN": (2, 1, 64, 128),
     "CPPD": (2, 3, 32, 100),
     "LaTeXOCR": (1, 1, 64, 128),
+    "LayoutLM": (2, 48),  # tokens
+    "LayoutLMv2": (2, 48),
+    "LayoutXLM": (2, 48),
     "NRTR": (2, 1, 32, 100),
     "PGNet": (1, 3, 128, 256),
     "PP-FormulaNet-L": (1, 1, 768, 768),
@@ -47,6 +51,7 @@ SHAPES = {
     "SAR": (2, 3, 48, 160),
     "SAST": (1, 3, 128, 256),
     "SATRN": (2, 3, 32, 100),
+    "SDMGR": (1, 3, 128, 192),
     "SEED": (2, 3, 64, 256),
     "SPIN": (2, 1, 32, 100),
     "SRN": (2, 1, 64, 256),
@@ -124,8 +129,8 @@ def architectures_of(
     for architecture in found.values():
         stated = architecture if isinstance(architecture, dict) else {}
         head = stated.get("Head")
-        if stated.get("model_type") == "sr" and not classes:
-            continue  # a transform alone
+        if stated.get("model_type") in ("sr", "kie") and not classes:
+            continue  # a transform or a backbone alone
         if not isinstance(head, dict):
             raise ConfigError(f"{where} has no Architecture with a Head")
         if "ctc" in classes and "character_dict_path" in head:
@@ -171,7 +176,7 @@ def weights_of(network: Any, prefix: str = "") -> dict[str, Any]:
     return {
         f"{prefix}{name}": tensor
         for name, tensor in first_names(network.state_dict()).items()
-        if id(tensor) in owned or name.endswith(("_mean", "_variance"))
+        if id(tensor) in owned or name.endswith(("._mean", "._variance"))
     }
 
 

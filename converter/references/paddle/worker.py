@@ -1,6 +1,6 @@
 """The child process in which Paddle runs, started by `session.py` through `confined.py`.
 
-Of the project it imports the adapters alone, which need NumPy.
+Of the project it imports the adapters, which need NumPy, and what loads PaddleNLP's networks.
 
 It reads requests from standard input and writes answers to what was standard output. Both are
 messages: a mark, the length of a JSON header (8 bytes, little-endian), the header, then the raw
@@ -24,6 +24,7 @@ if __name__ == "__main__":  # a script's own folder comes first; the project's i
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from converter.adapters.registry import adapter_of_head
+from converter.references.paddle import paddlenlp_networks
 
 Arrays = dict[str, np.ndarray]
 MARK = b"\x93MESSAGE"  # begins no other output of a process
@@ -156,6 +157,10 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
     sys.modules[folder.__name__] = folder
     from ppocr.modeling.architectures.base_model import BaseModel
 
+    backbone = architecture.get("Backbone") or {}
+    if backbone.get("name") in paddlenlp_networks.NETWORKS:
+        paddlenlp_networks.provide(backbone)
+        sys.modules.pop("ppocr.modeling.backbones.vqa_layoutlm", None)
     folder_before = Path.cwd()
     os.chdir(root)  # PGHead opens its dictionary by a path relative to the checkout
     try:
@@ -173,15 +178,16 @@ def call_network(network: Any, inputs: Arrays, *, for_record: bool = False) -> A
 
     Args:
         network: PaddleOCR's.
-        inputs: the image, (N, C, H, W) float32, then the extra inputs in the network's order.
+        inputs: the image, (N, C, H, W) float32, or the tokens, (N, T) int64, then the extra inputs
+            in the network's order.
         for_record: return the results that a record holds; some heads have more there.
     """
     import paddle
 
     names = [*inputs][1:]
     image, *extra = [paddle.to_tensor(np.ascontiguousarray(array)) for array in inputs.values()]
-    head = type(getattr(network, "head", None)).__name__
-    adapter = adapter_of_head(head, {})
+    last = getattr(network, "head", None) or getattr(network, "backbone", None)
+    adapter = adapter_of_head(type(last).__name__, {})
     call = adapter.record_paddle if for_record else adapter.call_paddle
     with dropout_disabled():
         return call(network, image, dict(zip(names, extra, strict=True)))

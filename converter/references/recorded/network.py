@@ -94,6 +94,8 @@ def _paddlex_network(name: str, weights: Mapping[str, np.ndarray]) -> tuple[Mode
 def layer_names(record: Record, prefix: str, network: Model, plan: Plan) -> dict[str, str]:
     """Return our name of each layer in the record's trace, by its name there.
 
+    Layers whose tensors the plan drops, which our network has not, are left out.
+
     The layers of PaddleX and PaddleDetection have the names that the plan converts. Where their
     activation is a layer of its own and ours is part of the BatchNorm, or several of their layers
     are joined in one of ours, the outputs differ, and the layer is left out.
@@ -104,7 +106,12 @@ def layer_names(record: Record, prefix: str, network: Model, plan: Plan) -> dict
         network: ours, in the training form.
         plan: the plan that converted its weights.
     """
-    traced = [row.layer for row in record.facts.trace if row.layer.startswith(prefix)]
+    dropped = {name.rpartition(".")[0] for name in plan.drops}
+    traced = [
+        row.layer
+        for row in record.facts.trace
+        if row.layer.startswith(prefix) and row.layer.removeprefix(prefix) not in dropped
+    ]
     architecture = record.facts.architecture
     if not is_paddlex(architecture) and not is_paddledetection(architecture):
         return {name: name.removeprefix(prefix) for name in traced}

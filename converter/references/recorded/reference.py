@@ -17,7 +17,7 @@ from converter.alignment.trace import OUTPUT
 from converter.mapping.plan import Plan
 from converter.parity import noise
 from converter.parity.comparison import INNER, INTEGERS, LIMIT, Comparison
-from converter.parity.layerwise import Pair, Run, SampledTensor, SideBySide, failed
+from converter.parity.layerwise import Pair, SampledTensor, SideBySide, failed
 from converter.references.hooks import by_our_names, folded_into, observe, results_of
 from converter.references.recorded.compare import compare_output, compare_ranked
 from converter.references.recorded.network import (
@@ -130,7 +130,7 @@ class RecordedReference:
         noisy = noise.is_noisy(network, facts.noise, LIMIT)
         noises = noise.measure(network, watched, batch, actual) if noisy else {}
         if noises and any(array.dtype.kind in INTEGERS for array in results_of(actual).values()):
-            actual.update(self._exact_integers(network, batch, run))
+            actual.update(self._exact_integers(network, batch))
         altered = set(folded_into(network).values())
         complete = network.form == "train" or is_deployed(facts.architecture)
         pairs = []
@@ -152,15 +152,20 @@ class RecordedReference:
                 pairs.append(Pair(ours, layer.layer, expected, module, slack))
         return SideBySide(network, batch, tuple(pairs), results_of(actual), run, noises)
 
-    @staticmethod
-    def _exact_integers(network: Model, batch: np.ndarray, run: Run) -> dict[str, np.ndarray]:
+    def _exact_integers(self, network: Model, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Return those of the results that are integers, decided in double precision.
 
         Where rounding closes the gap between two choices, another machine takes the other.
         """
         exact = copy.deepcopy(network).double()
-        results = results_of(observe(exact, batch.astype(np.float64), (), run))
+        run = record_run(exact, {name: _doubled(array) for name, array in self.given.items()})
+        results = results_of(observe(exact, _doubled(batch), (), run))
         return {name: array for name, array in results.items() if array.dtype.kind in INTEGERS}
+
+
+def _doubled(array: np.ndarray) -> np.ndarray:
+    """Return numbers with a fraction in double precision, others as they are."""
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
 def _plain(name: str) -> str:

@@ -14,6 +14,7 @@ from architectures import Model
 from architectures.interfaces import OutputPart, Part
 from converter.adapters import running
 from converter.adapters.base import HeadAdapter
+from converter.adapters.layoutlm import TokenAdapter
 from converter.adapters.registry import ADAPTERS, adapter_for
 from converter.alignment.trace import named_tensors, trace
 from converter.errors import SourceError
@@ -148,6 +149,8 @@ def test_a_character_sees_what_comes_before_it_or_after_it():
 def test_an_adapter_states_what_it_has_values_for(head):
     adapter = adapter_for({"Head": {"name": head, "max_text_length": 5}})
     image = np.zeros((2, 3, 16, 16), np.float32)
+    if isinstance(adapter, TokenAdapter):
+        image = adapter.tokens(2, 16, 0)
     assert tuple(adapter.extra_values(image)) == adapter.extra_inputs
     assert adapter.computed_inside <= set(adapter.extra_inputs)
     assert set(adapter.padded_values(image)) <= set(adapter.extra_inputs)

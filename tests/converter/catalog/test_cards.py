@@ -103,7 +103,8 @@ class TestShipped:
         assert load_mapping(card.mapping).name == card.mapping
         assert card.input.color in ("BGR", "RGB", "GRAY")
         assert len(card.input.mean) == len(card.input.std) == card.input.channels
-        assert bool(card.labels) == (card.task in ("cls", "layout"))
+        labelled = card.task in ("layout", "kie") and bool(card.class_counts)
+        assert bool(card.labels) == (labelled or card.task == "cls")
         only = (card.input.height, card.input.width)  # some take one size alone
         assert len(set(card.proof.sizes)) >= 2 or set(card.proof.sizes) == {only}
         urls = [url for url in (card.train, card.infer) if url]
@@ -193,7 +194,7 @@ class TestConfigs:
             ({"mapping": None, "recorded": None}, "mine.yaml lacks mapping, recorded"),
             ({"paddlex": {"mapping": "m"}}, "mine.yaml: paddlex lacks form"),
             ({"paddlex": {"mapping": "m", "form": "deploy", "x": 1}}, "mine.yaml, paddlex"),
-            ({"task": "ocr"}, "task is one of det, cls, .*, layout, unwarp, not"),
+            ({"task": "ocr"}, "task is one of det, cls, .*, layout, unwarp, kie, not"),
             ({"proof": {"kind": "line", "sizes": [[1, 2]]}}, "needs two sizes"),
         ],
     )
