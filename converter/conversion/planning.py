@@ -330,35 +330,42 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
     """Return the class counts of a program: the width of the layer that it ends in.
 
     Of several such layers, those count whose counterparts in our network own the tensor that the
-    config names, or are its `logits_layers`.
+    config names; of a decoder, those that its text comes from.
     """
     if not card.class_counts:
         return {}
     beyond = registry.scored_beyond(card.architecture)
     last = {marks: program.layers[i] for i, marks in program.results if i >= 0}
-    decodes = adapter_for(card.architecture).decodes
-    if len(last) > 1 or decodes:
+    if adapter_for(card.architecture).decodes:
         # The tokens that frame a text may be among the last classes.
-        most = max((int(layer.settings.get("width", 0)) for layer in last.values()), default=0)
-        assumed = max(most, _fewest(card)) + 3
+        assumed = max(_fewest(card), *map(_width, last.values())) + 3 if last else _fewest(card)
         ours = _spec(card, dict.fromkeys(card.class_counts, assumed), "deploy").build()
-        names = {*card.class_counts.values(), *(f"{name}.weight" for name in ours.logits_layers)}
-        graph = trace_layers(card, ours).graph
+        beyond = len(ours.get_parameter(f"{ours.logits_layers[0]}.weight")) - assumed
+        if len(ours.output_part.results) > 1:
+            place = f"output:{ours.output_part.results.index(ours.text_scores)}"
+            last = {marks: layer for marks, layer in last.items() if marks[-1:] == (place,)}
+    elif len(last) > 1:
+        counts = dict.fromkeys(card.class_counts, _fewest(card))
+        graph = trace_layers(card, _spec(card, counts, "deploy").build()).graph
         scored = {
-            marks: graph.layers[i]
+            marks
             for i, marks in graph.results
-            if i >= 0 and {tensor.name for tensor in graph.layers[i].tensors} & names
+            if i >= 0
+            and {tensor.name for tensor in graph.layers[i].tensors}
+            & set(card.class_counts.values())
         }
         last = {marks: layer for marks, layer in last.items() if marks in scored}
-        if decodes and scored:
-            beyond = int(next(iter(scored.values())).settings.get("width", 0)) - assumed
-    widths = {int(layer.settings.get("width", 0)) for layer in last.values()}
+    widths = set(map(_width, last.values()))
     if len(widths) != 1 or 0 in widths:
         raise AlignmentError(
             "the program does not end in one layer that scores classes; is this an export of "
             f"{card.name}?"
         )
     return dict.fromkeys(card.class_counts, widths.pop() - beyond)
+
+
+def _width(layer: Layer) -> int:
+    return int(layer.settings.get("width", 0))
 
 
 def _fewest(card: ModelCard) -> int:
