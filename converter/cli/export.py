@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from converter.conversion.artefact import make_folder
 from converter.errors import UsageError
 
+if TYPE_CHECKING:
+    from converter.exporting.artefact import Artefact
+
 TARGETS = {
     "rapidocr": "weights and dictionary for RapidOCR's PyTorch engine",
+    "paddle": "a checkpoint (.pdparams) that PaddleOCR loads",
 }
 
 
@@ -37,20 +43,52 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         metavar="NAME",
         help="rapidocr: the name of its network, where several fit",
     )
+    add(
+        "--like",
+        type=Path,
+        metavar="ORIGINAL.pdparams",
+        help="paddle: the checkpoint that was converted; what only training uses is kept from it",
+    )
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Export the network and print what was written."""
-    from converter.exporting import rapidocr
     from converter.exporting.artefact import read_artefact
 
     if options.out.exists() and not options.out.is_dir():
         raise UsageError(f"--out {options.out} is a file; name a folder")
     artefact = read_artefact(options.weights)
     folder = make_folder(options.out, f"the folder {options.out} of --out")
+    _WRITERS[options.to](artefact, folder, options)
+    return 0
+
+
+def _rapidocr(artefact: Artefact, folder: Path, options: argparse.Namespace) -> None:
+    from converter.exporting import rapidocr
+
     written = rapidocr.export(artefact, folder, options.model)
     for file in written.files:
         print(f"wrote {file}")
     print(written.proof.describe())
-    return 0
+
+
+def _paddle(artefact: Artefact, folder: Path, options: argparse.Namespace) -> None:
+    from converter.exporting import paddle
+
+    written = paddle.export(artefact, folder, options.like)
+    kept = f", {written.kept} kept from {options.like}" if written.kept else ""
+    print(f"wrote {written.file}: {written.tensors} tensors of the network{kept}")
+    if written.lacking:
+        print(
+            f"{len(written.lacking)} tensors that only training uses are not in it, such as "
+            f"{written.lacking[0]}; PaddleOCR initialises them anew. --like keeps them"
+        )
+    if artefact.network.form != "train":
+        print("the branches of training were merged: one of each holds the kernel, others are zero")
+
+
+_WRITERS: Mapping[str, Callable[[Artefact, Path, argparse.Namespace], None]] = {
+    "rapidocr": _rapidocr,
+    "paddle": _paddle,
+}

@@ -26,6 +26,10 @@ class Operation(Protocol):
         """Return the result, a view where that is possible."""
         ...
 
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        """Return the array of which `array` is the result, a view where that is possible."""
+        ...
+
 
 @dataclass(frozen=True)
 class Transpose:
@@ -37,6 +41,9 @@ class Transpose:
         return shape[::-1]
 
     def array(self, array: np.ndarray) -> np.ndarray:
+        return array.T
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
         return array.T
 
 
@@ -55,6 +62,9 @@ class Squeeze:
     def array(self, array: np.ndarray) -> np.ndarray:
         return np.squeeze(array, self.axis)
 
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        return np.expand_dims(array, self.axis)
+
 
 @dataclass(frozen=True)
 class ReorderGates:
@@ -70,6 +80,10 @@ class ReorderGates:
     def array(self, array: np.ndarray) -> np.ndarray:
         blocks = np.split(array, len(self.order))
         return np.concatenate([blocks[gate] for gate in self.order])
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        blocks = np.split(array, len(self.order))
+        return np.concatenate([blocks[self.order.index(gate)] for gate in range(len(blocks))])
 
 
 def parse(step: Any) -> Operation:
@@ -100,6 +114,13 @@ def array_after(operations: Sequence[Operation], array: np.ndarray) -> np.ndarra
     """Return the result when all operations are applied in turn."""
     for operation in operations:
         array = operation.array(array)
+    return array
+
+
+def array_before(operations: Sequence[Operation], array: np.ndarray) -> np.ndarray:
+    """Return the array that all operations, applied in turn, made `array` of."""
+    for operation in reversed(operations):
+        array = operation.undo(array)
     return array
 
 

@@ -14,7 +14,7 @@ from converter.errors import SourceError
 from converter.sources import mapped_files as files
 from converter.sources import unpickler as pickles
 
-_NAME_TABLE = "StructuredToParameterName@@"
+NAME_TABLE = "StructuredToParameterName@@"
 _SLICES = "UnpackBigParamInfor@@"  # Paddle's spelling
 _OPTIMIZER_KEYS = ("LR_Scheduler", "master_weights")
 _OPTIMIZER_SUFFIXES = ("_moment1_0", "_moment2_0", "_velocity_0", "_beta1_pow_acc_0")
@@ -94,7 +94,7 @@ def read_pdparams(file: Path) -> Checkpoint:
             f"{file} holds a {type(content).__name__}; expected a dict of named tensors."
         )
     _refuse_optimizer(file, content)
-    names = content.pop(_NAME_TABLE, {})
+    names = content.pop(NAME_TABLE, {})
     slices = content.pop(_SLICES, {})
     tensors = {name: _tensor(file, name, value) for name, value in content.items()}
     _join(file, tensors, slices, len(data))
@@ -183,4 +183,4 @@ def _widen(file: Path, tensors: dict[str, np.ndarray], size: int) -> dict[str, n
 def _name_table(file: Path, names: object) -> Mapping[str, str]:
     if isinstance(names, dict) and all(isinstance(value, str) for value in names.values()):
         return MappingProxyType(names)
-    raise SourceError(f"{file}: {_NAME_TABLE} is not a table of names.")
+    raise SourceError(f"{file}: {NAME_TABLE} is not a table of names.")
