@@ -11,6 +11,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,8 @@ import architectures
 from architectures.registry import scored_beyond
 from converter.catalog import cards as catalog
 from converter.errors import MappingError
+from converter.mapping import ops
+from converter.mapping.invert import invert
 from converter.mapping.plan import Plan, Signature, Target, resolve, targets_of
 from converter.mapping.rules import FOLDER, load_mapping
 from tests.support.paths import NAMES
@@ -308,3 +311,20 @@ def test_second_names_may_be_missing_but_not_misshapen():
         for name in (first, second):
             with pytest.raises(MappingError, match=f"{second}  is no second name: has shape"):
                 plan(model, source | {name: Signature((1, 1))})
+
+    def test_the_way_back_gives_every_tensor_its_name_and_shape(self, model):
+        source, found = signatures(model), plan(model, signatures(model))
+        arrays = {  # constants, each stored once, whatever its shape
+            name: np.broadcast_to(np.float32(number), signature.shape)
+            for number, (name, signature) in enumerate(source.items())
+        }
+        state = {}
+        for move in found.moves:
+            parts = [ops.array_after(move.operations, arrays[name]) for name in move.sources]
+            whole = np.concatenate(parts, move.axis) if len(parts) > 1 else parts[0]
+            state[move.target] = np.split(whole, move.parts, move.axis)[move.part]
+        back = invert(found, state, source)
+        assert set(back) == set(source) - set(found.drops)
+        for name, array in back.items():
+            assert array.shape == source[name].shape
+            assert array.flat[0] == arrays[found.aliases.get(name, name)].flat[0]
