@@ -223,6 +223,23 @@ class TestEveryModel:
 
 @pytest.mark.parametrize("model", NETWORKS)
 class TestEveryNetwork:
+    def test_the_way_back_gives_every_tensor_its_name_and_shape(self, model):
+        source, found = signatures(model), plan(model, signatures(model))
+        arrays = {  # constants, each stored once, whatever its shape
+            name: np.broadcast_to(np.float32(number), signature.shape)
+            for number, (name, signature) in enumerate(source.items())
+        }
+        state = {}
+        for move in found.moves:
+            parts = [ops.array_after(move.operations, arrays[name]) for name in move.sources]
+            whole = np.concatenate(parts, move.axis) if len(parts) > 1 else parts[0]
+            state[move.target] = np.split(whole, move.parts, move.axis)[move.part]
+        back = invert(found, state, source)
+        assert set(back) == set(source) - set(found.drops)
+        for name, array in back.items():
+            assert array.shape == source[name].shape
+            assert array.flat[0] == arrays[found.aliases.get(name, name)].flat[0]
+
     def test_every_name_is_accounted_for_once(self, model):
         found = whole(model)
         moved = [name for move in found.moves for name in move.sources]
@@ -311,20 +328,3 @@ def test_second_names_may_be_missing_but_not_misshapen():
         for name in (first, second):
             with pytest.raises(MappingError, match=f"{second}  is no second name: has shape"):
                 plan(model, source | {name: Signature((1, 1))})
-
-    def test_the_way_back_gives_every_tensor_its_name_and_shape(self, model):
-        source, found = signatures(model), plan(model, signatures(model))
-        arrays = {  # constants, each stored once, whatever its shape
-            name: np.broadcast_to(np.float32(number), signature.shape)
-            for number, (name, signature) in enumerate(source.items())
-        }
-        state = {}
-        for move in found.moves:
-            parts = [ops.array_after(move.operations, arrays[name]) for name in move.sources]
-            whole = np.concatenate(parts, move.axis) if len(parts) > 1 else parts[0]
-            state[move.target] = np.split(whole, move.parts, move.axis)[move.part]
-        back = invert(found, state, source)
-        assert set(back) == set(source) - set(found.drops)
-        for name, array in back.items():
-            assert array.shape == source[name].shape
-            assert array.flat[0] == arrays[found.aliases.get(name, name)].flat[0]
