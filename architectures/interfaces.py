@@ -136,6 +136,23 @@ class LosesPrecision(Protocol):
 
 
 @runtime_checkable
+class Activating(Protocol):
+    """A module with convolutions whose output, normalised, only an activation reads."""
+
+    @property
+    def activates(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of submodule names: the convolution, and the activation."""
+
+
+@runtime_checkable
+class WrittenOut(Protocol):
+    """A module that computes, in several operations, what PyTorch has as one."""
+
+    def native(self) -> nn.Module:
+        """Return PyTorch's module, with the same tensors."""
+
+
+@runtime_checkable
 class Overwriting(Protocol):
     """A module that can write its output over its input, under PyTorch's name for the option."""
 

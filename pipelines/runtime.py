@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import architectures
+from architectures.joining import join_
 from architectures.model import Model
 from architectures.reparameterize import fuse_, overwrite_
 from cores.threads import cores_are_contended, threads_spin
@@ -44,8 +45,9 @@ class DeviceError(ValueError):
 class TorchNetwork:
     """Runs a PyTorch network on NumPy arrays, without gradients, in its fastest form.
 
-    Branches are merged, normalisation is folded into the convolutions, and tensors are stored in
-    channels-last order. The outputs are those of the network up to rounding.
+    Branches are merged, normalisation and, on a CPU, activations are folded into the convolutions,
+    and tensors are stored in channels-last order. The outputs are those of the network up to
+    rounding.
 
     Attributes:
         card: the description beside the weights; empty if the network was not loaded from a file.
@@ -87,6 +89,8 @@ class TorchNetwork:
         overwrite_(model)
         model.to(self.device, self.dtype)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type == "cpu" and not compile:  # which joins more by itself
+            join_(model)
         self.compiled = compile
         self.module = torch.compile(model, dynamic=True) if compile else model
         name = "a network" if isinstance(network, Model) else network

@@ -3,6 +3,7 @@
     python scripts/benchmark.py convert [--rounds N] [--model NAME --paddle-dir PATH]
     python scripts/benchmark.py pipeline [--images PATH ...] [--rounds N] [--threads N] [...]
     python scripts/benchmark.py decode [--rounds N] [--only NAME]
+    python scripts/benchmark.py structure [--rounds N] --layout X.pth [--layout-onnx FILE] [...]
 
 In each round all that is measured takes turns, and ratios are taken within a round, so that a
 machine that is busy for a while slows all sides. Rounds that warm the caches do not count.
@@ -16,11 +17,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import conversion, decoding, pipeline
+from benchmarks import conversion, decoding, pipeline, structure
 
 from converter.errors import ConverterError
 
-BENCHMARKS = {"convert": conversion, "pipeline": pipeline, "decode": decoding}
+BENCHMARKS = {
+    "convert": conversion,
+    "pipeline": pipeline,
+    "decode": decoding,
+    "structure": structure,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,20 +20,24 @@ EPS = 1e-9
 
 
 class ConvNormLayer(nn.Module):
-    """Convolution that keeps the size, and BatchNorm."""
+    """Convolution that keeps the size, BatchNorm, and an activation if named."""
 
     folds: ClassVar = (("conv", "norm"),)
+    activates: ClassVar = (("conv", "act"),)
 
-    def __init__(self, channels: int, kernel_size: int, groups: int = 1) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int, groups: int = 1, act: str | None = None
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             channels, channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=False
         )
         self.norm = nn.BatchNorm2d(channels)
+        self.act = ACTIVATIONS[act]() if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, channels, H, W)` to the same shape."""
-        return self.norm(self.conv(x))
+        return self.act(self.norm(self.conv(x)))
 
 
 class PicoSE(nn.Module):
@@ -55,9 +59,9 @@ class PicoFeat(nn.Module):
     def __init__(self, channels: int, levels: int, num_convs: int, act: str, use_se: bool) -> None:
         super().__init__()
         for level in range(levels):
-            depthwise = (ConvNormLayer(channels, 5, channels) for _ in range(num_convs))
+            depthwise = (ConvNormLayer(channels, 5, channels, act) for _ in range(num_convs))
             self.add_module(f"cls_conv_dw{level}", nn.ModuleList(depthwise))
-            pointwise = (ConvNormLayer(channels, 1) for _ in range(num_convs))
+            pointwise = (ConvNormLayer(channels, 1, act=act) for _ in range(num_convs))
             self.add_module(f"cls_conv_pw{level}", nn.ModuleList(pointwise))
         self.se = nn.ModuleList(PicoSE(channels) for _ in range(levels if use_se else 0))
         self.act = ACTIVATIONS[act]()
@@ -66,7 +70,7 @@ class PicoFeat(nn.Module):
         """`(N, channels, H, W)` to the features of the convolutions, and those after `PicoSE`."""
         layers = (getattr(self, f"cls_conv_{kind}{level}") for kind in ("dw", "pw"))
         for depthwise, pointwise in zip(*layers, strict=True):
-            x = self.act(pointwise(self.act(depthwise(x))))
+            x = pointwise(depthwise(x))
         return x, self.act(self.se[level](x)) if len(self.se) else x
 
 

@@ -31,6 +31,12 @@ class GRUCell(nn.GRUCell):
         candidate = torch.tanh(new[2] + reset * old[2])
         return (hx - candidate) * update + candidate
 
+    def native(self) -> nn.GRUCell:
+        """Return PyTorch's cell with the same tensors."""
+        cell = nn.GRUCell(self.input_size, self.hidden_size, self.bias, device="meta")
+        cell.load_state_dict(self.state_dict(), assign=True)
+        return cell
+
 
 class AttentionCell(nn.Module):
     """One step: the sequence weighed by its fit to the state, and a GRU, or with `lstm` an LSTM.

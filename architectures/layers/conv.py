@@ -36,6 +36,7 @@ class ConvBNAct(nn.Module):
     """Convolution that keeps the size at stride 1, BatchNorm, and an activation if named."""
 
     folds: ClassVar = (("conv", "bn"),)
+    activates: ClassVar = (("conv", "act"),)
 
     def __init__(
         self,

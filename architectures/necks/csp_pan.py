@@ -20,6 +20,7 @@ class ConvBNLayer(nn.Module):
     """Convolution that keeps the size at stride 1, BatchNorm and activation."""
 
     folds: ClassVar = (("conv", "bn"),)
+    activates: ClassVar = (("conv", "act"),)
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, act: str
@@ -49,6 +50,7 @@ class DPModule(nn.Module):
     """
 
     folds: ClassVar = (("dwconv", "bn1"), ("pwconv", "bn2"))
+    activates: ClassVar = (("dwconv", "act"), ("pwconv", "last_act"))
 
     def __init__(
         self,

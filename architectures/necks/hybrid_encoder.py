@@ -22,6 +22,7 @@ class ConvBN(nn.Module):
     """Convolution that keeps the size at stride 1, BatchNorm, and SiLU if `act`."""
 
     folds = (("conv", "bn"),)
+    activates = (("conv", "act"),)
 
     def __init__(
         self,
@@ -45,6 +46,8 @@ class ConvBN(nn.Module):
 
 class RepVggBlock(nn.Module):
     """The sum of a 3x3 and a 1x1 convolution; one 3x3 convolution, `conv`, in the deploy form."""
+
+    activates = (("conv", "act"),)
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.runtimes import SIDES, STAGES, Job
+from benchmarks.structure_sides import Job as StructureJob
 from converter.errors import SourceError, UsageError
 from cores.threads import available_cores
 
@@ -214,7 +215,9 @@ def not_the_same(job: Job) -> dict[str, str]:
 class Child:
     """The process of one side; `with` ends it."""
 
-    def __init__(self, name: str, job: Job) -> None:
+    def __init__(
+        self, name: str, job: Job | StructureJob, module: str = "benchmarks.runtimes"
+    ) -> None:
         self.name = name
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(job.threads))
@@ -222,7 +225,7 @@ class Child:
             variables["OMP_WAIT_POLICY"] = "passive"  # else a thread that waits computes
         paths = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from benchmarks.runtimes import main; main({name!r})"],
+            [sys.executable, "-c", f"from {module} import main; main({name!r})"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
             env={**os.environ, **variables, "PYTHONPATH": paths},
         )  # fmt: skip

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import benchmark
 import cv2
 import numpy as np
 import pytest
-from benchmarks import conversion, pipeline
+from benchmarks import conversion, pipeline, structure, structure_sides
 from benchmarks import runtimes as sides
 
 import pipelines
-from converter.errors import UsageError
+from converter.errors import SourceError, UsageError
 from tests.support.pages import NAMES, bar_page, find_bars, name_colour
 
 # A conversion
@@ -325,3 +327,64 @@ def test_networks_are_measured_with_what_the_pipeline_gives_them(tmp_path, monke
     assert lines == len(arrays["recogniser0"]) > 0
     heat = find_bars(arrays["detector0"]).max(-1).mean()
     assert sides.measure(side, "detector", arrays["detector0"], job.clock)["result"] == heat
+
+
+# Networks of document structure
+
+
+def structure_rows(ours, others, result=1.0):
+    rows = {"pytorch": structure.Row(ours, 1.0, 2)}
+    return rows | {name: structure.Row(taken, result, 2) for name, taken in others.items()}
+
+
+@pytest.mark.parametrize(
+    ("ours", "onnxruntime", "missed"),
+    [([1.0, 2.0, 1.0], [1.1, 2.2, 0.9], False), ([1.0, 2.0, 1.0], [0.9, 1.8, 1.2], True)],
+)
+def test_targets_of_document_structure(ours, onnxruntime, missed, capsys):
+    rows = {"table": structure_rows(ours, {"onnxruntime": onnxruntime}, result=1.01)}
+    options = SimpleNamespace(threads=1, rounds=3, clock="cpu")
+    assert structure.print_tables(rows, options, {"onnxruntime": "1"}, {}) == missed
+    printed = capsys.readouterr().out
+    assert ("MISSED" in printed) == missed
+    assert "DIFFERS" in printed  # 1 % apart
+
+
+def test_networks_of_document_structure(tmp_path):
+    parser = argparse.ArgumentParser()
+    structure.add_options(parser)
+    weights = tmp_path / "x.pth"
+    for words, message in [
+        ([], "give one of --layout, --table, --detector"),
+        (["--table", str(weights)], "there is no such file"),
+        (["--table-onnx", "x.onnx"], "need --table"),
+    ]:
+        with pytest.raises((UsageError, SourceError), match=message):
+            structure.networks_of(parser.parse_args(words))
+    weights.touch()
+    (files,) = structure.networks_of(parser.parse_args(["--table", str(weights)])).values()
+    assert (files.weights, files.program, files.onnx) == (str(weights), None, None)
+
+
+def test_a_side_of_document_structure(tmp_path, monkeypatch):
+    (tmp_path / "page.png").write_bytes(cv2.imencode(".png", np.zeros((40, 30, 3), np.uint8))[1])
+    network = Layout()
+    monkeypatch.setattr("pipelines.predictor.as_network", lambda *_, **__: network)
+    files = structure_sides.Files("x.pth", str(tmp_path / "page.png"))
+    job = structure_sides.Job(1, "process_time", str(tmp_path), {"layout": files})
+    assert structure_sides.record(job) == {"layout": 1}
+    with np.load(job.arrays) as arrays:
+        assert arrays["layout"].shape == (1, 3, 800, 608)
+    monkeypatch.setattr("pipelines.runtime.TorchNetwork", lambda _: network)
+    (boxes, logits) = structure_sides.pytorch(files, job)(np.zeros((1, 3, 8, 8), np.float32))
+    assert structure_sides.fingerprint([boxes, logits]) == pytest.approx(2.0 + 3.0)
+    assert structure_sides.onnxruntime.__name__ in structure_sides.SIDES
+
+
+class Layout:
+    """RT-DETR that finds one box."""
+
+    card = {"task": "layout", "labels": ["table"]}
+
+    def __call__(self, _):
+        return {"boxes": np.full((1, 1, 4), 0.5, "f"), "logits": np.full((1, 1, 1), 3, "f")}

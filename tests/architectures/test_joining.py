@@ -1,0 +1,71 @@
+"""Layers that become one operation compute the same."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from architectures import build, fuse
+from architectures.heads.rec_att_head import GRUCell
+from architectures.joining import ActivatedConv2d, has_onednn, join_
+from architectures.layers.conv import ConvBatchNorm, ConvBNAct
+from architectures.reparameterize import fold_
+from tests.architectures.test_reparameterize import difference, outputs, randomised
+from tests.support.small_networks import NETWORKS
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_results_stay(name):
+    architecture, (height, width) = NETWORKS[name]
+    torch.manual_seed(0)
+    x = torch.rand(1, 3, height, width) * 2 - 1
+    model = fuse(randomised(build(architecture)).float())
+    joined = copy.deepcopy(model)
+    join_(joined)
+    with torch.inference_mode():
+        assert difference(outputs(model, x), outputs(joined, x)) < 1e-4
+
+
+@pytest.mark.parametrize("act", ["relu", "hardswish", "swish", None])
+@pytest.mark.parametrize("block", [ConvBNAct, ConvBatchNorm])
+def test_activations(block, act):
+    layers = nn.Sequential(block(4, 6, 3, stride=2, act=act)).eval()
+    fold_(layers)
+    x = torch.randn(2, 4, 11, 9).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = layers(x)
+        join_(layers)
+        assert torch.allclose(layers(x), expected, atol=1e-6)
+    count = sum(isinstance(module, ActivatedConv2d) for module in layers.modules())
+    assert count == (act is not None and has_onednn())
+
+
+def test_a_normalisation_that_is_not_folded_stays_before_its_activation():
+    layers = nn.Sequential(ConvBNAct(4, 6, 3, act="relu")).eval()
+    join_(layers)
+    assert not any(isinstance(module, ActivatedConv2d) for module in layers.modules())
+
+
+def test_linear_layers():
+    layers = nn.Sequential(
+        nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3, bias=False), nn.Linear(3, 4), nn.Sigmoid())
+    )
+    x = torch.randn(2, 5)
+    with torch.inference_mode():
+        expected = layers(x)
+        join_(layers)
+        assert torch.allclose(layers(x), expected, atol=1e-6)
+    assert [type(layer) for layer in layers[0]] == [nn.Linear, nn.Sigmoid]
+
+
+def test_cells():
+    layers = nn.Sequential(GRUCell(5, 3))
+    x, state = torch.randn(2, 5), torch.randn(2, 3)
+    with torch.inference_mode():
+        expected = layers[0](x, state)
+        join_(layers)
+        assert type(layers[0]) is nn.GRUCell
+        assert torch.allclose(layers[0](x, state), expected, atol=1e-6)
