@@ -116,7 +116,9 @@ def compare(page: np.ndarray, folders: dict[str, Path], out: Path) -> int:
     """Read the page on both sides, show the result, and return 0 or 5."""
     weights = {task: out / f"{source.name}.pth" for task, source in SOURCES.items()}
     with open_runtimes(weights, folders) as sides:
-        torch_reading, paddle_reading = read(sides.torch, page), read(sides.paddle, page)
+        torch, paddle = sides.torch, sides.paddle
+        assert isinstance(torch, OCR) and isinstance(paddle, OCR)  # noqa: PT018
+        torch_reading, paddle_reading = read(torch, page), read(paddle, page)
     if "paddle" in sys.modules:
         print("demo: Paddle was imported to read with PyTorch", file=sys.stderr)
         return DIFFERENT

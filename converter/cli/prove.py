@@ -13,12 +13,25 @@ from converter.errors import ParityError, SourceError, UsageError
 # more that no other command does.
 
 _DESCRIPTION = """Read pages twice with the same pipeline, once with the exported programs in Paddle
-and once with the converted weights in PyTorch, and compare boxes, texts and scores of every line.
-Both runs prepare images and decode outputs with the settings in the JSON of the weights."""
+and once with the converted weights in PyTorch, and compare boxes, texts and scores of every line;
+with --layout the regions of the pages and their labels, with --table the HTML and the cells of
+images of tables, with --unwarp the brightness of the tiles of flattened pages. Both runs prepare
+images and decode outputs with the settings in the JSON of the weights."""
 _EPILOG = """PATH is an image, a PDF, a folder (the images and PDFs directly in it), or a quoted
 pattern. DIR is a folder, a program file or the release's .tar, as in a conversion.
 exit codes: 0 all pages agree; 2 usage; 3 weights, programs or pages cannot be read; 5 a page
 differs; 6 Paddle cannot be run"""
+
+
+TASKS = {
+    "det": ("detector", "ocr"),
+    "rec": ("recogniser", "ocr"),
+    "cls": ("text direction classifier", "ocr"),
+    "layout": ("layout network", "layout"),
+    "table": ("network of table structure", "table"),
+    "unwarp": ("unwarping network", "unwarp"),
+}
+"""The networks that are proved, in words, and what they are proved with."""
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -30,12 +43,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--det", type=Path, required=True, metavar="X.pth", help="converted detector")
-    add("--rec", type=Path, required=True, metavar="Y.pth", help="converted recogniser")
-    add("--cls", type=Path, metavar="Z.pth", help="converted text direction classifier")
-    add("--paddle-det", type=Path, required=True, metavar="DIR", help="export of the detector")
-    add("--paddle-rec", type=Path, required=True, metavar="DIR", help="export of the recogniser")
-    add("--paddle-cls", type=Path, metavar="DIR", help="export of the classifier")
+    for task, (network, _) in TASKS.items():
+        add(f"--{task}", type=Path, metavar="X.pth", help=f"converted {network}")
+        add(f"--paddle-{task}", type=Path, metavar="DIR", help=f"export of the {network}")
     add("--images", nargs="+", required=True, metavar="PATH", help="pages to read")
     add("--out", type=Path, metavar="DIR", help="folder for prove.json, prove.md and prove.html")
     add(
@@ -58,25 +68,27 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Read and compare every page and print one line each."""
-    if (options.cls is None) != (options.paddle_cls is None):
-        raise UsageError("--cls and --paddle-cls go together: give both or neither")
+    weights, exports = _networks(options)
     from tqdm import tqdm
 
     from converter.conversion.versions import versions
     from converter.end_to_end import report
     from converter.end_to_end.compare import Limits
     from converter.end_to_end.pages import STATUSES, find_pages, prove_pages
-    from converter.end_to_end.runtimes import TASKS, open_runtimes
+    from converter.end_to_end.runtimes import open_runtimes
+    from converter.end_to_end.structure import open_structure
     from converter.reports.write import prepare
 
     if options.out:
         prepare(options.out, report.FILES)
     pages, results = find_pages(options.images)
     limits = Limits(options.limit_pixels, options.limit_score)
-    weights = {task: file for task in TASKS if (file := getattr(options, task))}
-    exports = {task: getattr(options, f"paddle_{task}") for task in weights}
-    # Lines of low score are compared like all others.
-    with open_runtimes(weights, exports, min_score=0) as runtimes:
+    if "det" in weights:  # lines of low score are compared like all others
+        opened = open_runtimes(weights, exports, min_score=0)
+    else:
+        ((task, file),) = weights.items()
+        opened = open_structure(task, file, exports[task])
+    with opened as runtimes:
         compared = prove_pages(runtimes, pages, limits)
         for result in tqdm(compared, unit=" pages", leave=False, disable=not sys.stderr.isatty()):
             results.append(result)
@@ -101,6 +113,27 @@ def run(options: argparse.Namespace) -> int:
         return SourceError.exit_code
     if not any(result.lines and result.lines[0] for result in results):
         raise UsageError(
-            "neither side found a line on any page, so nothing was compared; give pages with text"
+            f"neither side found a {runtimes.thing} on any page, so nothing was compared; give "
+            "pages with something to find"
         )
     return 0
+
+
+def _networks(options: argparse.Namespace) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the converted weights and the exports by task.
+
+    Raises:
+        UsageError: one of both is missing, or networks are given that are not proved together.
+    """
+    weights = {task: file for task in TASKS if (file := getattr(options, task))}
+    exports = {task: file for task in TASKS if (file := getattr(options, f"paddle_{task}"))}
+    for task in TASKS:
+        if (task in weights) != (task in exports):
+            raise UsageError(f"--{task} and --paddle-{task} go together: give both or neither")
+    together = {TASKS[task][1] for task in weights}
+    if len(together) != 1 or (together == {"ocr"} and not {"det", "rec"} <= weights.keys()):
+        raise UsageError(
+            "give --det and --rec, with or without --cls, or one of --layout, --table and "
+            "--unwarp, each with its --paddle-... option"
+        )
+    return weights, exports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ class PageResult:
         edge: if boxes differ, how far the detectors' maps differ at their threshold, or "".
         seconds: duration of both readings.
         picture: JPEG of a page whose lines differ, or empty.
+        thing: one of the lines in a word, also for regions, cells and tiles.
     """
 
     source: str
@@ -59,6 +60,7 @@ class PageResult:
     edge: str = ""
     seconds: float = 0.0
     picture: bytes = b""
+    thing: str = "line"
 
     @property
     def name(self) -> str:
@@ -79,8 +81,8 @@ class PageResult:
             more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
             return f"FAILED {faults[0]}{more}"
         if not self.lines or not self.lines[0]:
-            return "no line on either side"
-        lines = "1 line" if self.lines[0] == 1 else f"{self.lines[0]} lines"
+            return f"no {self.thing} on either side"
+        lines = f"{self.lines[0]} {self.thing}{'s' * (self.lines[0] != 1)}"
         return (
             f"{lines}, corners within {self.distance:.2f} pixels, "
             f"scores within {self.score_difference:.1e}"
@@ -134,7 +136,13 @@ def _prove(runtimes: Runtimes, page: Page, limits: Limits, draw: bool) -> PageRe
     torch = _read("PyTorch", runtimes.torch, runtimes, page.image)
     seconds = time.perf_counter() - start
     result = partial(
-        PageResult, str(page.source), page.number, page.count, size=(width, height), seconds=seconds
+        PageResult,
+        str(page.source),
+        page.number,
+        page.count,
+        size=(width, height),
+        seconds=seconds,
+        thing=runtimes.thing,
     )
     if isinstance(paddle, str) or isinstance(torch, str):
         errors = [outcome for outcome in (paddle, torch) if isinstance(outcome, str)]
@@ -154,10 +162,15 @@ def _prove(runtimes: Runtimes, page: Page, limits: Limits, draw: bool) -> PageRe
     )
 
 
-def _read(name: str, ocr: OCR, runtimes: Runtimes, image: np.ndarray) -> list[TextLine] | str:
+def _read(
+    name: str,
+    read: Callable[[np.ndarray], list[TextLine]],
+    runtimes: Runtimes,
+    image: np.ndarray,
+) -> list[TextLine] | str:
     """Read a page, (H, W, 3) uint8 BGR, with one pipeline; return its lines or the error."""
     try:
-        return ocr(image)
+        return read(image)
     except ReferenceUnavailable as error:
         if runtimes.session is not None and not runtimes.session.alive:
             raise
@@ -180,8 +193,10 @@ def edge(runtimes: Runtimes, image: np.ndarray) -> str:
         image: the page, (H, W, 3) uint8 BGR.
 
     Returns:
-        The description; "" for detectors other than DB, which have no single threshold.
+        The description; "" for all but detectors of DB, which alone have a single threshold.
     """
+    if not isinstance(runtimes.torch, OCR) or not isinstance(runtimes.paddle, OCR):
+        return ""
     decoder = runtimes.torch.detector.decoder
     if not isinstance(decoder, DBDecoder):
         return ""

@@ -38,7 +38,12 @@ _FOLDER = Path(__file__).parent / "static"
 COLUMNS = (
     Column("Page", "name"),
     Column("Status", "status", "number"),
-    Column("Lines", "lines", "number", "lines found; where they differ, in Paddle and in PyTorch"),
+    Column(
+        "Lines",
+        "lines",
+        "number",
+        "lines, regions, cells or tiles; where they differ, in Paddle and in PyTorch",
+    ),
     Column(
         "Corners",
         "distance",
@@ -168,7 +173,7 @@ def _row(result: PageResult, limits: Limits) -> dict[str, Any]:
 def _described(result: PageResult) -> dict[str, Any]:
     """Return a page as JSON values, without its picture."""
     values = asdict(result)
-    del values["picture"]
+    del values["picture"], values["thing"]
     if result.lines is not None:
         values["lines"] = dict(zip(("paddle", "torch"), result.lines, strict=True))
     return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from architectures.loading import ArtefactError
 from converter.errors import SourceError, UsageError
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
-from pipelines import OCR, Network
+from pipelines import OCR, Network, TextLine
 from pipelines.detection.predictor import output_names
 from pipelines.runtime import TorchNetwork
 from schemas.artefact import ArtefactCard
@@ -73,12 +73,14 @@ class Runtimes:
         torch: the pipeline that runs the converted weights in PyTorch.
         session: the Paddle process.
         models: weights, form and program files of each task.
+        thing: one of what they find, in a word.
     """
 
-    paddle: OCR
-    torch: OCR
+    paddle: Callable[[np.ndarray], list[TextLine]]
+    torch: Callable[[np.ndarray], list[TextLine]]
     session: PaddleSession | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
+    thing: str = "line"
 
     @property
     def paddle_version(self) -> str | None:
@@ -118,15 +120,21 @@ def open_runtimes(
             raise SourceError(str(error)) from error
         except ValueError as error:
             raise UsageError(str(error)) from error
-        models = {
-            task: {
-                "weights": network.card.weights.to_dict(),
-                "form": network.card.form,
-                "program": dict(sources[task].files),
-            }
-            for task, network in networks.items()
+        yield Runtimes(paddle, torch, session, described_models(networks, sources))
+
+
+def described_models(
+    networks: Mapping[str, TorchNetwork], sources: Mapping[str, Source]
+) -> dict[str, Any]:
+    """Return weights, form and program files of each task, as JSON values."""
+    return {
+        task: {
+            "weights": network.card.weights.to_dict(),
+            "form": network.card.form,
+            "program": dict(sources[task].files),
         }
-        yield Runtimes(paddle, torch, session, models)
+        for task, network in networks.items()
+    }
 
 
 def _pipeline(networks: Mapping[str, Network], options: Mapping[str, Any]) -> OCR:

@@ -121,11 +121,22 @@ class LayoutDetector(Predictor):
             ValueError: the network's output is not that of layout analysis.
         """
         page = as_bgr(image)
-        height, width = page.shape[:2]
-        outputs = self.network(self.preprocess(page))
+        size = page.shape[0], page.shape[1]
+        return self._named(self._regions(self.network(self.preprocess(page)), size))
+
+    def regions(self, detections: np.ndarray, size: tuple[int, int]) -> list[LayoutRegion]:
+        """Return the regions that PaddleX's rules make of detections, as of its own programs.
+
+        Args:
+            detections: `(N, 6)`: class, score, left, top, right, bottom in pixels of the page.
+            size: height and width of the page.
+        """
+        return self._named(self._by_paddlex(detections, size))
+
+    def _named(self, regions: np.ndarray) -> list[LayoutRegion]:
         return [
             LayoutRegion(self.settings.labels[int(number)], float(score), _corners(*box))
-            for number, score, *box in self._regions(outputs, (height, width))
+            for number, score, *box in regions
         ]
 
     def preprocess(self, page: np.ndarray) -> np.ndarray:

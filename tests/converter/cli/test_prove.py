@@ -317,7 +317,7 @@ def test_pages_without_text_prove_nothing(prove, tmp_path):
     cv2.imwrite(str(tmp_path / "blank.png"), np.full((40, 40, 3), 255, np.uint8))
     done, _ = prove("--images", tmp_path / "blank.png")
     assert done.code == 2
-    assert "give pages with text" in done.err
+    assert "give pages with something to find" in done.err
 
 
 def test_without_paddle(convert, models, paddle_is, tmp_path):
