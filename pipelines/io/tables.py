@@ -98,11 +98,14 @@ class XlsxWriter:
         tables = _tables(items)
         for number, table in enumerate(tables, 1):
             several = len(tables) > 1 or table.box is not None
-            title = _title(page, number) if several else f"Page {page.number}"
-            sheet = self._book.create_sheet(title)
-            if table.box is not None:
-                sheet.oddHeader.center.text = f"{title}: {_place(table)}"
-            _fill(sheet, table)
+            self.add_table(_title(page, number) if several else f"Page {page.number}", table)
+
+    def add_table(self, title: str, table: Table) -> None:
+        """Add a sheet with a table; where its title is taken, Excel gets another one."""
+        sheet = self._book.create_sheet(title)
+        if table.box is not None:
+            sheet.oddHeader.center.text = f"{title}: {_place(table)}"
+        _fill(sheet, table)
 
     def fail(self, failure: Failure) -> None:
         """Leave out the page."""

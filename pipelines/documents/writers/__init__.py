@@ -1,0 +1,1 @@
+"""Writers of documents: Markdown, HTML, Word, Excel and JSON, and the pictures of pages."""
