@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 from cores.threads import configure_threads
 
 if TYPE_CHECKING:
+    from pipelines.documents.document import parse
+    from pipelines.documents.types import Block, Document, Figure, Formula, Page, Text
     from pipelines.formula.predictor import FormulaReader
     from pipelines.io.images import ImageError, read_image
     from pipelines.layout.predictor import LayoutDetector, LayoutRegion
@@ -38,40 +40,54 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OCR",
+    "Block",
+    "Document",
+    "Figure",
+    "Formula",
     "FormulaReader",
     "ImageError",
     "LayoutDetector",
     "LayoutRegion",
     "Network",
+    "Page",
     "Recognizer",
     "Spotter",
     "Table",
     "TableCell",
     "TableRecognizer",
+    "Text",
     "TextLine",
     "Unwarper",
     "Upscaler",
     "Word",
     "configure_threads",
+    "parse",
     "read_image",
 ]
 
 _MODULES = {
     "OCR": "pipelines.ocr",
+    "Block": "pipelines.documents.types",
+    "Document": "pipelines.documents.types",
+    "Figure": "pipelines.documents.types",
+    "Formula": "pipelines.documents.types",
     "FormulaReader": "pipelines.formula.predictor",
     "ImageError": "pipelines.io.images",
     "LayoutDetector": "pipelines.layout.predictor",
     "LayoutRegion": "pipelines.layout.predictor",
     "Network": "pipelines.runtime",
+    "Page": "pipelines.documents.types",
     "Recognizer": "pipelines.recognition.predictor",
     "Spotter": "pipelines.spotting.predictor",
     "Table": "pipelines.table.results",
     "TableCell": "pipelines.table.results",
     "TableRecognizer": "pipelines.table.predictor",
+    "Text": "pipelines.documents.types",
     "TextLine": "pipelines.ocr",
     "Unwarper": "pipelines.unwarping.predictor",
     "Upscaler": "pipelines.super_resolution.predictor",
     "Word": "pipelines.recognition.words",
+    "parse": "pipelines.documents.document",
     "read_image": "pipelines.io.images",
 }
 

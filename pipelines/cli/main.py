@@ -23,6 +23,7 @@ COMMANDS = {
     "formula": ("formula", "read images of one formula each, as LaTeX"),
     "layout": ("layout", "find the regions of pages, such as titles and tables"),
     "table": ("table", "recognise images of one table each"),
+    "parse": ("parse", "turn pages into Markdown, HTML, Word, Excel and JSON"),
     "unwarp": ("unwarp", "flatten photographs of pages"),
     "upscale": ("upscale", "super-resolve low-resolution images of one line each"),
 }

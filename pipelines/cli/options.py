@@ -58,11 +58,9 @@ def add_page_options(
         texts: whether its results have a text, which --visualize draws with a font.
         default: the default format.
     """
-    parser.set_defaults(formats=formats, texts=texts)
+    parser.set_defaults(formats=formats)
+    add_runtime_options(parser)
     add = parser.add_argument
-    add("--device", default="cpu", help="cpu (default), cuda, cuda:N or mps")
-    add("--half", action="store_true", help="compute in half precision, on cuda and mps")
-    add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
     add(
         "--out",
         type=Path,
@@ -76,6 +74,26 @@ def add_page_options(
         default=default,
         help=f"output format (default: {default}{searchable})",
     )
+    add_reading_options(parser, texts=texts)
+
+
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how networks are computed."""
+    add = parser.add_argument
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:N or mps")
+    add("--half", action="store_true", help="compute in half precision, on cuda and mps")
+    add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
+
+
+def add_reading_options(parser: argparse.ArgumentParser, *, texts: bool) -> None:
+    """Add the options of drawings, of PDF pages and of messages.
+
+    Args:
+        parser: the command's parser.
+        texts: whether the results have a text, which --visualize draws with a font.
+    """
+    parser.set_defaults(texts=texts)
+    add = parser.add_argument
     add("--visualize", action="store_true", help="also draw the results on each page, as JPEG")
     if texts:
         add("--font", type=Path, metavar="FILE", help="font for --visualize")

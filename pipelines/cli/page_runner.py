@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FAILED = 3
 """The exit code where a file or a page could not be read."""
+
+Loaded = TypeVar("Loaded")
 
 PageReader = Callable[[np.ndarray], Sequence[Item]]
 """Returns the items on a page, `(H, W, 3) uint8` BGR."""
@@ -52,7 +54,7 @@ def run_pages(options: argparse.Namespace, load: Callable[[], PageReader]) -> in
         writer = ResultWriter(options, files)
         bar = tqdm(total=len(files), unit="page", leave=False, disable=not sys.stderr.isatty())
         with printed_log(options.prog, verbose=options.verbose) as log, bar:
-            runner = PageRunner(_load(load), writer, log, verbose=options.verbose)
+            runner = PageRunner(load_networks(load), writer, log, verbose=options.verbose)
             for file, pages in groupby(read_pages(files, options.dpi), key=_source):
                 bar.set_description(file.name)
                 failures += runner.run(file, _count(pages, bar))
@@ -66,7 +68,7 @@ def run_pages(options: argparse.Namespace, load: Callable[[], PageReader]) -> in
     return FAILED if failures else 0
 
 
-def _load(load: Callable[[], PageReader]) -> PageReader:
+def load_networks(load: Callable[[], Loaded]) -> Loaded:
     """Load the networks, and turn its exceptions into those with an exit code."""
     try:
         return load()

@@ -79,7 +79,7 @@ class ResultWriter:
 
     def __init__(self, options: argparse.Namespace, files: Sequence[Path]) -> None:
         self._options = options
-        self._typesetter = _typesetter(options)
+        self._typesetter = make_typesetter(options)
         self._names: dict[Path, str] = {}
         if options.out:
             self._names = unique_output_names(files, options.out, f".{options.format}")
@@ -141,7 +141,7 @@ class ResultWriter:
         return f"{len(missing)} characters are in no font that was found ({shown}): {ADVICE}"
 
 
-def _typesetter(options: argparse.Namespace) -> Typesetter | None:
+def make_typesetter(options: argparse.Namespace) -> Typesetter | None:
     """Return what sets the texts of the drawings, if there are any."""
     if not (options.visualize and options.texts):
         return None

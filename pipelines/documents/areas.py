@@ -89,7 +89,8 @@ def _left_over(
     size: tuple[int, int],
 ) -> list[int]:
     """Return regions in no area that make one which keeps clear of the others; may be none."""
-    box, inside = enclosing(boxes[index] for index in free), []
+    box = enclosing(boxes[index] for index in free)
+    inside: list[int] = []
     for other in areas:
         if intersection_over_union(box, other.box) > 0:
             box, inside = _clear_of(box, other.box, free, boxes, size)

@@ -16,21 +16,26 @@ from pipelines.documents.areas import page_areas
 from pipelines.documents.cleanup import assign_lines, correct_labels, without_overlaps
 from pipelines.documents.lines import Span, block_text, crop_of, to_text
 from pipelines.documents.order.areas import reading_order
+from pipelines.documents.order.halves import order_by_halves
 from pipelines.documents.order.nodes import Area, Node
 from pipelines.documents.page_data import PageData, Region
 from pipelines.documents.rectangles import Rectangle, lines_within
 from pipelines.documents.types import NO_TEXT, Block, Box, Figure, Flow, Formula
 
+MOST_BLOCKS = 500
+"""Pages of more blocks are read from top to bottom; the XY cut compares all pairs."""
+
 MakeFigure = Callable[[Box, str], Figure]
 """Cuts a box out of the page as a figure, with the text that was read in it."""
 
 
-def page_blocks(data: PageData, make_figure: MakeFigure) -> list[Block]:
+def page_blocks(data: PageData, make_figure: MakeFigure, *, by_halves: bool = False) -> list[Block]:
     """Return the blocks of a page, in reading order.
 
     Args:
         data: what the networks found; its lines change.
         make_figure: cuts out what stays a picture.
+        by_halves: whether the order is that of PP-Structure 2.
     """
     regions = without_overlaps(data.regions)
     correct_labels(regions)
@@ -42,6 +47,10 @@ def page_blocks(data: PageData, make_figure: MakeFigure) -> list[Block]:
         if region.label == labels.FORMULA:
             lines_of[index] = lines_within(data.lines.boxes, region.box)
         blocks.append(_block(region, lines_of.get(index, []), data, make_figure))
+    if by_halves:
+        width = data.image.shape[1]
+        order = order_by_halves([block.box for block in blocks], width)
+        return numbered([blocks[index] for index in order])
     return numbered(_ordered(regions, blocks, data))
 
 
@@ -89,6 +98,8 @@ def _ordered(regions: Sequence[Region], blocks: list[Block], data: PageData) -> 
     if None not in orders:
         indices = sorted(range(len(blocks)), key=lambda index: orders[index] or 0)
         return [blocks[index] for index in indices]
+    if len(blocks) > MOST_BLOCKS:
+        return sorted(blocks, key=lambda block: (block.box[1], block.box[0]))
     nodes = [
         Node(block.label, block.box, block.flow, key, size=_size(region.box))
         for key, (block, region) in enumerate(zip(blocks, regions, strict=True))

@@ -6,14 +6,20 @@ The rules are those of PaddleX 3, inference/pipelines/layout_parsing/pipeline_v2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pipelines.documents import labels
 from pipelines.documents.lines import crop_of
 from pipelines.documents.page_data import PageData, PageLines, Region
-from pipelines.documents.rectangles import area, intersection, lines_within, shared_of_smaller
+from pipelines.documents.rectangles import (
+    area,
+    intersection,
+    lines_within,
+    shared_area,
+    shared_of_smaller,
+)
 
 SAME_REGION = 0.5
 """Two regions that share more than this of the smaller one are the same."""
@@ -66,7 +72,9 @@ def assign_lines(data: PageData, regions: list[Region]) -> dict[int, list[int]]:
         for index, region in enumerate(regions)
         if region.label not in _OTHER_CONTENT
     }
-    if data.read is not None:
+    if data.read is None:
+        _give_to_largest(data.lines, regions, lines_of)
+    else:
         _cut_shared_lines(data, regions, lines_of)
         _read_empty_regions(data, regions, lines_of)
     if not regions:
@@ -78,15 +86,31 @@ def assign_lines(data: PageData, regions: list[Region]) -> dict[int, list[int]]:
     return lines_of
 
 
-def _cut_shared_lines(
-    data: PageData, regions: Sequence[Region], lines_of: dict[int, list[int]]
-) -> None:
-    """Cut each line that is in several regions, and read the parts anew, in place."""
+def _regions_of(lines_of: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """Return the regions of each line, as indices."""
     regions_of: dict[int, list[int]] = {}
     for region, of_region in lines_of.items():
         for line in of_region:
             regions_of.setdefault(line, []).append(region)
-    for line, of_line in regions_of.items():
+    return regions_of
+
+
+def _give_to_largest(
+    lines: PageLines, regions: Sequence[Region], lines_of: dict[int, list[int]]
+) -> None:
+    """Leave each line in the region that has the most of it, in place."""
+    for line, of_line in _regions_of(lines_of).items():
+        shares = [shared_area(lines.boxes[line], regions[region].box) for region in of_line]
+        for region in of_line:
+            if region != of_line[shares.index(max(shares))]:
+                lines_of[region].remove(line)
+
+
+def _cut_shared_lines(
+    data: PageData, regions: Sequence[Region], lines_of: dict[int, list[int]]
+) -> None:
+    """Cut each line that is in several regions, and read the parts anew, in place."""
+    for line, of_line in _regions_of(lines_of).items():
         if len(of_line) > 1:
             _cut_line(data, regions, line, of_line, lines_of)
 

@@ -9,7 +9,7 @@ from pipelines.documents.labels import FURNITURE
 from pipelines.documents.page_tables import join_tables
 from pipelines.documents.paragraphs import join_texts
 from pipelines.documents.types import Block, Document, Page, Text
-from pipelines.table.predictor import Table
+from pipelines.table.results import Table
 
 
 @dataclass(frozen=True, eq=False)

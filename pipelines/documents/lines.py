@@ -196,17 +196,17 @@ def _in_order(line: _Line, read: Callable[[np.ndarray], Span | None]) -> list[Sp
     spans = sorted(line.spans, key=key)
     if not any(span.is_formula for span in spans):
         return spans
-    parted = _parted(spans, axis)
-    if len(parted) == len(spans):
+    parted, is_parted = _parted(spans, axis)
+    if not is_parted:
         return spans
     parted.sort(key=lambda span: span.box[axis])
     anew = [span if span.is_formula else read(span.box) for span in parted]
     return [span for span in anew if span is not None]
 
 
-def _parted(spans: Sequence[Span], axis: int) -> list[Span]:
-    """Cut each span at those behind it that lie within it."""
-    found = []
+def _parted(spans: Sequence[Span], axis: int) -> tuple[list[Span], bool]:
+    """Cut each span at those behind it that lie within it; return also whether one was cut."""
+    found, is_parted = [], False
     for index, span in enumerate(spans):
         rest = span.box.astype(np.float64)
         for other in spans[index + 1 :]:
@@ -218,11 +218,12 @@ def _parted(spans: Sequence[Span], axis: int) -> list[Span]:
                 part = rest.copy()
                 part[axis + 2] = start - CLEAR
                 found.append(replace(span, box=part))
+                is_parted = True
             if max(before, after) > NARROWEST:
                 rest[axis] = end + CLEAR
         if rest[axis + 2] - rest[axis] > NARROWEST:
             found.append(replace(span, box=rest))
-    return found
+    return found, is_parted
 
 
 def _line_text(line: _Line, frame: _Frame, widest: float) -> str:

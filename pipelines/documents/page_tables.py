@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pipelines.documents.labels import TABLE
 from pipelines.documents.types import Block, Page, Text
-from pipelines.table.predictor import Table, TableCell
+from pipelines.table.results import Table, TableCell
 
 WIDTH_TOLERANCE = 0.1
 """The difference of two widths, as a share of the smaller one, below which they are the same."""
@@ -57,7 +57,7 @@ def _goes_on(before: Sequence[Block], blocks: Sequence[Block], index: int) -> bo
     if not min(widths) or abs(widths[0] - widths[1]) / min(widths) >= WIDTH_TOLERANCE:
         return False
     tables = (first.content, second.content)
-    return all(isinstance(table, Table) and table.cells for table in tables) and _columns_fit(
+    return all(isinstance(table, Table) and table.cells for table in tables) and columns_fit(
         *tables  # type: ignore[arg-type]  # checked in the line before
     )
 
@@ -66,7 +66,7 @@ def _says_continued(block: Block) -> bool:
     return isinstance(block.content, Text) and bool(CONTINUED.search(block.content.plain))
 
 
-def _columns_fit(first: Table, second: Table) -> bool:
+def columns_fit(first: Table, second: Table) -> bool:
     """Return whether two tables have as many columns, or rows that follow each other have."""
     if _columns(first.cells) == _columns(second.cells):
         return True

@@ -86,7 +86,11 @@ def enclosing(boxes: Iterable[Rectangle]) -> list[float]:
 
 
 def lines_within(lines: np.ndarray, box: Rectangle) -> list[int]:
-    """Return the indices of the lines `(N, 4)` that a block overlaps."""
+    """Return the indices of the lines `(N, 4)` that a block overlaps.
+
+    Their order is that of a set of whole numbers, as in PaddleX: lines in several blocks are cut
+    up in this order, and the result depends on it.
+    """
     if not len(lines):
         return []
     shared = np.minimum(lines[:, 2:], np.asarray(box)[2:]) - np.maximum(

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pipelines.table.predictor import Table, TableCell
+import numpy as np
+
+from pipelines.table.results import Table, TableCell
 
 FORMAT = 1
 """The version of the JSON."""
@@ -278,7 +280,8 @@ def _read_content(values: Mapping[str, Any], images: Path) -> Content:
     if values["type"] == "table":
         table = values["table"]
         cells = tuple(_read_cell(cell) for cell in table["cells"])
-        return Table(table["html"], cells, table["score"])
+        box = _corners(table["box"])
+        return Table(table["html"], cells, table["score"], table["kind"], box)
     if values["type"] == "formula":
         return Formula(values["latex"])
     name = values["image"]
@@ -286,7 +289,8 @@ def _read_content(values: Mapping[str, Any], images: Path) -> Content:
 
 
 def _read_cell(values: Mapping[str, Any]) -> TableCell:
-    import numpy as np
+    return TableCell(**{**values, "box": _corners(values["box"])})
 
-    box = None if values["box"] is None else np.array(values["box"], np.float32)
-    return TableCell(**{**values, "box": box})
+
+def _corners(values: list[list[float]] | None) -> np.ndarray | None:
+    return None if values is None else np.array(values, np.float32)

@@ -140,14 +140,23 @@ def read_pages(files: Sequence[Path], dpi: float = DPI) -> Iterator[Page | Failu
     """
     for file in files:
         try:
-            with _open(file, dpi) as document:
+            with open_document(file, dpi) as document:
                 for number in range(1, document.count + 1):
                     yield _read(file, number, document)
         except ImageError as error:
             yield Failure(file, None, str(error))
 
 
-def _open(file: Path, dpi: float) -> AbstractContextManager[Document]:
+def open_document(file: Path, dpi: float) -> AbstractContextManager[Document]:
+    """Open an image or a PDF file.
+
+    Args:
+        file: its path.
+        dpi: resolution of PDF pages, in pixels per inch.
+
+    Raises:
+        ImageError: the file is missing or damaged, or of another kind.
+    """
     return open_pdf(file, dpi) if file.suffix.lower() == PDF else open_image(file)
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,19 @@ MAX_MEMORY = 2 << 30
 
 _PASSWORD = 4  # FPDF_ERR_PASSWORD of PDFium's fpdfview.h
 _STOP_TIMEOUT = 5  # seconds that the process has to end before it is killed
+
+
+@dataclass(frozen=True)
+class TextLayer:
+    """The text that a page of a PDF states, beside its picture.
+
+    Attributes:
+        lines: each a text, and its left, top, right and bottom as shares of the page.
+        is_sound: whether it seems to be all the text of the page.
+    """
+
+    lines: tuple[tuple[str, tuple[float, ...]], ...]
+    is_sound: bool
 
 
 class _Stopped(Exception):
@@ -78,11 +92,8 @@ class _Renderer:
         Raises:
             _Stopped: the process has ended, or took too long.
         """
-        assert self._process.stdin is not None
         with self._limited():
-            with suppress(BrokenPipeError):  # it has ended, which reading the answer reports
-                self._process.stdin.write(f"{number}\n".encode())
-                self._process.stdin.flush()
+            self._ask(str(number))
             answer = self._answer()
             if "error" in answer:
                 return str(answer["error"])
@@ -91,6 +102,32 @@ class _Renderer:
             self._read_into(rows.reshape(-1).data)
         pixels = rows[:, : width * channels].reshape(height, width, channels)
         return np.ascontiguousarray(pixels[..., :3])
+
+    def text(self, number: int) -> TextLayer | str:
+        """Extract the text layer of a page.
+
+        Args:
+            number: the number of the page, from 1.
+
+        Returns:
+            The text layer, or why PDFium could not extract it.
+
+        Raises:
+            _Stopped: the process has ended, or took too long.
+        """
+        with self._limited():
+            self._ask(f"{pdf_worker.TEXT}{number}")
+            answer = self._answer()
+        if "error" in answer:
+            return str(answer["error"])
+        lines = tuple((str(text), tuple(map(float, box))) for text, box in answer["lines"])
+        return TextLayer(lines, bool(answer["sound"]))
+
+    def _ask(self, question: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended, which reading the answer reports
+            self._process.stdin.write(f"{question}\n".encode())
+            self._process.stdin.flush()
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -208,6 +245,24 @@ class PdfFile:
         if isinstance(image, str):
             raise ImageError(f"{self._path}, page {number}: cannot be rendered ({image})")
         return image
+
+    def text(self, number: int) -> TextLayer:
+        """Return the text layer of a page, which may be empty.
+
+        Args:
+            number: the number of the page, from 1.
+
+        Raises:
+            ImageError: the page is damaged, or takes too much time or memory.
+        """
+        try:
+            layer = self._open().text(number)
+        except _Stopped as error:
+            self.close()  # the next page is rendered by a new process
+            raise ImageError(f"{self._path}, page {number}: has no text, {error}") from error
+        if isinstance(layer, str):
+            raise ImageError(f"{self._path}, page {number}: its text cannot be read ({layer})")
+        return layer
 
     def close(self) -> None:
         """Stop the process."""

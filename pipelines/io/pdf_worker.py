@@ -5,8 +5,9 @@
 A page may abort PDFium, take all memory or never end; then this process ends, and the process that
 started it goes on. It answers with a line of JSON to standard output: first with `count`, the
 number of pages, then, for each line of standard input with a page's number, with `width`, `height`,
-`stride` and `channels`, followed by the pixels, `height * stride` bytes. If that fails, the line
-holds `error`. Needs the standard library and pypdfium2 alone.
+`stride` and `channels`, followed by the pixels, `height * stride` bytes. For a line `text` with a
+page's number, it has `lines`, each a text and its box, and `sound`. If that fails, the line holds
+`error`. Needs the standard library and pypdfium2 alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ import math
 import os
 import signal
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     import pypdfium2
+
+
+TEXT = "text "
+"""Before the number of a page whose text is asked for."""
 
 
 def main() -> None:
@@ -45,7 +52,10 @@ def main() -> None:
     for line in sys.stdin:
         limit_time(int(seconds))
         try:
-            render(document, int(line), float(scale), int(pixels), answers)
+            if line.startswith(TEXT):
+                extract(document, int(line.removeprefix(TEXT)), answers)
+            else:
+                render(document, int(line), float(scale), int(pixels), answers)
         except (pypdfium2.PdfiumError, ValueError) as error:
             answer(answers, error=str(error))
 
@@ -77,6 +87,26 @@ def render(
     answers.write(memoryview(bitmap.buffer).cast("B"))
     answers.flush()
     bitmap.close()
+    page.close()
+
+
+def extract(document: pypdfium2.PdfDocument, number: int, answers: BinaryIO) -> None:
+    """Send the text layer of a page.
+
+    Args:
+        document: the PDF file.
+        number: the number of the page, from 1.
+        answers: the stream to the parent process.
+    """
+    file = Path(__file__).with_name("pdf_text.py")
+    spec = spec_from_file_location("pdf_text", file)
+    assert spec is not None
+    assert spec.loader is not None
+    layers = module_from_spec(spec)
+    spec.loader.exec_module(layers)
+    page = document[number - 1]
+    lines = layers.lines_of(page)
+    answer(answers, lines=lines, sound=layers.is_sound(page, lines))
     page.close()
 
 

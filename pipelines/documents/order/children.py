@@ -68,7 +68,8 @@ def _neighbours(
         others: the nodes among which to look.
         direction: along which they have to overlap.
     """
-    before, after = [], []
+    before: list[Node] = []
+    after: list[Node] = []
     axis = 1 - axis_of(direction)
     for other in others:
         if other.index == node.index:

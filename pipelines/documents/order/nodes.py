@@ -49,7 +49,8 @@ class Node:
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box
-        self.width, self.height = self.size or (right - left, bottom - top)
+        size: tuple[float, float] = self.size or (right - left, bottom - top)
+        self.width, self.height = size
         self.lines = self.flow.lines
         self.line_height, self.line_width = self.flow.line_height, self.flow.line_width
         self._own_box = self.box

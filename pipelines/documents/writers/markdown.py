@@ -21,7 +21,7 @@ from pipelines.documents.labels import (
     SEAL,
 )
 from pipelines.documents.types import Block, Document, Figure, Formula, Text
-from pipelines.table.predictor import Table
+from pipelines.table.results import Table
 
 LEFT_OUT = FURNITURE | {"formula_number"}
 FRAME = ("<html><body>", "</body></html>")

@@ -109,8 +109,8 @@ def _run(element: Element) -> _Element:
 
 def _children(element: Element, count: int) -> list[Element | None]:
     """Return the first children of an element, with None for those that are missing."""
-    children: list[Element | None] = list(element)[:count]
-    return children + [None] * (count - len(children))
+    children: list[Element | None] = [*element][:count]
+    return [*children, *[None] * (count - len(children))]
 
 
 def _sum(element: Element) -> _Element | None:

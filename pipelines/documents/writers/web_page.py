@@ -11,7 +11,7 @@ from pipelines.documents.joined import Piece, by_page, pieces
 from pipelines.documents.labels import CAPTIONS, CONTENT, FURNITURE
 from pipelines.documents.types import Block, Document, Figure, Formula, Text
 from pipelines.documents.writers.mathml import mathml_text, to_mathml
-from pipelines.table.predictor import Table, TableCell
+from pipelines.table.results import Table, TableCell
 
 HEAD = """<!DOCTYPE html>
 <html><head><meta charset="utf-8">

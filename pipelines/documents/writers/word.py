@@ -19,7 +19,7 @@ from pipelines.documents.types import Document, Figure, Formula, Page, Text
 from pipelines.documents.writers.columns import column_counts
 from pipelines.documents.writers.mathml import to_mathml
 from pipelines.documents.writers.omml import to_omml
-from pipelines.table.predictor import Table
+from pipelines.table.results import Table
 
 if TYPE_CHECKING:
     from docx.document import Document as WordDocument

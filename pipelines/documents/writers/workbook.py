@@ -7,7 +7,7 @@ from collections import Counter
 from pipelines.documents.joined import pieces
 from pipelines.documents.types import Document
 from pipelines.io.tables import XlsxWriter
-from pipelines.table.predictor import Table
+from pipelines.table.results import Table
 
 EMPTY = "No tables"
 """The name of the sheet of a document without tables; a workbook needs one."""
