@@ -246,6 +246,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("layout",   "RTDETRTransformer", "heads.rtdetr_head:RTDETRTransformer",
             training="num_denoising label_noise_ratio box_noise_scale",
             counts={"layout": "num_classes"}),
+        Row("layout",   "PPDocLayoutV2",   "heads.pp_doclayout_v2_head:PPDocLayoutV2",
+            counts={"layout": "num_classes"}),
         Row("layout",   "PPDocLayoutV3",   "heads.pp_doclayout_v3_head:PPDocLayoutV3",
             counts={"layout": "num_classes"}),
         Row("kie",      "SDMGRHead",       "heads.kie_sdmgr_head:SDMGRHead",

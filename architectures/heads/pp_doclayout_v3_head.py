@@ -1,7 +1,6 @@
 """Decoder of PP-DocLayoutV3: RT-DETR's, with a mask and the reading order of every region.
 
-PaddleX: `paddlex/inference/models/object_detection/modeling/pp_doclayout_v3.py`. Global pointer:
-https://arxiv.org/abs/2208.03054.
+PaddleX: `paddlex/inference/models/object_detection/modeling/pp_doclayout_v3.py`.
 """
 
 from __future__ import annotations
@@ -13,23 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.heads.rtdetr_head import MLP, RTDETRTransformer, inverse_sigmoid
-
-NEVER = -1e4  # the logit of a region's order relative to itself and those before it
-
-
-class GlobalPointer(nn.Module):
-    """Scores pairs of queries, the first of a pair before the second."""
-
-    def __init__(self, dim: int, head_size: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(dim, 2 * head_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, Q, dim)` to `(N, Q, Q)`, of which the part above the diagonal is used."""
-        first, second = self.dense(x).chunk(2, 2)
-        logits = first @ second.transpose(1, 2) / first.shape[2] ** 0.5
-        unused = torch.ones_like(logits, dtype=torch.bool).tril()
-        return logits.masked_fill(unused, NEVER)
+from architectures.layers.global_pointer import GlobalPointer
 
 
 class PPDocLayoutV3(RTDETRTransformer):

@@ -46,12 +46,19 @@ class RecordRows:
             that of its values, since at one position there are other rows in each measurement.
         left_out: results that are not compared, each with the reason.
         optional: results that some records lack.
+        untraced: modules of our network whose layers are compared by the results alone, each with
+            the reason.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     ranked: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    untraced: Mapping[str, str] = field(default_factory=dict)
+
+    def is_traced(self, layer: str) -> bool:
+        """Return whether a layer of our network is compared at its first call."""
+        return not layer.startswith(tuple(f"{module}." for module in self.untraced))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ ADAPTERS: Mapping[str, str] = {
     "LayoutXLMForRe": "layoutlm:RelationAdapter",
     "LayoutXLMForSer": "layoutlm:TokenAdapter",
     "PPFormulaNet_Head": "mbart:MBartAdapter",
+    "PPDocLayoutV2": "pp_doclayout_v2:PPDocLayoutV2Adapter",
     "PPDocLayoutV3": "pp_doclayout_v3:PPDocLayoutV3Adapter",
     "ParseQHead": "parseq:ParseQAdapter",
     "PicoHead": "pico:PicoAdapter",

@@ -33,6 +33,7 @@ class RTDETRAdapter(HeadAdapter):
             "intermediate_reference_points": "dec_boxes",
             "fixed_intermediate_logits": "fixed_logits",
             "fixed_intermediate_reference_points": "fixed_boxes",
+            "fixed_intermediate_hidden_states": "fixed_features",
         },
         ranked={
             "enc_topk_boxes": "enc_bbox_head",
@@ -41,7 +42,9 @@ class RTDETRAdapter(HeadAdapter):
             "dec_logits": "fixed_logits",
         },
         left_out=dict.fromkeys(("detections", "boxes", "count"), POST_PROCESSED),
-        optional=frozenset({"enc_topk_boxes", "enc_topk_logits"}),
+        optional=frozenset(
+            {"enc_topk_boxes", "enc_topk_logits", "fixed_features", "fixed_last_hidden_state"}
+        ),
     )
 
     def record_results(
@@ -59,7 +62,7 @@ class RTDETRAdapter(HeadAdapter):
             for (boxes, features), score_head in zip(steps, head.dec_score_head, strict=True)
         ]
         boxes, logits = scored[-1]
-        fixed_boxes, fixed_logits = head.decode(inputs["queries"], inputs["points"], memory, sizes)
+        *_, (fixed_boxes, fixed) = head.refine(inputs["queries"], inputs["points"], memory, sizes)
         return {
             **{f"neck.{n}": x for n, x in enumerate(maps)},
             "enc_score_head": chosen.scores,
@@ -69,5 +72,7 @@ class RTDETRAdapter(HeadAdapter):
             "dec_boxes": boxes,
             "dec_logits": logits,
             "fixed_boxes": fixed_boxes,
-            "fixed_logits": fixed_logits,
+            "fixed_logits": head.dec_score_head[-1](fixed),
+            "fixed_features": fixed,
+            "fixed_last_hidden_state": fixed[:, -1],
         }

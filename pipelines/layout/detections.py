@@ -4,7 +4,8 @@ PicoDet follows PaddleDetection's `ppdet/modeling/heads/pico_head.py` and Paddle
 `multiclass_nms3`, RT-DETR `ppdet/modeling/post_process.py` (`DETRPostProcess`), as PaddleX's
 programs contain them.
 
-Detections are arrays `(N, 6)`: class, score, left, top, right, bottom, in pixels of the image.
+Detections are arrays `(N, 6)`: class, score, left, top, right, bottom, in pixels of the image. Where
+the network reads the order of the regions, two columns follow: the rank, and the votes it is by.
 """
 
 from __future__ import annotations
@@ -139,7 +140,10 @@ def _areas(top_left: np.ndarray, bottom_right: np.ndarray) -> np.ndarray:
 
 
 def rtdetr_detections(
-    boxes: np.ndarray, logits: np.ndarray, image_size: tuple[int, int]
+    boxes: np.ndarray,
+    logits: np.ndarray,
+    image_size: tuple[int, int],
+    order: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the detections of RT-DETR, the best score first.
 
@@ -147,9 +151,12 @@ def rtdetr_detections(
         boxes: `(queries, 4) float32`, centre, width and height, 0 to 1 of the page.
         logits: `(queries, classes) float32`.
         image_size: height and width of the page.
+        order: `(queries, queries) float32`, logits above the diagonal that are high where the first
+            query is read before the second.
 
     Returns:
-        `(N, 6) float32`; the same query may give several, of different classes.
+        `(N, 6) float32`, with `order` `(N, 8)`; the same query may give several, of different
+        classes.
     """
     height, width = image_size
     centres, halves = boxes[:, :2], boxes[:, 2:] * np.float32(0.5)
@@ -158,4 +165,21 @@ def rtdetr_detections(
     scores = 1 / (1 + np.exp(-logits.ravel()))
     best = np.argsort(-scores, kind="stable")[:QUERIES]
     query, number = np.divmod(best, logits.shape[1])
-    return np.column_stack([number.astype(np.float32), scores[best], corners[query]])
+    columns = [number.astype(np.float32), scores[best], corners[query]]
+    if order is not None:
+        columns += [column[query].astype(np.float32) for column in _reading_order(order)]
+    return np.column_stack(columns)
+
+
+def _reading_order(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rank of each query, and its votes: how probable the others are before it.
+
+    Args:
+        logits: `(queries, queries)`, above the diagonal.
+    """
+    before = np.triu(1 / (1 + np.exp(-np.triu(logits, 1))), 1)
+    after = np.tril(1 - before.T, -1)
+    votes = (before + after).sum(0)
+    ranks = np.empty(len(votes), int)
+    ranks[np.argsort(votes, kind="stable")] = np.arange(len(votes))
+    return ranks, votes

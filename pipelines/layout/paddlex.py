@@ -2,7 +2,8 @@
 
 Rules, order and precision are those of PaddleX 3, inference/models/object_detection/processors.py
 (`DetPostProcess`). Each step takes and returns detections `(N, 6)`, as in `detections.py`; its
-order is that of the functions below.
+order is that of the functions below. Those up to `in_reading_order` also take detections `(N, 8)`
+with the order of reading.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def suppress_overlapping(detections: np.ndarray) -> np.ndarray:
     while order.size:
         current, order = int(order[0]), order[1:]
         kept.append(current)
-        overlaps = _overlaps(detections[current, 2:], detections[order, 2:])
+        overlaps = _overlaps(detections[current, 2:6], detections[order, 2:6])
         is_same = detections[order, 0] == detections[current, 0]
         limits = np.where(is_same, SAME_CLASS_IOU, OTHER_CLASS_IOU).astype(overlaps.dtype)
         order = order[overlaps < limits]
@@ -83,7 +84,7 @@ def without_page_sized(
         return detections
     height, width = size
     share = LARGE_ON_LANDSCAPE if width > height else LARGE_ON_PORTRAIT
-    boxes = _clip(detections[:, 2:], size)
+    boxes = _clip(detections[:, 2:6], size)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept = (detections[:, 0] != image) | (areas <= share * (height * width))
     return detections[kept] if kept.any() else detections
@@ -102,7 +103,7 @@ def merge_contained(
             there is none.
     """
     classes = detections[:, 0]
-    inside = _is_contained(detections[:, 2:])
+    inside = _is_contained(detections[:, 2:6])
     if formula is not None:
         inside &= ~((classes == formula)[:, None] & (classes != formula))
     if not isinstance(mode, Mapping):
@@ -138,6 +139,14 @@ def _kept(inside: np.ndarray, mode: str) -> np.ndarray:
     elif mode == "small":
         kept &= ~is_outer | is_inner
     return kept
+
+
+def in_reading_order(detections: np.ndarray) -> np.ndarray:
+    """Sort detections `(N, 8)` by the order of reading, and drop it; others keep their order."""
+    if detections.shape[1] != 8:
+        return detections
+    ranks, votes = detections[:, 6], detections[:, 7]
+    return detections[np.lexsort((-votes, ranks)), :6]
 
 
 def unclip(

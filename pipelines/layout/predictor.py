@@ -21,6 +21,7 @@ from pipelines.layout.detections import level_sizes, picodet_detections, rtdetr_
 from pipelines.layout.paddleocr import picodet_regions
 from pipelines.layout.paddlex import (
     above_threshold,
+    in_reading_order,
     merge_contained,
     suppress_overlapping,
     unclip,
@@ -114,7 +115,8 @@ class LayoutDetector(Predictor):
             image: an image, as `pipelines.io.images.as_bgr` accepts it.
 
         Returns:
-            The regions, in no particular order.
+            The regions, in the order of reading where the network gives it (PP-DocLayoutV2 and V3),
+            else in no particular order.
 
         Raises:
             ImageError: `image` is not an image.
@@ -167,7 +169,8 @@ class LayoutDetector(Predictor):
             )
         require_finite(outputs, "layout network")
         if "logits" in outputs:
-            detections = rtdetr_detections(outputs["boxes"][0], outputs["logits"][0], size)
+            order = outputs["order"][0] if "order" in outputs else None
+            detections = rtdetr_detections(outputs["boxes"][0], outputs["logits"][0], size, order)
         elif settings.decoder == "PicoDetPostProcess":
             return picodet_regions(
                 outputs,
@@ -191,6 +194,7 @@ class LayoutDetector(Predictor):
         regions = without_page_sized(regions, self._class_of("image"), size)
         mode = self._by_class(settings.layout_merge_bboxes_mode)
         regions = merge_contained(regions, mode, self._class_of("formula"))
+        regions = in_reading_order(regions)
         if settings.layout_unclip_ratio is not None:
             regions = unclip(regions, self._unclip_ratios(settings.layout_unclip_ratio))
         return within_page(regions, size)
@@ -201,6 +205,8 @@ class LayoutDetector(Predictor):
         if outputs.keys() >= {"boxes", "logits"}:
             queries = outputs["logits"].shape[1:2]
             shapes = {"logits": (1, *queries, classes), "boxes": (1, *queries, 4)}
+            if "order" in outputs:
+                shapes["order"] = (1, *queries, *queries)
         else:
             sizes = level_sizes(self.settings.height, self.settings.width, self._strides)
             shapes = {}

@@ -7,12 +7,8 @@ import copy
 import pytest
 import torch
 
-from architectures.heads.pp_doclayout_v3_head import (
-    NEVER,
-    GlobalPointer,
-    PPDocLayoutV3,
-    boxes_of_masks,
-)
+from architectures.heads.pp_doclayout_v3_head import PPDocLayoutV3, boxes_of_masks
+from architectures.layers.global_pointer import NEVER, GlobalPointer
 from architectures.necks.mask_hybrid_encoder import MaskFeatFPN, MaskHybridEncoder
 from architectures.reparameterize import fold_
 from tests.support.seeded_values import seeded

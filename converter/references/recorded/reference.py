@@ -133,12 +133,13 @@ class RecordedReference:
             actual.update(self._exact_integers(network, batch))
         altered = set(folded_into(network).values())
         complete = network.form == "train" or is_deployed(facts.architecture)
+        correspondence = adapter_for(network.architecture).record_rows
         pairs = []
         lost = False
         for row, layer in zip(rows, facts.trace, strict=True):
             lost = lost or bool(np.isnan(row).all())
             ours = self.names.get(layer.layer)
-            if ours is None or ours in altered:
+            if ours is None or ours in altered or not correspondence.is_traced(ours):
                 continue
             module = _first_output(actual, ours)
             if layer.calls > 1 and not row.any() and module is not None and not module.any():

@@ -45,6 +45,7 @@ EXPECTED = {
     "PP-LCNet_x1_0_doc_ori":     (146, 0,  27,  {}),
     "PP-LCNet_x1_0_table_cls":   (146, 0,  27,  {}),
     "PP-LCNet_x1_0_textline_ori": (146, 0, 27,  {}),
+    "PP-DocLayoutV2":            (0, 0, 0, {NOISY: 1}),
     "PP-DocLayoutV3":            (829, 0, 129, {NOISY: 1}),
     "UVDoc":                     (251, 0,  44,  {}),
     "UniMERNet":                 (602, 0,  0,   {PLACES: 20}),

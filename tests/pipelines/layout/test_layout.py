@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -102,6 +103,34 @@ def test_regions_of_a_page(network):
         assert np.abs(region.box - corners).max() < 4  # the input has half of the pixels
         assert region.score > 0.8
         assert json.loads(json.dumps(region.to_dict()))["label"] == region.label
+
+
+class Ordered(RTDETR):
+    """Reads the boxes in an order of its own."""
+
+    def __init__(self, sequence):
+        self.sequence = sequence
+
+    def __call__(self, batch):
+        ranks = np.argsort(self.sequence)
+        order = np.where(ranks[:, None] < ranks, 2.0, -2.0)
+        order[np.tril_indices(3)] = -1e4
+        return {**super().__call__(batch), "order": order[None].astype(np.float32)}
+
+
+@pytest.mark.parametrize("sequence", list(itertools.permutations(range(3))))
+def test_regions_in_the_order_of_reading(sequence):
+    regions = LayoutDetector(Ordered(sequence))(page())
+    assert [region.label for region in regions] == [list(BOXES)[number] for number in sequence]
+
+
+def test_an_order_of_other_regions():
+    class Wrong(Ordered):
+        def __call__(self, batch):
+            return {**super().__call__(batch), "order": np.zeros((1, 3, 2), np.float32)}
+
+    with pytest.raises(ValueError, match="is this a network of layout analysis"):
+        LayoutDetector(Wrong((0, 1, 2)))(page())
 
 
 @pytest.mark.parametrize(
