@@ -29,7 +29,8 @@ class Row(NamedTuple):
     `training` names the options that inference does not read; `fixed` holds those of PaddleOCR's
     options that are supported with one value only; `counts` says which option holds a class count,
     dots between levels; `scored` is how many classes the network scores beyond that count, below 0
-    where it never answers with the last ones, such as the padding.
+    where it never answers with the last ones, such as the padding; `copies` is how many times its
+    layer scores them.
     """
 
     model_types: str
@@ -39,6 +40,7 @@ class Row(NamedTuple):
     fixed: Mapping[str, Any] = {}
     counts: Mapping[str, str] = {}
     scored: int = 0
+    copies: int = 1
 
 
 # How PaddleOCR's mBART would sample, had it the code for it; the likeliest token is taken.
@@ -102,6 +104,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("layout",   "LCNet",           "backbones.det_pp_lcnet:LCNet"),
         Row("layout",   "PPHGNetV2",       "backbones.rec_pphgnetv2:LayoutPPHGNetV2",
             training="freeze_stem_only freeze_at freeze_norm lr_mult_list"),
+        Row("layout",   "ResNet",          "backbones.det_resnet_vd:LayoutResNet",
+            training="freeze_at freeze_norm norm_decay norm_type lr_mult_list freeze_stem_only",
+            fixed={"variant": "d", "num_stages": 4, "std_senet": False, "groups": 1,
+                   "ch_in": 64}),
         Row("table",    "PPLCNetV2_base",  "backbones.det_pp_lcnet_v2:PPLCNetV2_base",
             training="pretrained use_ssld"),
         Row("table",    "Vary_VIT_B",      "backbones.rec_vary_vit:Vary_VIT_B",
@@ -173,6 +179,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("table layout", "CSPPAN",      "necks.csp_pan:CSPPAN"),
         Row("layout",   "LCPAN",           "necks.lc_pan:LCPAN"),
         Row("layout",   "HybridEncoder",   "necks.hybrid_encoder:HybridEncoder"),
+        Row("layout",   "PPYOLOPAN",       "necks.pp_yolo_pan:PPYOLOPAN",
+            training="drop_block block_size keep_prob norm_type", fixed={"act": "mish"}),
         Row("layout",   "MaskHybridEncoder", "necks.mask_hybrid_encoder:MaskHybridEncoder"),
         Row("rec",      "PRENFPN",         "necks.pren_fpn:PRENFPN",
             training="dropout"),
@@ -246,6 +254,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("layout",   "RTDETRTransformer", "heads.rtdetr_head:RTDETRTransformer",
             training="num_denoising label_noise_ratio box_noise_scale",
             counts={"layout": "num_classes"}),
+        # Of three anchors: place, object, overlap and classes.
+        Row("layout",   "YOLOv3Head",      "heads.yolo_head:YOLOv3Head",
+            training="loss", fixed={"iou_aware": True}, counts={"layout": "num_classes"},
+            scored=6, copies=3),
         Row("layout",   "PPDocLayoutV2",   "heads.pp_doclayout_v2_head:PPDocLayoutV2",
             counts={"layout": "num_classes"}),
         Row("layout",   "PPDocLayoutV3",   "heads.pp_doclayout_v3_head:PPDocLayoutV3",
@@ -387,11 +399,22 @@ def output_section(architecture: Mapping[str, Any]) -> str:
     return present[-1] if present else "Head"
 
 
-def scored_beyond(architecture: Mapping[str, Any]) -> int:
-    """How many classes the last part of a network scores beyond its class count."""
+def scored_width(architecture: Mapping[str, Any], classes: int) -> int:
+    """Return how many channels the layer has that scores a number of classes."""
+    row = _output_row(architecture)
+    return (classes + row.scored) * row.copies if row else classes
+
+
+def class_count(architecture: Mapping[str, Any], width: int) -> int:
+    """Return how many classes a layer of a number of channels scores, for `scored_width`."""
+    row = _output_row(architecture)
+    return width // row.copies - row.scored if row else width
+
+
+def _output_row(architecture: Mapping[str, Any]) -> Row | None:
     part = output_section(architecture)
     options = architecture.get(part)
-    return find(part, architecture["model_type"], options).scored if options else 0
+    return find(part, architecture["model_type"], options) if options else None
 
 
 def _check_config(config: Mapping[str, Any]) -> None:

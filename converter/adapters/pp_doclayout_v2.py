@@ -27,6 +27,7 @@ class PPDocLayoutV2Adapter(RTDETRAdapter):
     record_rows: ClassVar = replace(
         RTDETRAdapter.record_rows, untraced={"head.reading_order_predictor": SORTED}
     )
+
     def record_results(
         self, network: Model, image: Tensor, inputs: Mapping[str, Tensor]
     ) -> Mapping[str, Tensor]:

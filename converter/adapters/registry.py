@@ -39,6 +39,7 @@ ADAPTERS: Mapping[str, str] = {
     "Transformer": "nrtr:NRTRAdapter",
     "UVDoc": "uvdoc:UVDocAdapter",
     "UniMERNetHead": "mbart:MBartAdapter",
+    "YOLOv3Head": "yolo:YOLOAdapter",
 }
 
 

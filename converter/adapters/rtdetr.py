@@ -25,7 +25,7 @@ class RTDETRAdapter(HeadAdapter):
     makes of the record's `queries` and `points`.
     """
 
-    record_call_inputs: ClassVar = ("queries", "points")
+    record_call_inputs: ClassVar[tuple[str, ...]] = ("queries", "points")
     record_rows: ClassVar = RecordRows(
         names={
             **{f"encoder.{level}": f"neck.{level}" for level in range(3)},

@@ -21,12 +21,20 @@ _PARTS = {
         "neck": "HybridEncoder",
         "transformer": "RTDETRTransformer",
     },
+    "YOLOv3": {"backbone": "ResNet", "neck": "PPYOLOPAN", "yolo_head": "YOLOv3Head"},
 }
+_ALGORITHMS = {"PicoDet": "PicoDet", "DETR": "RT-DETR", "YOLOv3": "PP-YOLOv2"}
 """The detectors, with the names of their parts and the classes that PaddleDetection assumes."""
 
 # Options that inference does not read, that repeat the width of another part, or that belong to
 # the post-processing. Those of `PicoFeat` are all but the number of its layers.
 _IGNORED = {
+    "ResNet": {
+        *("freeze_at", "freeze_norm", "norm_decay", "norm_type", "lr_mult_list"),
+        "freeze_stem_only",
+    },
+    "PPYOLOPAN": {"drop_block", "block_size", "keep_prob", "norm_type"},
+    "YOLOv3Head": {"loss"},
     "PPHGNetV2": {"freeze_stem_only", "freeze_at", "freeze_norm", "lr_mult_list"},
     "PicoHead": {"feat_in_chan", "prior_prob", "nms", "loss_class", "loss_dfl", "loss_bbox"},
     "PicoHeadV2": {
@@ -59,14 +67,14 @@ def architecture_of(sections: Section, num_classes: int | None = None) -> Archit
     detector = next((name for name in _PARTS if name in sections), None)
     if detector is None:
         raise ConfigError(
-            f"the configuration has the sections {', '.join(map(str, sections))}, but neither of "
-            f"{' and '.join(_PARTS)}, which describe the detectors that are known"
+            f"the configuration has the sections {', '.join(map(str, sections))}, but none of "
+            f"{', '.join(_PARTS)}, which describe the detectors that are known"
         )
     named = sections[detector]
     backbone, neck, head = (str(named.get(part, cls)) for part, cls in _PARTS[detector].items())
     architecture: dict[str, Any] = {
         "model_type": "layout",
-        "algorithm": "PicoDet" if detector == "PicoDet" else "RT-DETR",
+        "algorithm": _ALGORITHMS[detector],
         "Backbone": {"name": backbone, **_read(backbone, sections)},
         "Neck": {"name": neck, **_neck(neck, sections)},
         "Head": {"name": head, **_head(head, sections)},
@@ -96,6 +104,8 @@ def _head(name: str, sections: Section) -> dict[str, Any]:
     if name == "RTDETRTransformer":
         if "hidden_dim" in sections:
             options.setdefault("hidden_dim", sections["hidden_dim"])
+        return options
+    if name == "YOLOv3Head":
         return options
     features = options.pop("conv_feat", {})
     version_2 = name == "PicoHeadV2"

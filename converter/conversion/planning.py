@@ -308,7 +308,6 @@ def _count_classes(
 
     A head with other options than the config's has its scores in another layer; the network knows.
     """
-    beyond = registry.scored_beyond(card.architecture)
 
     def names() -> Iterator[str]:
         yield name
@@ -319,7 +318,8 @@ def _count_classes(
     for tensor in names():
         for prefix in prefixes:
             if prefix + tensor in signatures:
-                return signatures[prefix + tensor].shape[0] - beyond
+                width = signatures[prefix + tensor].shape[0]
+                return registry.class_count(card.architecture, width)
     raise PlanError(
         f"the checkpoint has no {name}, whose length is the number of classes; it has "
         f"{', '.join(list(signatures)[-3:])}, ...; are these the weights of {card.name}?"
@@ -334,7 +334,7 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
     """
     if not card.class_counts:
         return {}
-    beyond = registry.scored_beyond(card.architecture)
+    beyond = None
     last = {marks: program.layers[i] for i, marks in program.results if i >= 0}
     if adapter_for(card.architecture).decodes:
         # The tokens that frame a text may be among the last classes.
@@ -361,7 +361,9 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
             "the program does not end in one layer that scores classes; is this an export of "
             f"{card.name}?"
         )
-    return dict.fromkeys(card.class_counts, widths.pop() - beyond)
+    width = widths.pop()
+    known = registry.class_count(card.architecture, width)
+    return dict.fromkeys(card.class_counts, known if beyond is None else width - beyond)
 
 
 def _width(layer: Layer) -> int:
@@ -370,7 +372,7 @@ def _width(layer: Layer) -> int:
 
 def _fewest(card: ModelCard) -> int:
     """Return the class count with which the network has one class to score at least."""
-    return max(1, 1 - registry.scored_beyond(card.architecture))
+    return max(1, registry.class_count(card.architecture, 1))
 
 
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:

@@ -4,8 +4,8 @@ PicoDet follows PaddleDetection's `ppdet/modeling/heads/pico_head.py` and Paddle
 `multiclass_nms3`, RT-DETR `ppdet/modeling/post_process.py` (`DETRPostProcess`), as PaddleX's
 programs contain them.
 
-Detections are arrays `(N, 6)`: class, score, left, top, right, bottom, in pixels of the image. Where
-the network reads the order of the regions, two columns follow: the rank, and the votes it is by.
+Detections are arrays `(N, 6)`: class, score, left, top, right, bottom, in pixels of the image.
+Where the network reads the order of the regions, two columns follow: the rank, and its votes.
 """
 
 from __future__ import annotations

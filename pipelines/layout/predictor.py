@@ -28,6 +28,7 @@ from pipelines.layout.paddlex import (
     within_page,
     without_page_sized,
 )
+from pipelines.layout.yolo import COARSEST, map_names, yolo_detections
 from pipelines.normalization import Normalizer, multiply, scale_and_shift
 from pipelines.predictor import Predictor
 from pipelines.runtime import (
@@ -72,8 +73,8 @@ class LayoutDetector(Predictor):
     """Finds the regions of a page.
 
     Args:
-        network: converted weights of PicoDet or RT-DETR, such as PP-DocLayout-S or PP-DocLayout-L,
-            or a network or callable with the JSON of such weights as its `card`.
+        network: converted weights of PicoDet, RT-DETR or PP-YOLOv2, such as PP-DocLayout-S or
+            PP-DocLayout-L, or a network or callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
@@ -107,6 +108,7 @@ class LayoutDetector(Predictor):
         merged = self._merge_settings(LayoutSettings.checks(), settings)
         self.settings = LayoutSettings(self.card.labels, **merged)
         self._strides = _strides(self.card.architecture)
+        self._anchors = _anchors(self.card.architecture)
 
     def __call__(self, image: ImageLike) -> list[LayoutRegion]:
         """Find the regions of a page.
@@ -164,13 +166,16 @@ class LayoutDetector(Predictor):
         if not isinstance(outputs, Mapping) or not self._is_of_layout(outputs):
             raise ValueError(
                 f"the network returned {describe_outputs(outputs)}, expected scores.0, "
-                "distances.0 and so on of PicoDet, or boxes and logits of RT-DETR, for one page "
-                f"and {len(settings.labels)} classes; is this a network of layout analysis?"
+                "distances.0 and so on of PicoDet, boxes and logits of RT-DETR, or maps.0 and so "
+                f"on of PP-YOLOv2, for one page and {len(settings.labels)} classes; is this a "
+                "network of layout analysis?"
             )
         require_finite(outputs, "layout network")
         if "logits" in outputs:
             order = outputs["order"][0] if "order" in outputs else None
             detections = rtdetr_detections(outputs["boxes"][0], outputs["logits"][0], size, order)
+        elif self._anchors:
+            detections = yolo_detections(outputs, self._anchors, input_size, size)
         elif settings.decoder == "PicoDetPostProcess":
             return picodet_regions(
                 outputs,
@@ -207,6 +212,12 @@ class LayoutDetector(Predictor):
             shapes = {"logits": (1, *queries, classes), "boxes": (1, *queries, 4)}
             if "order" in outputs:
                 shapes["order"] = (1, *queries, *queries)
+        elif self._anchors:
+            shapes = {}
+            for level, name in enumerate(map_names(len(self._anchors))):
+                stride = COARSEST // 2**level
+                sides = (self.settings.height // stride, self.settings.width // stride)
+                shapes[name] = (1, len(self._anchors[level]) * (5 + classes), *sides)
         else:
             sizes = level_sizes(self.settings.height, self.settings.width, self._strides)
             shapes = {}
@@ -247,6 +258,15 @@ def _strides(architecture: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the strides of PicoDet's head that a card states, or the default."""
     head = architecture.get("Head")
     return tuple(head.get("strides", STRIDES)) if isinstance(head, Mapping) else STRIDES
+
+
+def _anchors(architecture: Mapping[str, Any]) -> list[np.ndarray]:
+    """Return the anchors `(A, 2)` of each map of PP-YOLOv2 that a card states; none of others."""
+    head = architecture.get("Head")
+    if not isinstance(head, Mapping) or "anchor_masks" not in head:
+        return []
+    anchors = np.array(head["anchors"])
+    return [anchors[list(mask)] for mask in head["anchor_masks"]]
 
 
 def _pair(ratio: float | Sequence[float]) -> Sequence[float]:

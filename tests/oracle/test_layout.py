@@ -12,6 +12,7 @@ import pytest
 from pipelines.layout.detections import level_sizes, multiclass_nms
 from pipelines.layout.paddleocr import picodet_regions
 from pipelines.layout.predictor import LayoutDetector
+from pipelines.layout.yolo import yolo_detections
 from pipelines.unwarping.predictor import Unwarper, to_pixels
 from tests.oracle.paddleocr_source import load
 
@@ -19,7 +20,8 @@ LABELS = ["text", "image", "table", "formula"]
 STRIDES = (8, 16, 32, 64)
 DETECTION = "inference/models/object_detection/processors.py"
 VISION = "inference/models/common/vision"
-MULTICLASS_NMS = Path(__file__).parents[1] / "support" / "multiclass_nms_child.py"
+SUPPORT = Path(__file__).parents[1] / "support"
+MULTICLASS_NMS, YOLO = SUPPORT / "multiclass_nms_child.py", SUPPORT / "yolo_child.py"
 
 
 def page(seed, height=211, width=173):
@@ -214,6 +216,31 @@ def test_multiclass_nms_of_paddle(tmp_path):
     for seed, rows in expected.items():
         ours = multiclass_nms(cases[f"{seed}/boxes"], cases[f"{seed}/scores"])
         assert np.array_equal(ours, rows)
+
+
+def test_detections_of_ppyolov2(tmp_path):
+    anchors = np.random.RandomState(0).randint(10, 300, (3, 3, 2))
+    cases = {"anchors": anchors.reshape(3, 6)}
+    for seed, (height, width) in enumerate([(96, 96), (192, 128), (64, 160), (320, 320)]):
+        random = np.random.RandomState(seed)
+        for level in range(3):
+            shape = (1, 3 * 7, height // 32 * 2**level, width // 32 * 2**level)
+            values = random.normal(0, 1.5, shape)
+            values[:, 4::7] -= 2
+            cases[f"{seed}/{level}"] = values.astype(np.float32)
+        cases[f"{seed}/size"] = np.array([3 * height + seed, 2 * width])
+    np.savez(tmp_path / "cases.npz", **cases)
+    subprocess.run([sys.executable, YOLO, tmp_path], check=True, timeout=300)
+    expected = np.load(tmp_path / "results.npz")
+    assert len(expected) == 4
+    for seed, rows in expected.items():
+        maps = {f"maps.{level}": cases[f"{seed}/{level}"] for level in range(3)}
+        size = tuple(32 * side for side in maps["maps.0"].shape[2:])
+        ours = yolo_detections(maps, list(anchors), size, tuple(cases[f"{seed}/size"]))
+        assert np.array_equal(ours[:, 0], rows[:, 0])
+        assert np.allclose(ours, rows, rtol=1e-5, atol=1e-3)
+        assert len(ours) == 100
+        assert len(set(rows[:, 0])) == 2
 
 
 def test_unwarping():

@@ -51,9 +51,8 @@ def build_recorded(
         architecture = mirrored(architecture)
         card = similar(architecture)
         mapping = card.mapping
-        beyond = registry.scored_beyond(architecture)
         counts = {
-            count: len(weights[name]) - beyond
+            count: registry.class_count(architecture, len(weights[name]))
             for count, name in card.class_counts.items()
             if name in weights
         }

@@ -14,6 +14,7 @@ from converter.errors import ConfigError
 from converter.references.recorded.record import shipped_record
 
 PICO, DETR = "PicoDet-S_layout_3cls", "PP-DocLayout-L"
+YOLO = "ppyolov2_r50vd_dcn_365e_publaynet"
 
 
 def sections(name: str) -> dict[str, dict[str, object]]:
@@ -22,7 +23,7 @@ def sections(name: str) -> dict[str, dict[str, object]]:
     return copy.deepcopy(dict(record.facts.architecture["config"]))
 
 
-@pytest.mark.parametrize("name", [PICO, DETR])
+@pytest.mark.parametrize("name", [PICO, DETR, YOLO])
 def test_a_configuration_becomes_that_of_the_card(name):
     assert same_network(architecture_of(sections(name)), catalog.card(name).architecture)
 
@@ -38,6 +39,9 @@ def test_the_class_count_is_the_heads():
         (PICO, "LCNet", "scale", 1.5),
         (PICO, "LCPAN", "out_channels", 128),
         (PICO, "PicoHeadV2", "reg_max", 15),
+        (YOLO, "ResNet", "dcn_v2_stages", [2, 3]),
+        (YOLO, "PPYOLOPAN", "spp", False),
+        (YOLO, "YOLOv3Head", "iou_aware_factor", 0.4),
         (DETR, "PPHGNetV2", "arch", "X"),
         (DETR, "HybridEncoder", "encoder_layer", {"nhead": 4, "dim_feedforward": 512}),
         (DETR, "RTDETRTransformer", "num_queries", 100),
@@ -64,6 +68,6 @@ def test_a_head_of_another_kind(change, message):
 
 
 def test_another_detector():
-    message = "sections YOLOv3, Other, but neither of PicoDet and DETR"
+    message = "sections RCNN, Other, but none of PicoDet, DETR, YOLOv3"
     with pytest.raises(ConfigError, match=re.escape(message)):
-        architecture_of({"YOLOv3": {}, "Other": {}})
+        architecture_of({"RCNN": {}, "Other": {}})

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import architectures
-from architectures.registry import scored_beyond
+from architectures.registry import class_count, scored_width
 from converter.catalog import cards as catalog
 from converter.errors import MappingError
 from converter.mapping import ops
@@ -45,7 +45,7 @@ EXPECTED = {
     "PP-LCNet_x1_0_doc_ori":     (146, 0,  27,  {}),
     "PP-LCNet_x1_0_table_cls":   (146, 0,  27,  {}),
     "PP-LCNet_x1_0_textline_ori": (146, 0, 27,  {}),
-    "PP-DocLayoutV2":            (0, 0, 0, {NOISY: 1}),
+    "PP-DocLayoutV2":            (932, 0, 122, {NOISY: 1}),
     "PP-DocLayoutV3":            (829, 0, 129, {NOISY: 1}),
     "UVDoc":                     (251, 0,  44,  {}),
     "UniMERNet":                 (602, 0,  0,   {PLACES: 20}),
@@ -63,6 +63,7 @@ LAYOUT_SCORES = (
     *(f"head.head_cls{level}." for level in range(4)),
     "head.head_cls_list.",
     "transformer.dec_score_head.",
+    "yolo_head.yolo_output.",
 )
 
 Signatures = dict[str, Signature]
@@ -120,7 +121,7 @@ def released_counts(card: catalog.ModelCard) -> dict[str, int]:
     if not card.class_counts:  # formulas have one vocabulary
         return {}
     count = card.classes if card.task in catalog.READING else len(card.labels)
-    return dict.fromkeys(card.class_counts.values(), count + scored_beyond(card.architecture))
+    return dict.fromkeys(card.class_counts.values(), scored_width(card.architecture, count))
 
 
 @cache
@@ -129,8 +130,7 @@ def targets(model: str) -> dict[str, Target]:
     card, source = catalog.card(model), signatures(model)
     lengths = {count: source[name].shape[0] for count, name in card.class_counts.items()}
     assert list(lengths.values()) == list(released_counts(card).values())
-    beyond = scored_beyond(card.architecture)
-    counts = {count: length - beyond for count, length in lengths.items()}
+    counts = {count: class_count(card.architecture, n) for count, n in lengths.items()}
     architecture = catalog.without_class_counts(card.architecture)
     if card.recorded_sizes and model not in LISTS:  # the names are those of a smaller network
         facts = json.loads((RECORDED / card.recorded / "reference.json").read_text())

@@ -92,7 +92,41 @@ class RTDETR:
         return {"boxes": centred[None].astype(np.float32), "logits": logits[None].astype("f")}
 
 
-@pytest.mark.parametrize("network", [PicoDet(), PicoDet("BGR"), RTDETR()])
+class YOLO:
+    """Finds each box with the first anchor of a cell of the coarsest map."""
+
+    card = {
+        **card("RGB"),
+        "architecture": {
+            "model_type": "layout",
+            "Backbone": {"name": "ResNet"},
+            "Head": {
+                "name": "YOLOv3Head",
+                "anchors": [[10, 20], [30, 40], [50, 60]],
+                "anchor_masks": [[0, 1, 2], [2, 1, 0]],
+            },
+        },
+    }
+
+    def __call__(self, batch):
+        height, width = batch.shape[2:]
+        maps = {}
+        for level in range(2):
+            rows, columns = height // 32 * 2**level, width // 32 * 2**level
+            values = np.full((3, 8, rows, columns), -20.0)
+            for number, (left, top, right, bottom) in enumerate([] if level else seen(batch)):
+                x, y = (left + right) / 64, (top + bottom) / 64
+                column, row = int(x), int(y)
+                shares = (np.array([x - column, y - row]) + 0.025) / 1.05
+                values[0, :2, row, column] = np.log(shares / (1 - shares))
+                sizes = np.array([right - left, bottom - top])
+                values[0, 2:4, row, column] = np.log(sizes / [10, 20])
+                values[0, [4, 5 + number], row, column] = 4.0
+            maps[f"maps.{level}"] = values.reshape(1, 24, rows, columns).astype(np.float32)
+        return maps
+
+
+@pytest.mark.parametrize("network", [PicoDet(), PicoDet("BGR"), RTDETR(), YOLO()])
 def test_regions_of_a_page(network):
     regions = LayoutDetector(network)(page())
     assert sorted(region.label for region in regions) == sorted(BOXES)
