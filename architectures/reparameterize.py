@@ -136,16 +136,25 @@ def _deploy(module: nn.Module) -> None:
             setattr(module, name, cast("Deployable", child).deployed())
 
 
+AFFINES = (*BATCH_NORMS, LearnableAffine)
+"""What can be folded into the convolution before it."""
+
+
 @torch.no_grad()
-def fold_(network: nn.Module) -> None:
-    """Fold, in place, all normalisations of a network in the deploy form, or of a part of one."""
+def fold_(network: nn.Module, kinds: tuple[type[nn.Module], ...] = AFFINES) -> None:
+    """Fold, in place, all normalisations of a network in the deploy form, or of a part of one.
+
+    Args:
+        network: the network.
+        kinds: those of `AFFINES` to fold.
+    """
     for module in list(network.modules()):
         if not isinstance(module, Foldable):
             continue
         for conv_name, affine_name in module.folds:
             conv: Any = attrgetter(conv_name)(module) if conv_name else module
             affine = getattr(module, affine_name)
-            if isinstance(affine, (*BATCH_NORMS, LearnableAffine)):
+            if isinstance(affine, kinds):
                 set_convolution(conv, partial(folded, conv, affine))
                 rest = affine.act if isinstance(affine, BatchNormAct) else nn.Identity()
                 setattr(module, affine_name, rest)

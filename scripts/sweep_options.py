@@ -47,6 +47,7 @@ from converter.mapping.plan import Signature, resolve, targets_of
 from converter.references import seeded
 from converter.references.hooks import by_our_names, observe
 from converter.references.paddle import checkout, worker
+from converter.references.processes import messages
 
 Architecture = dict[str, Any]
 EQUAL, BOTH_REFUSE, DIFFER = "equal", "both refuse", "results differ by "
@@ -375,8 +376,8 @@ class Paddle(AbstractContextManager["Paddle"]):
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         request = {"architecture": architecture, "double": double}
-        worker.send(self._child.stdin, request, {})
-        header, arrays = worker.receive(self._child.stdout)
+        messages.send(self._child.stdin, request, {})
+        header, arrays = messages.receive(self._child.stdout)
         sections: dict[str, dict[str, np.ndarray]] = {
             section: {} for section in ("state", "exponent", "0", "1")
         }
@@ -404,7 +405,7 @@ def paddle_child(paddleocr: Path) -> int:
     checkout.import_paddle()
     while True:
         try:
-            request, _ = worker.receive(requests)
+            request, _ = messages.receive(requests)
         except EOFError:
             return 0
         arrays: dict[str, np.ndarray] = {}
@@ -414,7 +415,7 @@ def paddle_child(paddleocr: Path) -> int:
                 arrays |= {f"{place}:{name}": array for name, array in values.items()}
         except Exception as fault:  # whatever the checkout's source raises
             error = f"{type(fault).__name__}: {fault}"
-        worker.send(answers, {"error": error}, arrays)
+        messages.send(answers, {"error": error}, arrays)
 
 
 def run_paddle(

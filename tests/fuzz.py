@@ -27,9 +27,12 @@ import numpy as np
 
 from converter.alignment.layer_graph import program_graph
 from converter.errors import ConverterError
+from converter.sources.onnx.model import with_outputs as onnx_with_outputs
+from converter.sources.onnx.program import read_onnx
 from converter.sources.open import open_source, read_pdparams, read_program
 from converter.sources.pdiparams import read_info, read_pdiparams
 from converter.sources.reader import with_outputs
+from tests.support.onnx_files import recogniser
 from tests.support.paddle_files import pir, program_desc, weights
 
 SLOW = 10.0  # seconds for one file
@@ -63,6 +66,13 @@ def _program(file: Path) -> None:
         with_outputs(program, program.outputs)
 
 
+def _onnx(file: Path) -> None:
+    program = read_onnx(file).program
+    program_graph(program, merged=True)
+    with suppress(ValueError):  # an output that is not in the main graph
+        onnx_with_outputs(file, program.outputs)
+
+
 def _weights(file: Path) -> None:
     intact = file.with_name("intact.pdmodel")
     intact.write_bytes(program_desc().SerializeToString())
@@ -76,6 +86,7 @@ KINDS: Mapping[str, tuple[bytes, Callable[[Path], object]]] = {
     "inference.pdmodel": (program_desc().SerializeToString(), _program),
     "inference.json": (json.dumps(pir()).encode(), _program),
     "inference.pdiparams": (weights(), _weights),
+    "inference.onnx": (recogniser().SerializeToString(), _onnx),
     "x.info": (pickle.dumps({"w_0": {"structured_name": "a"}}, 2), read_info),
     "x.tar": (_tar(), open_source),
     "x.tar.gz": (gzip.compress(_tar(), mtime=0), open_source),

@@ -96,7 +96,7 @@ _ALIKE = {"bmm": "matmul"}
 _SAME_VALUES = {
     "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
 }  # fmt: skip
-_PARTS = {"slice", "strided_slice", "getitem", "index_select", "dropout"}  # of learned positions
+_PARTS = {"slice", "strided_slice", "getitem", "index_select"}  # of a table of positions
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
 # In a decoder's first step, they may get a state of zeros, or learned positions alone.
 _LAYERS_OF_STATES = {"rnn", *_CONVOLUTIONS, *_NORMS}
@@ -332,14 +332,10 @@ class _Walk:
                 "layer on them, which no network does; it cannot be followed"
             )
         return frozenset(
-            (layer, self.marked(marks, f"{kind}:{place}") if marked else marks)
+            (layer, (*marks, f"{kind}:{place}") if marked else marks)
             for place, value in enumerate(places)
             for layer, marks in self.origin.get(value, ())
         )
-
-    def marked(self, marks: tuple[str, ...], mark: str) -> tuple[str, ...]:
-        """Return marks with one more; of a state that each step changes alike, one tells all."""
-        return marks if self.merged and marks[-1:] == (mark,) else (*marks, mark)
 
     def give(self, operation: Operation, origin: frozenset[Edge]) -> None:
         for value in operation.outputs:

@@ -41,6 +41,7 @@ _INPUT_KEYS = tuple(field.name for field in fields(NetworkInput))
 _MODEL_KEYS = (
     "release",
     "aliases",
+    "files",
     "classes",
     "dictionary",
     "labels",

@@ -11,6 +11,7 @@ from typing import Any
 
 from converter.conversion.request import Request
 from converter.errors import UsageError
+from converter.sources.open import ONNX
 
 EXIT_CODES = """exit codes: 0 written; 2 usage, or the output cannot be written; 3 source unreadable
 or unsafe; 4 names or layers do not fit; 5 Paddle and PyTorch disagree; 6 no reference;
@@ -31,6 +32,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="Paddle's files: a folder, a .pdparams file, an exported program or a .tar",
+    )
+    add(
+        "--onnx",
+        type=Path,
+        metavar="FILE",
+        help="the model as Paddle2ONNX wrote it, in place of Paddle's files; beside a checkpoint "
+        "(--paddle-dir) it becomes the reference",
     )
     add(
         "--program-dir",
@@ -111,15 +119,16 @@ def build_request(options: argparse.Namespace, **fields: Any) -> Request:
         fields: further fields of the request.
 
     Raises:
-        UsageError: the model's name or `--paddle-dir` is missing.
+        UsageError: the model's name or its files are missing.
     """
-    if options.name is None or options.paddle_dir is None:
-        missing = "NAME" if options.name is None else "--paddle-dir"
+    paddle_dir, program_dir = _sources(options)
+    if options.name is None or paddle_dir is None:
+        missing = "NAME" if options.name is None else "--paddle-dir (or --onnx)"
         raise UsageError(f"{missing} is missing; see --help, or --list for the names")
     return Request(
         name=options.name,
-        paddle_dir=options.paddle_dir,
-        program_dir=options.program_dir,
+        paddle_dir=paddle_dir,
+        program_dir=program_dir,
         config=options.config,
         dictionary=options.dictionary,
         submodel=options.submodel,
@@ -128,6 +137,21 @@ def build_request(options: argparse.Namespace, **fields: Any) -> Request:
         tolerance=options.tolerance,
         **fields,
     )
+
+
+def _sources(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """Return the model's files, and the export that is in another place than its checkpoint."""
+    if options.onnx is None:
+        return options.paddle_dir, options.program_dir
+    if options.onnx.suffix != ONNX:
+        raise UsageError(f"--onnx {options.onnx} should name a file that ends in {ONNX}")
+    if options.paddle_dir is None:
+        if options.program_dir is not None:
+            raise UsageError("--program-dir belongs to a checkpoint; give --paddle-dir, too")
+        return options.onnx, None
+    if options.program_dir is not None:
+        raise UsageError("--onnx and --program-dir both name the reference; give one of them")
+    return options.paddle_dir, options.onnx
 
 
 def tolerance(text: str) -> float:

@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         for result in tqdm(compared, unit=" pages", leave=False, disable=not sys.stderr.isatty()):
             results.append(result)
             tqdm.write(result.line)
-        package_versions = versions(runtimes.paddle_version)
+        package_versions = versions(runtimes.paddle_versions)
     counts = {status: sum(r.status == status for r in results) for status in STATUSES}
     for result in results:
         if result.status == "unreadable":

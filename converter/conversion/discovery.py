@@ -1,7 +1,8 @@
 """Find the released models in a folder of downloads, by the names of files and folders.
 
-The names of released files are taken from the URLs in `configs/`. A folder or file is also
-recognised by the name or an alias of a model, with the usual suffixes. No file is opened.
+The names of released files are taken from the URLs in `configs/`, those of RapidOCR's ONNX files
+from the rows' `files`. A folder or file is also recognised by the name or an alias of a model, with
+the usual suffixes. No file is opened.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from converter.catalog import cards as catalog
 from converter.errors import SourceError
-from converter.sources.open import ARCHIVES, kinds_in, model_files
+from converter.sources.open import ARCHIVES, ONNX, is_program, kinds_in, model_files
 
 CHECKPOINT, EXPORT = "checkpoint", "export"
 
@@ -145,6 +146,8 @@ def _stems() -> Mapping[str, tuple[str, str | None]]:
             if row.get(key):
                 known[stem_of(row[key]).casefold()] = (name, kind)
     for name, row in rows.items():
+        for other in row.get("files", ()):
+            known.setdefault(other.casefold(), (name, EXPORT))
         for other in (name, *row.get("aliases", ())):
             for ending, usual in SUFFIXES.items():
                 known.setdefault(f"{other}{ending}".casefold(), (name, usual))
@@ -167,7 +170,12 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[_Candidate]:
     except OSError as error:
         raise SourceError(f"{folder} cannot be read: {error.strerror}") from error
     name, _ = recognise(folder.name)
-    named = [file for file in own if file.suffix == ".pdparams" and recognise(file.stem)[0]]
+    if any(is_program(file) and file.suffix != ONNX for file in own):
+        own = [file for file in own if file.suffix != ONNX]  # made of the program beside it
+    single = [file for file in own if file.suffix in (".pdparams", ONNX)]
+    named = [file for file in single if recognise(file.stem)[0]]
+    if not name:  # each ONNX file is a model of its own, whatever it is called
+        named += [file for file in single if file.suffix == ONNX and file not in named]
     if name and len(named) < len(own):  # an unpacked release, whose file may have any name
         yield _candidate(folder)
         return
@@ -237,5 +245,5 @@ def _is_archive(path: Path) -> bool:
 
 
 def _stem(file: str) -> str:
-    endings = (*ARCHIVES, ".pdparams", ".pdmodel", ".json")
+    endings = (*ARCHIVES, ".pdparams", ".pdmodel", ".json", ONNX)
     return next((file.removesuffix(e) for e in endings if file.endswith(e)), file)

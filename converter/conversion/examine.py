@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from architectures import Model
     from converter.conversion.planning import ConversionPlan
     from converter.references.base import Reference
-    from converter.references.paddle.session import PaddleSession
+    from converter.references.processes.session import ChildSession
 
 
 def examine(request: Request, weights: Path | None = None) -> Examination:
@@ -59,7 +59,7 @@ def examine(request: Request, weights: Path | None = None) -> Examination:
         return examination
 
 
-def _chosen_plan(model: OpenedModel, session: PaddleSession | None) -> ConversionPlan:
+def _chosen_plan(model: OpenedModel, session: ChildSession | None) -> ConversionPlan:
     """Return the plan that a live check chooses; the first where it refuses all."""
     plans = plan(model)
     first = next(plans)
@@ -74,7 +74,7 @@ def _chosen_plan(model: OpenedModel, session: PaddleSession | None) -> Conversio
 def _subjects(
     model: OpenedModel,
     chosen: ConversionPlan,
-    session: PaddleSession | None,
+    session: ChildSession | None,
     weights: Path | None,
 ) -> Iterator[tuple[Reference, Model, list[np.ndarray]]]:
     """Yield each network with its reference and the images to compare them on.
@@ -82,7 +82,7 @@ def _subjects(
     Args:
         model: the opened files.
         chosen: the plan by which they are converted.
-        session: the Paddle process of a live reference.
+        session: the process of a live reference.
         weights: an artefact to compare in place of the network as it is converted now.
     """
     converted = chosen.load(state_dict(model, chosen))
@@ -103,14 +103,14 @@ def _subjects(
 def _examined(
     model: OpenedModel,
     chosen: ConversionPlan,
-    session: PaddleSession | None,
+    session: ChildSession | None,
     reference: Reference,
     network: Model,
     images: list[np.ndarray],
 ) -> Examination:
     """Check a network as a conversion does, and compare every layer."""
     limit = model.request.tolerance
-    took_part = versions(session.version if session else None)
+    took_part = versions(session.versions if session else None)
     report = check(reference, network, images, limit=limit, versions=took_part, locate=False)
     faulty = {comparison.input_shape for comparison in report.comparisons if comparison.fault}
     batch = next((batch for batch in images if batch.shape in faulty), images[0])

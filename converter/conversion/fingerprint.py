@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converter.errors import SourceError
+from converter.errors import ConverterError, SourceError
 from converter.sources import mapped_files
-from converter.sources.open import DETECTION_SETTINGS, SETTINGS
+from converter.sources.open import DETECTION_SETTINGS, ONNX, SETTINGS
 
 if TYPE_CHECKING:
     from converter.conversion.request import Request
@@ -48,6 +49,7 @@ _NOT_OPTIONS = (*_SOURCES, "out", "fingerprint")
 _SOURCE_SUFFIXES = (
     ".pdparams",
     ".pdmodel",
+    ".onnx",
     ".pdiparams",
     ".info",
     ".json",
@@ -68,7 +70,7 @@ def fingerprint(request: Request) -> str:
     for field in fields(request):
         value = getattr(request, field.name)
         if field.name in _SOURCES and value is not None:
-            for file in source_files(value):
+            for file in (f for source in source_files(value) for f in (source, *_beside(source))):
                 digest.update(f"{file.name}={_hash(file)}\n".encode())
         elif field.name not in _NOT_OPTIONS:
             is_file = isinstance(value, Path) and value.is_file()
@@ -134,6 +136,16 @@ def source_files(path: Path) -> list[Path]:
         weights = (f"{path.stem}.pdiparams", f"{path.stem}.pdiparams.info", "__params__")
         related += [path.with_name(name) for name in weights]
     return [path, *(file for file in related if file.is_file())]
+
+
+def _beside(file: Path) -> tuple[Path, ...]:
+    """Return the files that hold weights of an ONNX file; none of one that cannot be read."""
+    if file.suffix == ONNX:
+        from converter.sources.onnx.model import read_model
+
+        with suppress(ConverterError):  # the conversion reports it
+            return read_model(file).external
+    return ()
 
 
 def _hash(file: Path) -> str:

@@ -35,11 +35,12 @@ from converter.mapping.plan import Plan, Signature, Target, fills_of, resolve, t
 from converter.mapping.rules import load_mapping
 from converter.sources.ir import Program
 
-# What PaddleOCR's export folds has grown over its versions: nothing, what the network's classes
-# state, or (by other tools) every normalisation.
+# What PaddleOCR's export folds has grown over its versions: nothing, or what the network's classes
+# state. Other tools, such as those that simplify ONNX files, fold each BatchNorm, or all.
 FOLDINGS: Mapping[str, Callable[[Model], None]] = {
     "none": lambda _: None,
     "exported": fold_as_exported_,
+    "batch norms": partial(fold_, kinds=BATCH_NORMS),
     "all": fold_,
 }
 
@@ -330,32 +331,29 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
     """Return the class counts of a program: the width of the layer that it ends in.
 
     Of several such layers, those count whose counterparts in our network own the tensor that the
-    config names; of a decoder, those that its text comes from.
+    config names, or are its `logits_layers`.
     """
     if not card.class_counts:
         return {}
     beyond = None
     last = {marks: program.layers[i] for i, marks in program.results if i >= 0}
-    if adapter_for(card.architecture).decodes:
+    decodes = adapter_for(card.architecture).decodes
+    if len(last) > 1 or decodes:
         # The tokens that frame a text may be among the last classes.
-        assumed = max(_fewest(card), *map(_width, last.values())) + 3 if last else _fewest(card)
+        most = max((int(layer.settings.get("width", 0)) for layer in last.values()), default=0)
+        assumed = max(most, _fewest(card)) + 3
         ours = _spec(card, dict.fromkeys(card.class_counts, assumed), "deploy").build()
-        beyond = len(ours.get_parameter(f"{ours.logits_layers[0]}.weight")) - assumed
-        if len(ours.output_part.results) > 1:
-            place = f"output:{ours.output_part.results.index(ours.text_scores)}"
-            last = {marks: layer for marks, layer in last.items() if marks[-1:] == (place,)}
-    elif len(last) > 1:
-        counts = dict.fromkeys(card.class_counts, _fewest(card))
-        graph = trace_layers(card, _spec(card, counts, "deploy").build()).graph
+        names = {*card.class_counts.values(), *(f"{name}.weight" for name in ours.logits_layers)}
+        graph = trace_layers(card, ours).graph
         scored = {
-            marks
+            marks: graph.layers[i]
             for i, marks in graph.results
-            if i >= 0
-            and {tensor.name for tensor in graph.layers[i].tensors}
-            & set(card.class_counts.values())
+            if i >= 0 and {tensor.name for tensor in graph.layers[i].tensors} & names
         }
         last = {marks: layer for marks, layer in last.items() if marks in scored}
-    widths = set(map(_width, last.values()))
+        if decodes and scored:
+            beyond = int(next(iter(scored.values())).settings.get("width", 0)) - assumed
+    widths = {int(layer.settings.get("width", 0)) for layer in last.values()}
     if len(widths) != 1 or 0 in widths:
         raise AlignmentError(
             "the program does not end in one layer that scores classes; is this an export of "
@@ -364,10 +362,6 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
     width = widths.pop()
     known = registry.class_count(card.architecture, width)
     return dict.fromkeys(card.class_counts, known if beyond is None else width - beyond)
-
-
-def _width(layer: Layer) -> int:
-    return int(layer.settings.get("width", 0))
 
 
 def _fewest(card: ModelCard) -> int:

@@ -54,8 +54,13 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def proof_scope(reference: str) -> str:
-    """Return in one sentence what a proof by this kind of reference covers, and what not."""
+def proof_scope(reference: str, library: str = "Paddle") -> str:
+    """Return in one sentence what a proof by this kind of reference covers, and what not.
+
+    Args:
+        reference: `program`, `network`, `recorded` or `none`.
+        library: what ran the program or network.
+    """
     if reference == "none":
         return "Nothing was compared with Paddle."
     if reference == "recorded":
@@ -63,4 +68,4 @@ def proof_scope(reference: str) -> str:
             "Architecture and mapping were proved by the record of a network with seeded weights; "
             "these weights were not run in Paddle."
         )
-    return "These weights were run in Paddle and in PyTorch."
+    return f"These weights were run in {library} and in PyTorch."

@@ -1,4 +1,4 @@
-"""One conversion, from Paddle's files to the artefact, as five functions over frozen values.
+"""One conversion, from the files to the artefact, as five functions over frozen values.
 
     Request     -> read        -> OpenedModel     the files, the model card, the kind of reference
     OpenedModel -> plan        -> ConversionPlan  the network, and where each tensor goes
@@ -30,12 +30,15 @@ from converter.conversion.artefact import output_path, write_artefact
 from converter.conversion.request import Outcome, Request, proof_scope
 from converter.conversion.versions import versions
 from converter.errors import AlignmentError, ConfigError, ReferenceUnavailable, UsageError
+from converter.references.onnxruntime.session import OnnxSession
 from converter.references.paddle.session import PaddleSession
+from converter.references.processes.session import ChildSession
 from converter.sources.open import Source, open_source
 from converter.sources.pdiparams import Export
 from converter.sources.pdparams import Checkpoint
 from converter.sources.reader import check_operators
 from schemas.artefact import ArtefactCard, SourceEntry, TensorCounts
+from schemas.processing import TOKEN_DECODERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
 
 STAGES = ("read", "plan", "convert", "prove", "write")
 
-Sessions = Callable[[], AbstractContextManager[PaddleSession]]
+Sessions = Callable[[], AbstractContextManager[ChildSession]]
 
 
 def run(
@@ -210,18 +213,39 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
     """
     table = card.dictionary
     of_release = not (request.dictionary or request.config)
+    lines = _lines_of_export(source)
     if card.missing_dictionary is not None:
         table = card.missing_dictionary.find(source.settings)
-    elif of_release and card.task in catalog.READING and source.settings is not None:
-        table = dictionary_of_export(source.settings) or table
+    elif of_release and card.task in catalog.READING:
+        if lines and card.decoder not in TOKEN_DECODERS:
+            table = _table_of_metadata(source, lines)
+        elif source.settings is not None:
+            table = dictionary_of_export(source.settings) or table
     if request.strip_dictionary:
         if not isinstance(table, Dictionary):
             raise ConfigError(f"{card.name} has no table of characters for --strip-dict")
         table = table.stripped()
     labels = card.labels
-    if card.task == "layout" and source.settings is not None:
-        labels = labels_of_export(source.settings) or labels
+    if card.task == "layout":
+        stated = labels_of_export(source.settings) if source.settings is not None else ()
+        labels = lines or stated or labels
     return replace(card, dictionary=table, missing_dictionary=None, labels=labels)
+
+
+_CHARACTERS = "character"
+"""The entry of an ONNX file's metadata with its characters or labels, one per line (RapidOCR)."""
+
+
+def _lines_of_export(source: Source) -> tuple[str, ...]:
+    """Return the characters or labels that an ONNX file states; none if it does not."""
+    text = source.export.metadata.get(_CHARACTERS, "") if source.export else ""
+    return tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n")) if text else ()
+
+
+def _table_of_metadata(source: Source, lines: tuple[str, ...]) -> Dictionary:
+    assert source.export is not None
+    name = source.export.program_file.name
+    return Dictionary(name, source.files[name], lines)
 
 
 def _is_submodels(source: Source, request: Request) -> bool:
@@ -252,8 +276,8 @@ def reference_kind(request: Request, source: Source, card: ModelCard) -> str:
     if wanted == "program" and not has_program:
         network = f" of {request.submodel}" if request.submodel else ""
         raise ReferenceUnavailable(
-            f"{source.path} holds no exported program{network} (inference.pdmodel or "
-            "inference.json)"
+            f"{source.path} holds no exported program{network} (inference.pdmodel, inference.json "
+            "or an ONNX file)"
         )
     if wanted == "network" and checkout is None:
         raise ReferenceUnavailable("give the PaddleOCR checkout with --paddleocr or $PADDLEOCR")
@@ -267,11 +291,17 @@ def reference_kind(request: Request, source: Source, card: ModelCard) -> str:
 @contextmanager
 def live_session(
     model: OpenedModel, sessions: Sessions = PaddleSession
-) -> Iterator[PaddleSession | None]:
-    """Start the Paddle process of a live reference; None where no Paddle runs."""
+) -> Iterator[ChildSession | None]:
+    """Start the process of a live reference; None where none runs.
+
+    An ONNX file runs in ONNX Runtime, everything else in Paddle, which `sessions` starts.
+    """
     if model.request.plan_only or model.reference not in ("program", "network"):
         yield None
         return
+    export = model.source.export
+    if model.reference == "program" and export and export.program.format == "onnx":
+        sessions = OnnxSession
     with sessions() as session:
         yield session
 
@@ -363,7 +393,7 @@ def check_form(network: Model) -> None:
 
 
 def prove(
-    model: OpenedModel, chosen: ConversionPlan, network: Model, session: PaddleSession | None
+    model: OpenedModel, chosen: ConversionPlan, network: Model, session: ChildSession | None
 ) -> ParityReport | None:
     """Compare the converted network with the reference; None with `--reference none`.
 
@@ -384,7 +414,7 @@ def check(
     model: OpenedModel,
     chosen: ConversionPlan,
     network: Model,
-    session: PaddleSession | None,
+    session: ChildSession | None,
     *,
     locate: bool = True,
 ) -> ParityReport:
@@ -394,10 +424,10 @@ def check(
         model: the opened files.
         chosen: the plan by which the network was converted.
         network: the network in its written form.
-        session: the Paddle process; None for a recorded reference.
+        session: the process of a live reference; None for a recorded one.
         locate: whether the report of a failure names the first layer that differs, and why.
     """
-    took_part = versions(session.version if session else None)
+    took_part = versions(session.versions if session else None)
     if session is None:
         from converter.diagnosis import records
 
@@ -416,9 +446,9 @@ def check(
 
 
 def live_check(
-    model: OpenedModel, session: PaddleSession | None
+    model: OpenedModel, session: ChildSession | None
 ) -> Callable[[ConversionPlan], bool] | None:
-    """Return the check that chooses among plans; None where Paddle does not run."""
+    """Return the check that chooses among plans; None where there is no live reference."""
     if session is None:
         return None
 
@@ -430,9 +460,9 @@ def live_check(
 
 
 def live_reference(
-    model: OpenedModel, chosen: ConversionPlan, network: Model, session: PaddleSession
+    model: OpenedModel, chosen: ConversionPlan, network: Model, session: ChildSession
 ) -> Reference:
-    """Return the reference that Paddle runs: PaddleOCR's network, or the exported program."""
+    """Return the reference that a process runs: PaddleOCR's network, or the exported program."""
     from converter.parity.comparison import LIMIT
     from converter.parity.noise import is_noisy
     from converter.references.recorded.record import shipped_record
@@ -443,6 +473,7 @@ def live_reference(
     if model.reference == "network":
         from converter.references.network import NetworkReference
 
+        assert isinstance(session, PaddleSession)
         assert request.paddleocr is not None
         assert source.checkpoint is not None
         tensors, prefix = source.checkpoint.tensors, chosen.tensors.prefix
@@ -521,7 +552,7 @@ def write(
     chosen: ConversionPlan,
     network: Model,
     report: ParityReport | None,
-    session: PaddleSession | None,
+    session: ChildSession | None,
 ) -> Outcome:
     """Write the weights and the JSON beside them, both or none.
 
@@ -531,7 +562,7 @@ def write(
         chosen: the plan by which the network was converted.
         network: the network as it is written.
         report: the proof; None marks the artefact UNVERIFIED.
-        session: the Paddle process of the proof, whose version is named.
+        session: the process of the proof, whose version is named.
 
     Raises:
         OutputError: the files cannot be written.
@@ -568,7 +599,7 @@ def artefact_card(
     chosen: ConversionPlan,
     network: Model,
     report: ParityReport | None,
-    session: PaddleSession | None,
+    session: ChildSession | None,
 ) -> ArtefactCard:
     """Return the artefact's card without the entry of the weights file; Args as of `write`."""
     card, dictionary = model.card, model.card.dictionary
@@ -591,8 +622,8 @@ def artefact_card(
         fingerprint=model.request.fingerprint,
         counts=TensorCounts.from_dict(chosen.tensors.counts()),
         parity=report.to_dict() if report else None,
-        proof_scope=proof_scope(model.reference),
-        versions=versions(session.version if session else None),
+        proof_scope=proof_scope(model.reference, session.LIBRARY if session else ""),
+        versions=versions(session.versions if session else None),
     )
 
 

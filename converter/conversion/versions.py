@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 
 import numpy as np
 
 from converter import __version__
 
 
-def versions(paddle: str | None = None) -> dict[str, str]:
+def versions(reference: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the versions of the converter, Python and the packages, by name.
 
     Args:
-        paddle: the version that the Paddle process reports, if there is one.
+        reference: the version of the library that computed the reference, by its name.
     """
     import torch
 
@@ -23,4 +24,4 @@ def versions(paddle: str | None = None) -> dict[str, str]:
         "numpy": np.__version__,
         "torch": torch.__version__,
     }
-    return names | ({"paddle": paddle} if paddle else {})
+    return names | dict(reference or {})

@@ -42,7 +42,7 @@ class PaddleNetwork:
         self, session: PaddleSession, task: str, source: Source, card: ArtefactCard
     ) -> None:
         export = source.export
-        if export is None:
+        if export is None or export.program.format == "onnx":
             raise SourceError(
                 f"{source.path} holds no exported program (inference.pdmodel or inference.json), "
                 "which Paddle could run"
@@ -83,9 +83,9 @@ class Runtimes:
     thing: str = "line"
 
     @property
-    def paddle_version(self) -> str | None:
-        """Version of Paddle, None without a Paddle process."""
-        return self.session.version if self.session else None
+    def paddle_versions(self) -> dict[str, str]:
+        """Version of Paddle by its name; nothing without a Paddle process."""
+        return self.session.versions if self.session else {}
 
 
 @contextmanager

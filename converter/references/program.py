@@ -1,4 +1,4 @@
-"""An exported program as the reference, run by Paddle's own predictor."""
+"""An exported program as the reference, run by Paddle's predictor or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from converter.parity.comparison import INNER, Comparison, compare, compare_resu
 from converter.parity.layerwise import FullTensor, Pair, SideBySide
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
+from converter.references.processes.session import ChildSession
 from converter.sources.ir import Program
 from converter.sources.pdiparams import read_export
 
@@ -36,9 +37,9 @@ class ProgramReference:
     """Compares a network with an exported program, layer by layer where they correspond.
 
     Args:
-        session: the Paddle process.
+        session: the process that runs it.
         program: the exported program.
-        weights: its `.pdiparams`.
+        weights: its `.pdiparams`, or the ONNX file itself.
         counterparts: the program's layer for each layer of the network, by its key; empty where
             the layers could not be matched, and then only the results are compared.
         task: one of the catalog's TASKS; it determines which decisions are compared.
@@ -50,7 +51,7 @@ class ProgramReference:
 
     def __init__(
         self,
-        session: PaddleSession,
+        session: ChildSession,
         program: Program,
         weights: Path,
         counterparts: Mapping[Key, Layer],
@@ -224,7 +225,7 @@ class ProgramReference:
         return matched
 
     def run(self, inputs: Mapping[str, np.ndarray], values: Sequence[str]) -> list[np.ndarray]:
-        """Run the program in Paddle and return some of its values, then its results.
+        """Run the program and return some of its values, then its results.
 
         Args:
             inputs: in the program's order, by any names.

@@ -17,6 +17,7 @@ def result_of(verified: Verified) -> ModelResult:
     """Return the row of a record that was compared, or could not be."""
     folder, result, record = verified.folder, verified.result, verified.record
     parity, error, exit_code = None, "", 0
+    paddle = record.facts.paddle if record else None
     if isinstance(result, ConverterError):
         error, exit_code = str(result), result.exit_code
     else:
@@ -29,7 +30,7 @@ def result_of(verified: Verified) -> ModelResult:
         parity=parity,
         counts=_total([plan.counts() for plan in verified.plans]),
         seconds=round(verified.seconds, 3),
-        versions=versions(record.facts.paddle if record else None),
+        versions=versions({"paddle": paddle} if paddle else None),
         sources={
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
             for file in (folder / "reference.json", folder / "outputs.npz")

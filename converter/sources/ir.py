@@ -1,6 +1,7 @@
-"""The intermediate representation of an exported program, the same for both of Paddle's formats.
+"""The intermediate representation of an exported program, the same for all of its formats.
 
-`.pdmodel` is a ProgramDesc (protobuf, Paddle 1.x to 2.x); `inference.json` is PIR (Paddle 3.x).
+`.pdmodel` is a ProgramDesc (protobuf, Paddle 1.x to 2.x); `inference.json` is PIR (Paddle 3.x);
+`.onnx` is what Paddle2ONNX makes of either.
 Kinds, roles and attribute names are the canonical ones of `op_table.py`.
 """
 
@@ -84,11 +85,11 @@ class Program:
         parameters: the tensors of the weights file, by name.
         inputs: the tensors that the program is fed with.
         outputs: the names of the values that it returns.
-        content: the file.
+        content: the file; empty of an ONNX file, which holds the weights, too.
         source: the name of the file, for messages.
     """
 
-    format: Literal["pdmodel", "pir"]
+    format: Literal["pdmodel", "pir", "onnx"]
     operations: tuple[Operation, ...]
     parameters: Mapping[str, TensorSpec]
     inputs: tuple[TensorSpec, ...]

@@ -1,4 +1,4 @@
-"""Open Paddle's files without Paddle: training checkpoints, exported programs, release archives.
+"""Open models without Paddle: training checkpoints, exported programs, ONNX files, archives.
 
 This package imports neither Paddle nor PyTorch, and checks every size in a file before it allocates
 memory for it: a file that is truncated, corrupt, hostile or of another format raises `SourceError`.
@@ -49,7 +49,10 @@ _CHECKPOINTS = (
 
 _INFERRED = "Student"  # the network of a distillation that PaddleOCR uses for inference
 
+ONNX = ".onnx"
+
 # The program to read, likewise. PIR comes first: with both, it is the later export for Paddle 3.
+# ONNX comes last, since it was made of one of the others.
 _PROGRAMS = (
     "inference.json",
     "inference.pdmodel",
@@ -58,12 +61,15 @@ _PROGRAMS = (
     "__model__",
     "*.pdmodel",
     "*.json",
+    "inference.onnx",
+    "model.onnx",
+    "*.onnx",
 )
 
 
 @dataclass(frozen=True)
 class Source:
-    """The Paddle model at a path: a checkpoint, an export, or both.
+    """The model at a path: a checkpoint, an export (Paddle's or an ONNX file), or both.
 
     The unpacked files of an archive exist as long as this object does; arrays live longer.
 
@@ -85,11 +91,12 @@ class Source:
 
 
 def open_source(path: Path, program: Path | None = None, submodel: str | None = None) -> Source:
-    """Open a folder, a `.pdparams`, `.pdmodel` or PIR `.json` file, or a `.tar` or `.tar.gz`.
+    """Open a folder, a `.pdparams`, `.pdmodel`, PIR `.json` or `.onnx` file, or a `.tar[.gz]`.
 
     In a folder the checkpoint is `best_accuracy`, else the one `*_pretrained`, else `student`, else
     `latest`, else the only `.pdparams`; the program is `inference`, else `model`, else the only
-    `.pdmodel`, with its `.pdiparams` (or `__model__` with `__params__`). Files that the folder
+    `.pdmodel`, with its `.pdiparams` (or `__model__` with `__params__`); without one of Paddle's an
+    ONNX file takes its place. Files that the folder
     lacks may be in one of its subfolders: for a distillation PaddleOCR exports each network into a
     folder of its name, of which the student's is taken. PaddleX puts the checkpoint of each epoch
     into a folder, with its export in the folder `inference` of that. A program without weights is
@@ -121,15 +128,15 @@ def open_source(path: Path, program: Path | None = None, submodel: str | None = 
         return source
     if path.suffix == ".pdparams":
         return _open(path, path, None)
-    if _is_program(path):
+    if is_program(path):
         return _open(path, None, path, _settings_above(path))
     if path.suffix == ".pdiparams":
         raise SourceError(f"{path} holds weights without names; name its program or its folder.")
     if path.suffix == ".pdopt":
         raise SourceError(f"{path} holds an optimizer's state; name the .pdparams beside it.")
     raise SourceError(
-        f"{path} is no file of Paddle's. Expected a folder, a .pdparams, .pdmodel or .json file, "
-        "or a .tar."
+        f"{path} is no file of Paddle's and no ONNX file. Expected a folder, a .pdparams, "
+        ".pdmodel, .json or .onnx file, or a .tar."
     )
 
 
@@ -139,7 +146,7 @@ def kinds_in(path: Path) -> frozenset[str]:
     Archives are not opened, so nothing is known of them.
     """
     if not path.is_dir():
-        files = [path] if path.suffix == ".pdparams" or _is_program(path) else []
+        files = [path] if path.suffix == ".pdparams" or is_program(path) else []
     else:
         files = model_files(path) or [
             file
@@ -155,12 +162,13 @@ def model_files(folder: Path) -> list[Path]:
     return [
         file
         for file in sorted(folder.iterdir())
-        if (file.suffix == ".pdparams" or _is_program(file)) and _is_model(file)
+        if (file.suffix == ".pdparams" or is_program(file)) and _is_model(file)
     ]
 
 
-def _is_program(file: Path) -> bool:
-    return file.suffix in (".pdmodel", ".json") or file.name == "__model__"
+def is_program(file: Path) -> bool:
+    """Return whether a file is an exported program by its name."""
+    return file.suffix in (".pdmodel", ".json", ONNX) or file.name == "__model__"
 
 
 def _joined(first: Source, second: Source) -> Source:
@@ -172,7 +180,7 @@ def _joined(first: Source, second: Source) -> Source:
         )
     if second.export is None:
         raise SourceError(
-            f"{second.path} holds no exported program (inference.pdmodel or inference.json)"
+            f"{second.path} holds no exported program (inference.pdmodel, inference.json, .onnx)"
         )
     both = Source(
         first.path,
@@ -216,7 +224,7 @@ def _open_folder(folder: Path, submodel: str | None = None, archive: Path | None
         names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
         raise SourceError(
             f"{named} holds no Paddle model; found {names}. Expected a .pdparams, "
-            "or inference.pdmodel or inference.json with inference.pdiparams."
+            "or inference.pdmodel or inference.json with inference.pdiparams, or an .onnx file."
         )
     parents = {file.parent for file in (checkpoint, program) if file}
     related = checkpoint is not None and checkpoint.parent in (program or checkpoint).parents
@@ -296,7 +304,12 @@ def _open(
     if checkpoint_file:
         checkpoint = read_pdparams(checkpoint_file)
         read.append(checkpoint_file)
-    if program_file:
+    if program_file and program_file.suffix == ONNX:
+        from converter.sources.onnx.program import read_onnx
+
+        export = read_onnx(program_file)
+        read += [program_file, *export.external]
+    elif program_file:
         weights, info = _weights(program_file)
         export = read_export(program_file, weights, info)
         read += [program_file, weights, *([info] if info else [])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,13 +29,15 @@ class Export:
 
     Args:
         program_file: the program.
-        weights_file: the `.pdiparams`.
+        weights_file: the `.pdiparams`; of an ONNX file the file itself.
         program: the program as it was read.
         tensors: from parameter names (`conv2d_0.w_0`) to read-only arrays, which are views of the
             mapped file and may be unaligned; bfloat16 is converted to float32, float64 rounded.
         structured_names: from parameter names to structured names (`backbone.conv1.weight`), if
             there is a `.pdiparams.info`. They are only a hint: released exports carry names of
             older code.
+        external: further files that weights of an ONNX file are in.
+        metadata: what an ONNX file says about itself, by key: its characters or labels.
         notes: lines about what was changed in the tensors.
     """
 
@@ -44,6 +46,8 @@ class Export:
     program: Program
     tensors: Mapping[str, np.ndarray]
     structured_names: Mapping[str, str]
+    external: tuple[Path, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +67,7 @@ def read_export(program_file: Path, weights_file: Path, info_file: Path | None =
     program = read_program(program_file)
     tensors, notes = files.in_float32(read_pdiparams(weights_file, program))
     names = read_info(info_file) if info_file else MappingProxyType({})
-    return Export(program_file, weights_file, program, tensors, names, tuple(notes))
+    return Export(program_file, weights_file, program, tensors, names, notes=tuple(notes))
 
 
 def read_pdiparams(file: Path, program: Program) -> Mapping[str, np.ndarray]:

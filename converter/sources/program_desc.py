@@ -12,6 +12,7 @@ from converter.errors import SourceError, UnsafeSource
 from converter.sources import framework_proto as schema
 from converter.sources import op_table as kinds
 from converter.sources.computing_operators import OPERATORS, REMOTE_ATTRIBUTES, refusal
+from converter.sources.entries import count_entries
 from converter.sources.ir import (
     MALFORMED,
     MOST_OPERATIONS,
@@ -120,41 +121,12 @@ def _message(content: bytes, name: str) -> Any:
 
 @lru_cache(maxsize=1)  # a program is parsed, checked and written again
 def _count_messages(content: bytes) -> int:
-    """Count the messages of the first three levels (blocks, operations, attributes) and strings.
-
-    An empty message has two bytes in the file and a hundred in memory, so they are counted before
-    protobuf makes them. Counting ends at the first fault, which protobuf reports, and at the limit.
-    """
-    count, waiting = 0, [(0, len(content), 0)]
-    while waiting and count <= _MOST_MESSAGES:
-        position, end, level = waiting.pop()
-        while position < end and count <= _MOST_MESSAGES:
-            tag, position = _varint(content, position, end)
-            if tag & 7 == 0:
-                _, position = _varint(content, position, end)
-            elif tag & 7 == 2:
-                size, position = _varint(content, position, end)
-                count += 1
-                if level < _LEVELS and position + size <= end:
-                    waiting.append((position, position + size, level + 1))
-                position += size
-            else:
-                position += {1: 8, 5: 4}.get(tag & 7, end)
-    return count
+    """Count the messages of the first three levels (blocks, operations, attributes) and strings."""
+    return count_entries(content, _MOST_MESSAGES, 0, _level_inside)
 
 
-def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
-    """Return a number of variable length and the position after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            break
-        byte = content[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    return value, end
+def _level_inside(level: int, _field: int) -> int | None:
+    return level + 1 if level < _LEVELS else None
 
 
 def _spec(variable: Any, *, known: bool = False) -> TensorSpec:

@@ -2,21 +2,17 @@
 
 Of the project it imports the adapters, which need NumPy, and what loads PaddleNLP's networks.
 
-It reads requests from standard input and writes answers to what was standard output. Both are
-messages: a mark, the length of a JSON header (8 bytes, little-endian), the header, then the raw
-bytes of the arrays that the header lists under `arrays` as [name, dtype, shape].
+It reads requests from standard input and writes answers to what was standard output; see
+`messages.py`.
 """
 
-import gc
-import json
 import os
-import struct
 import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,44 +21,7 @@ if __name__ == "__main__":  # a script's own folder comes first; the project's i
 
 from converter.adapters.registry import adapter_of_head
 from converter.references.paddle import paddlenlp_networks
-
-Arrays = dict[str, np.ndarray]
-MARK = b"\x93MESSAGE"  # begins no other output of a process
-
-
-def send(stream: IO[bytes], header: dict[str, Any], arrays: Arrays) -> None:
-    """Write one message."""
-    listed = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
-    text = json.dumps({**header, "arrays": listed}).encode()
-    stream.write(MARK + struct.pack("<Q", len(text)) + text)
-    for array in arrays.values():
-        stream.write(np.ascontiguousarray(array).data)
-    stream.flush()
-
-
-def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
-    """Read one message.
-
-    Raises:
-        EOFError: the other side is gone.
-        ValueError: something other than a message arrived.
-    """
-    start = _exactly(stream, len(MARK))
-    if start != MARK:
-        raise ValueError(f"{start!r} where a message should begin")
-    header = json.loads(_exactly(stream, struct.unpack("<Q", _exactly(stream, 8))[0]))
-    arrays = {}
-    for name, dtype, shape in header.pop("arrays"):
-        data = _exactly(stream, int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64)))
-        arrays[name] = np.frombuffer(data, dtype).reshape(shape)
-    return header, arrays
-
-
-def _exactly(stream: IO[bytes], size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) != size:
-        raise EOFError
-    return data
+from converter.references.processes.messages import Arrays, serve
 
 
 class Program:
@@ -228,52 +187,19 @@ def _flatten(name: str, output: Any, outputs: Arrays) -> None:
         outputs.setdefault(name, output.numpy())
 
 
-def memory() -> int:
-    """Return the bytes that this process holds, or 0 where the system has no /proc."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def start() -> str:
+    """Import Paddle and return its version."""
+    import paddle
+
+    return str(paddle.__version__)
 
 
-def main() -> None:
-    """Answer requests until the parent closes the pipe."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # Paddle's prints go to standard error, not among the answers
-    subjects: dict[str, Program | Network] = {}
-    try:
-        import paddle
-    except ImportError as error:
-        send(answers, {"error": str(error), "stage": "import"}, {})
-        return
-    confinement = os.environ.get("CONFINEMENT", "")
-    send(answers, {"paddle": paddle.__version__, "confinement": confinement}, {})
-    while True:
-        try:
-            request, arrays = receive(requests)
-        except EOFError:
-            return
-        try:
-            name = request.get("name", "")
-            if request["do"] == "run":
-                for_record = request.get("for_record", False)
-                send(answers, {}, subjects[name].run(arrays, request["wanted"], for_record))
-                continue
-            for old in list(subjects) if request["do"] == "release" else [name]:
-                subjects.pop(old, None)
-            gc.collect()  # before the next is loaded
-            if request["do"] == "release":
-                send(answers, {"memory": memory()}, {})
-                continue
-            if request["do"] == "program":
-                subjects[name] = Program(request["program"], request["weights"])
-            else:
-                subjects[name] = Network(request["checkout"], request["architecture"], arrays)
-            send(answers, subjects[name].facts, {})
-        except Exception as error:  # whatever Paddle raises is the answer
-            send(answers, {"error": f"{type(error).__name__}: {error}", "stage": "run"}, {})
+def load(request: dict[str, Any], arrays: Arrays) -> Program | Network:
+    """Load an exported program, or a network with the weights in `arrays`."""
+    if request["do"] == "program":
+        return Program(request["program"], request["weights"])
+    return Network(request["checkout"], request["architecture"], arrays)
 
 
 if __name__ == "__main__":
-    main()
+    serve(start, load)

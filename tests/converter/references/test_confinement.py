@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from converter.errors import ReferenceUnavailable, SourceError, UsageError
-from converter.references.paddle import confined, worker
+from converter.references.paddle import worker
 from converter.references.paddle.session import PaddleSession
+from converter.references.processes import confined
 from converter.sources import framework_proto as schema
 from converter.sources import scratch
 from converter.sources.reader import read_program
@@ -28,7 +29,7 @@ linux = sys.platform.startswith("linux")
 ATTEMPTS = """
 import json, os, resource, socket, sys
 sys.path.insert(0, {root!r})
-from converter.references.paddle.worker import send
+from converter.references.processes.messages import send
 
 def attempt(action):
     try:
@@ -45,7 +46,7 @@ def large():
         file.flush()
 
 server = socket.socket()
-send(sys.stdout.buffer, {{"paddle": "9", "confinement": os.environ["CONFINEMENT"], "done": {{
+send(sys.stdout.buffer, {{"version": "9", "confinement": os.environ["CONFINEMENT"], "done": {{
     "outside": attempt(lambda: open({victim!r}, "w")),
     "new": attempt(lambda: open({victim!r} + ".new", "w")),
     "remove": attempt(lambda: os.unlink({victim!r})),
@@ -187,6 +188,7 @@ import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from converter.references.paddle import worker
 from converter.references.paddle.session import PaddleSession
+from converter.references.processes import confined
 worker.__file__ = sys.argv[1]
 session = PaddleSession()
 print(session._process.pid, session._folder.name, flush=True)
@@ -197,8 +199,8 @@ time.sleep(60)
 
 BUSY = (
     f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-    "from converter.references.paddle.worker import send\n"
-    "send(sys.stdout.buffer, {'paddle': '9'}, {})\nwhile True: pass\n"
+    "from converter.references.processes.messages import send\n"
+    "send(sys.stdout.buffer, {'version': '9'}, {})\nwhile True: pass\n"
 )
 
 

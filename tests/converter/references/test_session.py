@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from converter.errors import ReferenceUnavailable
-from converter.references.paddle import session as session_module
 from converter.references.paddle import worker
 from converter.references.paddle.session import PaddleSession, SharedSession
+from converter.references.processes import messages
+from converter.references.processes import session as session_module
 from converter.references.program import PaddleProgram
 from converter.sources.ir import Program
 from converter.sources.reader import read_program
@@ -38,14 +39,14 @@ def worker_is(tmp_path, monkeypatch):
         script = tmp_path / "fake_worker.py"
         head = f"import os, sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
         script.write_text(
-            f"{head}from converter.references.paddle.worker import receive, send\n{source}"
+            f"{head}from converter.references.processes.messages import receive, send\n{source}"
         )
         monkeypatch.setattr(worker, "__file__", str(script))
 
     return worker_is
 
 
-UP = "send(sys.stdout.buffer, {'paddle': '9'}, {})\n"
+UP = "send(sys.stdout.buffer, {'version': '9'}, {})\n"
 
 
 def complaint(session: PaddleSession) -> str:
@@ -81,11 +82,11 @@ def test_arrays_arrive_as_they_are():
         "big": np.arange(200_000, dtype=np.float32),
     }
     stream = io.BytesIO()
-    worker.send(stream, {"key": "ü"}, arrays)
+    messages.send(stream, {"key": "ü"}, arrays)
     stream.seek(0)
-    header, found = worker.receive(stream)
+    header, found = messages.receive(stream)
     with pytest.raises(EOFError):
-        worker.receive(stream)
+        messages.receive(stream)
     assert header == {"key": "ü"}
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype

@@ -1,0 +1,1 @@
+"""ONNX files as sources: read, checked, and reduced to the same program as Paddle's formats."""
