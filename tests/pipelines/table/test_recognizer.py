@@ -96,6 +96,39 @@ def test_tables_of_a_page(rules):
             assert np.abs(cell.box - expected - [x, y]).max() <= 1
 
 
+CONTENTS = {
+    "empty cells": [
+        [Cell("Step"), Cell("Ok"), Cell("Note")],
+        [Cell("1"), Cell("yes"), Cell("")],
+        [Cell("2"), Cell(""), Cell("late")],
+    ],
+    "groups": [
+        [Cell("Fruit", rows=2), Cell("Apple"), Cell("30")],
+        [Cell("Pear"), Cell("12")],
+        [Cell("Vegetable", rows=3), Cell("Carrot"), Cell("8")],
+        [Cell("Onion"), Cell("25")],
+        [Cell("Leek"), Cell("4")],
+    ],
+    "total": [
+        [Cell("Item"), Cell("Price"), Cell("Sum")],
+        [Cell("Paper"), Cell("2.00"), Cell("20.00")],
+        [Cell("Total", columns=2), Cell("26.00")],
+    ],
+    "long": [[Cell(f"{row}.{column}") for column in range(5)] for row in range(9)],
+}
+
+
+@pytest.mark.parametrize("rules", ["paddleocr", "paddlex", "cells"])
+@pytest.mark.parametrize("name", CONTENTS)
+def test_given_texts_are_all_in_their_cells(name, rules):
+    rows = CONTENTS[name]
+    page, boxes = page_of((rows, 30, 20))
+    lines = [line for line in lines_of(rows, 30, 20) if line.text]
+    networks = {"cells": DrawnCells(rows)} if rules == "cells" else {"rules": rules}
+    (table,) = TableRecognizer(DrawnStructure(rows), **networks).on_page(page, boxes, lines)
+    assert table.html == html_of(rows)
+
+
 def test_texts_are_read_once_for_a_page():
     page, boxes = page_of((ROWS, 50, 40), (ROWS, 330, 250))
     calls = []
