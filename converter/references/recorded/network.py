@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 import architectures
 from architectures import registry
@@ -56,11 +57,11 @@ def build_recorded(
             for count, name in card.class_counts.items()
             if name in weights
         }
-        network = architectures.build(architecture, class_counts=counts)
+        network = _without_values(architecture, counts)
     targets = targets_of(network)
     signatures = {name: Signature(a.shape, str(a.dtype)) for name, a in weights.items()}
     plan = resolve(load_mapping(mapping), signatures, targets)
-    network.load_state_dict(convert.apply(plan, weights, targets), strict=True)
+    network.load_state_dict(convert.apply(plan, weights, targets), strict=True, assign=True)
     return network.eval(), plan
 
 
@@ -86,8 +87,15 @@ def _paddlex_network(name: str, weights: Mapping[str, np.ndarray]) -> tuple[Mode
         raise PlanError(f"PaddleX's {name} has no {missing[0]}, whose length is the class count")
     counts = {count: len(weights[tensor]) for count, tensor in theirs.class_counts.items()}
     architecture = {**catalog.without_class_counts(card.architecture), **theirs.architecture}
-    network = architectures.build(architecture, class_counts=counts, form=theirs.form)
-    return network, theirs.mapping
+    return _without_values(architecture, counts, theirs.form), theirs.mapping
+
+
+def _without_values(
+    architecture: Mapping[str, Any], counts: Mapping[str, int], form: str = "train"
+) -> Model:
+    """Build a network on the meta device: random values would be made to be overwritten."""
+    with torch.device("meta"):
+        return architectures.build(architecture, class_counts=counts, form=form)
 
 
 def layer_names(record: Record, prefix: str, network: Model, plan: Plan) -> dict[str, str]:
