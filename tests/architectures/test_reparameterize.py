@@ -248,13 +248,13 @@ class TestTheCheckCanFail:
             for conv, _ in getattr(module, "folds", ())
         ]
         assert len(pairs) > 5
-        for conv in pairs[:: max(1, len(pairs) // 8)]:
-            for tensor in (conv.weight, conv.bias):
-                with torch.no_grad():
-                    kept = tensor.clone()
-                    tensor.mul_(1.01)
-                    assert difference(expected, outputs(fused, x)) > 1e-9
-                    tensor.copy_(kept)
+        for place, conv in enumerate(pairs[:: max(1, len(pairs) // 8)]):
+            tensor = (conv.weight, conv.bias)[place % 2]
+            with torch.no_grad():
+                kept = tensor.clone()
+                tensor.mul_(1.01)
+                assert difference(expected, outputs(fused, x)) > 1e-9
+                tensor.copy_(kept)
         assert difference(expected, outputs(fused, x)) < 1e-11
 
     @pytest.mark.parametrize("form", ["deploy", "fused"])

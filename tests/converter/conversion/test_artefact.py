@@ -301,8 +301,7 @@ def test_killed_while_writing(old, stop):
     assert files(old.parent) == sorted(["x.json", old.name])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("stop", ["_save", "_flush"])
+@pytest.mark.parametrize(("stop", "number"), [("_save", signal.SIGTERM), ("_flush", signal.SIGINT)])
 def test_ended_while_writing(old, stop, number):
     code, error = run_writer(old, stop, number)
     assert code == 130
