@@ -85,8 +85,8 @@ class OCR:
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`: a slow first call, then faster ones.
-        tiles: cut long pages, such as receipts, into overlapping tiles for the detector, which
-            otherwise shrinks the page until its longer side fits.
+        tiles: cut long or large pages, such as receipts and plans, into overlapping tiles for the
+            detector, which otherwise shrinks the page until its longer side fits.
         batch_size: the number of lines per call of the classifier and the recogniser. The lines of
             a batch are padded to one width, so that results may differ slightly between sizes.
         det_settings: settings of `DetectionSettings` and of the detector's decoder that

@@ -147,7 +147,8 @@ def add_detector_options(parser: argparse.ArgumentParser, *, without: Collection
     parser.add_argument(
         "--tiles",
         action="store_true",
-        help="search long pages, such as receipts, in overlapping tiles instead of shrinking them",
+        help="search long or large pages, such as receipts and plans, in overlapping tiles "
+        "instead of shrinking them",
     )
     group = parser.add_argument_group(
         "settings of the detector",

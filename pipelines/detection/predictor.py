@@ -27,7 +27,7 @@ from pipelines.detection.postprocess.pse import PSEDecoder
 from pipelines.detection.postprocess.sast import SASTDecoder
 from pipelines.detection.postprocess.shapes import check_outputs
 from pipelines.detection.preprocess import pad, resize
-from pipelines.detection.tiles import merge_tiles, tiles_of, widen
+from pipelines.detection.tiles import grid_of, merge_tiles, widen
 from pipelines.io.images import ImageLike, as_bgr
 from pipelines.normalization import Normalizer
 from pipelines.predictor import Predictor
@@ -73,8 +73,9 @@ class Detector(Predictor):
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`.
-        tiles: cut pages that are longer than the network's input, and longer than wide, into
-            overlapping tiles, so that they are not shrunk to the network's input as a whole.
+        tiles: cut pages that are longer than the network's input into overlapping tiles, along
+            both sides where they are much wider than it, too, so that they are not shrunk to the
+            network's input as a whole.
         settings: settings of `DetectionSettings` and of the decoder that replace those of the
             weights, such as `box_thresh=0.5`.
 
@@ -189,17 +190,20 @@ class Detector(Predictor):
     def _detect_on_tiles(self, image: np.ndarray) -> list[np.ndarray]:
         """Find the lines of each tile and merge those at the seams."""
         widened, origin = widen(image)
-        height, width = widened.shape[:2]
-        is_vertical = height >= width
-        tiles = tiles_of(max(height, width), min(height, width), self.settings)
-        outlines = []
-        for tile in tiles:
-            along = slice(tile.start, tile.end)
-            part = widened[along] if is_vertical else widened[:, along]
-            offset = np.array([0, tile.start] if is_vertical else [tile.start, 0], np.float32)
-            outlines.append([line + offset - origin for line in self._detect(part)])
-        logger.debug("searched %d tiles of %d pixels", len(tiles), tiles[0].end)
-        lines = merge_tiles(outlines, tiles, vertical=is_vertical)
+        rows, columns = grid_of(*widened.shape[:2], self.settings)
+        strips = []
+        for row in rows:
+            outlines = []
+            for column in columns:
+                part = widened[row.start : row.end, column.start : column.end]
+                offset = np.array([column.start, row.start], np.float32) - origin
+                outlines.append([line + offset for line in self._detect(part)])
+            strips.append(merge_tiles(outlines, columns, vertical=False))
+        logger.debug(
+            "searched %d x %d tiles of %d x %d pixels",
+            *(len(columns), len(rows), columns[0].end, rows[0].end),
+        )
+        lines = merge_tiles(strips, rows, vertical=True)
         if self.decoder.box_type == "poly":
             return finish_polygons(lines, image.shape[:2])
         return finish_quads(np.array(lines, np.float32).reshape(-1, 4, 2), image.shape[:2])
@@ -207,7 +211,7 @@ class Detector(Predictor):
     def _warn_if_shrunk(self, sizes: Sizes) -> None:
         """Log a warning where lines of ordinary height become too small to be found."""
         (height, width), (new_height, new_width) = sizes.padded, sizes.input
-        advice = "use tiles for a long image, or a larger limit_side_len"
+        advice = "use tiles, or a larger limit_side_len"
         if ORDINARY_HEIGHT * min(sizes.ratio) < VISIBLE_HEIGHT:
             logger.warning(
                 "the image of %d x %d pixels is shrunk to %d x %d for the detector, so that lines "

@@ -2,8 +2,10 @@
 
 A detector shrinks a page until its longer side fits, so the lines of a receipt of 600 x 7500
 pixels become too small to be seen. A tile is as long as its page is wide, or as the detector allows
-without shrinking. A line at a seam is in both tiles: where it is whole in one of them, that box is
-kept; where it crosses both, as a line along the page does, its boxes are joined.
+without shrinking. A page that is wider than twice that, such as a scan of A0, is cut along both
+sides, so that its tiles are shrunk to half at most. A line at a seam is in both tiles: where it is
+whole in one of them, that box is kept; where it crosses both, as a line along the page does, its
+boxes are joined.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ MIN_WIDTH = 128
 """Narrower images are widened to this, in pixels: a line that fills its image is not found."""
 OVERLAP = 0.2
 """The share of a tile that the next one repeats; lines have to be lower than that."""
+MOST_SHRUNK = 2
+"""How many times as long as the detector allows without shrinking a tile may be."""
 SAME_LINE = 0.5
 """Boxes are of one line if they share this much of the smaller one, within the overlap."""
 CONTAINED = 0.8
@@ -34,10 +38,10 @@ BORDER = 0.25
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of an image that spans its shorter side.
+    """A part of one side of an image.
 
     Attributes:
-        start, end: its first pixel along the longer side of the image, and the one after its last.
+        start, end: its first pixel along that side, and the one after its last.
     """
 
     start: int
@@ -61,18 +65,25 @@ def widen(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return widened, np.array([left, top], np.float32)
 
 
-def tiles_of(length: int, width: int, settings: DetectionSettings) -> list[Tile]:
-    """Cut the longer side of an image into overlapping tiles of equal length.
+def grid_of(height: int, width: int, settings: DetectionSettings) -> tuple[list[Tile], list[Tile]]:
+    """Cut an image into overlapping tiles of equal size.
 
     Args:
-        length: the longer side of the image, in pixels.
-        width: its shorter side, in pixels.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
         settings: the resize rule of the detector.
 
     Returns:
-        The tiles, one where the image is short enough.
+        The rows of tiles along the height, and the columns along the width; one where that side is
+        short enough.
     """
-    tile = max(width, _longest_side(settings))
+    longest = _longest_side(settings)
+    tile = min(max(min(height, width), longest), MOST_SHRUNK * longest)
+    return _cut(height, tile), _cut(width, tile)
+
+
+def _cut(length: int, tile: int) -> list[Tile]:
+    """Cut a side of an image into overlapping tiles of one length, in pixels."""
     if length <= tile:
         return [Tile(0, length)]
     overlap = int(tile * OVERLAP)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.detection.predictor import Detector
-from pipelines.detection.tiles import Tile, merge_tiles, tiles_of, widen
+from pipelines.detection.tiles import Tile, grid_of, merge_tiles, widen
 from schemas.processing import DetectionSettings
 
 
@@ -118,11 +118,40 @@ def test_tiles_change_nothing_on_a_page_that_fits():
     ],
 )
 def test_tiles_are_as_long_as_the_rule_allows(changes, tile):
-    tiles = tiles_of(7500, 600, DetectionSettings(**changes))
+    tiles, across = grid_of(7500, 600, DetectionSettings(**changes))
+    assert across == [Tile(0, 600)]
+    assert grid_of(600, 7500, DetectionSettings(**changes)) == (across, tiles)
     assert {each.end - each.start for each in tiles} == {tile}
     assert (tiles[0].start, tiles[-1].end) == (0, 7500)
     overlaps = [first.end - second.start for first, second in pairwise(tiles)]
     assert min(overlaps) >= int(tile * 0.2) - 1
+
+
+def test_a_page_that_is_long_and_wide_is_cut_along_both_sides(caplog):
+    """Lines of 22 pixels on 4000 x 5000; two cross seams, one at a corner of four tiles."""
+    rows, columns = grid_of(5000, 4000, DetectionSettings())
+    assert {tile.end - tile.start for tile in (*rows, *columns)} == {1920}
+    corner = (columns[1].start - 400, rows[1].start + 100)
+    lines = [
+        (150, 40, 400, 22),
+        (300, 2500, 3300, 22),  # across all columns
+        (*corner, 900, 22),
+        (3300, 4900, 500, 22),
+        (2000, rows[0].end - 11, 300, 22),  # cut by the end of the first row
+    ]
+    page = page_with(5000, 4000, lines)
+    assert len(Detector(SharpEyed())(page)) < len(lines)
+    caplog.clear()
+    boxes = Detector(SharpEyed(), tiles=True)(page)
+    assert caplog.messages == []
+    assert len(boxes) == len(lines)
+    boxes.sort(key=lambda box: box[:, 1].mean())
+    for box, (left, top, width, height) in zip(
+        boxes, sorted(lines, key=lambda line: line[1]), strict=True
+    ):
+        assert np.abs(box.mean(0) - [left + width / 2, top + height / 2]).max() < 25
+        assert abs(np.ptp(box[:, 0]) - width) < 60
+        assert np.ptp(box[:, 1]) < 80
 
 
 def box_at(left, top, right, bottom):
@@ -177,4 +206,4 @@ def test_widening_repeats_the_border():
 def test_the_number_of_tiles_is_logged(caplog):
     caplog.set_level(logging.DEBUG, "pipelines")
     Detector(SharpEyed(), tiles=True)(receipt())
-    assert "searched 10 tiles of 960 pixels" in caplog.messages
+    assert "searched 1 x 10 tiles of 600 x 960 pixels" in caplog.messages
