@@ -127,12 +127,12 @@ def test_the_folder_of_the_inputs_may_be_the_one_of_the_results(read, folder):
 def test_options_reach_the_pipeline(read, folder):
     read(folder, "--cls", "cls.pth", "--doc", "doc.pth", "--half", "--compile", "--batch-size", "3",
          "--min-score", "0.25", "--words", "--tiles", "--limit-side-len", "1280",
-         "--min-area", "9", "--mean", "[0.5, 0.5, 0.5]")  # fmt: skip
+         "--min-area", "9", "--mean", "[0.5, 0.5, 0.5]", "--right-to-left")  # fmt: skip
     (networks, options), = FakeOCR.made  # fmt: skip
     assert networks == (Path("det.pth"), Path("rec.pth"), Path("cls.pth"), Path("doc.pth"))
     assert options == {
         "min_score": 0.25, "device": "cpu", "half": True, "compile": True, "batch_size": 3,
-        "word_boxes": True, "tiles": True,
+        "word_boxes": True, "tiles": True, "rec_settings": {"right_to_left": True},
         "det_settings": {"limit_side_len": 1280, "min_area": 9, "mean": [0.5, 0.5, 0.5]},
     }  # fmt: skip
 
