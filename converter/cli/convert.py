@@ -28,6 +28,7 @@ _TASK_TITLES = {
     "layout": "layout analysis",
     "table": "table structure recognition",
     "unwarp": "page unwarping",
+    "kie": "key information extraction",
 }
 
 

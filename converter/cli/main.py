@@ -47,6 +47,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # the caller has closed it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     signal.signal(signal.SIGTERM, _raise_interrupt)  # so that partly written files are removed
     program = SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m converter"
     if arguments[:1] in (["-h"], ["--help"], ["--version"]):
@@ -70,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is not None:  # of a file that no part expects to fail
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        print(f"{prefix}: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         done = ", ".join(map(str, written_files()[before:]))
         after = f" after {done} was written" if done else ", nothing was written"

@@ -12,6 +12,7 @@ from typing import Any
 from converter.conversion.request import Request
 from converter.errors import UsageError
 from converter.sources.open import ONNX
+from schemas.checks import shorten
 
 EXIT_CODES = """exit codes: 0 written; 2 usage, or the output cannot be written; 3 source unreadable
 or unsafe; 4 names or layers do not fit; 5 Paddle and PyTorch disagree; 6 no reference;
@@ -181,8 +182,10 @@ def regular_expression(text: str) -> str:
     """Check that an option value is a regular expression."""
     try:
         re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from error
+    except (re.error, RecursionError, OverflowError) as error:  # nested or repeated too often
+        raise argparse.ArgumentTypeError(
+            f"{shorten(text)} is no regular expression: {error}"
+        ) from error
     return text
 
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any
 
 from cores.threads import configure_threads
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; by default those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # the caller has closed it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     signal.signal(signal.SIGTERM, _interrupt)  # so that incomplete files are removed
     name = _build_parser().parse_args(arguments[:1]).command
     if "torch" not in sys.modules:  # as in a process of its own, before the command imports it
@@ -55,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is not None:  # of a file that no part expects to fail
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        print(
+            f"{options.prog}: standard output cannot be written: {error.strerror}", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:
         print(
             f"{options.prog}: interrupted; the files written so far are complete", file=sys.stderr

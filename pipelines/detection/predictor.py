@@ -190,7 +190,8 @@ class Detector(Predictor):
     def _detect_on_tiles(self, image: np.ndarray) -> list[np.ndarray]:
         """Find the lines of each tile and merge those at the seams."""
         widened, origin = widen(image)
-        rows, columns = grid_of(*widened.shape[:2], self.settings)
+        height, width = widened.shape[:2]
+        rows, columns = grid_of(height, width, self.settings)
         strips = []
         for row in rows:
             outlines = []

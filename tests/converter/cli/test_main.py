@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from importlib import import_module
 
@@ -62,3 +63,48 @@ def test_verbose_errors_have_a_traceback(convert, tmp_path):
     assert quiet.code == verbose.code == 3
     assert "Traceback" not in quiet.err
     assert "Traceback" in verbose.err
+
+
+def test_an_expression_that_is_nested_too_deep(convert, tmp_path):
+    done = convert("convert-all", "--only", "(" * 5000, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "is no regular expression" in done.err
+    assert max(map(len, done.err.splitlines())) < 300
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full")
+@pytest.mark.parametrize(("where", "code"), [("> /dev/full", 2), (">&-", 0)])
+def test_standard_output_that_is_full_or_closed(where, code):
+    """Also at the very end, where Python flushes what is left."""
+    command = f"{sys.executable} -m converter --list {where}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == code
+    message = "converter: standard output cannot be written: No space left on device\n"
+    assert done.stderr == (message if code else "")
+
+
+TRUNCATED = """
+import os, sys
+from pathlib import Path
+from converter.__main__ import handle_truncation
+from converter.sources.mapped_files import map_file
+
+handle_truncation()
+view = map_file(Path(sys.argv[1]))
+os.truncate(sys.argv[1], 0)
+print(bytes(view)[:1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the handler is installed there")
+def test_a_file_that_is_truncated_while_it_is_read(tmp_path):
+    file = tmp_path / "inference.pdiparams"
+    file.write_bytes(bytes(1 << 16))
+    done = subprocess.run(
+        [sys.executable, "-c", TRUNCATED, str(file)],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "became shorter while it was read" in done.stderr
