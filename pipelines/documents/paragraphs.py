@@ -3,11 +3,13 @@
 The rules of whether a text goes on are those of PaddleX 3, inference/pipelines/layout_parsing/
 utils.py (`get_seg_flag`): the text before reaches its right edge, and this one starts at its left
 edge. Other than there, what stands around the text of a page, such as its number, does not part two
-texts, and a space comes between them unless one side is Chinese or the space is there.
+texts, the last column of a page goes on in the first one of the next, and a space comes between two
+parts unless one side is Chinese or the space is there.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -31,7 +33,7 @@ def starts_paragraph(
     sides: tuple[int, int],
     before: Flow,
     sides_before: tuple[int, int],
-    widest: float,
+    farthest: float,
 ) -> bool:
     """Return whether a text starts a paragraph.
 
@@ -40,7 +42,7 @@ def starts_paragraph(
         sides: where its lines begin and end.
         before: the flow of the text before.
         sides_before: where its lines begin and end.
-        widest: the width of the wider one of the two, in pixels.
+        farthest: how far the two may be apart along their lines, in pixels.
     """
     first = float("inf") if flow.first is None else flow.first
     start, end = sides
@@ -50,18 +52,23 @@ def starts_paragraph(
     if start < end_before and end > start_before:
         start, end = min(start_before, start), max(end_before, end)
         is_full, gap = abs(end - last) < NEAR, 0
-    goes_on = is_full and first - start < NEAR and before.lines > 1 and gap < widest
+    goes_on = is_full and first - start < NEAR and before.lines > 1 and gap < farthest
     return not goes_on
 
 
-def continues_text(block: Block, before: Block) -> bool:
-    """Return whether a block goes on with the paragraph of the block before."""
+def continues_text(block: Block, before: Block, *, same_page: bool) -> bool:
+    """Return whether a block goes on with the paragraph of the block before.
+
+    Args:
+        block: the block.
+        before: the one before it in reading order.
+        same_page: whether both are on one page; if not, how far they are apart does not count.
+    """
     if block.label != TEXT or before.label != TEXT:
         return False
     widths = [each.box[2] - each.box[0] for each in (block, before)]
-    return not starts_paragraph(
-        block.flow, edges(block), before.flow, edges(before), float(max(widths))
-    )
+    farthest = float(max(widths)) if same_page else math.inf
+    return not starts_paragraph(block.flow, edges(block), before.flow, edges(before), farthest)
 
 
 def mark_paragraphs(pages: Iterable[Page]) -> list[Page]:
@@ -75,12 +82,12 @@ def mark_paragraphs(pages: Iterable[Page]) -> list[Page]:
     for page in pages:
         if page.error is not None:
             before = None
-        blocks = []
+        blocks, same_page = [], False
         for block in page.blocks:
             if block.label not in FURNITURE:
-                if before is not None and continues_text(block, before):
-                    block = replace(block, continues=True)
-                before = block
+                goes_on = before is not None and continues_text(block, before, same_page=same_page)
+                before, same_page = block, True
+                block = replace(block, continues=True) if goes_on else block
             blocks.append(block)
         marked.append(page.with_blocks(blocks))
     return marked

@@ -141,6 +141,6 @@ def _beside(node: Node, ordered: Sequence[Node], index: int, direction: Directio
 def _starts(ordered: Sequence[Node], index: int) -> bool:
     """Return whether a node starts a paragraph, after the one before it."""
     node, before = ordered[index], ordered[index - 1]
-    widest = float(max(node.width, before.width))
+    farthest = float(max(node.width, before.width))
     flow_before = replace(before.flow, lines=before.lines)
-    return starts_paragraph(node.flow, node.edges, flow_before, before.edges, widest)
+    return starts_paragraph(node.flow, node.edges, flow_before, before.edges, farthest)

@@ -41,7 +41,7 @@ def to_markdown(document: Document, images: str) -> bytes:
         images: the folder of the figures, relative to the file.
     """
     found = pieces(document, without=LEFT_OUT)
-    parts = [_piece(piece, images) for piece in found]
+    parts = [_piece(piece, images).strip() for piece in found]
     return ("\n\n".join(part for part in parts if part) + "\n").encode("utf-8", "replace")
 
 
@@ -55,7 +55,7 @@ def _piece(piece: Piece, images: str) -> str:
     if isinstance(content, Table):
         inner = content.html.removeprefix(FRAME[0]).removesuffix(FRAME[1])
         inner = inner.replace("<table>", '<table border="1">', 1).replace("\n", " ")
-        return f"\n{_centred(inner)}\n"
+        return _centred(inner)
     if isinstance(content, Formula):
         return f"$${clean_latex(content.latex)}$$"
     if isinstance(content, Figure):
@@ -67,10 +67,10 @@ def _figure(piece: Piece, figure: Figure, images: str) -> str:
     left, _, right, _ = piece.block.box
     width = int((right - left) / piece.page.width * 100)
     source = html.escape(f"{images}/{figure.name}")
-    picture = _centred(f'<img src="{source}" alt="Image" width="{width}%" />') + "\n"
+    picture = _centred(f'<img src="{source}" alt="Image" width="{width}%" />')
     if piece.block.label != SEAL or not figure.text:
         return picture
-    return f"{picture}\n{_centred(html.escape(figure.text.replace(chr(10), ' ')))}\n"
+    return f"{picture}\n\n{_centred(html.escape(figure.text.replace(chr(10), ' ')))}"
 
 
 def _centred(markup: str) -> str:
@@ -83,7 +83,7 @@ def _text(block: Block, text: Text) -> str:
         level, title = heading(block)
         return "#" * level + " " + _written(title, escape)
     if block.label in CAPTIONS:
-        return _centred(_written(one_line(text), html.escape)) + "\n"
+        return _centred(_written(one_line(text), html.escape).strip())
     written = escape_starts(_written(text, escape))
     if block.label == CONTENT:
         return written.replace("-\n", "\n").replace("\n", "  \n")
