@@ -93,6 +93,8 @@ def group_heights(heights: Sequence[int]) -> dict[int, int]:
     """Return the group of each height: 1 for the largest ones, 4 at most."""
     counts = Counter(heights)
     distinct = sorted(counts, reverse=True)
+    if not distinct:
+        return {}
     chosen = distinct
     if len(chosen) > MOST_HEIGHTS:
         step = len(chosen) / MOST_HEIGHTS
@@ -104,7 +106,6 @@ def group_heights(heights: Sequence[int]) -> dict[int, int]:
             for cuts in combinations(range(1, len(chosen)), max(0, count - 1))
         ),
         key=lambda ends: sum(_spread(chosen[start:end], counts) for start, end in pairwise(ends)),
-        default=[0],
     )
     limits = [chosen[end - 1] for end in best[1:]]
     return {

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from pipelines.documents.blocks import page_blocks
-from pipelines.documents.levels import levels_of
+from pipelines.documents.levels import group_heights, levels_of
 from pipelines.documents.order.halves import order_by_halves
 from pipelines.documents.page_data import PageData, PageLines, Region
 from pipelines.documents.page_tables import columns_fit, repeated_rows
@@ -198,8 +198,8 @@ def test_levels_of_titles():
     for _ in range(200):
         titles = []
         for _ in range(rng.choice([1, 3, 8])):
-            height = rng.choice([12, 13, 20, 21, 30])
-            box = (10, 10, rng.choice([8, 200]) + 10, 10 + height)
+            # Of four heights at most, k-means has one solution wherever it starts.
+            box = (10, 10, 210, 10 + rng.choice([12, 16, 21, 30]))
             titles.append(block_of("paragraph_title", box, rng.choice(starts) + rng.choice(words)))
         entries = [
             {"content": t.text, "height": judge.get_title_height(_their(t)), "level": None}
@@ -208,6 +208,13 @@ def test_levels_of_titles():
         expected = [entry["level"] for entry in judge.compute_levels_for_entries(entries)]
         # Numbers with fewer points than the first one give levels below 1 there.
         assert levels_of(titles) == [max(1, level) for level in expected]
+
+
+def test_heights_are_in_the_best_groups():
+    heights = [12, 12, 13, 20, 21, 21, 30, 41, 42]
+    assert group_heights(heights) == {42: 1, 41: 1, 30: 2, 21: 3, 20: 3, 13: 4, 12: 4}
+    assert group_heights([]) == {}
+    assert len(set(group_heights(range(10, 200)).values())) == 4
 
 
 def _their(block):
