@@ -28,6 +28,8 @@ ONEDNN_NAMES: dict[type[nn.Module], str] = {
 class ActivatedConv2d(nn.Module):
     """A convolution and its activation, in float32 on a CPU.
 
+    Its weights take oneDNN's own order, that of the size of the first map.
+
     Args:
         conv: padded with zeros.
         activation: oneDNN's name.
@@ -35,12 +37,18 @@ class ActivatedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, activation: str) -> None:
         super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
+        self.weight = conv.weight.detach()
+        self.bias = None if conv.bias is None else conv.bias.detach()
         self.activation = activation
         self.geometry = conv.padding, conv.stride, conv.dilation, conv.groups
+        self._is_ordered = False
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H', W')`."""
+        if not self._is_ordered:
+            order = torch.ops.mkldnn._reorder_convolution_weight
+            self.weight = order(self.weight, *self.geometry, x.shape)
+            self._is_ordered = True
         return torch.ops.mkldnn._convolution_pointwise(
             x, self.weight, self.bias, *self.geometry, self.activation, [], ""
         )
@@ -49,7 +57,7 @@ class ActivatedConv2d(nn.Module):
 def has_onednn() -> bool:
     """Return whether this PyTorch computes convolutions with their activations."""
     return torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_convolution_pointwise"
+        torch.ops.mkldnn, "_reorder_convolution_weight"
     )
 
 
