@@ -15,6 +15,7 @@ import architectures
 from converter.catalog import cards as catalog
 from converter.references.seeded import seeded_weight
 from tests.support.checkpoints import CLS, CRNN, fine_tuned, save, weights
+from tests.support.onnx_files import carried
 from tests.support.paths import ROOT
 
 CLASSIFIER = "ch_ppocr_mobile_v2.0_cls"
@@ -262,3 +263,28 @@ def test_values_that_are_only_unusual(convert, tmp_path):
     assert "warning: weights are zero throughout, so these layers compute nothing:" in done.err
     scope = json.loads(out.with_suffix(".json").read_text())["proof_scope"]
     assert scope.endswith("these weights were not run in Paddle.")
+
+
+ONNX = carried() / "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
+
+
+def test_an_onnx_file(convert, tmp_path):
+    done = convert(CLASSIFIER, "--onnx", ONNX, "--out", tmp_path / "x.pth")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("213 tensors used, 35 filled\nwrote ")
+    assert done.out.endswith("(program reference, 8 comparisons)\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--onnx", "x.pdmodel"], "--onnx x.pdmodel should name a file that ends in .onnx"),
+        (["--onnx", ONNX, "--program-dir", "y"], "--program-dir belongs to a checkpoint"),
+        (["--onnx", ONNX, "--paddle-dir", "x", "--program-dir", "y"], "both name the reference"),
+        ([], "--paddle-dir (or --onnx) is missing"),
+    ],
+)
+def test_files_that_do_not_go_together(convert, tmp_path, options, fault):
+    done = convert(CLASSIFIER, *options, "--out", tmp_path / "x.pth")
+    assert done.code == 2
+    assert fault in done.err
