@@ -30,6 +30,8 @@ FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table", "layout", "unwarp", "kie")
 READING = ("rec", "e2e", "formula", "table")
 """The tasks whose results are characters or tokens, and so need a dictionary."""
+LABELLED = ("cls", "layout")
+"""The tasks, and their class counts, whose classes have labels."""
 
 LABELLED = ("layout", "kie")
 """The model types whose `num_classes` is the number of labels."""

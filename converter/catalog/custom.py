@@ -1,4 +1,7 @@
-"""A user's own model, described by the YAML that PaddleOCR trained it with.
+"""A user's own model, described by the YAML that it was trained with.
+
+That is PaddleOCR's, with an Architecture section, PaddleDetection's, with a section for each class
+of the network, or PaddleX's, which names a released model.
 
 Its tensors are mapped like those of the released model whose network is most like it.
 """
@@ -6,6 +9,7 @@ Its tensors are mapped like those of the released model whose network is most li
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,14 @@ from converter.catalog.cards import (
     configs,
     read_card,
     without_class_counts,
+)
+from converter.catalog.detector_config import (
+    input_of,
+    is_paddledetections,
+    is_paddlexs,
+    labels_of_data,
+    labels_of_paddlex,
+    read_sections,
 )
 from converter.catalog.dictionary import (
     MissingDictionary,
@@ -63,7 +75,7 @@ def custom_card(
 
     Args:
         name: what the user calls the model.
-        training: the YAML that PaddleOCR trained it with.
+        training: the YAML that it was trained with.
         dictionary: a dictionary that replaces the one that the YAML names.
         submodel: the network to take from a distillation checkpoint, unless it is inference's.
 
@@ -71,6 +83,10 @@ def custom_card(
         ConfigError: the YAML has no usable Architecture, or no released network is of its kind.
     """
     content = read_training(training)
+    if is_paddlexs(content):
+        return _of_paddlex(name, content, training, dictionary)
+    if is_paddledetections(content):
+        return _of_paddledetection(name, training)
     architecture = _architecture(content, training, submodel)
     model = similar(architecture)
     settings = content.get("Global") or {}
@@ -106,6 +122,32 @@ def custom_card(
     )
 
 
+def _of_paddlex(
+    name: str, content: Mapping[str, Any], training: Path, dictionary: Path | None
+) -> ModelCard:
+    """Return the card of the released model that PaddleX trained further, with own classes."""
+    model = card(content["Global"]["model"], dictionary)
+    labels = labels_of_paddlex(content, training) if model.task == "layout" else model.labels
+    own: dict[str, Any] = {"release": "custom", "classes": None, "train": None, "infer": None}
+    return replace(model, name=name, aliases=(), labels=labels, **own)
+
+
+def _of_paddledetection(name: str, training: Path) -> ModelCard:
+    """Return the card of a detector that PaddleDetection trained."""
+    sections = read_sections(training)
+    architecture = architecture_of(sections)
+    model = similar(architecture)
+    image = input_of(sections, model.input)
+    return replace(
+        model,
+        name=name,
+        architecture=architecture,
+        input=image,
+        proof=model.proof.resized(image.height, image.width),
+        labels=labels_of_data(sections, training),
+    )
+
+
 def _proof_at(proof: Proof, pipeline: Mapping[str, Any]) -> Proof:
     """Return a proof at the size of lines that the settings state.
 
@@ -134,7 +176,10 @@ def _architecture(content: Mapping[str, Any], training: Path, submodel: str | No
     """Return the section of the network to convert; of several that were distilled, the student."""
     architecture = content.get("Architecture")
     if not isinstance(architecture, dict):
-        raise ConfigError(f"{training} has no Architecture section; give PaddleOCR's training YAML")
+        raise ConfigError(
+            f"{training} has no Architecture section; give the training YAML of PaddleOCR, "
+            "PaddleDetection or PaddleX"
+        )
     models = architecture.get("Models")
     if not isinstance(models, dict):
         if submodel:

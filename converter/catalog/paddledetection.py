@@ -14,7 +14,7 @@ from schemas.artefact import Architecture
 
 Section = Mapping[str, Any]
 
-_PARTS = {
+PARTS = {
     "PicoDet": {"backbone": "LCNet", "neck": "CSPPAN", "head": "PicoHead"},
     "DETR": {
         "backbone": "PPHGNetV2",
@@ -36,9 +36,13 @@ _IGNORED = {
     "PPYOLOPAN": {"drop_block", "block_size", "keep_prob", "norm_type"},
     "YOLOv3Head": {"loss"},
     "PPHGNetV2": {"freeze_stem_only", "freeze_at", "freeze_norm", "lr_mult_list"},
-    "PicoHead": {"feat_in_chan", "prior_prob", "nms", "loss_class", "loss_dfl", "loss_bbox"},
+    "PicoHead": {
+        *("feat_in_chan", "prior_prob", "nms", "nms_pre", "eval_size", "assigner"),
+        *("loss_class", "loss_dfl", "loss_bbox"),
+    },
     "PicoHeadV2": {
-        *("feat_in_chan", "prior_prob", "nms", "use_align_head", "grid_cell_scale"),
+        *("feat_in_chan", "prior_prob", "nms", "nms_pre", "use_align_head", "grid_cell_scale"),
+        "eval_size",
         *("static_assigner_epoch", "static_assigner", "assigner", "loss_class", "loss_dfl"),
         "loss_bbox",
     },
@@ -47,6 +51,19 @@ _IGNORED = {
         *("num_denoising", "label_noise_ratio", "box_noise_scale", "eval_idx", "eval_size"),
     },
 }
+
+
+# What PaddleDetection takes for an option that is missing, where our networks take something else.
+_PICO_HEAD = {"fpn_stride": [8, 16, 32], "reg_max": 16, "cell_offset": 0}
+_DEFAULTS: Mapping[str, Section] = {
+    "ResNet": {"variant": "b"},
+    "PicoHead": _PICO_HEAD,
+    "PicoHeadV2": _PICO_HEAD,
+    "RTDETRTransformer": {"learnt_init_query": True},
+    "YOLOv3Head": {"iou_aware": False},
+}
+_CONVOLUTIONS = 2
+"""`num_convs` of PicoFeat, where it is missing."""
 
 
 def is_paddledetection(architecture: Section) -> bool:
@@ -64,14 +81,14 @@ def architecture_of(sections: Section, num_classes: int | None = None) -> Archit
     Raises:
         ConfigError: the detector, or an option of it, is of a kind that is not known here.
     """
-    detector = next((name for name in _PARTS if name in sections), None)
+    detector = next((name for name in PARTS if name in sections), None)
     if detector is None:
         raise ConfigError(
             f"the configuration has the sections {', '.join(map(str, sections))}, but none of "
-            f"{', '.join(_PARTS)}, which describe the detectors that are known"
+            f"{', '.join(PARTS)}, which describe the detectors that are known"
         )
     named = sections[detector]
-    backbone, neck, head = (str(named.get(part, cls)) for part, cls in _PARTS[detector].items())
+    backbone, neck, head = (str(named.get(part, cls)) for part, cls in PARTS[detector].items())
     architecture: dict[str, Any] = {
         "model_type": "layout",
         "algorithm": _ALGORITHMS[detector],
@@ -87,7 +104,7 @@ def architecture_of(sections: Section, num_classes: int | None = None) -> Archit
 def _read(name: str, sections: Section) -> dict[str, Any]:
     """Return the options of a class that inference reads."""
     ignored = _IGNORED.get(name, set())
-    options = sections.get(name) or {}
+    options = {**_DEFAULTS.get(name, {}), **(sections.get(name) or {})}
     return {key: value for key, value in options.items() if key not in ignored}
 
 
@@ -95,6 +112,11 @@ def _neck(name: str, sections: Section) -> dict[str, Any]:
     options = _read(name, sections)
     if name == "HybridEncoder":
         layer = options.pop("encoder_layer", {})
+        if isinstance(layer, Mapping) and layer.get("activation", "relu") != "gelu":
+            raise ConfigError(
+                f"encoder_layer with the activation {layer.get('activation', 'relu')} is not "
+                "mirrored; released models have gelu"
+            )
         options |= {key: layer[key] for key in ("nhead", "dim_feedforward") if key in layer}
     return options
 
@@ -117,8 +139,6 @@ def _head(name: str, sections: Section) -> dict[str, Any]:
             f"{features.get('use_se', False)} is not mirrored; released models share the layers of "
             "classes and boxes, and PicoHeadV2 has both of the others"
         )
-    if "num_convs" in features:
-        options["num_convs"] = features["num_convs"]
-    if "fpn_stride" in options:
-        options["strides"] = options.pop("fpn_stride")
+    options["num_convs"] = features.get("num_convs", _CONVOLUTIONS)
+    options["strides"] = options.pop("fpn_stride")
     return options

@@ -52,6 +52,20 @@ def _short_number(node: Any) -> Any:
     return node
 
 
+class _TrainingLoader(_Loader):
+    """A loader that reads a value of a class, as PaddleDetection's `!ImageFolder`, as plain."""
+
+    def construct_of_class(self, _: str, node: Any) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return self.construct_mapping(node, deep=True)
+        if isinstance(node, yaml.SequenceNode):
+            return self.construct_sequence(node, deep=True)
+        return self.construct_scalar(node)
+
+
+_TrainingLoader.add_multi_constructor("!", _TrainingLoader.construct_of_class)
+
+
 class _StrictLoader(_Loader):
     """A loader that also refuses a mapping in which a key occurs twice."""
 
@@ -71,12 +85,12 @@ class _StrictLoader(_Loader):
 
 
 def read_training(file: Path) -> dict[str, Any]:
-    """Read one of PaddleOCR's training YAMLs; as there, the last of two equal keys counts.
+    """Read a training YAML; as in PaddleOCR, the last of two equal keys counts.
 
     Raises:
         ConfigError: the file cannot be read, or is not plain YAML of bounded size.
     """
-    return read_yaml(file, _Loader)
+    return read_yaml(file, _TrainingLoader)
 
 
 def read_yaml(file: Path, loader: Any = _StrictLoader) -> dict[str, Any]:

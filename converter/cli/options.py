@@ -52,7 +52,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="YAML",
-        help="PaddleOCR training configuration of a custom model",
+        help="training configuration of a custom model: PaddleOCR's, PaddleDetection's, PaddleX's",
     )
     add(
         "--dict",
@@ -60,6 +60,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="TXT",
         dest="dictionary",
         help="dictionary of a recogniser, one character per line (default: the release's)",
+    )
+    add(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="names of a detector's or classifier's classes, one per line, or the annotations of "
+        "its data set in COCO's JSON (default: those beside the export, of the YAML, or the "
+        "release's)",
     )
     add(
         "--submodel",
@@ -132,6 +140,7 @@ def build_request(options: argparse.Namespace, **fields: Any) -> Request:
         program_dir=program_dir,
         config=options.config,
         dictionary=options.dictionary,
+        labels=options.labels,
         submodel=options.submodel,
         reference=options.reference,
         paddleocr=options.paddleocr,

@@ -44,9 +44,6 @@ FOLDINGS: Mapping[str, Callable[[Model], None]] = {
     "all": fold_,
 }
 
-LABELLED = ("cls", "layout")
-"""The class counts that are those of labels, not of a dictionary."""
-
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -372,7 +369,7 @@ def _fewest(card: ModelCard) -> int:
 def _check_counts(card: ModelCard, counts: Mapping[str, int]) -> None:
     if card.dictionary is not None:
         fit_to_classes(card.dictionary, counts, card.decoder)
-    classes = next((count for head, count in counts.items() if head in LABELLED), None)
+    classes = next((count for head, count in counts.items() if head in catalog.LABELLED), None)
     if card.labels and classes is not None and len(card.labels) != classes:
         raise ConfigError(
             f"{card.name} has {len(card.labels)} labels, the weights {classes} classes"

@@ -26,6 +26,7 @@ class Request:
     out: Path | None = None
     config: Path | None = None
     dictionary: Path | None = None
+    labels: Path | None = None
     submodel: str | None = None
     strip_dictionary: bool = False
     right_to_left: bool | None = None

@@ -25,6 +25,7 @@ from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard, Proof
 from converter.catalog.custom import custom_card, same_network
 from converter.catalog.dictionary import Dictionary, dictionary_of_export, fit_to_classes
+from converter.catalog.labels import read_labels
 from converter.catalog.processing import labels_of_export, merge_settings, settings_of_export
 from converter.conversion.artefact import output_path, write_artefact
 from converter.conversion.request import Outcome, Request, proof_scope
@@ -73,7 +74,8 @@ def run(
     """
     stage("read")
     card = card_of(request)
-    sources = (request.paddle_dir, request.program_dir, request.config, request.dictionary)
+    given = (request.config, request.dictionary, request.labels)
+    sources = (request.paddle_dir, request.program_dir, *given)
     output = None if request.plan_only else output_path(request.out, request.format, sources)
     model = read(request, card)
     with live_session(model, sessions) as session:
@@ -201,6 +203,8 @@ def card_of(request: Request) -> ModelCard:
         card = catalog.card(request.name, dictionary, submodel)
     if dictionary is not None and card.task not in catalog.READING:
         raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
+    if request.labels is not None and card.task not in catalog.LABELLED:
+        raise ConfigError(f"the classes of {card.name} have no labels, so it has no --labels")
     if request.right_to_left is not None and card.task != "rec":
         raise ConfigError(f"{card.name} reads no lines, so it has no --right-to-left")
     return card
@@ -226,7 +230,9 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
             raise ConfigError(f"{card.name} has no table of characters for --strip-dict")
         table = table.stripped()
     labels = card.labels
-    if card.task == "layout":
+    if request.labels is not None:
+        labels = read_labels(request.labels)
+    elif card.task == "layout":
         stated = labels_of_export(source.settings) if source.settings is not None else ()
         labels = lines or stated or labels
     return replace(card, dictionary=table, missing_dictionary=None, labels=labels)

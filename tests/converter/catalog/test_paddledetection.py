@@ -43,7 +43,12 @@ def test_the_class_count_is_the_heads():
         (YOLO, "PPYOLOPAN", "spp", False),
         (YOLO, "YOLOv3Head", "iou_aware_factor", 0.4),
         (DETR, "PPHGNetV2", "arch", "X"),
-        (DETR, "HybridEncoder", "encoder_layer", {"nhead": 4, "dim_feedforward": 512}),
+        (
+            DETR,
+            "HybridEncoder",
+            "encoder_layer",
+            {"nhead": 4, "dim_feedforward": 512, "activation": "gelu"},
+        ),
         (DETR, "RTDETRTransformer", "num_queries", 100),
     ],
 )
