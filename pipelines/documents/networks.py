@@ -20,6 +20,8 @@ from pipelines.unwarping.predictor import Unwarper
 from pipelines.validation import read_card
 from schemas.processing import DBSettings, DetectionSettings, SettingsError
 
+ORDERED = ("PPDocLayoutV2", "PPDocLayoutV3")
+"""The heads of layout networks that tell the order of reading."""
 DETECTOR_OF_AREAS: Mapping[str, Any] = {"layout_nms": True, "layout_merge_bboxes_mode": "small"}
 
 
@@ -36,6 +38,7 @@ class Networks:
         tables: recognises tables.
         formulas: reads formulas.
         seals: finds and reads the texts of seals.
+        ordered: whether the layout network returns regions in reading order.
     """
 
     layout: LayoutDetector | None = None
@@ -46,6 +49,7 @@ class Networks:
     tables: TableRecognizer | None = None
     formulas: FormulaReader | None = None
     seals: OCR | None = None
+    ordered: bool = False
 
 
 def load_networks(
@@ -89,6 +93,7 @@ def load_networks(
         _tables(given, ocr, settings),
         FormulaReader(given["formula"]) if "formula" in given else None,
         seals,
+        "layout" in given and tells_order(given["layout"]),
     )
 
 
@@ -121,10 +126,19 @@ def detection_settings(network: Any, wanted: Mapping[str, Any]) -> Mapping[str, 
     return {name: value for name, value in wanted.items() if name in known}
 
 
+def tells_order(network: Any) -> bool:
+    """Return whether a layout network tells the order of reading."""
+    head = read_card(network).architecture.get("Head")
+    return isinstance(head, Mapping) and head.get("name") in ORDERED
+
+
 def _layout(network: Any, wanted: Mapping[str, Any]) -> LayoutDetector:
-    """Return the layout network, with the wanted settings where its rules are PaddleX's."""
+    """Return the layout network, with the wanted settings where its rules are PaddleX's.
+
+    Networks that tell the order are of a later pipeline and keep their own settings.
+    """
     detector = LayoutDetector(network)
-    if detector.settings.decoder != "DetPostProcess":
+    if detector.settings.decoder != "DetPostProcess" or tells_order(network):
         return detector
     labels = {common_label(label): label for label in detector.settings.labels}
     changes: dict[str, Any] = {
@@ -133,6 +147,7 @@ def _layout(network: Any, wanted: Mapping[str, Any]) -> LayoutDetector:
         else value
         for name, value in wanted.items()
     }
+    changes = {name: value for name, value in changes.items() if value != {}}
     return LayoutDetector(network, **changes)
 
 

@@ -73,7 +73,7 @@ class PageParser:
             image, angle = steps.turn(image, networks.orientation)
             image = networks.unwarper(image) if networks.unwarper else image
         figures = Figures(image, number, folder)
-        regions = steps.find_regions(image, networks.layout)
+        regions = steps.find_regions(image, networks.layout, ordered=networks.ordered)
         areas = steps.find_areas(image, networks.areas)
         formulas = steps.read_formulas(image, regions, networks.formulas)
         white = steps.without_formulas(image, formulas)

@@ -35,17 +35,25 @@ def turn(image: np.ndarray, classifier: Classifier | None) -> tuple[np.ndarray, 
     return (rotate(image, angle) if angle else image), angle
 
 
-def find_regions(image: np.ndarray, detector: LayoutDetector | None) -> list[Region]:
-    """Return the regions of a page, with the labels that all networks share."""
+def find_regions(
+    image: np.ndarray, detector: LayoutDetector | None, *, ordered: bool = False
+) -> list[Region]:
+    """Return the regions of a page, with the labels that all networks share.
+
+    Args:
+        image: `(H, W, 3) uint8` BGR.
+        detector: the layout network.
+        ordered: whether it returns them in reading order.
+    """
     found = detector(image) if detector else []
     return [
         Region(
             common_label(region.label),
             _bounds(region.box),
             float(region.score),
-            order=getattr(region, "order", None),
+            order=number if ordered else None,
         )
-        for region in found
+        for number, region in enumerate(found)
     ]
 
 

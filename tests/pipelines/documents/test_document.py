@@ -427,3 +427,23 @@ def test_pages_are_parsed_in_constant_memory(tmp_path):
             peaks.append(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
     assert peaks[1] < peaks[0] * 1.1
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"), [("PPDocLayoutV3", True), ("RTDETRTransformer", False)]
+)
+def test_networks_that_tell_the_order(head, expected):
+    class Layout:
+        card = {"task": "layout", "labels": ["text"], "architecture": {"Head": {"name": head}}}
+
+        def __call__(self, _):
+            boxes = np.array([[[0.5, 0.8, 0.9, 0.1], [0.5, 0.2, 0.9, 0.1]]], "f")
+            logits = np.full((1, 2, 1), 3, "f")
+            order = np.array([[[0, 5], [0, 0]]], "f")
+            return {"boxes": boxes, "logits": logits} | ({"order": order} if expected else {})
+
+    networks = load_networks({"layout": Layout()}, DEFAULT)
+    assert networks.ordered == expected
+    image = np.full((200, 100, 3), 255, np.uint8)
+    blocks = documents.PageParser(networks)(image, "a.png", 1).page.blocks
+    assert [block.box[1] > 100 for block in blocks] == [expected, not expected]

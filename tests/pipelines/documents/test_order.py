@@ -155,15 +155,10 @@ def test_the_order_of_a_network_is_followed():
     page.columns(2, 60)
     ideal = Ideal([page])
 
-    class Ordered:
-        def __init__(self, region, order):
-            self.label, self.score, self.box, self.order = region.label, 0.9, region.box, order
-
     def layout(image):
-        found = sorted(ideal.layout(image), key=lambda region: tuple(region.box[2]))
-        return [Ordered(region, number) for number, region in enumerate(found)]
+        return sorted(ideal.layout(image), key=lambda region: tuple(region.box[2]))
 
-    networks = Networks(layout=layout, ocr=ideal.networks().ocr)
+    networks = Networks(layout=layout, ocr=ideal.networks().ocr, ordered=True)
     parsed = PageParser(networks)(page.draw(0), "page.png", 1).page
     expected = sorted((block.box for block in page.blocks), key=lambda box: box[2:])
     assert boxes(parsed) == expected
