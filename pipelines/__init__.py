@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.documents.types import Block, Document, Figure, Formula, Page, Text
     from pipelines.formula.predictor import FormulaReader
     from pipelines.io.images import ImageError, read_image
+    from pipelines.kie.predictor import Entity, KeyInformation
     from pipelines.layout.predictor import LayoutDetector, LayoutRegion
     from pipelines.ocr import OCR, TextLine
     from pipelines.recognition.predictor import Recognizer
@@ -42,10 +43,12 @@ __all__ = [
     "OCR",
     "Block",
     "Document",
+    "Entity",
     "Figure",
     "Formula",
     "FormulaReader",
     "ImageError",
+    "KeyInformation",
     "LayoutDetector",
     "LayoutRegion",
     "Network",
@@ -69,10 +72,12 @@ _MODULES = {
     "OCR": "pipelines.ocr",
     "Block": "pipelines.documents.types",
     "Document": "pipelines.documents.types",
+    "Entity": "pipelines.kie.predictor",
     "Figure": "pipelines.documents.types",
     "Formula": "pipelines.documents.types",
     "FormulaReader": "pipelines.formula.predictor",
     "ImageError": "pipelines.io.images",
+    "KeyInformation": "pipelines.kie.predictor",
     "LayoutDetector": "pipelines.layout.predictor",
     "LayoutRegion": "pipelines.layout.predictor",
     "Network": "pipelines.runtime",

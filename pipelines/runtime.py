@@ -101,15 +101,18 @@ class TorchNetwork:
         """Run a batch.
 
         Args:
-            batch: `(N, C, H, W) float32`, normalised.
+            batch: `(N, C, H, W) float32`, normalised, or tokens `(N, T) int64`.
             extra_inputs: the arrays named in `extra_inputs`.
 
         Returns:
             The network's output as an array, or several as a dict; floats are float32.
         """
-        images = torch.from_numpy(batch)
-        images = images.to(self.device, self.dtype, memory_format=torch.channels_last)
-        if self.compiled:  # else a first image that is square is compiled for squares alone
+        images = self._to_tensor(batch)
+        if images.dim() == 4:
+            images = images.to(memory_format=torch.channels_last)
+        if (
+            self.compiled and images.dim() == 4
+        ):  # else a first image that is square is compiled for squares alone
             torch._dynamo.maybe_mark_dynamic(images, (2, 3))
         tensors = {name: self._to_tensor(array) for name, array in extra_inputs.items()}
         return _to_arrays(self.module(images, **tensors))

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from converter.adapters.layoutlm import TokenAdapter
 from converter.adapters.registry import adapter_for
 from converter.catalog.dictionary import read_table
 from converter.catalog.yaml_io import read_training
@@ -169,6 +170,13 @@ def write(job: Job, form: str) -> Path:
     folder = job.out / form
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if form == "train" and isinstance(adapter_for(architectures[""]), TokenAdapter):
+            # PaddleOCR leaves these to PaddleNLP, which writes a folder with its own names.
+            folder = folder / "best_accuracy"
+            folder.mkdir(exist_ok=True)
+            state = networks[""].backbone.model.state_dict()
+            paddle.save(state, str(folder / "model_state.pdparams"))
+            return folder
         if form == "train":
             states = {p: network.state_dict() for p, network in networks.items()}
             named = {
@@ -178,7 +186,11 @@ def write(job: Job, form: str) -> Path:
             return folder
         prefix = deployed_prefix(networks, job.config)
         architecture = architectures[prefix]
-        export(networks[prefix], specs_of(architecture, input_of(architecture)), folder)
+        if isinstance(adapter := adapter_for(architecture), TokenAdapter):
+            specs = token_specs(adapter, checkout.default_shape(architecture))
+        else:
+            specs = specs_of(architecture, input_of(architecture))
+        export(networks[prefix], specs, folder)
         settings = inference_settings(training, characters)
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (folder / "inference.yml").write_text(text, encoding="utf-8")
@@ -230,10 +242,14 @@ def set_weights(
         return
     for prefix, network in networks.items():
         architecture = architectures[prefix]
-        count, *usual = checkout.default_shape(architecture)
-        sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual, strict=True)]
-        image = seeded.uniform(job.salt, "image", (count, *sizes))
-        adapter = adapter_for(architecture)
+        adapter, shape = adapter_for(architecture), checkout.default_shape(architecture)
+        if isinstance(adapter, TokenAdapter):
+            count, length = shape
+            image = adapter.tokens(count, length, job.salt)
+        else:
+            count, *usual = shape
+            sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual, strict=True)]
+            image = seeded.uniform(job.salt, "image", (count, *sizes))
         inputs = adapter.paddle_inputs(image) | adapter.teacher_tokens(image)
         checkout.seed(network, weights[prefix], inputs, job.salt)
 
@@ -319,6 +335,25 @@ def specs_of(architecture: Mapping[str, Any], image: Sequence[int]) -> list[Any]
     )
     first.shape = (-1, *image)
     return adapter.paddle_arguments(first, extra)
+
+
+def token_specs(adapter: TokenAdapter, shape: Sequence[int]) -> list[Any]:
+    """Return the input specifications of a network that reads tokens; PaddleOCR's are integers.
+
+    Args:
+        adapter: of the network.
+        shape: texts, and tokens of each.
+    """
+    import paddle
+
+    count, length = shape
+    specs = [
+        paddle.static.InputSpec([None, *array.shape[1:]], np.int64, name=name)
+        for name, array in adapter.paddle_inputs(adapter.tokens(count, length, 0)).items()
+    ]
+    if specs[-1].name == "relations":
+        specs[-1].shape = (-1, -1, 2)
+    return adapter.paddle_arguments(specs[0], specs[1:])
 
 
 def export(network: Any, specs: Sequence[Any], folder: Path) -> None:

@@ -52,7 +52,7 @@ class Embeddings(nn.Module):
     def forward(self, input_ids: Tensor, bbox: Tensor, kinds: Tensor) -> Tensor:
         """Tokens and kinds `(N, T)` int64, boxes `(N, T, 4)` int64 to `(N, T, hidden)`."""
         left, top, right, bottom = bbox.unbind(-1)
-        places = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+        places = torch.arange(input_ids.shape[1], device=input_ids.device).expand(input_ids.shape)
         summed = (
             self.word_embeddings(input_ids)
             + self.position_embeddings(places)

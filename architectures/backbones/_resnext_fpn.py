@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -146,7 +147,10 @@ class PixelNormalization(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """`(N, 3, H, W)` to the same shape."""
-        mean, std = (image.new_tensor(each).view(3, 1, 1) for each in (PIXEL_MEAN, PIXEL_STD))
+        mean, std = (
+            torch.tensor(each, dtype=image.dtype, device=image.device).view(3, 1, 1)
+            for each in (PIXEL_MEAN, PIXEL_STD)
+        )
         return (image - mean) / std
 
 

@@ -168,7 +168,7 @@ class HeadAdapter:
         """
 
     def first_steps(
-        self, network: Model, image: Tensor, **extra: Tensor
+        self, network: Model, image: Tensor, /, **extra: Tensor
     ) -> Tensor | dict[str, Tensor]:
         """Run our network for `TRACED_STEPS` steps of its loop, through the layers of an export.
 

@@ -46,6 +46,10 @@ class TokenAdapter(HeadAdapter):
         most = min(VOCABULARY, (self.options.get("sizes") or {}).get("vocab_size", VOCABULARY))
         return np.random.default_rng(seed).integers(5, most, (count, length))
 
+    def fitting(self, length: int) -> int:
+        """Return a length of texts, cut to what the network has places for."""
+        return min(length, (self.options.get("sizes") or {}).get("max_position_embeddings", length))
+
     @property
     def extra_inputs(self) -> tuple[str, ...]:  # type: ignore[override]
         """The inputs beside the tokens; the image only where the network sees one."""

@@ -21,6 +21,7 @@ class NRTRAdapter(HeadAdapter):
         self,
         network: Model,
         image: Tensor,
+        /,
         **extra: Tensor,  # noqa: ARG002 - there are none
     ) -> Tensor | dict[str, Tensor]:
         """Write `TRACED_STEPS` characters behind the start token."""

@@ -51,7 +51,7 @@ class RobustScannerAdapter(HeadAdapter):
         head.decoder.hybrid_decoder(start_tokens(head.decoder, features))
 
     def first_steps(
-        self, network: Model, image: Tensor, **extra: Tensor
+        self, network: Model, image: Tensor, /, **extra: Tensor
     ) -> Tensor | dict[str, Tensor]:
         """Write `TRACED_STEPS` characters."""
         head = cast("RobustScannerHead", network.head)

@@ -40,7 +40,7 @@ class SARAdapter(HeadAdapter):
         head.score_tokens(features, starts, extra["valid_ratio"])
 
     def first_steps(
-        self, network: Model, image: Tensor, **extra: Tensor
+        self, network: Model, image: Tensor, /, **extra: Tensor
     ) -> Tensor | dict[str, Tensor]:
         """Write `TRACED_STEPS` characters, each with the whole text so far, as PaddleOCR does.
 

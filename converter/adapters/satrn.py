@@ -22,6 +22,7 @@ class SATRNAdapter(HeadAdapter):
         self,
         network: Model,
         image: Tensor,
+        /,
         **extra: Tensor,  # noqa: ARG002 - there are none
     ) -> Tensor | dict[str, Tensor]:
         """Read the whole text `TRACED_STEPS` times, each time the one that was written before."""

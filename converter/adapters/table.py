@@ -21,6 +21,7 @@ class SLAAdapter(HeadAdapter):
         self,
         network: Model,
         image: Tensor,
+        /,
         **extra: Tensor,  # noqa: ARG002 - there are none
     ) -> Tensor | dict[str, Tensor]:
         """Run the loop for `TRACED_STEPS` steps: one more than the limit of the text."""

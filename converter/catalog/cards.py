@@ -30,10 +30,9 @@ FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table", "layout", "unwarp", "kie")
 READING = ("rec", "e2e", "formula", "table")
 """The tasks whose results are characters or tokens, and so need a dictionary."""
-LABELLED = ("cls", "layout")
-"""The tasks, and their class counts, whose classes have labels."""
-
-LABELLED = ("layout", "kie")
+LABELLED = ("cls", "layout", "kie", "ser")
+"""The tasks, and the class counts, whose classes have labels."""
+_COUNTED = ("layout", "kie")
 """The model types whose `num_classes` is the number of labels."""
 
 _REQUIRED_KEYS = ("task", "architecture", "mapping", "input", "proof", "recorded")
@@ -59,9 +58,10 @@ class Proof:
     """The inputs of a comparison with a running reference.
 
     Attributes:
-        kind: "page", "line" or "table", the images that are rendered.
-        sizes: (height, width) of each batch, in pixels; equal ones of a network, or an export, that
-            takes one size alone.
+        kind: "page", "line" or "table", the images that are rendered; "tokens" of a network that
+            reads these.
+        sizes: (height, width) of each batch, in pixels, or numbers of texts and of tokens; equal
+            ones of a network, or an export, that takes one size alone.
         sampled: whether the network samples tokens at random, so that its export cannot be a
             reference.
         images: how many images each batch has, where the export fixes it.
@@ -217,7 +217,7 @@ def without_class_counts(architecture: Architecture) -> dict[str, Any]:
     if last is None:
         return dict(architecture)
     # CentripetalText's head has an option of the name, but classes of no dictionary or labels.
-    labelled = {"num_classes"} if architecture.get("model_type") in LABELLED else set()
+    labelled = {"num_classes"} if architecture.get("model_type") in _COUNTED else set()
     dropped = _CLASS_COUNTS | labelled if last == "Head" else labelled
     kept = {k: v for k, v in architecture[last].items() if k not in dropped}
     return {**architecture, last: kept}

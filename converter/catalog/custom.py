@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from converter.catalog import kie
 from converter.catalog.cards import (
     READING,
     ModelCard,
@@ -36,7 +37,7 @@ from converter.catalog.dictionary import (
     named_dictionary,
 )
 from converter.catalog.paddledetection import architecture_of, is_paddledetection
-from converter.catalog.processing import merge_settings, settings_of_training
+from converter.catalog.processing import check_settings, merge_settings, settings_of_training
 from converter.catalog.yaml_io import read_training
 from converter.errors import ConfigError
 from schemas.artefact import Architecture
@@ -67,7 +68,11 @@ _OF_LINES = ("cls", "rec", "formula")
 
 
 def custom_card(
-    name: str, training: Path, dictionary: Path | None = None, submodel: str | None = None
+    name: str,
+    training: Path,
+    dictionary: Path | None = None,
+    submodel: str | None = None,
+    class_list: Path | None = None,
 ) -> ModelCard:
     """Return the card of a user's own model.
 
@@ -78,6 +83,7 @@ def custom_card(
         training: the YAML that it was trained with.
         dictionary: a dictionary that replaces the one that the YAML names.
         submodel: the network to take from a distillation checkpoint, unless it is inference's.
+        class_list: of a network for key information, its classes in place of the YAML's.
 
     Raises:
         ConfigError: the YAML has no usable Architecture, or no released network is of its kind.
@@ -93,6 +99,8 @@ def custom_card(
     if not isinstance(settings, dict):
         raise ConfigError(f"Global in {training} is {shorten(settings)}, expected a section")
     labels = settings.get("label_list") or list(model.labels)
+    if model.task == "kie":
+        labels = list(kie.labels_of(content, training, architecture, class_list))
     if not isinstance(labels, list):
         raise ConfigError(f"label_list in {training} is {shorten(labels)}, expected a list")
     table, pipeline = None, model.pipeline
@@ -101,6 +109,9 @@ def custom_card(
     if model.task in ("det", "cls", "rec", "formula"):
         stated = settings_of_training(content, model.task, str(training))
         pipeline = merge_settings(pipeline, stated)
+    if model.task == "kie":
+        pipeline = merge_settings(pipeline, kie.settings_of_training(content))
+        check_settings(pipeline, str(training), model.task)
     if model.task == "rec":
         path = named_dictionary(settings) or str(dictionary or "")
         pipeline = {**pipeline, "right_to_left": is_right_to_left(path)}

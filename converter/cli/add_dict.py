@@ -42,7 +42,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Check the dictionary against the number of classes and write it."""
     weights, card_file = options.weights, options.weights.with_suffix(".json")
-    card = _read_card(weights, card_file)
+    card = read_artefact_card(weights, card_file)
     if card.task not in READING:
         raise UsageError(f"{weights} does not recognise text, so it takes no dictionary")
     if card.dictionary is not None and not options.replace:
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_card(weights: Path, card_file: Path) -> ArtefactCard:
+def read_artefact_card(weights: Path, card_file: Path) -> ArtefactCard:
     """Read the JSON of an artefact.
 
     Raises:

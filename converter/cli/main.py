@@ -41,6 +41,7 @@ COMMANDS = {
     "prove": Command("prove", "read pages with Paddle and with PyTorch, and compare the texts"),
     "export": Command("export", "write a converted network for another program"),
     "add-dict": Command("add_dict", "add a dictionary to a converted recogniser"),
+    "add-tokenizer": Command("add_tokenizer", "add a tokeniser to a network of key information"),
 }
 
 

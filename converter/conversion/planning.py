@@ -22,6 +22,7 @@ from torch import Tensor
 import architectures
 from architectures import Model, registry
 from architectures.reparameterize import BATCH_NORMS, fold_, fold_as_exported_, fuse_
+from converter.adapters.layoutlm import TokenAdapter
 from converter.adapters.registry import adapter_for
 from converter.adapters.running import extra_tensors
 from converter.alignment.layer_graph import Key, Layer, LayerGraph, TracedLayers, program_graph
@@ -292,9 +293,14 @@ def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
         for name, tensor in network.state_dict().items()
     }
     network.load_state_dict(zeros, assign=True)
-    size = card.proof.only_size or (card.input.height or 64, card.input.width or 64)
-    image = torch.zeros(1, card.input.channels, *size)
-    adapter, given = adapter_for(card.architecture), extra_tensors(network, image)
+    adapter = adapter_for(card.architecture)
+    if isinstance(adapter, TokenAdapter):
+        _, length = card.proof.sizes[-1]
+        image = torch.from_numpy(adapter.tokens(1, adapter.fitting(length), 0))
+    else:
+        size = card.proof.only_size or (card.input.height or 64, card.input.width or 64)
+        image = torch.zeros(1, card.input.channels, *size)
+    given = extra_tensors(network, image)
     run = partial(adapter.first_steps, network)
     return TracedLayers.of(trace(network, image, given=given, keep=(), run=run), adapter.decodes)
 

@@ -25,6 +25,7 @@ from converter.catalog import cards as catalog
 from converter.catalog.cards import ModelCard, Proof
 from converter.catalog.custom import custom_card, same_network
 from converter.catalog.dictionary import Dictionary, dictionary_of_export, fit_to_classes
+from converter.catalog.kie import class_labels
 from converter.catalog.labels import read_labels
 from converter.catalog.processing import labels_of_export, merge_settings, settings_of_export
 from converter.conversion.artefact import output_path, write_artefact
@@ -143,7 +144,7 @@ _MOST_PIXELS = 2**23
 
 
 def _proof_of_export(proof: Proof, export: Export) -> Proof:
-    """Return a proof with batches of the size that the export's image input fixes.
+    """Return a proof with batches of the size that the export's first or image input fixes.
 
     PaddleOCR declares a height that is usual for the kind of network, and the width and number of
     images as free. Such programs run at other heights too, so one batch keeps the model's own.
@@ -151,6 +152,10 @@ def _proof_of_export(proof: Proof, export: Export) -> Proof:
     Raises:
         ReferenceUnavailable: it is larger than any network's.
     """
+    if proof.kind == "tokens":
+        length = max(export.program.inputs[0].shape[-1:], default=-1)
+        sizes = tuple((count, length if length > 0 else usual) for count, usual in proof.sizes)
+        return replace(proof, sizes=sizes)
     image = next((spec for spec in export.program.inputs if len(spec.shape) == 4), None)
     if image is None:
         return proof
@@ -198,12 +203,13 @@ def card_of(request: Request) -> ModelCard:
     """Return the card of the model that a request names."""
     dictionary, submodel = request.dictionary, request.submodel
     if request.config is not None:
-        card = custom_card(request.name, request.config, dictionary, submodel)
+        card = custom_card(request.name, request.config, dictionary, submodel, request.labels)
     else:
         card = catalog.card(request.name, dictionary, submodel)
     if dictionary is not None and card.task not in catalog.READING:
         raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
-    if request.labels is not None and card.task not in catalog.LABELLED:
+    labelled = card.task in catalog.LABELLED and (card.task != "kie" or card.class_counts)
+    if request.labels is not None and not labelled:
         raise ConfigError(f"the classes of {card.name} have no labels, so it has no --labels")
     if request.right_to_left is not None and card.task != "rec":
         raise ConfigError(f"{card.name} reads no lines, so it has no --right-to-left")
@@ -232,6 +238,8 @@ def _with_dictionary(card: ModelCard, request: Request, source: Source) -> Model
     labels = card.labels
     if request.labels is not None:
         labels = read_labels(request.labels)
+        if card.task == "kie":
+            labels = class_labels(labels, card.architecture)
     elif card.task == "layout":
         stated = labels_of_export(source.settings) if source.settings is not None else ()
         labels = lines or stated or labels
@@ -522,7 +530,7 @@ def proof_batches(card: ModelCard) -> list[np.ndarray]:
     proof, scale, adapter = card.proof, card.input, adapter_for(card.architecture)
     if isinstance(adapter, TokenAdapter):
         return [
-            adapter.tokens(proof.images or count, length, seed)
+            adapter.tokens(count, adapter.fitting(length), seed)
             for seed, (count, length) in enumerate(proof.sizes)
         ]
     return rendered_inputs.batches(proof.kind, proof.sizes, scale.mean, scale.std, proof.images)

@@ -32,7 +32,8 @@ _ARITHMETIC = """
 _ACTIVATIONS = """
     brelu celu elu gelu gumbel_softmax hard_shrink hard_sigmoid hard_swish hardshrink hardsigmoid
     hardswish hardtanh leaky_relu log_softmax logsigmoid maxout mish prelu relu relu6 rrelu selu
-    sigmoid silu soft_relu softmax softplus softshrink softsign swiglu swish tanh tanh_shrink
+    cross_entropy_with_softmax sigmoid silu soft_relu softmax softmax_with_cross_entropy softplus
+    softshrink softsign swiglu swish tanh tanh_shrink
     thresholded_relu
 """
 

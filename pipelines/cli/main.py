@@ -22,6 +22,7 @@ COMMANDS = {
     "spot": ("spot", "find and read text with one network"),
     "recognize": ("recognize", "read images of one line each"),
     "formula": ("formula", "read images of one formula each, as LaTeX"),
+    "kie": ("kie", "find the key information of forms and receipts"),
     "layout": ("layout", "find the regions of pages, such as titles and tables"),
     "table": ("table", "recognise images of one table each"),
     "parse": ("parse", "turn pages into Markdown, HTML, Word, Excel and JSON"),

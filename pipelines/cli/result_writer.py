@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 
 from pipelines.errors import OutputError, UsageError
-from pipelines.io.drawing import draw_detections, draw_recognition, draw_regions
+from pipelines.io.drawing import draw_detections, draw_entities, draw_recognition, draw_regions
 from pipelines.io.exporters import (
     BINARY_FORMATS,
     FORM_FEED,
@@ -26,6 +26,9 @@ from pipelines.io.exporters import (
 from pipelines.io.files import Page
 from pipelines.io.fonts import ADVICE, FontError, Typesetter
 from pipelines.io.items import Item, LabelledItem, PageTable, TextItem
+
+if TYPE_CHECKING:
+    from pipelines.kie.predictor import Entity
 
 NEEDED_MODULES = {
     "pdf": ("pdf", ("pypdfium2", "fontTools", "bidi")),
@@ -127,6 +130,8 @@ class ResultWriter:
         items = [cell for table in tables for cell in table.cells] if tables else items
         if self._typesetter:
             return draw_recognition(image, cast("Sequence[TextItem]", items), self._typesetter)
+        if entities := [item for item in items if hasattr(item, "question")]:
+            return draw_entities(image, cast("Sequence[Entity]", entities))
         if regions := [item for item in items if hasattr(item, "label")]:
             return draw_regions(image, cast("Sequence[LabelledItem]", regions))
         return draw_detections(image, [item.box for item in items])

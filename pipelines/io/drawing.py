@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,11 +12,15 @@ from pipelines.geometry import side_lengths, text_corners
 from pipelines.io.fonts import Typesetter
 from pipelines.io.items import LabelledItem, TextItem
 
+if TYPE_CHECKING:
+    from pipelines.kie.predictor import Entity
+
 Colour = tuple[int, int, int]
 """Blue, green, red, 0 to 255."""
 
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (40, 40, 40)
+ARROW: Colour = (0, 160, 0)
 FRAME: Colour = (225, 225, 225)
 MARGIN = 12
 CAPTION_HEIGHT = 34
@@ -103,6 +108,29 @@ def draw_regions(image: np.ndarray, regions: Sequence[LabelledItem]) -> np.ndarr
         cv2.rectangle(page, (left, bottom), corner, colour, cv2.FILLED)
         start = (left + baseline // 2, bottom - baseline)
         cv2.putText(page, text, start, LABEL_FONT, size, WHITE, 1, cv2.LINE_AA)
+    return page
+
+
+def draw_entities(image: np.ndarray, entities: Sequence[Entity]) -> np.ndarray:
+    """Draw entities as regions, and an arrow from each question to each of its answers.
+
+    Args:
+        image: `(H, W, 3) uint8` BGR; pages larger than `LONGEST_SIDE` are reduced.
+        entities: the entities of the page.
+
+    Returns:
+        `(h, w, 3) uint8` BGR.
+    """
+    page = draw_regions(image, entities)
+    scale = _scale(image)
+    middles = {
+        entity.number: np.round(entity.box.mean(0) * scale).astype(int).tolist()
+        for entity in entities
+    }
+    for entity in entities:
+        if entity.question in middles:
+            start, end = middles[entity.question], middles[entity.number]
+            cv2.arrowedLine(page, start, end, ARROW, _thickness(page), cv2.LINE_AA, tipLength=0.1)
     return page
 
 

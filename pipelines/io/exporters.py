@@ -42,7 +42,8 @@ class JsonWriter:
     A page has its number `page`, from 1, `width` and `height` in pixels, and `lines` in reading
     order, or `regions`; a page that could not be read has `page` and `error`. A line has `text` and
     `score`, 0 to 1, if it was read, a region `label` and `score`; `box`, its corners as `[x, y]` in
-    pixels, clockwise from the top left; and `words`, a list of the same, if they were located.
+    pixels, clockwise from the top left; and `words`, a list of the same, if they were located. An
+    entity has also `number` and `question`, the number of the question that it answers, or null.
 
     Args:
         source: the file that was read.
@@ -83,6 +84,8 @@ def _line_to_json(line: Item) -> dict[str, Any]:
 def _item_to_json(item: Item) -> dict[str, Any]:
     box = [[round(x, 2), round(y, 2)] for x, y in item.box.tolist()]
     text = {name: getattr(item, name) for name in ("label", "text") if hasattr(item, name)}
+    if hasattr(item, "question"):
+        text = {"number": getattr(item, "number", 0), **text, "question": item.question or None}
     score = {"score": round(float(item.score), 5)} if hasattr(item, "score") else {}
     return {**text, **score, "box": box}
 
@@ -150,6 +153,8 @@ class TsvWriter:
 
 
 def _cell(value: str | float) -> str:
+    if isinstance(value, int):
+        return str(value)
     return value.translate(TSV_ESCAPES) if isinstance(value, str) else f"{value:.4f}"
 
 
@@ -228,6 +233,12 @@ REGION_FORMATS: dict[str, WriterMaker] = {
     "tsv": lambda source, _: TsvWriter(source, ("label", "score")),
 }
 """Formats of regions."""
+ENTITY_FORMATS: dict[str, WriterMaker] = {
+    "json": lambda source, _: JsonWriter(source, "entities"),
+    "txt": lambda source, _: TxtWriter(source),
+    "tsv": lambda source, _: TsvWriter(source, ("label", "score", "question", "text")),
+}
+"""Formats of entities."""
 BINARY_FORMATS = ("pdf", "png", "xlsx")
 
 
