@@ -65,9 +65,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="FILE",
-        help="names of a detector's or classifier's classes, one per line, the class list of a "
-        "network for key information, or the annotations of a detector's data set in COCO's JSON (default: those beside the export, of the YAML, or the "
-        "release's)",
+        help="names of a detector's or classifier's classes, one per line, the annotations of a "
+        "detector's data set in COCO's JSON, or the class list of a network for key information "
+        "(default: those beside the export, of the YAML, or the release's)",
     )
     add(
         "--submodel",
