@@ -12,10 +12,14 @@ from converter.errors import UsageError
 
 if TYPE_CHECKING:
     from converter.exporting.artefact import Artefact
+    from converter.exporting.torch_program import ProgramExport
 
 TARGETS = {
     "rapidocr": "weights and dictionary for RapidOCR's PyTorch engine",
     "paddle": "a checkpoint (.pdparams) that PaddleOCR loads",
+    "onnx": "an ONNX file",
+    "torch": "a program of torch.export (.pt2), which loads without this package",
+    "torchscript": "a TorchScript trace",
 }
 
 
@@ -88,7 +92,28 @@ def _paddle(artefact: Artefact, folder: Path, options: argparse.Namespace) -> No
         print("the branches of training were merged: one of each holds the kernel, others are zero")
 
 
+def _onnx(artefact: Artefact, folder: Path, _: argparse.Namespace) -> None:
+    from converter.exporting import onnx_file
+
+    _report(onnx_file.export(artefact, folder))
+
+
+def _torch(artefact: Artefact, folder: Path, options: argparse.Namespace) -> None:
+    from converter.exporting import torch_program
+
+    write = torch_program.export if options.to == "torch" else torch_program.export_script
+    _report(write(artefact, folder))
+
+
+def _report(written: ProgramExport) -> None:
+    print(f"wrote {written.file}: takes {written.takes}")
+    print(written.proof.describe())
+
+
 _WRITERS: Mapping[str, Callable[[Artefact, Path, argparse.Namespace], None]] = {
     "rapidocr": _rapidocr,
     "paddle": _paddle,
+    "onnx": _onnx,
+    "torch": _torch,
+    "torchscript": _torch,
 }

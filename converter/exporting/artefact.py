@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import architectures
 from architectures.loading import ArtefactError
 from converter.adapters.running import extra_tensors, run_network
 from converter.catalog import cards
+from converter.catalog.cards import ModelCard
 from converter.errors import SourceError
 from converter.parity import rendered_inputs
 from schemas.artefact import ArtefactCard, CardError
@@ -41,19 +42,39 @@ class Artefact:
     network: architectures.Model
     card: ArtefactCard
 
+    @property
+    def kind(self) -> str:
+        """What the network's images show: `line`, `page` or `table`."""
+        known = self._known()
+        return known.proof.kind if known else KINDS.get(self.card.task or "", "page")
+
     def inputs(self) -> list[np.ndarray]:
         """Render two batches of images of the network's own sizes, (N, C, H, W) float32."""
-        kind = KINDS.get(self.card.task or "", "page")
-        sizes, count = SIZES[kind], None
-        if self.card.name in cards.names():
-            proof = cards.card(self.card.name or "").proof
-            kind, sizes, count = proof.kind, proof.sizes[:2], proof.images
-        elif self.card.input.height is not None:
-            widths = (self.card.input.width or width for _, width in sizes)
-            sizes = tuple((self.card.input.height, width) for width in widths)
+        known = self._known()
+        if known is not None:
+            return [self.images(*size, known.proof.images) for size in known.proof.sizes[:2]]
+        fixed = self.card.input
+        sizes = ((fixed.height or h, fixed.width or w) for h, w in SIZES[self.kind])
+        return [self.images(*size) for size in sizes]
+
+    def images(self, height: int, width: int, count: int | None = None) -> np.ndarray:
+        """Render a batch of images, (N, C, height, width) float32, normalised.
+
+        Args:
+            height, width: in pixels.
+            count: how many; None for one page or two lines.
+        """
         scale = self.card.input
         mean, std = (each or (0.5,) * scale.channels for each in (scale.mean, scale.std))
-        return rendered_inputs.batches(kind, sizes, mean, std, count)
+        return rendered_inputs.batches(self.kind, [(height, width)], mean, std, count)[0]
+
+    def fused(self) -> Artefact:
+        """Return the artefact with its network in the fused form, which is the fastest."""
+        return replace(self, network=architectures.fuse(self.network))
+
+    def _known(self) -> ModelCard | None:
+        name = self.card.name
+        return cards.card(name) if name is not None and name in cards.names() else None
 
     def arguments(self, batch: np.ndarray) -> tuple[Tensor, ...]:
         """Return the network's inputs in its order: the image, then what its head needs beside."""

@@ -1,0 +1,137 @@
+"""Graphs of a network, with the sides of its images free as far as the network allows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import architectures
+from converter.errors import UsageError
+from converter.exporting.artefact import Artefact
+
+AXES = {"batch": 0, "height": 2, "width": 3}
+"""The axes of images (N, C, H, W) that can be free."""
+
+FREE: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "line": (("batch", "width"), ("batch",), ()),
+    "page": (("batch", "height", "width"), ("batch",), ()),
+    "table": (("batch",), ()),
+}
+"""The axes that are tried to be free, the most first, by what a network's images show."""
+
+MULTIPLES = {"line": 8, "page": 32, "table": 32}
+"""Of what a free side is a multiple, unless the model's card states it; in pixels."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network as a graph of PyTorch's operators.
+
+    Attributes:
+        program: the graph; it takes the image and what the head needs beside, in that order.
+        free: the axes of which any size, as a multiple of `multiple`, can be run.
+        multiple: of what free sides are multiples, in pixels.
+        inputs: names of the inputs.
+        outputs: names of the results, in order.
+        batches: images to compare results on, of several sizes of the free axes.
+    """
+
+    program: torch.export.ExportedProgram
+    free: tuple[str, ...]
+    multiple: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    batches: tuple[np.ndarray, ...]
+
+    def describe(self) -> str:
+        """Return the shape of the images that the graph takes, such as `(N, 3, 48, 8*W)`."""
+        shape: list[str] = [str(side) for side in self.batches[0].shape]
+        for axis in self.free:
+            letter = axis[0].upper() if axis != "batch" else "N"
+            shape[AXES[axis]] = letter if axis == "batch" else f"{self.multiple}*{letter}"
+        return f"({', '.join(shape)})"
+
+
+class Positional(nn.Module):
+    """A network that takes its inputs by position, for exporters."""
+
+    def __init__(self, network: architectures.Model) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, *extra: Tensor) -> Any:
+        """Run the network on an image and its extra inputs, in the network's order."""
+        return self.network(x, **dict(zip(self.network.extra_inputs, extra, strict=True)))
+
+
+def make_graph(artefact: Artefact) -> Graph:
+    """Export a network in the fused form to a graph, with as many free axes as possible.
+
+    Raises:
+        UsageError: the network has no graph, as where the number of steps depends on the image.
+    """
+    artefact = artefact.fused()
+    kind = artefact.kind
+    multiple = artefact.card.input.multiple_of or MULTIPLES[kind]
+    reasons = []
+    for free in FREE[kind]:
+        batches = batches_of(artefact, free, multiple)
+        try:
+            program = _exported(artefact, batches[0], free, multiple)
+        except Exception as error:  # PyTorch raises many kinds, for each of its stages
+            reasons.append(_first_line(error))
+            continue
+        results = artefact.results(batches[0])
+        inputs = ("x", *artefact.network.extra_inputs)
+        return Graph(program, free, multiple, inputs, tuple(results), batches)
+    raise UsageError(
+        f"{artefact.path} cannot be exported as one graph: {reasons[-1]}. Networks that decode "
+        "step by step until the end of a text have no fixed graph"
+    )
+
+
+def batches_of(artefact: Artefact, free: Sequence[str], multiple: int) -> tuple[np.ndarray, ...]:
+    """Render images of three sizes, which differ in every free axis; (N, C, H, W) float32."""
+    count, _, height, width = artefact.inputs()[0].shape
+    count = 2 if "batch" in free else count
+    sizes = [(count, height, width)]
+    if free:
+        for number in (1, 2):
+            sizes.append(
+                (
+                    (1, 3)[number - 1] if "batch" in free else count,
+                    height + number * multiple if "height" in free else height,
+                    width + 3 * number * multiple if "width" in free else width,
+                )
+            )
+    return tuple(artefact.images(h, w, n) for n, h, w in sizes)
+
+
+def _exported(
+    artefact: Artefact, batch: np.ndarray, free: Sequence[str], multiple: int
+) -> torch.export.ExportedProgram:
+    arguments = artefact.arguments(batch)
+    dims = {AXES[axis]: _dim(axis, multiple) for axis in free}
+    by_batch = {0: dims[0]} if "batch" in free else {}
+    shapes = (dims, *(by_batch for _ in arguments[1:]))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return torch.export.export(
+            Positional(artefact.network), arguments, dynamic_shapes=shapes, strict=False
+        )
+
+
+def _dim(axis: str, multiple: int) -> Any:
+    dim = torch.export.Dim(axis, min=1)
+    return dim if axis == "batch" else multiple * dim
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -1,0 +1,127 @@
+"""Networks as PyTorch programs, which load without this package: torch.export and TorchScript."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from converter.conversion.artefact import output_errors
+from converter.errors import ExportError, UsageError
+from converter.exporting.artefact import Artefact
+from converter.exporting.program import FREE, MULTIPLES, Positional, batches_of, make_graph
+from converter.exporting.proof import ExportProof, Runner, prove
+from schemas.artefact_files import partial_files
+
+CARD = "card.json"
+"""The name of the artefact's JSON within the file."""
+
+
+@dataclass(frozen=True)
+class ProgramExport:
+    """What was written.
+
+    Attributes:
+        file: the program.
+        takes: the shape of its images; letters stand for free sizes.
+        proof: its comparison with the network.
+    """
+
+    file: Path
+    takes: str
+    proof: ExportProof
+
+
+def export(artefact: Artefact, folder: Path) -> ProgramExport:
+    """Write a network as `STEM.pt2`, which `torch.export.load` reads; its JSON is within.
+
+    Args:
+        artefact: the network.
+        folder: where to write; it exists.
+
+    Raises:
+        UsageError: the network has no graph.
+        ExportError: the program does not compute what the network does.
+        OutputError: the file cannot be written.
+    """
+    graph = make_graph(artefact)
+    file = folder / f"{artefact.path.stem}.pt2"
+    with output_errors(), partial_files(file) as (partial,):
+        with partial.open("wb") as stream:
+            torch.export.save(graph.program, stream, extra_files={CARD: _card(artefact)})
+        with partial.open("rb") as stream:
+            module = torch.export.load(stream).module()
+        proof = prove(artefact, _runner(artefact, module, graph.outputs), graph.batches)
+        partial.replace(file)
+    return ProgramExport(file, graph.describe(), proof)
+
+
+def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
+    """Write a network as TorchScript, `STEM.torchscript.pt`, traced on an image.
+
+    A trace keeps the sizes that it has seen wherever the network computes with them, and gives
+    wrong results for others in silence. So it is compared on images of several sizes, where the
+    network itself takes them.
+
+    Raises:
+        UsageError: the network cannot be traced.
+        ExportError: the trace does not compute what the network does on images of other sizes.
+        OutputError: the file cannot be written.
+    """
+    fused = artefact.fused()
+    multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
+    free = next(free for free in FREE[artefact.kind] if _runs(fused, free, multiple))
+    batches = batches_of(fused, free, multiple)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            traced = torch.jit.trace(
+                Positional(fused.network), fused.arguments(batches[0]), strict=False
+            )
+        except Exception as error:  # whatever stops in the network or the tracer
+            raise UsageError(f"{artefact.path} cannot be traced: {error}") from error
+    outputs = tuple(fused.results(batches[0]))
+    file = folder / f"{artefact.path.stem}.torchscript.pt"
+    with output_errors(), partial_files(file) as (partial,):
+        torch.jit.save(traced, str(partial), _extra_files={CARD: _card(artefact)})
+        module = torch.jit.load(str(partial))
+        proof = prove(artefact, _runner(artefact, module, outputs), batches)
+        partial.replace(file)
+    sizes = ", ".join(free) or "none"
+    return ProgramExport(file, f"images as the network; free axes: {sizes}", proof)
+
+
+def _runs(artefact: Artefact, free: tuple[str, ...], multiple: int) -> bool:
+    """Return whether the network itself takes images of these free axes."""
+    try:
+        for batch in batches_of(artefact, free, multiple):
+            artefact.results(batch)
+    except (RuntimeError, ValueError, IndexError):
+        return not free  # a network that takes one size alone
+    return True
+
+
+def _card(artefact: Artefact) -> str:
+    return json.dumps(artefact.card.to_dict(), ensure_ascii=False)
+
+
+def _runner(artefact: Artefact, module: Any, outputs: tuple[str, ...]) -> Runner:
+    def run(batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        try:
+            with torch.inference_mode():
+                results = module(*artefact.arguments(batch))
+        except Exception as error:  # of a graph that was fixed to another size
+            raise ExportError(
+                f"the export of {artefact.path} does not take images of {batch.shape}: {error}"
+            ) from error
+        if not isinstance(results, dict):
+            results = dict(zip(outputs, [results], strict=True))
+        return {name: result.numpy() for name, result in results.items()}
+
+    return run
