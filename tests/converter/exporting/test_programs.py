@@ -1,0 +1,163 @@
+"""Exports as graphs: they load without this package, take other sizes and compute the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from architectures import Model, build
+from architectures.reparameterize import BATCH_NORMS
+from architectures.saving import write_artefact
+from converter.cli.main import main
+from converter.errors import ExportError
+from converter.exporting import torch_program
+from converter.exporting.artefact import read_artefact
+from converter.exporting.program import make_graph
+from converter.exporting.proof import prove
+from schemas.artefact import ArtefactCard, DictionaryEntry, NetworkInput
+from tests.support.small_networks import CRNN, NETWORKS
+
+CHARACTERS = tuple("abcde ")
+
+
+def lively(model: Model, image: torch.Tensor) -> Model:
+    """Take the statistics of the normalisations from an image, so that the results vary."""
+    for module in model.modules():
+        if isinstance(module, BATCH_NORMS):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(image)
+    return model.eval()
+
+
+def written(folder: Path, name: str, architecture: dict, task: str, size: NetworkInput) -> Path:
+    torch.manual_seed(0)
+    model = build(architecture)
+    sides = (size.height or 64, size.width or 96)
+    lively(model, torch.rand(2, 3, *sides) * 2 - 1)
+    card = ArtefactCard(
+        name="mine",
+        task=task,
+        architecture=model.architecture,
+        class_counts=model.class_counts,
+        input=size,
+        dictionary=DictionaryEntry("d.txt", "0" * 64, CHARACTERS) if task == "rec" else None,
+    )
+    path = folder / f"{name}.pth"
+    write_artefact(path, "pth", model.state_dict(), card)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> Path:
+    architecture, (height, width) = NETWORKS["rec v4"]
+    folder = tmp_path_factory.mktemp("reader")
+    return written(folder, "reader", architecture, "rec", NetworkInput(3, height, width))
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("detector")
+    return written(folder, "detector", NETWORKS["det v4"][0], "det", NetworkInput(multiple_of=32))
+
+
+@pytest.fixture(scope="module")
+def program(reader) -> Path:
+    assert main(["export", str(reader), "--to", "torch", "--out", str(reader.parent)]) == 0
+    return reader.with_suffix(".pt2")
+
+
+LOADING = """
+import sys, torch
+sys.path = [path for path in sys.path if path not in ("", sys.argv[2])]
+files = {"card.json": ""}
+module = torch.export.load(sys.argv[1], extra_files=files).module()
+for count, width in ((1, 40), (5, 200)):
+    print(*module(torch.rand(count, 3, 48, width)).shape)
+assert "architectures" not in sys.modules
+print(files["card.json"])
+"""
+
+
+def test_a_program_loads_alone_and_takes_other_sizes(program):
+    root = str(Path(__file__).parents[3])
+    run = [sys.executable, "-c", LOADING, str(program), root]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=program.parent)
+    first, second, card = done.stdout.splitlines()
+    assert (first, second) == ("1 5 7", "5 25 7")
+    assert json.loads(card)["dictionary"]["characters"] == list(CHARACTERS)
+
+
+def test_a_size_that_the_program_was_not_made_for_is_no_silent_error(program):
+    module = torch.export.load(program).module()
+    with pytest.raises((RuntimeError, AssertionError)):
+        module(torch.rand(1, 3, 48, 41))
+    with pytest.raises((RuntimeError, AssertionError)):
+        module(torch.rand(1, 3, 32, 40))
+
+
+def test_a_detector_takes_pages_of_any_size(detector, capsys):
+    assert main(["export", str(detector), "--to", "torch", "--out", str(detector.parent)]) == 0
+    assert "takes (N, 3, 32*H, 32*W)" in capsys.readouterr().out
+
+
+def test_onnx_has_the_characters_and_free_sides(reader, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    assert main(["export", str(reader), "--to", "onnx", "--out", str(reader.parent)]) == 0
+    assert "takes (N, 3, 48, 8*W)" in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(reader.with_suffix(".onnx").read_bytes())
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["character"].splitlines() == list("abcde")  # RapidOCR adds the space
+    image = np.random.default_rng(0).random((3, 3, 48, 136), np.float32)
+    (result,) = session.run(None, {"x": image})
+    expected = read_artefact(reader).results(image)["output"]
+    np.testing.assert_allclose(result, expected, atol=1e-4 * expected.max())
+
+
+def test_a_trace_of_a_free_width(reader, capsys):
+    assert main(["export", str(reader), "--to", "torchscript", "--out", str(reader.parent)]) == 0
+    module = torch.jit.load(str(reader.parent / "reader.torchscript.pt"))
+    image = torch.rand(1, 3, 48, 168)
+    torch.testing.assert_close(
+        module(image).numpy(), read_artefact(reader).results(image.numpy())["output"],
+        rtol=1e-4, atol=1e-5,
+    )  # fmt: skip
+
+
+def test_a_trace_that_keeps_the_width_is_refused(detector, monkeypatch):
+    class Fixed(torch_program.Positional):
+        def forward(self, x, *extra):
+            return super().forward(x, *extra) * torch.linspace(0.5, 1, int(x.shape[-1]))
+
+    monkeypatch.setattr(torch_program, "Positional", Fixed)
+    with pytest.raises(ExportError, match="nothing was written|does not take"):
+        torch_program.export_script(read_artefact(detector), detector.parent)
+    assert not (detector.parent / "detector.torchscript.pt").exists()
+
+
+def test_a_recurrent_network_frees_the_batch_alone(tmp_path):
+    architecture = {**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}
+    path = written(tmp_path, "crnn", architecture, "rec", NetworkInput(3, 32, 96))
+    graph = make_graph(read_artefact(path))
+    assert graph.free == ("batch",)
+    assert graph.describe() == "(N, 3, 32, 96)"
+
+
+def test_another_result_is_found(reader):
+    artefact = read_artefact(reader)
+    batches = artefact.inputs()[:1]
+
+    def changed(batch: np.ndarray) -> dict[str, np.ndarray]:
+        return {"output": artefact.results(batch)["output"] * np.float32(1.001)}
+
+    assert prove(artefact, artefact.results, batches).difference == 0
+    with pytest.raises(ExportError, match="differs by 1.00e-03 of its maximum"):
+        prove(artefact, changed, batches)
+    with pytest.raises(ExportError, match="is missing in the export"):
+        prove(artefact, lambda _: {}, batches)
