@@ -23,7 +23,7 @@ from converter.exporting.program import make_graph
 from converter.exporting.proof import prove
 from converter.parity import rendered_inputs
 from schemas.artefact import ArtefactCard, DictionaryEntry, NetworkInput
-from tests.support.small_networks import CRNN, NETWORKS
+from tests.support.small_networks import NETWORKS
 
 CHARACTERS = tuple("abcde ")
 
@@ -144,12 +144,12 @@ def test_a_trace_that_keeps_the_width_is_refused(detector, monkeypatch):
     assert not (detector.parent / "detector.torchscript.pt").exists()
 
 
-def test_a_recurrent_network_frees_the_batch_alone(tmp_path):
-    architecture = {**CRNN, "Head": {"name": "CTCHead", "out_channels": 7}}
-    path = written(tmp_path, "crnn", architecture, "rec", NetworkInput(3, 32, 96))
+def test_a_network_of_one_size_frees_the_batch_alone(tmp_path):
+    architecture, (height, width) = NETWORKS["svtr"]
+    path = written(tmp_path, "svtr", architecture, "rec", NetworkInput(3, height, width))
     graph = make_graph(read_artefact(path))
     assert graph.free == ("batch",)
-    assert graph.describe() == "(N, 3, 32, 96)"
+    assert graph.describe() == f"(N, 3, {height}, {width})"
 
 
 def test_another_result_is_found(reader):
