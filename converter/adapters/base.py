@@ -6,7 +6,7 @@ level.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -79,6 +79,8 @@ class HeadAdapter:
         record_rows: how a record's results correspond to those of `record_results`.
         decodes: whether the head writes its results step by step. Exports of such heads run layers
             in a loop, or several times, and are aligned with what `first_steps` runs.
+        post_processing: names of inputs of exports that go on from the network's results to boxes
+            in pixels of the original. Their last layers are aligned and compared, not the boxes.
     """
 
     options: Mapping[str, Any]
@@ -88,6 +90,7 @@ class HeadAdapter:
     record_call_inputs: ClassVar[tuple[str, ...] | None] = None
     record_rows: ClassVar[RecordRows] = RecordRows()
     decodes: ClassVar[bool] = False
+    post_processing: ClassVar[frozenset[str]] = frozenset()
 
     # Values of the extra inputs, (N, C, H, W) float32 being the image.
 
@@ -109,6 +112,23 @@ class HeadAdapter:
     def paddle_inputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return all inputs of PaddleOCR's network in its order, the image first, as `x`."""
         return {"x": image, **self.extra_values(image)}
+
+    def post_processes(self, names: Iterable[str]) -> bool:
+        """Return whether an export with inputs of these names goes on to boxes."""
+        return not self.post_processing.isdisjoint(names)
+
+    def program_inputs(self, image: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the inputs of an export in its order; the image is as large as the original.
+
+        Args:
+            image: (N, C, H, W) float32.
+            names: those of the export's inputs.
+        """
+        if not self.post_processes(names):
+            return self.paddle_inputs(image)
+        sizes = np.tile(np.array(image.shape[2:], np.float32), (len(image), 1))
+        known = {"im_shape": sizes, "scale_factor": np.ones_like(sizes)}
+        return {name: known.get(name, image) for name in names}
 
     def recorded_inputs(self, image: np.ndarray) -> dict[str, RecordedInput]:
         """Return what a record stores beside the image: extra inputs and teacher-forced tokens."""

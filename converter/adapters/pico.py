@@ -19,6 +19,7 @@ SUPPRESSED = "boxes after non-maximum suppression, which is no part of the netwo
 class PicoAdapter(HeadAdapter):
     """Our network takes the image alone, PaddleDetection's its size and scale for the boxes."""
 
+    post_processing = frozenset({"im_shape", "scale_factor"})
     record_call_inputs: ClassVar = ()
     record_rows: ClassVar = RecordRows(left_out={"detections": SUPPRESSED, "count": SUPPRESSED})
 

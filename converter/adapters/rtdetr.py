@@ -25,6 +25,7 @@ class RTDETRAdapter(HeadAdapter):
     makes of the record's `queries` and `points`.
     """
 
+    post_processing = frozenset({"im_shape", "scale_factor"})
     record_call_inputs: ClassVar[tuple[str, ...]] = ("queries", "points")
     record_rows: ClassVar = RecordRows(
         names={

@@ -14,8 +14,8 @@ import numpy as np
 
 SINUSOIDS = "positions by sinusoids, a constant"
 COMPUTED = "computed when the network was built, a constant"
-# Paddle's names of tensors that no layer made: masks of SVTR, the inverted matrix of STN.
-_OF_NO_LAYER = re.compile(r"(eager_tmp|generated_tensor|generated_var)_\d+")
+# Paddle's names of tensors that no layer made: masks of SVTR, the inverted matrix of STN, anchors.
+_OF_NO_LAYER = re.compile(r"(eager_tmp|generated_tensor|generated_var)_\d+(_deepcopy_\d+)?")
 
 
 def constants(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:

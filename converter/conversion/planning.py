@@ -163,7 +163,8 @@ def plan_export(
             "this an export of it? If it is, give the training checkpoint too, which has names"
         )
     graph = program_layers(card, program, computed)
-    counts = _scored_classes(card, graph)
+    boxes = adapter_for(card.architecture).post_processes(spec.name for spec in program.inputs)
+    counts = _labelled_classes(card) if boxes else _scored_classes(card, graph)
     _check_counts(card, counts)
     matched = match_layers(card, graph, _spec(card, counts, "deploy"))
     fills = fills_of(load_mapping(card.mapping), matched.targets)
@@ -231,7 +232,8 @@ def match_layers(card: ModelCard, program: LayerGraph, deployed: NetworkSpec) ->
     mismatch: AlignmentError | None = None
     for spec, network in _foldings(deployed, norms):
         layers = trace_layers(card, copy.deepcopy(network))
-        alignments = align(program, layers.graph)
+        ours = layers.graph if program.results else replace(layers.graph, results=frozenset())
+        alignments = align(program, ours)
         try:
             first = next(alignments)
         except AlignmentError as error:
@@ -269,16 +271,17 @@ def has_unknown_loop(card: ModelCard, program: Program) -> bool:
 def program_layers(card: ModelCard, program: Program, computed: Mapping[str, str]) -> LayerGraph:
     """Return the layers of a program.
 
-    Tensors that our network computes, and inputs that it computes inside, are left out.
+    Tensors that our network computes, and inputs that it computes inside, are left out. A program
+    that goes on to boxes has no results in common with our network, so they are left out, too.
     """
     kept = {n: spec for n, spec in program.parameters.items() if n not in computed}
     adapter = adapter_for(card.architecture)
+    fed = [spec.name for spec in program.inputs]
     names = ("x", *adapter.extra_inputs)
-    inside = {
-        spec.name
-        for spec, name in zip(program.inputs, names, strict=False)
-        if name in adapter.computed_inside
-    }
+    inside = {of for of, name in zip(fed, names, strict=False) if name in adapter.computed_inside}
+    if adapter.post_processes(fed):
+        inside = set(adapter.post_processing)
+        program = replace(program, outputs=())
     return program_graph(replace(program, parameters=kept), inside, adapter.decodes)
 
 
@@ -340,23 +343,28 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
         return {}
     beyond = None
     last = {marks: program.layers[i] for i, marks in program.results if i >= 0}
-    decodes = adapter_for(card.architecture).decodes
-    if len(last) > 1 or decodes:
+    if adapter_for(card.architecture).decodes:
         # The tokens that frame a text may be among the last classes.
-        most = max((int(layer.settings.get("width", 0)) for layer in last.values()), default=0)
-        assumed = max(most, _fewest(card)) + 3
+        assumed = max(_fewest(card), *map(_width, last.values())) + 3 if last else _fewest(card)
         ours = _spec(card, dict.fromkeys(card.class_counts, assumed), "deploy").build()
-        names = {*card.class_counts.values(), *(f"{name}.weight" for name in ours.logits_layers)}
-        graph = trace_layers(card, ours).graph
+        counted = {name.rpartition(".")[0] for name in card.class_counts.values()}
+        if counted.isdisjoint(ours.logits_layers):  # the config names the embedding of the text
+            beyond = len(ours.get_parameter(f"{ours.logits_layers[0]}.weight")) - assumed
+        if len(ours.output_part.results) > 1:
+            place = f"output:{ours.output_part.results.index(ours.text_scores)}"
+            last = {marks: layer for marks, layer in last.items() if marks[-1:] == (place,)}
+    elif len(last) > 1:
+        counts = dict.fromkeys(card.class_counts, _fewest(card))
+        graph = trace_layers(card, _spec(card, counts, "deploy").build()).graph
         scored = {
-            marks: graph.layers[i]
+            marks
             for i, marks in graph.results
-            if i >= 0 and {tensor.name for tensor in graph.layers[i].tensors} & names
+            if i >= 0
+            and {tensor.name for tensor in graph.layers[i].tensors}
+            & set(card.class_counts.values())
         }
         last = {marks: layer for marks, layer in last.items() if marks in scored}
-        if decodes and scored:
-            beyond = int(next(iter(scored.values())).settings.get("width", 0)) - assumed
-    widths = {int(layer.settings.get("width", 0)) for layer in last.values()}
+    widths = set(map(_width, last.values()))
     if len(widths) != 1 or 0 in widths:
         raise AlignmentError(
             "the program does not end in one layer that scores classes; is this an export of "
@@ -365,6 +373,20 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
     width = widths.pop()
     known = registry.class_count(card.architecture, width)
     return dict.fromkeys(card.class_counts, known if beyond is None else width - beyond)
+
+
+def _labelled_classes(card: ModelCard) -> dict[str, int]:
+    """Return the class counts of a program that goes on to boxes: the number of its labels."""
+    if card.class_counts and not card.labels:
+        raise ConfigError(
+            f"{card.name} was exported with what follows the network, so its classes cannot be "
+            "counted; give its inference.yml, which lists them, or --labels"
+        )
+    return dict.fromkeys(card.class_counts, len(card.labels or ()))
+
+
+def _width(layer: Layer) -> int:
+    return int(layer.settings.get("width", 0))
 
 
 def _fewest(card: ModelCard) -> int:

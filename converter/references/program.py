@@ -70,7 +70,7 @@ class ProgramReference:
         layers, trace_run = self.record(network, batch)
         actual, graph = _arrays(trace_run), layers.graph
         compared = self.compared_layers(graph)
-        inputs = adapter_for(network.architecture).paddle_inputs(batch)
+        inputs = self.inputs_of(network, batch)
         expected = self.run(
             inputs, [self.counterparts[graph.layers[index].key].output for index in compared]
         )
@@ -101,6 +101,8 @@ class ProgramReference:
                     limit=limit if final else INNER * limit,
                 )
             )
+        if adapter_for(network.architecture).post_processes(x.name for x in self.program.inputs):
+            return comparisons
         # A program's results have no names. There are as many as ours, or matching had failed.
         results = {name: actual[value] for name, value in layers.outputs.items()}
         theirs = dict(zip(results, expected[len(compared) :], strict=True))
@@ -196,7 +198,7 @@ class ProgramReference:
             for key, theirs in matched.items()
             if key in ours and not (ours[key].looped or theirs.looped)
         ]
-        inputs = adapter_for(network.architecture).paddle_inputs(batch)
+        inputs = self.inputs_of(network, batch)
         expected = self.run(inputs, [theirs.output for _, theirs in layers])
         pairs = tuple(
             Pair(
@@ -239,6 +241,11 @@ class ProgramReference:
         outputs = self.session.run(self.inputs(inputs))
         arrays = {value: outputs[str(index)] for index, value in enumerate(wanted)}
         return [arrays[value] for value in asked]
+
+    def inputs_of(self, network: Model, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the inputs of a network's program by any names, in the program's order."""
+        names = [spec.name for spec in self.program.inputs]
+        return adapter_for(network.architecture).program_inputs(batch, names)
 
     def inputs(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the inputs by the program's names, in the types that it declares.
