@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.interfaces import OutputPart
+from architectures.layers.embedding import PaddedEmbedding
 
 HEADS = 16
 START, PAD, END = 0, 1, 2  # tokens
@@ -31,14 +32,6 @@ class LayerCache:
 
     tokens: Pair | None = None
     image: Pair | None = None
-
-
-class TokenEmbedding(nn.Embedding):
-    """An embedding whose padding class gives zeros, as Paddle's does."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """`(N, T) int64` to `(N, T, embedding_dim)`."""
-        return super().forward(input).masked_fill((input == PAD)[..., None], 0.0)
 
 
 class MBartLearnedPositionalEmbedding(nn.Embedding):
@@ -115,7 +108,7 @@ class MBartDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.embed_scale = math.sqrt(embed_dim)
-        self.embed_tokens = TokenEmbedding(vocab_size, embed_dim)
+        self.embed_tokens = PaddedEmbedding(vocab_size, embed_dim, PAD)
         self.embed_positions = MBartLearnedPositionalEmbedding(positions, embed_dim)
         self.layers = nn.ModuleList(MBartDecoderLayer(embed_dim, ffn_dim) for _ in range(layers))
         self.layernorm_embedding = nn.LayerNorm(embed_dim)

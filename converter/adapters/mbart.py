@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from converter.adapters.base import HeadAdapter, limited_steps, seeded_tokens
+from converter.adapters.base import (
+    TRACED_STEPS,
+    HeadAdapter,
+    limited,
+    limited_steps,
+    seeded_tokens,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +33,7 @@ class MBartAdapter(HeadAdapter):
     """
 
     record_call_inputs = ("teacher_tokens",)
+    decodes: ClassVar = True
 
     def teacher_tokens(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the tokens whose scores a record holds."""
@@ -73,6 +80,17 @@ class MBartAdapter(HeadAdapter):
         with limited_steps(head):
             results["tokens"] = head(features)
         return results
+
+    def first_steps(
+        self,
+        network: Model,
+        image: Tensor,
+        **extra: Tensor,  # noqa: ARG002 - there are none
+    ) -> Tensor | dict[str, Tensor]:
+        """Run the loop for `TRACED_STEPS` steps."""
+        head = cast("MBartHead", network.head)
+        with limited(head, "max_seq_len", TRACED_STEPS * head.step):
+            return network(image)
 
 
 def _paddle_scores(head: Any, features: Any, tokens: Any) -> Any:

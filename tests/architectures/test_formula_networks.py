@@ -286,7 +286,7 @@ def _tied_embedding(_: pytest.MonkeyPatch, network: Model) -> None:
 
 
 def _padding_is_embedded(patch: pytest.MonkeyPatch, _: Model) -> None:
-    patch.setattr(mbart.TokenEmbedding, "forward", nn.Embedding.forward)
+    patch.setattr(mbart.PaddedEmbedding, "forward", nn.Embedding.forward)
 
 
 def _another_end(patch: pytest.MonkeyPatch, _: Model) -> None:
