@@ -231,6 +231,12 @@ class RTDETRTransformer(OutputPart):
             features = self.tgt_embed.weight.expand(memory.shape[0], -1, -1)
         return Selected(features, points, scores, offsets)
 
+    def deployed(self) -> nn.Module:
+        """Return the head without the classes that training reads of the layers before the last."""
+        for layer in range(len(self.dec_score_head) - 1):
+            self.dec_score_head[layer] = nn.Identity()
+        return self
+
     def decode(
         self, features: Tensor, points: Tensor, memory: Tensor, sizes: Sequence[Size]
     ) -> tuple[Tensor, Tensor]:

@@ -81,6 +81,8 @@ class HeadAdapter:
             in a loop, or several times, and are aligned with what `first_steps` runs.
         post_processing: names of inputs of exports that go on from the network's results to boxes
             in pixels of the original. Their last layers are aligned and compared, not the boxes.
+        ranked_layers: beginnings of the names of layers whose rows follow a top-k over scores, so
+            that they are matched by value.
     """
 
     options: Mapping[str, Any]
@@ -91,6 +93,7 @@ class HeadAdapter:
     record_rows: ClassVar[RecordRows] = RecordRows()
     decodes: ClassVar[bool] = False
     post_processing: ClassVar[frozenset[str]] = frozenset()
+    ranked_layers: ClassVar[tuple[str, ...]] = ()
 
     # Values of the extra inputs, (N, C, H, W) float32 being the image.
 

@@ -26,6 +26,7 @@ class RTDETRAdapter(HeadAdapter):
     """
 
     post_processing = frozenset({"im_shape", "scale_factor"})
+    ranked_layers = ("head.decoder.", "head.dec_")
     record_call_inputs: ClassVar[tuple[str, ...]] = ("queries", "points")
     record_rows: ClassVar = RecordRows(
         names={

@@ -92,11 +92,12 @@ SAME = "SAME"
 """The paddings of a program's convolution that follow from the size of the map."""
 _NORMS = {"batch_norm", "layer_norm", "instance_norm"}
 _ORDERED = {"concat", "stack", "matmul", "subtract", "divide", "deformable_conv"}
-_ALIKE = {"bmm": "matmul"}
+_ALIKE = {"bmm": "matmul", "stack": "concat"}
 _SAME_VALUES = {
     "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
 }  # fmt: skip
-_PARTS = {"slice", "strided_slice", "getitem", "index_select"}  # of a table of positions
+_PARTS = {"slice", "strided_slice", "getitem", "index_select", "dropout"}  # of learned positions
+_THIRDS = {"slice", "chunk"}  # of the weight that queries, keys and values share
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
 # In a decoder's first step, they may get a state of zeros, or learned positions alone.
 _LAYERS_OF_STATES = {"rnn", *_CONVOLUTIONS, *_NORMS}
@@ -221,6 +222,7 @@ class _Walk:
         self.held = {name: name for name in parameters}  # value -> the tensor that it is
         self.done: dict[tuple[object, ...], tuple[str, ...]] = {}  # operation -> what it gave
         self.same: dict[str, str] = {}  # value -> an earlier one that is the same
+        self.parts: dict[str, str] = {}  # value -> which part of its tensor it is
         self.borders: dict[str, Sides] = {}  # value -> the zeros around it
         self.uses: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
@@ -350,14 +352,26 @@ class _Walk:
 
     def hold(self, operation: Operation, names: list[str]) -> None:
         """Follow a tensor through a reshape or a cast to the operation that uses it."""
-        if len(names) > 1 or operation.kind not in (
-            _SAME_VALUES | _PARTS if self.merged else _SAME_VALUES
-        ):
+        known = _SAME_VALUES | (_PARTS if self.merged else _THIRDS)
+        if len(names) > 1 or operation.kind not in known:
             raise AlignmentError(
                 f"the operation {operation.kind} makes other weights of {', '.join(names)}, which "
                 "no layer does; is the program quantised? Export the float32 model."
             )
         self.held.update(dict.fromkeys(operation.outputs, names[0]))
+        if operation.kind in _THIRDS and not self.merged:
+            self.parts.update(
+                zip(operation.outputs, self.parts_of(operation, names[0]), strict=True)
+            )
+
+    def parts_of(self, operation: Operation, name: str) -> list[str]:
+        """Name the parts of a tensor that an operation gives, by the places of their channels."""
+        shape, attributes = self.parameters[name], operation.attributes
+        if operation.kind == "chunk":  # of the first axis
+            size, count = shape[0], len(operation.outputs)
+            return [f"[{i * size // count}:{(i + 1) * size // count}]" for i in range(count)]
+        (axis,), (start,), (end,) = (attributes[key] for key in ("axes", "starts", "ends"))
+        return [f"[{start}:{min(end, shape[axis])}]"]
 
     def bias(self, operation: Operation, name: str) -> bool:
         """Take an addition right after a convolution or a matrix product into that layer."""
@@ -366,7 +380,7 @@ class _Walk:
         if last is None or self.uses[value] != 1:
             return False
         layer, result = self.layers[last], operation.outputs[0]
-        bias = LayerTensor("bias", name, self.parameters[name])
+        bias = LayerTensor(f"bias{self.part(operation, name)}", name, self.parameters[name])
         if layer.looped and bias in layer.tensors:  # it was taken in at the first run
             self.made[result] = last
             self.origin[result] = self.origin[value]
@@ -417,7 +431,11 @@ class _Walk:
             places = [value for values in operation.inputs.values() for value in values]
             place = {self.held[value]: i for i, value in enumerate(places) if value in self.held}
             tensors = [replace(tensor, role=f"operand.{place[tensor.name]}") for tensor in tensors]
-        tensors.sort(key=lambda tensor: (tensor.role not in ("weight", "scale"), tensor.role))
+        tensors = [
+            replace(tensor, role=f"{tensor.role}{self.part(operation, tensor.name)}")
+            for tensor in tensors
+        ]
+        tensors.sort(key=lambda t: (not t.role.startswith(("weight", "scale")), t.role))
         if self.merged and self.run_again((kind, *tensors), operation, flow):
             return
         call = self.calls[tensors[0].name]
@@ -428,6 +446,13 @@ class _Walk:
         self.layers.append(layer)
         self.made[output] = len(self.layers) - 1
         self.give(operation, frozenset({(len(self.layers) - 1, ())}))
+
+    def part(self, operation: Operation, name: str) -> str:
+        """Name the part of a tensor that goes into an operation; nothing for all of it."""
+        values = (value for values in operation.inputs.values() for value in values)
+        return next(
+            (self.parts[v] for v in values if self.held.get(v) == name and v in self.parts), ""
+        )
 
     def run_again(
         self, key: tuple[object, ...], operation: Operation, flow: frozenset[Edge]

@@ -141,7 +141,7 @@ def _orders(tensor: Tensor, actual: np.ndarray | None) -> list[bool]:
     """Return in which orders a tensor equals an output: as it is (False), time first (True)."""
     if actual is None:
         return []
-    array = tensor.numpy()
+    array = tensor.detach().numpy()
     turned = [array] if array.ndim < 2 else [array, array.swapaxes(0, 1)]
     return [
         place == 1

@@ -25,7 +25,8 @@ from converter.alignment.trace import Trace, trace
 from converter.errors import ReferenceUnavailable
 from converter.parity import noise
 from converter.parity.comparison import INNER, Comparison, compare, compare_results
-from converter.parity.layerwise import FullTensor, Pair, SideBySide
+from converter.parity.layerwise import FullTensor, Pair, SideBySide, failed
+from converter.parity.ranked import row_gap
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
 from converter.references.processes.session import ChildSession
@@ -85,6 +86,7 @@ class ProgramReference:
                 limit,
             )
         last = {index for index, _ in graph.results}
+        adapter = adapter_for(network.architecture)
         comparisons = []
         logits = {}
         for index, array in zip(compared, expected, strict=False):
@@ -92,6 +94,14 @@ class ProgramReference:
             module, final = _module(layer), index in last
             if final:
                 logits[module] = array
+            ranked = module.startswith(adapter.ranked_layers)
+            if ranked and array.shape == actual[layer.output].shape:
+                comparisons.append(
+                    _compare_rows(
+                        f"logits ({module}), rows", array, actual[layer.output], batch, limit
+                    )
+                )
+                continue
             comparisons.append(
                 compare(
                     f"{'logits' if final else _part(layer)} ({module})",
@@ -101,7 +111,7 @@ class ProgramReference:
                     limit=limit if final else INNER * limit,
                 )
             )
-        if adapter_for(network.architecture).post_processes(x.name for x in self.program.inputs):
+        if adapter.post_processes(spec.name for spec in self.program.inputs):
             return comparisons
         # A program's results have no names. There are as many as ours, or matching had failed.
         results = {name: actual[value] for name, value in layers.outputs.items()}
@@ -297,6 +307,18 @@ class PaddleProgram(AbstractContextManager["PaddleProgram"]):
         """
         outputs = self._session.run(inputs)
         return [outputs[str(index)] for index in range(len(outputs))]
+
+
+def _compare_rows(
+    probe: str, expected: np.ndarray, actual: np.ndarray, batch: np.ndarray, limit: float
+) -> Comparison:
+    """Compare rows (N, R, C) that follow a top-k, each with the nearest one of its image."""
+    largest = float(np.abs(expected).max())
+    if not (np.isfinite(expected).all() and np.isfinite(actual).all() and largest):
+        return failed(probe, batch.shape, expected.shape, largest, limit, "no finite values, or 0")
+    gap = max(map(row_gap, expected, actual)) / largest
+    fault = "" if gap <= limit else "some rows have no counterpart in PyTorch's"
+    return Comparison(probe, batch.shape, expected.shape, gap, largest, limit, (), fault)
 
 
 def _part(layer: Layer) -> str:

@@ -11,9 +11,8 @@ from converter.parity.comparison import INTEGERS, Comparison, compare, compare_i
 from converter.parity.decisions import settled_classes
 from converter.parity.layerwise import failed
 from converter.parity.noise import Noise
+from converter.parity.ranked import row_gap
 from schemas.record import OutputRow
-
-UNMATCHED = 50
 
 
 def compare_output(
@@ -74,9 +73,6 @@ def compare_ranked(
 ) -> Comparison:
     """Compare a result whose rows follow a top-k: each recorded row with the nearest of ours.
 
-    Rounding changes the order of rows with nearly equal scores, and which of them come last into
-    the choice. So one row of the record in `UNMATCHED` may be missing in ours.
-
     Args:
         arrays: those of the record's `outputs.npz`.
         row: the result's, of the record's `outputs`; all values are recorded.
@@ -92,13 +88,7 @@ def compare_ranked(
     if not np.isfinite(actual).all():
         return failed(path, input_shape, shape, largest, limit, "PyTorch gives no finite values")
     expected, ours = arrays[path].reshape(shape)[0], actual[0]
-    gaps = np.abs(expected[:, np.newaxis].astype(np.float64) - ours).max(-1)
-    # As many rows are without a counterpart in ours as in the record, or one of ours stands for
-    # several rows: so both directions count.
-    nearest = [
-        np.sort(gaps.min(axis))[: len(expected) - len(expected) // UNMATCHED] for axis in (1, 0)
-    ]
     room = grown.values if grown is not None and grown.matters(limit * largest) else 0.0
-    difference = max(0.0, float(max(side.max() for side in nearest)) - room) / largest
+    difference = max(0.0, row_gap(expected, ours) - room) / largest
     fault = "" if difference <= limit else "some rows have no counterpart in PyTorch's"
     return Comparison(f"{path}, rows", input_shape, shape, difference, largest, limit, (), fault)
