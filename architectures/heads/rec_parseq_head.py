@@ -233,4 +233,6 @@ class ParseQHead(OutputPart):
         length = tokens.shape[1]
         if first:
             return content + self.pos_queries[:, first - 1 : first - 1 + length]
+        if length == 1:
+            return content
         return torch.cat([content[:, :1], content[:, 1:] + self.pos_queries[:, : length - 1]], 1)

@@ -131,16 +131,20 @@ class TableAttentionHead(OutputPart):
 
     def forward(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
         """Decode the structure of each table; as `SLAHead`, with `L = max_text_length + 1`."""
+        return self.decode(features, self.max_text_length + 1)
+
+    def decode(self, features: Sequence[Tensor], steps: int) -> dict[str, Tensor]:
+        """Decode the first `steps` tokens; as `forward`, with `L = steps`."""
         sequence = as_sequence(features)
         cell = self.structure_attention_cell
         state, keys = cell.start(sequence)
         last = torch.full((sequence.shape[0],), START, device=sequence.device)
         states, logits = [], []
-        for _ in range(self.max_text_length + 1):
+        for _ in range(steps):
             state = cell(state, sequence, keys, last)
             states.append(state[0])
             logits.append(self.structure_generator(state[0]))
             last = logits[-1].argmax(1)
-        locations = self.loc_fea_trans(sequence.transpose(1, 2)).transpose(1, 2)
+        locations = self.loc_fea_trans(sequence.transpose(1, 2)).transpose(1, 2)[:, :steps]
         boxes = self.loc_generator(torch.cat([torch.stack(states, 1), locations], 2)).sigmoid()
         return {"structure_probs": torch.stack(logits, 1).softmax(2), "loc_preds": boxes}

@@ -164,9 +164,7 @@ class TableMasterHead(OutputPart):
             `structure_probs` `(N, L, out_channels)` token probabilities, and `loc_preds`
             `(N, L, loc_reg_num)` boxes relative to the padded image, 0 to 1.
         """
-        features = maps[-1].flatten(2).transpose(1, 2)
-        features = features + sinusoids(features.shape[1], features.shape[2], features)
-        memories = [layer.src_attn.keys_values(features) for layer in self._all_layers()]
+        features, memories = self._memories(maps)
         caches = [Cache(memory) for memory in memories]
         tokens = torch.full((features.shape[0], 1), self.out_channels - SOS, device=features.device)
         logits = features.new_zeros(features.shape[0], 0, self.out_channels)
@@ -181,6 +179,30 @@ class TableMasterHead(OutputPart):
             if bool((tokens == self.out_channels - EOS).any(1).all()):
                 break
         return {"structure_probs": logits.softmax(2), "loc_preds": boxes}
+
+    def decode_again(self, maps: Sequence[Tensor], steps: int) -> dict[str, Tensor]:
+        """Decode `steps` tokens, the whole sequence again for each, as PaddleOCR does.
+
+        Args:
+            maps: as `forward` takes them.
+            steps: number of tokens.
+
+        Returns:
+            The results of `forward`, with `L = steps`.
+        """
+        features, memories = self._memories(maps)
+        tokens = torch.full((features.shape[0], 1), self.out_channels - SOS, device=features.device)
+        logits = boxes = features
+        for _ in range(steps):
+            logits, boxes = self._decode(tokens, [Cache(memory) for memory in memories])
+            tokens = torch.cat([tokens, logits[:, -1:].argmax(2)], 1)
+        return {"structure_probs": logits.softmax(2), "loc_preds": boxes}
+
+    def _memories(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[KeysValues]]:
+        """Return the features `(N, T, C)` with positions, and their keys and values by layer."""
+        features = maps[-1].flatten(2).transpose(1, 2)
+        features = features + sinusoids(features.shape[1], features.shape[2], features)
+        return features, [layer.src_attn.keys_values(features) for layer in self._all_layers()]
 
     def _all_layers(self) -> list[DecoderLayer]:
         modules = (*self.layers, *self.cls_layer, *self.bbox_layer)
@@ -214,4 +236,5 @@ class TableMasterHead(OutputPart):
         """Return which tokens each one attends to, `(N, 1, T, T) bool`; a padding token to none."""
         length = tokens.shape[1]
         seen = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
-        return (seen & (tokens != self.out_channels - PAD)[:, :, None])[:, None]
+        padding = tokens == self.out_channels - PAD
+        return (seen & padding.logical_not()[:, :, None])[:, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class CANAdapter(HeadAdapter):
     """
 
     extra_inputs = ("image_mask", "label")
+    computed_inside = frozenset({"label"})
+    decodes: ClassVar = True
     image_in_list = True
     record_call_inputs = ("image_mask", "label")
 

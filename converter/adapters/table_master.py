@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from converter.adapters.base import HeadAdapter, limited
+from converter.adapters.base import TRACED_STEPS, HeadAdapter, limited
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from architectures import Model
+    from architectures.heads.table_master_head import TableMasterHead
 
 RECORDED_TOKENS = 24
 
@@ -19,6 +20,7 @@ class TableMasterAdapter(HeadAdapter):
     """Both networks take only the image."""
 
     record_call_inputs: ClassVar = ()
+    decodes: ClassVar = True
 
     def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """Run PaddleOCR's network for `RECORDED_TOKENS` tokens."""
@@ -34,3 +36,14 @@ class TableMasterAdapter(HeadAdapter):
         """Run our network for `RECORDED_TOKENS` tokens."""
         with limited(network.head, "max_text_length", RECORDED_TOKENS):
             return cast("Mapping[str, Tensor]", network(image))
+
+    def first_steps(
+        self,
+        network: Model,
+        image: Tensor,
+        **extra: Tensor,  # noqa: ARG002 - there are none
+    ) -> Tensor | dict[str, Tensor]:
+        """Decode `TRACED_STEPS` tokens, each time with all tokens so far."""
+        head = cast("TableMasterHead", network.head)
+        results = head.decode_again(network.neck(network.backbone(image)), TRACED_STEPS)
+        return {name: results[name] for name in head.results}

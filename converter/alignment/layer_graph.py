@@ -334,10 +334,14 @@ class _Walk:
                 "layer on them, which no network does; it cannot be followed"
             )
         return frozenset(
-            (layer, (*marks, f"{kind}:{place}") if marked else marks)
+            (layer, self.marked(marks, f"{kind}:{place}") if marked else marks)
             for place, value in enumerate(places)
             for layer, marks in self.origin.get(value, ())
         )
+
+    def marked(self, marks: tuple[str, ...], mark: str) -> tuple[str, ...]:
+        """Return marks with one more; of a state that each step changes alike, one tells all."""
+        return marks if self.merged and marks[-1:] == (mark,) else (*marks, mark)
 
     def give(self, operation: Operation, origin: frozenset[Edge]) -> None:
         for value in operation.outputs:

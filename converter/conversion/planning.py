@@ -337,7 +337,7 @@ def _scored_classes(card: ModelCard, program: LayerGraph) -> dict[str, int]:
     """Return the class counts of a program: the width of the layer that it ends in.
 
     Of several such layers, those count whose counterparts in our network own the tensor that the
-    config names, or are its `logits_layers`.
+    config names; of a decoder, those that its text comes from.
     """
     if not card.class_counts:
         return {}

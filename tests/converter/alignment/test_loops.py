@@ -151,13 +151,23 @@ def test_branches_give_what_any_of_them_gives():
     assert graph.layers[1].sources == {(0, ()), (INPUT, ())}
 
 
-def test_a_loop_whose_data_flow_grows_for_ever_is_refused():
-    """No mark tells where the order of growing sets of layers ends: each round adds one."""
-    grow = Block((op("matmul", "n", x="s", y="x"),), ("s",), ("n",))
+def grown(*steps: Operation) -> LayerGraph:
+    """A loop whose body turns the state `s` into `n`, with `x` from outside."""
     inputs = {"condition": ("go",), "carried": ("m",)}
     operations = [
         *linear("m", "x", "encode"),
-        Operation("while", inputs, ("y",), {}, (grow,)),
+        Operation("while", inputs, ("y",), {}, (Block(steps, ("s",), ("n",)),)),
     ]
+    return layer_graph(operations, PARAMETERS, ["x"], ["y"], merged=True)
+
+
+def test_a_state_that_every_step_changes_alike_keeps_its_marks():
+    graph = grown(op("subtract", "n", x="s", y="x"))
+    assert graph.results == {(0, ("subtract:0",)), (INPUT, ("subtract:1",)), (
+        INPUT, ("subtract:1", "subtract:0")
+    )}  # fmt: skip
+
+
+def test_a_loop_whose_data_flow_grows_for_ever_is_refused():
     with pytest.raises(AlignmentError, match="still changes after 8 iterations"):
-        layer_graph(operations, PARAMETERS, ["x"], ["y"], merged=True)
+        grown(op("subtract", "t", x="s", y="x"), op("matmul", "n", x="t", y="x"))
