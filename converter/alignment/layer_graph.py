@@ -97,7 +97,6 @@ _SAME_VALUES = {
     "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
 }  # fmt: skip
 _PARTS = {"slice", "strided_slice", "getitem", "index_select", "dropout"}  # of learned positions
-_THIRDS = {"slice", "chunk"}  # of the weight that queries, keys and values share
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
 # In a decoder's first step, they may get a state of zeros, or learned positions alone.
 _LAYERS_OF_STATES = {"rnn", *_CONVOLUTIONS, *_NORMS}
@@ -356,26 +355,31 @@ class _Walk:
 
     def hold(self, operation: Operation, names: list[str]) -> None:
         """Follow a tensor through a reshape or a cast to the operation that uses it."""
-        known = _SAME_VALUES | (_PARTS if self.merged else _THIRDS)
-        if len(names) > 1 or operation.kind not in known:
+        parts = [] if self.merged else self.thirds(operation, names[0])
+        known = _SAME_VALUES | _PARTS if self.merged else _SAME_VALUES
+        if len(names) > 1 or (operation.kind not in known and not parts):
             raise AlignmentError(
                 f"the operation {operation.kind} makes other weights of {', '.join(names)}, which "
                 "no layer does; is the program quantised? Export the float32 model."
             )
         self.held.update(dict.fromkeys(operation.outputs, names[0]))
-        if operation.kind in _THIRDS and not self.merged:
-            self.parts.update(
-                zip(operation.outputs, self.parts_of(operation, names[0]), strict=True)
-            )
+        self.parts.update(zip(operation.outputs, parts, strict=False))
 
-    def parts_of(self, operation: Operation, name: str) -> list[str]:
-        """Name the parts of a tensor that an operation gives, by the places of their channels."""
+    def thirds(self, operation: Operation, name: str) -> list[str]:
+        """Name which thirds of a tensor an operation gives: those of queries, keys and values.
+
+        Source: PaddleDetection's `MultiHeadAttention`. Nothing for any other part.
+        """
         shape, attributes = self.parameters[name], operation.attributes
-        if operation.kind == "chunk":  # of the first axis
-            size, count = shape[0], len(operation.outputs)
-            return [f"[{i * size // count}:{(i + 1) * size // count}]" for i in range(count)]
-        (axis,), (start,), (end,) = (attributes[key] for key in ("axes", "starts", "ends"))
-        return [f"[{start}:{min(end, shape[axis])}]"]
+        if operation.kind == "chunk" and len(operation.outputs) == 3:  # of the first axis
+            return ["[0]", "[1]", "[2]"]
+        ranges = [attributes.get(key, ()) for key in ("axes", "starts", "ends")]
+        if operation.kind != "slice" or any(len(values) != 1 for values in ranges):
+            return []
+        (axis,), (start,), (end,) = ranges
+        third = shape[axis] // 3
+        whole = shape[axis] == 3 * third and start % third == 0
+        return [f"[{start // third}]"] if whole and min(end, shape[axis]) == start + third else []
 
     def bias(self, operation: Operation, name: str) -> bool:
         """Take an addition right after a convolution or a matrix product into that layer."""
