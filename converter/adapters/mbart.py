@@ -85,6 +85,7 @@ class MBartAdapter(HeadAdapter):
         self,
         network: Model,
         image: Tensor,
+        /,
         **extra: Tensor,  # noqa: ARG002 - there are none
     ) -> Tensor | dict[str, Tensor]:
         """Run the loop for `TRACED_STEPS` steps."""

@@ -22,6 +22,7 @@ class ParseQAdapter(HeadAdapter):
         self,
         network: Model,
         image: Tensor,
+        /,
         **extra: Tensor,  # noqa: ARG002 - there are none
     ) -> Tensor | dict[str, Tensor]:
         """Score the start token, then texts, each time the one that was written before."""

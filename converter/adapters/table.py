@@ -39,6 +39,7 @@ class TableAttentionAdapter(HeadAdapter):
         self,
         network: Model,
         image: Tensor,
+        /,
         **extra: Tensor,  # noqa: ARG002 - there are none
     ) -> Tensor | dict[str, Tensor]:
         """Run the loop for `TRACED_STEPS` steps."""

@@ -41,6 +41,7 @@ class TableMasterAdapter(HeadAdapter):
         self,
         network: Model,
         image: Tensor,
+        /,
         **extra: Tensor,  # noqa: ARG002 - there are none
     ) -> Tensor | dict[str, Tensor]:
         """Decode `TRACED_STEPS` tokens, each time with all tokens so far."""
