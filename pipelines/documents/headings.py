@@ -47,9 +47,12 @@ def heading(block: Block) -> tuple[int, Text]:
 
 def one_line(text: Text) -> Text:
     """Return a text without line ends; a hyphen before one is left out with it."""
-    return Text(
-        tuple(
-            part.replace("-\n", "").replace("\n", " ") if isinstance(part, str) else part
-            for part in text.parts
-        )
-    )
+    parts = [
+        part.replace("-\n", "").replace("\n", " ") if isinstance(part, str) else part
+        for part in text.parts
+    ]
+    if parts and isinstance(parts[0], str):
+        parts[0] = parts[0].lstrip()
+    if parts and isinstance(parts[-1], str):
+        parts[-1] = parts[-1].rstrip()
+    return Text(tuple(parts))
