@@ -31,6 +31,9 @@ XFUND_FILES = ("class_list_xfun.txt", "xfund_class_list.txt")
 VOCABULARIES = {"LayoutLM": 30522, "LayoutLMv2": 30522, "LayoutXLM": 250002}
 """Tokens that the networks know, by what the names of their backbones begin with."""
 
+TRIAL = "Total: 12,50 \u20ac \u5408\u8ba1 \u00e9"
+"""A text that a tokeniser has to read without an error."""
+
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 """XLM-RoBERTa's first tokens; of the sentencepiece model's own, three take part in them."""
 
@@ -163,8 +166,11 @@ def read_encoder(file: Path) -> Tokenizer:
         else:
             content = _of_sentencepiece(data)
         library = Library.from_str(json.dumps(content))
-    # The library raises Exception itself.
-    except Exception as error:
+        library.encode(TRIAL)
+    except KeyboardInterrupt:
+        raise
+    # The library raises Exception itself; where Rust panics, a BaseException.
+    except BaseException as error:
         raise ConfigError(
             f"{file} is no tokeniser ({shorten(str(error))}); expected vocab.txt, "
             "sentencepiece.bpe.model or tokenizer.json"

@@ -45,6 +45,8 @@ _CHECKPOINTS = (
     "student.pdparams",
     "latest.pdparams",
     "*.pdparams",
+    "best_accuracy/model_state.pdparams",  # of key information, where PaddleNLP writes folders
+    "latest/model_state.pdparams",
 )
 
 _INFERRED = "Student"  # the network of a distillation that PaddleOCR uses for inference
@@ -94,7 +96,8 @@ def open_source(path: Path, program: Path | None = None, submodel: str | None = 
     """Open a folder, a `.pdparams`, `.pdmodel`, PIR `.json` or `.onnx` file, or a `.tar[.gz]`.
 
     In a folder the checkpoint is `best_accuracy`, else the one `*_pretrained`, else `student`, else
-    `latest`, else the only `.pdparams`; the program is `inference`, else `model`, else the only
+    `latest`, else the only `.pdparams`, else the `model_state` in the folder `best_accuracy`, else
+    in `latest`; the program is `inference`, else `model`, else the only
     `.pdmodel`, with its `.pdiparams` (or `__model__` with `__params__`); without one of Paddle's an
     ONNX file takes its place. Files that the folder
     lacks may be in one of its subfolders: for a distillation PaddleOCR exports each network into a

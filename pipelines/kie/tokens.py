@@ -58,7 +58,15 @@ class Encoder:
 
     def __call__(self, text: str) -> list[int]:
         """Return the tokens of a text, without those of start and end."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        try:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        except KeyboardInterrupt:
+            raise
+        # Where Rust panics, as on damaged tables, the library raises a BaseException.
+        except BaseException as error:
+            raise SettingsError(
+                f"the tokeniser of the weights cannot read {text[:40]!r}: {error}"
+            ) from error
         return ids
 
     @property
