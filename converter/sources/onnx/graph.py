@@ -15,12 +15,18 @@ import numpy as np
 
 from converter.errors import SourceError
 from converter.sources.onnx.model import OnnxModel
-from converter.sources.onnx.tensors import TensorData
+from converter.sources.onnx.tensors import FLOAT, TensorData
 
 # Operations whose result takes no more memory than their operands, apart from Cast.
 SHAPE = "Shape"  # the only operation that does not depend on the numbers of its operand
 _RESHAPED = {"Reshape", "Squeeze", "Unsqueeze", "Flatten"}
 _COMPUTED = {"Cast", "Concat", "Slice", "Split", "Transpose", *_RESHAPED}
+# Operations whose result is of another type than their first operand.
+_OF_OTHER_TYPES = {
+    "And", "ArgMax", "ArgMin", "Cast", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual",
+    "If", "IsInf", "IsNaN", "Less", "LessOrEqual", "Loop", "NonZero", "Not", "OneHot", "Or", "Scan",
+    "Shape", "Size", "Where", "Xor",
+}  # fmt: skip
 _WIDENING = 8  # a truth value becomes a number of 64 bits
 _MOST_COMPUTED = 16  # times the size of all constants in the file
 _ALLOWANCE = 1 << 20  # bytes
@@ -87,11 +93,13 @@ class Constants:
         arrays: by the names of the values.
         origins: the tensor of the file that a value is, reshaped or not, by the value's name.
         transposed: the matrix of which a value is the transpose, by the value's name.
+        halved: whether they were of half precision.
     """
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     transposed: dict[str, str] = field(default_factory=dict)
+    halved: bool = False
 
     def __contains__(self, value: str) -> bool:
         return value in self.arrays
@@ -105,6 +113,18 @@ class Constants:
         """Return the number that a value of one element is; None for any other value."""
         array = self.arrays.get(value)
         return float(array.reshape(())) if array is not None and array.size == 1 else None
+
+    def setting(self, value: str) -> float | None:
+        """Return a number that someone chose, such as an epsilon; None as of `scalar`.
+
+        In half precision it is the number of one digit that was rounded to the stored one, up or
+        down.
+        """
+        number = self.scalar(value)
+        if number is None or not self.halved:
+            return number
+        chosen = float(f"{number:.0e}")
+        return chosen if abs(chosen - number) <= np.spacing(np.float16(number)) else number
 
 
 @dataclass(frozen=True)
@@ -139,9 +159,11 @@ class _Reader:
         self.file = model.file
         self.data = TensorData(model.file)
         self.version = model.proto.opset_import[0].version
-        self.constants = Constants()
+        self.constants = Constants(halved=bool(model.notes))
         self.same: dict[str, str] = {}  # value -> the value that it is
-        self.known = {value.name for value in model.proto.graph.input}
+        inputs = model.proto.graph.input
+        self.known = {value.name for value in inputs}
+        self.floats = {v.name for v in inputs if v.type.tensor_type.elem_type == FLOAT}
         self.left = _ALLOWANCE  # bytes that may be computed
 
     def nodes(self, graph: Any) -> Iterator[Node]:
@@ -152,11 +174,13 @@ class _Reader:
             node = self.node(proto)
             if node.kind == "Constant":
                 self.constant(node.outputs[0], self.value_of(proto))
-            elif node.kind == "Identity":
+            elif node.kind == "Identity" or self.keeps_type(node):
                 self.same[node.outputs[0]] = node.inputs[0]
             elif not self.compute(proto, node):
                 yield replace(node, blocks=tuple(self.blocks(proto, node)))
             self.known.update(node.outputs)
+            if self.gives_floats(node):
+                self.floats.add(node.outputs[0])
         if unknown := [v.name for v in graph.output if v.name not in self.known]:
             raise self.corrupt(f"no operation gives its result {unknown[0][:200]!r}")
 
@@ -165,6 +189,22 @@ class _Reader:
         while value in self.same:
             value = self.same[value]
         return value
+
+    def keeps_type(self, node: Node) -> bool:
+        """Return whether a node casts float32 to float32, as where half precision was widened."""
+        to_float = node.kind == "Cast" and node.attributes.get("to") == FLOAT
+        return to_float and node.inputs[0] in self.floats and node.inputs[0] not in self.constants
+
+    def gives_floats(self, node: Node) -> bool:
+        """Return whether the first result of a node is of float32 for sure."""
+        if node.kind == "Cast":
+            return bool(node.attributes.get("to") == FLOAT)
+        of_first = node.kind not in _OF_OTHER_TYPES and node.operand(0)
+        return bool(of_first) and (of_first in self.floats or self.is_float(node.inputs[0]))
+
+    def is_float(self, value: str) -> bool:
+        """Return whether a value is a constant of float32."""
+        return value in self.constants and self.constants.arrays[value].dtype == np.float32
 
     def corrupt(self, fault: str) -> SourceError:
         return SourceError(f"{self.file}: {fault}; the file is corrupt. Export it again.")

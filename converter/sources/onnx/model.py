@@ -67,7 +67,7 @@ class OnnxModel:
         file: the file.
         external: the files beside it that hold data of its tensors.
         metadata: what its exporter says about it, by key.
-        notes: sentences about what was changed.
+        notes: sentences about what was changed: that half precision was widened.
     """
 
     proto: Any

@@ -86,7 +86,7 @@ class _Search:
             return {}
         for value, constant in _both_ways(self.nodes[self.makers[self.nodes[root].inputs[0]]]):
             second_mean = self.made_by("ReduceMean", value)
-            epsilon = self.constants.scalar(constant)
+            epsilon = self.constants.setting(constant)
             if second_mean is not None and epsilon is not None:
                 break
         else:

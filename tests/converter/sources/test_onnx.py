@@ -388,6 +388,34 @@ def test_half_precision_is_widened(file):
     assert note.startswith("5 tensors of the ONNX file are of half precision")
 
 
+def test_a_layer_normalisation_between_casts(file):
+    """As Paddle2ONNX writes it in half precision, its epsilon rounded down."""
+    half = {name: np.float16(array) for name, array in LAYER_NORM_WEIGHTS.items()}
+    half["helper.constant.1"] = np.float16(167 * 2.0**-24)
+    nodes = []
+    for single in LAYER_NORM:
+        value = single.output[0]
+        to = TensorProto.FLOAT if single.op_type in ("Pow", "ReduceMean") else TensorProto.FLOAT16
+        inner = onnx.NodeProto()
+        inner.CopyFrom(single)
+        inner.output[0] = f"{value}.raw"
+        nodes += [inner, node("Cast", [f"{value}.raw"], [value], to=to)]
+    nodes.append(node("Cast", ["y"], ["z"], to=TensorProto.FLOAT))
+    (layer,) = layers(file, model(nodes, half, output="z")).layers
+    assert (layer.kind, layer.settings["epsilon"]) == ("layer_norm", 1e-5)
+
+
+def test_a_cast_of_whole_numbers_stays(file):
+    nodes = [
+        node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+        node("Add", ["i", "i"], ["j"]),
+        node("Cast", ["j"], ["f"], to=TensorProto.FLOAT),
+        node("Cast", ["f"], ["y"], to=TensorProto.FLOAT),
+    ]
+    operations = read_onnx(save(file, model(nodes, output="y"))).program.operations
+    assert [operation.kind for operation in operations] == ["cast", "add", "cast"]
+
+
 def test_listed_numbers(file):
     """Exporters may list the numbers of a tensor, the bits of halves too."""
     half = helper.make_tensor("h", TensorProto.FLOAT16, [2], np.float16([0.5, -2]))
