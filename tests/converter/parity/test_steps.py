@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from architectures import build
+from architectures import Model, build
 from converter.parity.comparison import compare_results
 
 SLANET = {
@@ -46,3 +47,34 @@ def test_two_steps_more_are_a_fault():
 def test_the_common_steps_are_compared():
     assert faults(1, ("output.loc_preds", 0.1)) == ["output.loc_preds"]
     assert faults(1, ("output.structure_probs", 0.1)) == ["output.structure_probs"]
+
+
+def _exchanged_gates(network: Model) -> None:
+    """Exchange the reset and the update gate of the GRU."""
+    weight = network.head.structure_attention_cell.rnn.weight_hh
+    reset, update, candidate = weight.clone().chunk(3)
+    weight.copy_(torch.cat([update, reset, candidate]))
+
+
+def _exchanged_layers(network: Model) -> None:
+    """Exchange two layers of one shape that the same state goes into."""
+    tokens, boxes = network.head.structure_generator[0], network.head.loc_generator[0]
+    for name in ("weight", "bias"):
+        ours, theirs = (getattr(layer, name) for layer in (tokens, boxes))
+        kept = ours.clone()
+        ours.copy_(theirs)
+        theirs.copy_(kept)
+
+
+@pytest.mark.parametrize("mistake", [_exchanged_gates, _exchanged_layers])
+def test_a_mistake_inside_the_loop_is_a_fault(mistake):
+    torch.manual_seed(0)
+    network, image = build(SLANET), torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        right = {f"output.{k}": v.numpy() for k, v in network(image).items()}
+    with torch.no_grad():
+        mistake(network)
+    with torch.inference_mode():
+        wrong = {f"output.{k}": v.numpy() for k, v in network(image).items()}
+    compared = compare_results(network, "table", right, wrong, input_shape=(1, 3, 64, 64))
+    assert {"output.loc_preds", "output.structure_probs"} & {c.probe for c in compared if c.fault}
