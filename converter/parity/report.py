@@ -68,8 +68,9 @@ def require(report: ParityReport) -> None:
     if not report.comparisons:
         raise ParityError(report.worst.fault, report)
     worst = report.worst
+    library = "ONNX Runtime" if "onnxruntime" in report.versions else "Paddle"
     lines = [
-        f"Paddle and PyTorch disagree at {worst.probe} for an input of {worst.input_shape}: "
+        f"{library} and PyTorch disagree at {worst.probe} for an input of {worst.input_shape}: "
         f"{worst.fault}",
         report.first_difference and f"the first layer that differs is {report.first_difference}",
         report.likely_cause and f"likely cause: {report.likely_cause}",
