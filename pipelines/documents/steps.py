@@ -133,7 +133,11 @@ def recognize_tables(
     recognizer: TableRecognizer | None,
 ) -> None:
     """Recognise the tables among the regions, in place; formulas in cells are LaTeX in dollars."""
-    tables = [region for region in regions if region.label == labels.TABLE]
+    tables = [
+        region
+        for region in regions
+        if region.label == labels.TABLE and crop_of(image, region.box).size
+    ]
     if recognizer is None or not tables:
         return
     in_cells = [

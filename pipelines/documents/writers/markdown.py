@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 from pipelines.documents.headings import heading, is_heading, one_line
 from pipelines.documents.joined import Piece, pieces
@@ -66,7 +67,7 @@ def _piece(piece: Piece, images: str) -> str:
 def _figure(piece: Piece, figure: Figure, images: str) -> str:
     left, _, right, _ = piece.block.box
     width = int((right - left) / piece.page.width * 100)
-    source = html.escape(f"{images}/{figure.name}")
+    source = html.escape(quote(f"{images}/{figure.name}"))
     picture = _centred(f'<img src="{source}" alt="Image" width="{width}%" />')
     if piece.block.label != SEAL or not figure.text:
         return picture

@@ -8,6 +8,7 @@ formulas can be edited.
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from docx.document import Document as WordDocument
     from docx.section import Section
     from docx.text.paragraph import Paragraph
+
+logger = logging.getLogger(__name__)
 
 FONT, EAST_ASIAN_FONT, FONT_SIZE = "Times New Roman", "SimSun", 10.5
 LONG_SIDE = 11.69
@@ -166,8 +169,14 @@ class _Writer:
             self._fill(self._centred(), Text((figure.text,)))
 
     def _add_table(self, table: Table) -> None:
-        cells = [cell for cell in table.cells if cell.row < MAX_ROWS]
-        cells = [cell for cell in cells if cell.column < LARGEST_TABLE]
+        cells = [c for c in table.cells if c.row < MAX_ROWS and c.column < LARGEST_TABLE]
+        if len(cells) < len(table.cells):
+            logger.warning(
+                "a table is larger than Word opens: only its first %d rows and %d columns are "
+                "written; use html or xlsx",
+                MAX_ROWS,
+                LARGEST_TABLE,
+            )
         rows = min(MAX_ROWS, max((c.row + c.row_span for c in cells), default=0))
         columns = min(LARGEST_TABLE, max((c.column + c.column_span for c in cells), default=0))
         if not rows or not columns:

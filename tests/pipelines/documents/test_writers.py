@@ -25,6 +25,7 @@ from pipelines.documents.writers.web_page import to_html
 from pipelines.documents.writers.word import to_docx
 from pipelines.documents.writers.workbook import to_xlsx
 from tests.support.documents import CELLS, HOSTILE, document
+from tests.support.drawn_pages import table_of
 from tests.support.paths import ROOT
 
 SCHEMA = ROOT / "pipelines" / "documents" / "document.schema.json"
@@ -84,6 +85,11 @@ def test_starts_of_lines_are_escaped(text, expected):
 def test_latex_cannot_end_its_formula():
     markdown = page_markdown(one_block(Block("formula", (0, 0, 9, 9), Formula("a$$\n\n# b"))))
     assert markdown == r"$$a\$\$ # b$$"
+
+
+def test_figures_are_linked_whatever_the_file_is_called():
+    markdown = page_markdown(document(), 'a "b" #1<>_images')
+    assert 'src="a%20%22b%22%20%231%3C%3E_images/page1-1.jpg"' in markdown
 
 
 # HTML.
@@ -184,6 +190,14 @@ def test_tables_of_word_have_merged_cells():
         ["-4", "", "ordinary"],
     ]
     assert table.cell(0, 0)._tc is table.cell(1, 0)._tc
+
+
+def test_tables_that_word_cannot_open_are_cut_off_with_a_warning(caplog):
+    rows = [[("x", 1, 1)] * 70, [("y", 1, 1)] * 70]
+    block = Block("table", (0, 0, 9, 9), table_of(rows, (0, 0, 9, 9)))
+    (table,) = open_docx(to_docx(one_block(block))).tables
+    assert (len(table.rows), len(table.columns)) == (2, 63)
+    assert "larger than Word opens" in caplog.text
 
 
 def test_figures_of_word_keep_their_proportions():
