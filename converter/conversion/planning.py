@@ -189,19 +189,23 @@ def counterparts(
     """Return, for each layer of the deployed network by its key, the program's counterpart.
 
     Of a plan by data flow these are known. For a checkpoint with an export beside it the two are
-    aligned here, unless the program has a loop that our network does not have.
+    aligned here. There are none where a program with a loop cannot be aligned: then the results
+    alone are compared.
 
     Raises:
         AlignmentError: the program is not the checkpoint's network.
     """
     if plan.alignment is not None:
         pairs = plan.alignment.pairs
-    elif has_unknown_loop(card, program):
-        pairs = ()
     else:
         deployed = replace(plan.network, form="deploy")
-        graph = program_layers(card, program, computed)
-        pairs = next(match_layers(card, graph, deployed).alignments).pairs
+        try:
+            graph = program_layers(card, program, computed)
+            pairs = next(match_layers(card, graph, deployed).alignments).pairs
+        except AlignmentError:
+            if not _has_loop(program):
+                raise
+            pairs = ()
     return {ours.key: theirs for theirs, ours in pairs}
 
 
@@ -264,8 +268,11 @@ def _foldings(deployed: NetworkSpec, norms: int) -> Iterator[tuple[NetworkSpec, 
 
 def has_unknown_loop(card: ModelCard, program: Program) -> bool:
     """Return whether a program has a loop, and the head's adapter knows no steps of one."""
-    loops = any(operation.kind == "while" for operation in program.operations)
-    return loops and not adapter_for(card.architecture).decodes
+    return _has_loop(program) and not adapter_for(card.architecture).decodes
+
+
+def _has_loop(program: Program) -> bool:
+    return any(operation.kind == "while" for operation in program.operations)
 
 
 def program_layers(card: ModelCard, program: Program, computed: Mapping[str, str]) -> LayerGraph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from converter.catalog import cards as catalog
 from converter.conversion import planning
 from converter.errors import AlignmentError
 from converter.references.program import ProgramReference
-from converter.sources.ir import Operation, Program, TensorSpec
+from converter.sources.ir import Block, Operation, Program, TensorSpec
 from tests.converter.alignment.test_layer_graph import op, reduced, roles
 from tests.support.toys import graph
 
@@ -87,6 +88,21 @@ def test_a_loop_that_the_network_does_not_have():
     with pytest.raises(AlignmentError, match="the program has a loop, where ch_PP-OCRv4_rec has"):
         next(planning.plan_export(card, program("relu", "while"), {}))
     assert not planning.has_unknown_loop(card, program("relu", "if"))
+
+
+def test_a_checkpoint_beside_a_loop_that_cannot_be_followed():
+    """There are no counterparts then, so that the results alone are compared."""
+    card = catalog.card("rec_mtb_nrtr")
+    network = planning.NetworkSpec(card.name, card.architecture, {"nrtr": 9})
+    plan = SimpleNamespace(alignment=None, network=network)
+    assert planning.counterparts(card, plan, looping(), {}) == {}
+    with pytest.raises(AlignmentError, match="different networks"):
+        planning.counterparts(card, plan, program("relu"), {})
+
+
+def looping() -> Program:
+    loop = Operation("while", {"condition": ("x",), "carried": ()}, (), {}, (Block(()),))
+    return replace(program("relu"), operations=(loop,))
 
 
 def test_without_counterparts_the_results_alone_are_compared(tmp_path):
