@@ -12,7 +12,8 @@ from architectures.heads import pico_head
 from architectures.heads.rtdetr_head import RTDETRTransformer
 from converter.diagnosis import records
 from converter.parity.noise import Noise
-from converter.references.recorded.compare import UNMATCHED, compare_ranked
+from converter.parity.ranked import UNMATCHED
+from converter.references.recorded.compare import compare_ranked
 from converter.references.recorded.record import Record, read_record
 from schemas.record import OutputRow
 from tests.support.paths import RECORDS
