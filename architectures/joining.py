@@ -37,20 +37,21 @@ class ActivatedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, activation: str) -> None:
         super().__init__()
-        self.weight = conv.weight.detach()
+        # One attribute, so that a thread never reads a weight in an order that it does not expect.
+        self._weight = conv.weight.detach(), False
         self.bias = None if conv.bias is None else conv.bias.detach()
         self.activation = activation
         self.geometry = conv.padding, conv.stride, conv.dilation, conv.groups
-        self._is_ordered = False
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H', W')`."""
-        if not self._is_ordered:
+        weight, is_ordered = self._weight
+        if not is_ordered:
             order = torch.ops.mkldnn._reorder_convolution_weight
-            self.weight = order(self.weight, *self.geometry, x.shape)
-            self._is_ordered = True
+            weight = order(weight, *self.geometry, x.shape)
+            self._weight = weight, True
         return torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self.geometry, self.activation, [], ""
+            x, weight, self.bias, *self.geometry, self.activation, [], ""
         )
 
 
