@@ -33,7 +33,11 @@ from tests.support.drawn_pages import table_of
 from tests.support.random_pages import Maker
 
 CHILD = Path(__file__).parents[1] / "support" / "paddlex_pages_child.py"
-PAGES = 40
+SEEDS = (
+    *range(24),
+    *(43, 77, 80, 90, 101, 120, 136, 150, 177, 204, 244, 309, 344, 352, 433, 439),
+)
+"""Some pages, and some on which a change of the constants of the order shows."""
 
 
 def paddlex(pages, folder):
@@ -72,7 +76,7 @@ def ours(page):
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """Random pages, PaddleX's results and ours."""
-    pages = [Maker(seed).page().to_dict() for seed in range(PAGES)]
+    pages = [Maker(seed).page().to_dict() for seed in SEEDS]
     theirs = paddlex(pages, tmp_path_factory.mktemp("paddlex"))
     return list(zip(pages, theirs, map(ours, pages), strict=True))
 
@@ -90,7 +94,7 @@ def test_mistakes_are_seen(compared):
         [b.box for b in sorted(page.blocks, key=lambda block: (block.box[1], block.box[0]))]
         for *_, page in compared
     ]
-    assert sum(one != other for one, other in zip(theirs, by_rows, strict=True)) > PAGES / 2
+    assert sum(one != other for one, other in zip(theirs, by_rows, strict=True)) > len(SEEDS) / 2
 
 
 def test_texts(compared):
