@@ -281,7 +281,7 @@ def test_an_onnx_file(convert, tmp_path):
         (["--onnx", "x.pdmodel"], "--onnx x.pdmodel should name a file that ends in .onnx"),
         (["--onnx", ONNX, "--program-dir", "y"], "--program-dir belongs to a checkpoint"),
         (["--onnx", ONNX, "--paddle-dir", "x", "--program-dir", "y"], "both name the reference"),
-        ([], "--paddle-dir (or --onnx) is missing"),
+        ([], "--paddle-dir is missing (or --onnx)"),
     ],
 )
 def test_files_that_do_not_go_together(convert, tmp_path, options, fault):
