@@ -132,7 +132,9 @@ def build_request(options: argparse.Namespace, **fields: Any) -> Request:
     """
     paddle_dir, program_dir = _sources(options)
     if options.name is None or paddle_dir is None:
-        missing = "NAME is missing" if options.name is None else "--paddle-dir is missing (or --onnx)"
+        missing = (
+            "NAME is missing" if options.name is None else "--paddle-dir is missing (or --onnx)"
+        )
         raise UsageError(f"{missing}; see --help, or --list for the names")
     return Request(
         name=options.name,
