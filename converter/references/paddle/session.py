@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -127,7 +128,8 @@ def copy_weights(weights: Path, copy: Path) -> None:
     try:
         shutil.copyfile(weights, copy)
     except OSError as error:
+        advice = "; set $TMPDIR to a folder with more room" if error.errno == errno.ENOSPC else ""
         raise ReferenceUnavailable(
             f"{weights} cannot be copied to {copy.parent}, from where Paddle reads it: "
-            f"{error.strerror or error}; set $TMPDIR to a folder with more room"
+            f"{error.strerror or error}{advice}"
         ) from error

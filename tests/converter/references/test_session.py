@@ -117,12 +117,12 @@ def test_several_programs_are_loaded_at_once(paddle, real_models):
 
 def test_what_paddle_refuses_is_an_error_and_the_session_lives_on(paddle, real_models, tmp_path):
     program, weights = exported(real_models / CLASSIFIER)
-    with pytest.raises(ReferenceUnavailable, match="Paddle cannot run the reference: ") as caught:
+    with pytest.raises(ReferenceUnavailable, match=r"cannot be copied .*No such file"):
         paddle.load_program(program, tmp_path / "none.pdiparams")
-    assert len(str(caught.value)) < 600
     (name,) = paddle.load_program(program, weights)
-    with pytest.raises(ReferenceUnavailable, match=r"Paddle cannot run .*Error"):
+    with pytest.raises(ReferenceUnavailable, match=r"Paddle cannot run .*Error") as caught:
         paddle.run({name: np.ones((1, 5, 48, 192), np.float32)})
+    assert len(str(caught.value)) < 600
     assert paddle.run({name: np.ones((1, 3, 48, 192), np.float32)})["0"].shape == (1, 2)
 
 
@@ -260,9 +260,10 @@ def test_python_without_assertions(paddle_is, tmp_path):
         "from converter.errors import ReferenceUnavailable\n"
         "from converter.references.paddle.session import PaddleSession\n"
         "from converter.sources.reader import read_program\n"
-        f"program = read_program(Path({str(write_export(tmp_path))!r}))\n"
+        f"file = Path({str(write_export(tmp_path))!r})\n"
+        "program = read_program(file)\n"
         "with PaddleSession() as session:\n"
-        "    try: session.load_program(program, Path('b'))\n"
+        "    try: session.load_program(program, file.with_suffix('.pdiparams'))\n"
         "    except ReferenceUnavailable as error: print(error)\n"
     )
     done = subprocess.run(

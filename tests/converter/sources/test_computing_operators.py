@@ -44,6 +44,7 @@ def with_operation(kind: str, block: str) -> bytes:
     target = program.blocks[0] if block == "main" else program.blocks.add(idx=1, parent_idx=0)
     if block == "sub":
         op = program.blocks[0].ops.add(type=b"while")
+        op.inputs.add(parameter=b"Condition", arguments=[b"x"])
         op.attrs.add(name=b"sub_block", type=schema.BLOCK, block_idx=1)
     target.ops.add(type=kind.encode())
     return program.SerializeToString()
@@ -54,7 +55,9 @@ def with_pir_operation(kind: str, block: str) -> bytes:
     operation = pir_operation(kind, [22], {40: ROW})
     for level in range({"main": 0, "sub": 1, "deep": 2}[block]):
         holder = pir_operation("1.while", [22, 22], {41 + level: ROW})
-        blocks = [{"#": "block_1", "args": [], "ops": [operation]}]
+        carried = -1 - level
+        ops = [operation, pir_operation("2.yield", [22, carried], {})]
+        blocks = [{"#": "block_1", "args": [{"#": carried, "TT": ROW}], "ops": ops}]
         holder["regions"] = [{"#": "region_1", "blocks": blocks}]
         operation = holder
     return json.dumps(pir(operations=[operation])).encode()
