@@ -7,10 +7,7 @@ import hashlib
 import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,31 +21,10 @@ from converter.conversion.artefact import output_path, write_artefact, write_jso
 from converter.errors import OutputError
 from schemas import artefact_files
 from schemas.artefact import ArtefactCard
+from tests.support.artefact_writer import Writer, network, run_writer, write
 from tests.support.paddle_files import write_export
-from tests.support.paths import ROOT
 
 FORMATS = ["pth", "safetensors"]
-ARCHITECTURE: dict[str, Any] = {
-    "model_type": "cls",
-    "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
-    "Head": {"name": "ClsHead", "class_dim": 2},
-}
-
-
-def network(seed: int = 0) -> architectures.Model:
-    torch.manual_seed(seed)
-    return architectures.build(ARCHITECTURE)
-
-
-def write(out: Path, seed: int = 0) -> int:
-    model = network(seed)
-    card = ArtefactCard(
-        architecture=model.architecture,
-        class_counts=model.class_counts,
-        form=model.form,
-        extra={"note": "ü"},
-    )
-    return write_artefact(out, out.suffix[1:], model.state_dict(), card)
 
 
 def same(model: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -232,62 +208,6 @@ def test_a_report_in_a_folder_that_is_not_there(tmp_path):
 # When the process is ended. A child writes the artefact and stops in the middle.
 
 
-WRITER = """
-import sys, time
-sys.path[:0] = {path!r}
-from tests.converter.conversion import test_artefact
-from architectures import saving
-from schemas import artefact_files
-from converter.cli.main import main
-from pathlib import Path
-
-out, stop = Path(sys.argv[1]), sys.argv[2]
-def here(*_):
-    print("stopped", flush=True)
-    time.sleep(0.5 if stop == "_publish" else 60)  # there signals are put off
-def after(name):
-    module = saving if name == "_save" else artefact_files
-    function = getattr(module, name)
-    setattr(module, name, lambda *arguments: (function(*arguments), here()))
-if stop.startswith("rename"):
-    left, rename = int(stop.split()[1]), Path.replace
-    def replace(self, target):
-        global left
-        rename(self, target)
-        left -= 1
-        if left == 0:
-            here()
-    Path.replace = replace
-elif stop:
-    after(stop)
-from converter.cli import convert
-def write(options):
-    test_artefact.write(out)
-    return 0
-convert.run = write
-sys.exit(main(["x"]))
-"""
-
-
-def run_writer(out: Path, stop: str = "", signal: int | None = None) -> tuple[int, str]:
-    """Write in a child, send the signal when it has come to the place to stop at."""
-    code = WRITER.format(path=[str(ROOT)])
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, out, stop],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        if signal is not None:
-            assert child.stdout.readline() == "stopped\n"
-            child.send_signal(signal)
-        _, error = child.communicate(timeout=60)
-    finally:
-        child.kill()
-    return child.returncode, error
-
-
 @pytest.mark.parametrize("stop", ["_save", "_flush"])
 def test_killed_while_writing(old, stop):
     code, _ = run_writer(old, stop, signal.SIGKILL)
@@ -353,16 +273,9 @@ def test_a_pair_that_was_torn_apart_is_found_out(tmp_path):
 def test_two_writers_of_one_artefact(tmp_path):
     """Whoever is last, the pair on disk fits, and both may say that they wrote."""
     out = tmp_path / "x.pth"
-    once, often = "test_artefact.write(out)", "[test_artefact.write(out, n) for n in (1, 3, 1, 2)]"
-    code = WRITER.format(path=[str(ROOT)]).replace(once, often)
     for _ in range(2):
-        writers = [
-            subprocess.Popen([sys.executable, "-c", code, out, ""], stderr=subprocess.PIPE)
-            for _ in range(2)
-        ]
-        for writer in writers:
-            _, error = writer.communicate(timeout=120)
-            assert (writer.returncode, error) == (0, b"")
+        for writer in [Writer(out, seeds=(1, 3, 1, 2)) for _ in range(2)]:
+            assert writer.end() == (0, "")
         assert same(architectures.load(out), network(2))
         assert files(tmp_path) == ["x.json", "x.pth"]
 
