@@ -59,7 +59,7 @@ def written(folder: Path, name: str, architecture: dict, task: str, size: Networ
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory) -> Path:
-    architecture, (height, width) = NETWORKS["rec v4"]
+    architecture, (height, width) = NETWORKS["rec v3"]
     folder = tmp_path_factory.mktemp("reader")
     return written(folder, "reader", architecture, "rec", NetworkInput(3, height, width))
 
@@ -67,7 +67,9 @@ def reader(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("detector")
-    return written(folder, "detector", NETWORKS["det v4"][0], "det", NetworkInput(multiple_of=32))
+    backbone = NETWORKS["east"][0]["Backbone"]  # the smaller one of the two MobileNets
+    architecture = {**NETWORKS["det v2"][0], "Backbone": backbone}
+    return written(folder, "detector", architecture, "det", NetworkInput(multiple_of=32))
 
 
 @pytest.fixture(scope="module")
