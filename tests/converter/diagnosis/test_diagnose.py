@@ -70,14 +70,14 @@ REC, CRNN = "rec__PP-OCRv4__PP-OCRv4_mobile_rec", "rec__multi_language__rec_en_n
 )  # fmt: skip
 def test_a_record(monkeypatch, name, layer, mistake, told):
     record = read_record(RECORDS / name)
-    ((reference, network, _),) = subjects(record)
+    ((reference, network, plan),) = subjects(record)
     wrong = mistaken(network, layer, mistake)
     diagnosis = diagnose(reference.layers(wrong, reference.image), LIMIT)
     assert first(diagnosis) == layer
     assert told in diagnosis.cause
     assert evidence(diagnosis.cause) < 1e-5
     monkeypatch.setattr(
-        "converter.references.recorded.reference.build_recorded", lambda *_: (wrong, None)
+        "converter.references.recorded.reference.build_recorded", lambda *_: (wrong, plan)
     )
     assert records.prove(record).likely_cause == diagnosis.cause
 
