@@ -1,26 +1,31 @@
 """Compare networks with Paddle's at many sizes of images.
 
     python scripts/sweep_sizes.py EXPORT WEIGHTS [--sizes 32x320 48x333 ...]
-    python scripts/sweep_sizes.py --paddleocr CHECKOUT [--only REGEX]
+    python scripts/sweep_sizes.py --paddleocr CHECKOUT [--only REGEX] [--json FILE]
 
 EXPORT is a folder with `inference.pdmodel` or `inference.json` and its `.pdiparams`; WEIGHTS the
 artefact converted from it. Networks that take more than an image are not supported there. With a
 CHECKOUT of PaddleOCR, its own network of each family, that is, of each combination of transform,
 backbone, neck and head among the shipped records, is compared with ours, both with the record's
 seeded weights, at the record's size and at others, odd ones too. PaddleX's and PaddleDetection's
-networks are not in a checkout: their exports can be given as EXPORT.
+networks are not in a checkout: their exports can be given as EXPORT. Networks of key information
+that take tokens and no image are left out.
 
 At each size both run on one seeded image. A row of the table says `equal` with the largest
 difference (`equal within rounding` where a change of the image by rounding moves the result as
-far), `both refuse`, or which side accepts the size alone or by how much they differ; then the exit
-code is 1.
+far), `both refuse`, or `Paddle refuses, PyTorch accepts`: ours must equal Paddle's at every size
+that Paddle accepts, so this is no fault. Faults are results that differ and sizes that Paddle alone
+accepts. The exit code is 1 if there is one, or if no size at all is equal.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +58,37 @@ LIMIT = 1e-4  # of the largest value
 LARGE = 100_000  # pixels of an image of which few sizes are tried
 SIDES = (16, 31, 32, 33, 48, 61, 64, 95, 96, 100, 160, 224, 320)
 Size = tuple[int, int]
+EQUAL, ROUNDING, BOTH_REFUSE = "equal", "equal within rounding", "both refuse"
+OURS_ALONE, FAULT = "Paddle refuses, PyTorch accepts", "fault"
+DIFFER = "results differ by "
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the two sides compare at one size.
+
+    Attributes:
+        kind: EQUAL, ROUNDING, BOTH_REFUSE, OURS_ALONE or FAULT.
+        detail: the largest difference, Paddle's error, or the fault.
+    """
+
+    kind: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == FAULT:
+            return self.detail
+        return f"{self.kind}, {self.detail}" if self.detail else self.kind
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a record's name or the weights' path, a size, and the outcome."""
+
+    name: str
+    height: int
+    width: int
+    outcome: Outcome
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,16 +102,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--sizes", type=read_size, nargs="+", metavar="HxW", help="default: square and oblong ones")
     add("--paddleocr", type=Path, metavar="CHECKOUT", help="compare its networks, by family")
     add("--only", default="", metavar="REGEX", help="with --paddleocr: records whose names match")
+    add("--json", type=Path, metavar="FILE", help="write the rows to FILE, too")
     options = parser.parse_args(argv)
     if (options.weights is None) == (options.paddleocr is None):
         parser.error("give EXPORT and WEIGHTS, or --paddleocr CHECKOUT")
     try:
         if options.paddleocr is not None:
-            return sweep_families(options.paddleocr, options.only)
-        return sweep(options.export, options.weights, options.sizes or default_sizes())
+            rows = sweep_families(options.paddleocr, options.only)
+        else:
+            sizes = options.sizes or default_sizes()
+            rows = sweep(options.export, options.weights, sizes)
     except (ConverterError, ArtefactError) as error:
         print(f"sweep_sizes: {error}", file=sys.stderr)
         return 2
+    if options.json is not None:
+        text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+        options.json.write_text(text, encoding="utf-8")
+    counts = Counter(row.outcome.kind for row in rows)
+    print(f"{len(rows)} sizes: " + "; ".join(f"{counts[kind]} {kind}" for kind in counts))
+    return int(counts[FAULT] > 0 or not counts[EQUAL] + counts[ROUNDING])
 
 
 def read_size(text: str) -> Size:
@@ -91,15 +136,15 @@ def default_sizes() -> list[Size]:
     return [*zip(SIDES, SIDES, strict=True), *zip(SIDES, SIDES[::-1], strict=True)]
 
 
-def sweep(export: Path, weights: Path, sizes: Sequence[Size]) -> int:
-    """Compare at each size, print the rows, and return 1 if one of them differs, else 0."""
+def sweep(export: Path, weights: Path, sizes: Sequence[Size]) -> list[Row]:
+    """Compare at each size, print the rows, and return them."""
     network = architectures.load(weights)
     if network.extra_inputs:
         raise UsageError(f"{weights} takes {', '.join(network.extra_inputs)} beside the image")
     source = open_source(export)
     if source.export is None:
         raise UsageError(f"{export} holds no exported program")
-    faults = 0
+    rows = []
     with PaddleProgram(source.export.program_file, source.export.weights_file) as program:
         for size in sizes:
             batch = image_of(network, size)
@@ -108,17 +153,16 @@ def sweep(export: Path, weights: Path, sizes: Sequence[Size]) -> int:
             if network.stepwise and not isinstance(theirs, str) and not isinstance(ours, str):
                 pairs = zip(theirs, ours, strict=True)
                 theirs = [common_steps(expected, actual) for expected, actual in pairs]
-            outcome, agree = compare(theirs, ours)
-            faults += not agree
-            print(f"{size[0]:5} x {size[1]:<5} {outcome}", flush=True)
-    print(f"{len(sizes)} sizes, {faults} differ")
-    return int(faults > 0)
+            rows.append(Row(str(weights), *size, compare(theirs, ours)))
+            print(f"{size[0]:5} x {size[1]:<5} {rows[-1].outcome}", flush=True)
+    return rows
 
 
-def sweep_families(paddleocr: Path, only: str) -> int:
-    """Compare PaddleOCR's network of each family at several sizes; return 1 if one differs."""
+def sweep_families(paddleocr: Path, only: str) -> list[Row]:
+    """Compare PaddleOCR's network of each family at several sizes, print the rows, return them."""
     checkout.require_checkout(paddleocr)
-    rows = faults = left_out = 0
+    rows: list[Row] = []
+    left_out = 0
     families = dict[tuple[str, ...], Record]()
     for folder in find_records(SHIPPED, only):
         record = read_record(folder)
@@ -126,15 +170,14 @@ def sweep_families(paddleocr: Path, only: str) -> int:
             families.setdefault(family, record)
     for record in families.values():
         try:
-            for size, outcome, agree in compare_family(paddleocr, record):
-                rows, faults = rows + 1, faults + (not agree)
+            for size, outcome in compare_family(paddleocr, record):
+                rows.append(Row(record.name, *size, outcome))
                 print(f"{record.name:40} {size[0]:4} x {size[1]:<4} {outcome}", flush=True)
         except CannotBuild as error:
             left_out += 1
             print(f"{record.name:40} left out: {error}", flush=True)
-    compared = len(families) - left_out
-    print(f"{compared} families, {rows} sizes, {faults} differ; {left_out} families left out")
-    return int(faults > 0)
+    print(f"{len(families) - left_out} families compared, {left_out} left out")
+    return rows
 
 
 class CannotBuild(Exception):
@@ -146,8 +189,13 @@ class CannotBuild(Exception):
 
 
 def family_of(record: Record) -> tuple[str, ...] | None:
-    """Return the parts of a record's network; None if a checkout of PaddleOCR has none such."""
+    """Return the parts of a record's network.
+
+    None if a checkout of PaddleOCR has none such, or if the network takes no image.
+    """
     architecture = record.facts.architecture
+    if len(record.facts.inputs[0].shape) != 4:
+        return None
     if "Models" in architecture or is_paddlex(architecture) or is_paddledetection(architecture):
         return None
     return parts(architecture)
@@ -165,8 +213,8 @@ def sizes_of(record: Record) -> list[Size]:
     return [*few, *odd, *even]
 
 
-def compare_family(paddleocr: Path, record: Record) -> Iterator[tuple[Size, str, bool]]:
-    """Yield each size of a record's network, the outcome in words, and whether the sides agree.
+def compare_family(paddleocr: Path, record: Record) -> Iterator[tuple[Size, Outcome]]:
+    """Yield each size of a record's network, and the outcome.
 
     Raises:
         CannotBuild: the checkout does not build the record's network.
@@ -197,24 +245,26 @@ def compare_family(paddleocr: Path, record: Record) -> Iterator[tuple[Size, str,
                 ours = run(image)
             except (RuntimeError, AssertionError, ValueError) as error:  # of PyTorch's operators
                 ours = str(error)
-            if isinstance(theirs, str) and not isinstance(ours, str) and adapter.computed_inside:
-                # Positions that PaddleOCR's programs compute for its own size only.
-                yield size, "Paddle's extra inputs do not fit this size, ours are computed", True
-                continue
             if isinstance(theirs, str) or isinstance(ours, str):
-                yield size, *compare([] if not isinstance(theirs, str) else theirs,
-                                     [] if not isinstance(ours, str) else ours)  # fmt: skip
+                yield (
+                    size,
+                    compare(
+                        theirs if isinstance(theirs, str) else [],
+                        ours if isinstance(ours, str) else [],
+                    ),
+                )
                 continue
             theirs = by_our_names(renamed(theirs, adapter.record_rows), ours)
             if sorted(theirs) != sorted(ours):
-                yield size, f"Paddle gives {sorted(theirs)}, PyTorch {sorted(ours)}", False
+                names = f"Paddle gives {sorted(theirs)}, PyTorch {sorted(ours)}"
+                yield size, Outcome(FAULT, names)
                 continue
-            outcome, agree = compare(list(theirs.values()), [ours[name] for name in theirs])
-            if not agree and outcome.startswith("differ"):
+            outcome = compare(list(theirs.values()), [ours[name] for name in theirs])
+            if outcome.detail.startswith(DIFFER):
                 calmer = noise.subtract_noise(network, run, image, ours, theirs, LIMIT)
-                left, agree = compare(list(theirs.values()), [calmer[name] for name in theirs])
-                outcome = f"equal within rounding, {left.split()[-1]}" if agree else outcome
-            yield size, outcome, agree
+                left = compare(list(theirs.values()), [calmer[name] for name in theirs])
+                outcome = Outcome(ROUNDING, left.detail) if left.kind == EQUAL else outcome
+            yield size, outcome
 
 
 def renamed(theirs: Mapping[str, np.ndarray], rows: RecordRows) -> dict[str, np.ndarray]:
@@ -258,28 +308,29 @@ def run_network(network: Model, batch: np.ndarray) -> list[np.ndarray] | str:
     return [value.numpy() for value in values]
 
 
-def compare(theirs: list[np.ndarray] | str, ours: list[np.ndarray] | str) -> tuple[str, bool]:
-    """Return the outcome in words, and whether the two sides agree.
+def compare(theirs: list[np.ndarray] | str, ours: list[np.ndarray] | str) -> Outcome:
+    """Return how the two sides compare.
 
     Args:
         theirs: Paddle's outputs, or its error.
         ours: the network's outputs, or its error.
     """
-    if isinstance(theirs, str) or isinstance(ours, str):
-        if isinstance(theirs, str) and isinstance(ours, str):
-            return "both refuse", True
-        if isinstance(theirs, str):
-            return f"only PyTorch accepts it; Paddle: {theirs.splitlines()[-1]}", False
-        return f"only Paddle accepts it; PyTorch: {str(ours).splitlines()[0]}", False
+    if isinstance(theirs, str):
+        if isinstance(ours, str):
+            return Outcome(BOTH_REFUSE)
+        return Outcome(OURS_ALONE, theirs.splitlines()[-1])
+    if isinstance(ours, str):
+        return Outcome(FAULT, f"only Paddle accepts it; PyTorch: {ours.splitlines()[0]}")
     shapes = [array.shape for array in theirs], [array.shape for array in ours]
     if shapes[0] != shapes[1]:
-        return f"shapes {shapes[0]} in Paddle, {shapes[1]} in PyTorch", False
+        return Outcome(FAULT, f"shapes {shapes[0]} in Paddle, {shapes[1]} in PyTorch")
     worst = max(
         float(np.abs(a - b).max(initial=0) / max(np.abs(a).max(initial=0), 1e-9))
         for a, b in zip(theirs, ours, strict=True)
     )
-    equal = worst <= LIMIT  # False for NaN, too
-    return f"{'equal' if equal else 'differ'}, {worst:.1e}", equal
+    if worst <= LIMIT:  # False for NaN, too
+        return Outcome(EQUAL, f"{worst:.1e}")
+    return Outcome(FAULT, f"{DIFFER}{worst:.1e}")
 
 
 if __name__ == "__main__":

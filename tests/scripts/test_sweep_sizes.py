@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 import numpy as np
 import pytest
@@ -14,23 +15,43 @@ ONES = np.ones((1, 2, 3), np.float32)
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours", "outcome", "agree"),
+    ("theirs", "ours", "outcome", "kind"),
     [
-        ([ONES], [ONES], "equal, 0.0e+00", True),
-        ([ONES], [ONES * 1.00005], "equal, 5.0e-05", True),
-        ([ONES], [ONES * 1.001], "differ, 1.0e-03", False),
-        ([ONES], [ONES * np.nan], "differ, nan", False),
-        ([ONES], [ONES[:, :1]], "shapes ", False),
-        ([ONES], [ONES, ONES], "shapes ", False),
-        ("a\nbroken", "another", "both refuse", True),
-        ("a\nbroken", [ONES], "only PyTorch accepts it; Paddle: broken", False),
-        ([ONES], "broken\nb", "only Paddle accepts it; PyTorch: broken", False),
+        ([ONES], [ONES], "equal, 0.0e+00", sweep.EQUAL),
+        ([ONES], [ONES * 1.00005], "equal, 5.0e-05", sweep.EQUAL),
+        ([ONES], [ONES * 1.001], "results differ by 1.0e-03", sweep.FAULT),
+        ([ONES], [ONES * np.nan], "results differ by nan", sweep.FAULT),
+        ([ONES], [ONES[:, :1]], "shapes ", sweep.FAULT),
+        ([ONES], [ONES, ONES], "shapes ", sweep.FAULT),
+        ("a\nbroken", "another", "both refuse", sweep.BOTH_REFUSE),
+        ("a\nbroken", [ONES], "Paddle refuses, PyTorch accepts, broken", sweep.OURS_ALONE),
+        ([ONES], "broken\nb", "only Paddle accepts it; PyTorch: broken", sweep.FAULT),
     ],
 )
-def test_outcomes(theirs, ours, outcome, agree):
-    text, agreed = sweep.compare(theirs, ours)
-    assert text.startswith(outcome)
-    assert agreed == agree
+def test_outcomes(theirs, ours, outcome, kind):
+    result = sweep.compare(theirs, ours)
+    assert str(result).startswith(outcome)
+    assert result.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        (["equal"], 0),
+        (["equal within rounding", "both refuse"], 0),
+        (["equal", "Paddle refuses, PyTorch accepts"], 0),
+        (["both refuse", "Paddle refuses, PyTorch accepts"], 1),  # nothing was compared
+        (["equal", "fault"], 1),
+        ([], 1),
+    ],
+)
+def test_exit_code_and_rows(monkeypatch, tmp_path, capsys, kinds, code):
+    rows = [sweep.Row("x", 48, 320, sweep.Outcome(kind, "y")) for kind in kinds]
+    monkeypatch.setattr(sweep, "sweep_families", lambda *_: rows)
+    file = tmp_path / "rows.json"
+    assert sweep.main(["--paddleocr", str(tmp_path), "--json", str(file)]) == code
+    assert [row["outcome"]["kind"] for row in json.loads(file.read_text())] == kinds
+    assert capsys.readouterr().out.startswith(f"{len(kinds)} sizes: ")
 
 
 def test_sizes_are_read_from_the_command_line():
@@ -61,10 +82,17 @@ def test_one_record_of_each_family():
     """Of two records of the same parts one is compared; PaddleX's classes are in no checkout."""
     families = {
         name: sweep.family_of(sweep.read_record(sweep.SHIPPED / name))
-        for name in ("table__SLANet", "table__SLANet_plus", "cls__cls_mv3", "paddlex__UVDoc")
+        for name in (
+            "table__SLANet",
+            "table__SLANet_plus",
+            "cls__cls_mv3",
+            "paddlex__UVDoc",
+            "kie__layoutlm_series__ser_layoutlm_xfund_zh",
+        )
     }
     assert families["table__SLANet"] == families["table__SLANet_plus"] != families["cls__cls_mv3"]
     assert families["paddlex__UVDoc"] is None
+    assert families["kie__layoutlm_series__ser_layoutlm_xfund_zh"] is None  # takes no image
 
 
 def test_sizes_are_odd_ones_too():

@@ -163,16 +163,15 @@ def endless(folder: Path) -> Path:
     return write(folder, program)
 
 
-def test_a_program_that_never_ends(tmp_path, monkeypatch):
+def test_a_program_that_never_ends(tmp_path):
     file = endless(tmp_path)
-    monkeypatch.setenv("PADDLE_TIME_LIMIT", "8")
     with PaddleSession() as session:
         session.load_program(read_program(file), file.with_suffix(".pdiparams"))
-        session.time_limit = 1.5
+        session.time_limit = 1.5  # not for importing Paddle, which takes long on a busy machine
         start = time.monotonic()
         with pytest.raises(ReferenceUnavailable, match=r"not answer within 1\.5 seconds"):
             session.run({"x": np.zeros((1, 4), np.float32)})
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60
         assert not session.alive
 
 
