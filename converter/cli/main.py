@@ -15,7 +15,7 @@ from types import FrameType
 
 from converter import __version__
 from converter.cli.options import EXIT_CODES
-from converter.errors import ConverterError
+from converter.errors import ConverterError, SourceError
 from schemas.artefact_files import written_files
 
 SCRIPT = "paddleocr-to-torch"  # the console script of setup.cfg
@@ -74,8 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is not None:  # of a file that no part expects to fail
-            raise
+        if error.filename is not None:  # such as a file in a folder that may not be entered
+            if options.verbose:
+                traceback.print_exc()
+            fault = SourceError(f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}")
+            print(f"{prefix}: {fault}", file=sys.stderr)
+            return fault.exit_code
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         print(f"{prefix}: standard output cannot be written: {error.strerror}", file=sys.stderr)
         return 2

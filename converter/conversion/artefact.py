@@ -42,13 +42,15 @@ def output_path(
     if out.suffix not in by_suffix:
         raise OutputError(f"--out {out} should end in {' or '.join(by_suffix)}")
     folder = out.parent
-    if not folder.is_dir():
-        raise OutputError(f"the folder {folder} of --out does not exist; create it first")
-    _check_name(out)
-    for file in (out, out.with_suffix(".json")):
-        if file.is_dir():
-            raise OutputError(f"{file} is a folder; --out needs a file of this name")
-    _check_replaceable(out, sources)
+    read = [source for source in sources if source is not None and source.is_file()]
+    with output_errors():
+        if not folder.is_dir():
+            raise OutputError(f"the folder {folder} of --out does not exist; create it first")
+        _check_name(out)
+        for file in (out, out.with_suffix(".json")):
+            if file.is_dir():
+                raise OutputError(f"{file} is a folder; --out needs a file of this name")
+        _check_replaceable(out, read)
     if not os.access(folder, os.W_OK):
         raise OutputError(f"the folder {folder} of --out cannot be written to")
     return out, chosen
@@ -70,23 +72,24 @@ def _check_name(out: Path) -> None:
         )
 
 
-def _check_replaceable(out: Path, sources: Iterable[Path | None]) -> None:
+def _check_replaceable(out: Path, read: Iterable[Path]) -> None:
     """Raise OutputError where a file that the converter did not write would be replaced."""
     card = out.with_suffix(".json")
-    read = [source for source in sources if source is not None and source.is_file()]
     for file in (out, card):
         if file.exists() and any(file.samefile(source) for source in read):
             raise OutputError(f"--out would replace {file}, which is read; give another name")
-    with output_errors():
-        artefact_files.check_replaceable(out)
+    artefact_files.check_replaceable(out)
 
 
 def check_report_path(report: Path, out: Path | None = None) -> None:
     """Raise OutputError where a report cannot be written, before any work is done."""
-    if not report.parent.is_dir():
-        raise OutputError(f"the folder {report.parent} of the report does not exist; create it")
-    if report.is_dir():
-        raise OutputError(f"the report {report} is a folder; name a file")
+    with output_errors():
+        if not report.parent.is_dir():
+            raise OutputError(f"the folder {report.parent} of the report does not exist; create it")
+        if report.is_dir():
+            raise OutputError(f"the report {report} is a folder; name a file")
+    if not os.access(report.parent, os.W_OK):
+        raise OutputError(f"the folder {report.parent} of the report cannot be written to")
     if out is not None and report.resolve() in (out.resolve(), out.with_suffix(".json").resolve()):
         raise OutputError(
             f"the report {report} would replace the artefact's own file, whose JSON holds the "
@@ -130,8 +133,10 @@ def write_text(file: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def output_errors() -> Iterator[None]:
-    """Raise OutputError in place of WriteError."""
+    """Raise OutputError in place of WriteError, and where the place cannot even be looked at."""
     try:
         yield
     except artefact_files.WriteError as error:
         raise OutputError(str(error)) from error
+    except OSError as error:
+        raise OutputError(f"cannot write to {error.filename}: {error.strerror}") from error

@@ -199,9 +199,16 @@ def _candidate(path: Path) -> _Candidate:
 
 def _mapped(name: str, path: Path) -> _Candidate:
     """Describe a folder or file that the user named for a model."""
-    if not path.exists():
-        raise SourceError(f"{path}, the path of {name} in --map, does not exist")
-    candidate = _candidate(path)
+    try:
+        path.stat()
+        candidate = _candidate(path)
+    except FileNotFoundError:
+        raise SourceError(f"{path}, the path of {name} in --map, does not exist") from None
+    except OSError as error:
+        reason = error.strerror
+        raise SourceError(
+            f"{path}, the path of {name} in --map, cannot be read: {reason}"
+        ) from error
     return _Candidate(path, candidate.stem, catalog.card(name).name, candidate.kinds)
 
 

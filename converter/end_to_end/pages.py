@@ -16,10 +16,11 @@ import numpy as np
 from converter.end_to_end.compare import Limits, LinePair, compare
 from converter.end_to_end.drawing import draw_difference
 from converter.end_to_end.runtimes import Runtimes
-from converter.errors import ReferenceUnavailable, UsageError, escape_controls
+from converter.errors import ReferenceUnavailable, UsageError
 from pipelines import OCR, TextLine
 from pipelines.detection.postprocess.db import DBDecoder
 from pipelines.io.files import Failure, Page, find_files, read_pages
+from schemas.messages import escape_controls
 
 STATUSES = ("failed", "unreadable", "passed")  # in the order in which they are shown
 MOST_DRAWN = 16 << 20  # bytes of JPEG; further pages that differ are not drawn

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from schemas.messages import escape_controls
+
 
 class LogPrinter(logging.Handler):
     """Prints log messages to standard error, without breaking the progress bar.
@@ -33,7 +35,7 @@ class LogPrinter(logging.Handler):
             text = f"{self._command}: {self.page and f'{self.page}: '}{text}"
         else:
             text = f"{record.name}: {text}"
-        tqdm.write(text, file=sys.stderr)
+        tqdm.write(escape_controls(text), file=sys.stderr)
 
 
 @contextmanager

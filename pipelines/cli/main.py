@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cores.threads import configure_threads
-from pipelines.errors import CommandError
+from pipelines.errors import CommandError, UsageError
+from schemas.messages import escape_controls
 
 # Command -> module in pipelines/cli, and its purpose.
 COMMANDS = {
@@ -54,14 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         if options.verbose:
             traceback.print_exc()
-        print(f"{options.prog}: {error}", file=sys.stderr)
+        print(escape_controls(f"{options.prog}: {error}"), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is not None:  # of a file that no part expects to fail
-            raise
+        if error.filename is not None:  # such as a file in a folder that may not be entered
+            if options.verbose:
+                traceback.print_exc()
+            name = escape_controls(os.fsdecode(error.filename))
+            print(f"{options.prog}: {name} cannot be used: {error.strerror}", file=sys.stderr)
+            return UsageError.exit_code
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         print(
             f"{options.prog}: standard output cannot be written: {error.strerror}", file=sys.stderr

@@ -20,6 +20,7 @@ from pipelines.errors import SourceError, UsageError
 from pipelines.io.files import Failure, Page, find_files, read_pages
 from pipelines.io.images import ImageError
 from pipelines.io.items import Item
+from schemas.messages import escape_controls
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -60,7 +61,7 @@ def run_pages(options: argparse.Namespace, load: Callable[[], PageReader]) -> in
                 failures += runner.run(file, _count(pages, bar))
         missing_glyphs = writer.missing_glyphs()
     for failure in failures:
-        print(f"{options.prog}: {failure.message}", file=sys.stderr)
+        print(escape_controls(f"{options.prog}: {failure.message}"), file=sys.stderr)
     if failures:
         print(f"{options.prog}: {len(failures)} could not be read, as listed", file=sys.stderr)
     if missing_glyphs:

@@ -35,6 +35,7 @@ from pipelines.errors import OutputError, UsageError
 from pipelines.io.exporters import page_image_name, unique_output_names, write_whole
 from pipelines.io.files import find_files, open_document
 from pipelines.io.images import ImageError
+from schemas.messages import escape_controls
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
                 bar.set_description(file.name)
                 messages += writer.parse(file)
     for message in messages:
-        print(f"{options.prog}: {message}", file=sys.stderr)
+        print(escape_controls(f"{options.prog}: {message}"), file=sys.stderr)
     if messages:
         print(f"{options.prog}: {len(messages)} could not be read, as listed", file=sys.stderr)
     return FAILED if messages else 0

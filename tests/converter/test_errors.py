@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from converter import errors
-from converter.errors import ParityError, SourceError, escape_controls
+from converter.errors import ParityError, SourceError
 from converter.parity.report import ParityReport
 from converter.sources.ir import spec
 from converter.sources.pdparams import read_pdparams
+from schemas.messages import escape_controls
 from tests.support.checkpoints import save
 
 EVIL = "a\x1b[31m\rb\x9bc\u2028d\u202ee\x7f\x00\x85f"

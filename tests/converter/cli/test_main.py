@@ -72,6 +72,29 @@ def test_an_expression_that_is_nested_too_deep(convert, tmp_path):
     assert max(map(len, done.err.splitlines())) < 300
 
 
+LONG = "a" * 5000  # no system takes it, like a folder that may not be entered
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("ch_PP-OCRv4_det", "--paddle-dir", LONG, "--out", "x.pth"), 3),
+        (("ch_PP-OCRv4_det", "--paddle-dir", ".", "--program-dir", LONG, "--out", "x.pth"), 3),
+        (("ch_PP-OCRv4_det", "--paddle-dir", ".", "--out", f"{LONG}/x.pth"), 2),
+        (("ch_PP-OCRv4_det", "--paddle-dir", ".", "--out", "x.pth", "--report", LONG), 2),
+        (("convert-all", "--paddle-root", LONG, "--out", "out"), 3),
+        (("convert-all", "--map", f"ch_PP-OCRv4_det={LONG}", "--out", "out"), 3),
+        (("verify", LONG), 3),
+    ],
+)
+def test_paths_that_cannot_be_looked_at(convert, tmp_path, monkeypatch, arguments, code):
+    monkeypatch.chdir(tmp_path)
+    done = convert(*arguments)
+    assert done.code == code
+    assert "File name too long" in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full")
 @pytest.mark.parametrize(("where", "code"), [("> /dev/full", 2), (">&-", 0)])
 def test_standard_output_that_is_full_or_closed(where, code):

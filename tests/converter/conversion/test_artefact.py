@@ -17,7 +17,12 @@ from safetensors.torch import load_file
 import architectures
 from architectures import saving
 from architectures.loading import ArtefactError
-from converter.conversion.artefact import output_path, write_artefact, write_json
+from converter.conversion.artefact import (
+    check_report_path,
+    output_path,
+    write_artefact,
+    write_json,
+)
 from converter.errors import OutputError
 from schemas import artefact_files
 from schemas.artefact import ArtefactCard
@@ -79,6 +84,8 @@ def test_a_read_only_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or mode != os.W_OK)
     with pytest.raises(OutputError, match="cannot be written to"):
         output_path(tmp_path / "x.pth", None)
+    with pytest.raises(OutputError, match="of the report cannot be written to"):
+        check_report_path(tmp_path / "report.json")
 
 
 # What is written.

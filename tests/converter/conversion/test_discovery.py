@@ -176,5 +176,7 @@ def test_paths_and_names_that_are_none(tmp_path):
         discover(tmp_path / "none")
     with pytest.raises(SourceError, match="in --map, does not exist"):
         discover(None, [(DET, tmp_path / "none")])
+    with pytest.raises(SourceError, match="in --map, cannot be read: File name too long"):
+        discover(None, [(DET, Path("a" * 5000))])
     with pytest.raises(UnknownModel, match="the nearest are"):
         discover(None, [("ch_PP-OCRv4_dett", tmp_path)])

@@ -156,6 +156,16 @@ def test_the_rest_is_read_and_failures_are_listed(read, folder, tmp_path):
     assert files(tmp_path / "out") == ["10.txt", "2.txt", "book.txt"]
 
 
+def test_control_characters_in_names_are_escaped(read, tmp_path):
+    """Names of images may come from strangers."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "\x1b[2J\r.png").write_text("no image")
+    done = read(folder, "--out", tmp_path / "out")
+    assert done.code == 3
+    assert done.err.startswith(rf"ocr: {folder}/\x1b[2J\r.png: not an image")
+
+
 def test_a_page_that_fails_has_its_place(read, tmp_path):
     data = pdf_files.pages((20, 20), (20, 20)).replace(b"5 0 R]", b"9 0 R]")
     (tmp_path / "a.pdf").write_bytes(data)
