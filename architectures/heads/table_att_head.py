@@ -79,18 +79,18 @@ class SLAHead(OutputPart):
         state, keys = cell.start(sequence)
         last = torch.full((sequence.shape[0],), START, device=sequence.device)
         ended = torch.zeros_like(last, dtype=torch.bool)
-        states, logits = [], []
+        logits, boxes = [], []
         for _ in range(self.max_text_length + 1):
             state = cell(state, sequence, keys, last)
-            states.append(state[0])
             logits.append(self.structure_generator(state[0]))
+            boxes.append(self.loc_generator(state[0]))
             last = logits[-1].argmax(1)
             ended = ended | (last == self.end)
             if bool(ended.all()):
                 break
         return {
             "structure_probs": torch.stack(logits, 1).softmax(2),
-            "loc_preds": self.loc_generator(torch.stack(states, 1)),
+            "loc_preds": torch.stack(boxes, 1),
         }
 
 

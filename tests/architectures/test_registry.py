@@ -372,7 +372,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("architecture", "path", "value", "message"),
         [
-            (CRNN, "Neck.encoder_type", "gru", "no encoder_type 'gru'; known: reshape, rnn, casc"),
+            (CRNN, "Neck.encoder_type", "gru", "no encoder_type 'gru'; known: reshape, fc, rnn"),
             (CRNN, "Backbone.model_name", "tiny", "no model_name 'tiny'; known: large, small"),
             (CRNN, "Backbone.small_stride", [2, 2], r"takes four strides, not \[2, 2\]"),
             (CRNN, "Head.out_channels", None, r"needs a class count: class_counts=\{'ctc'"),
