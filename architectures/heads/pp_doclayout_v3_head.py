@@ -64,6 +64,10 @@ class PPDocLayoutV3(RTDETRTransformer):
     def _box_heads(self) -> Iterable[nn.Module]:
         return repeat(self.enc_bbox_head, len(self.decoder.layers))
 
+    def deployed(self) -> nn.Module:
+        """Return the head as it is: all its layers share the classes of the encoder."""
+        return self
+
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Find the regions of each image.
 

@@ -86,7 +86,7 @@ def test_odd_values_build_or_end_in_one_clear_error(name):
             "depth is [1, '1', 1], expected a list, each",
         ),
         ("satrn", "Head.enc_cfg", 3, "SATRNHead: enc_cfg is 3, expected a mapping"),
-        ("svtr", "Backbone.act", "nn.ReLU", "act is 'nn.ReLU'; supported is 'nn.GELU' only"),
+        ("svtr", "Backbone.act", "nn.Tanh", "no act 'nn.Tanh'; known: nn.GELU, nn.Swish"),
         ("svtr", "Backbone.acts", "nn.ReLU", "SVTRNet does not take acts; it takes img_size, "),
         ("cls", "Head.class_dim", 0, "the class count 'cls' is 0, expected a whole number above 0"),
         ("cls", "Head.class_dim", True, "the class count 'cls' is True, expected a whole number"),

@@ -50,7 +50,7 @@ def test_it_starts_from_the_image_and_ends_at_a_64th_of_it():
     assert backbone.out_channels == [m.shape[1] for m in found]
     assert [m.shape[3] for m in found] == [128, 64, 32, 16, 8, 4, 2]
     assert isinstance(backbone.bb_1_0.short, StridedShortcut)
-    with pytest.raises(ValueError, match="ResNet has no fifth stage with 34 layers; known: 50"):
+    with pytest.raises(ValueError, match="PaddleOCR's ResNet does not run with 34 layers"):
         ResNet(layers=34)
 
 

@@ -100,10 +100,8 @@ def test_sast_starts_from_the_image_and_ends_at_a_64th_of_it():
     assert [m.shape[3] for m in maps] == [128, 64, 32, 16, 8, 4, 2]
 
 
-def test_sast_has_a_fifth_stage_with_50_layers_only():
-    with pytest.raises(
-        ValueError, match="ResNet_SAST has no fifth stage with 34 layers; known: 50"
-    ):
+def test_sast_of_34_layers_runs_nowhere():
+    with pytest.raises(ValueError, match="PaddleOCR's ResNet_SAST does not run with 34 layers"):
         ResNet_SAST(layers=34)
 
 
