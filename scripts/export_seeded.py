@@ -170,7 +170,8 @@ def write(job: Job, form: str) -> Path:
     folder = job.out / form
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if form == "train" and isinstance(adapter_for(architectures[""]), TokenAdapter):
+        single = architectures.get("")  # a distillation has a name for each of its networks
+        if form == "train" and single and isinstance(adapter_for(single), TokenAdapter):
             # PaddleOCR leaves these to PaddleNLP, which writes a folder with its own names.
             folder = folder / "best_accuracy"
             folder.mkdir(exist_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from torch import nn
+
 from converter.adapters.base import HeadAdapter, RecordRows
 
 if TYPE_CHECKING:
@@ -57,13 +59,12 @@ class RTDETRAdapter(HeadAdapter):
         head = cast("RTDETRTransformer", network.head)
         memory, sizes = head.memory(maps)
         chosen = head.select(memory, sizes)
-        steps = head.refine(chosen.features, chosen.points, memory, sizes)
-        # PaddleX's network scores the boxes of every layer, ours those of the last.
-        scored = [
-            (boxes, score_head(features))
-            for (boxes, features), score_head in zip(steps, head.dec_score_head, strict=True)
-        ]
-        boxes, logits = scored[-1]
+        steps = list(head.refine(chosen.features, chosen.points, memory, sizes))
+        # PaddleX's network scores the boxes of every layer, ours those of the last; in the deploy
+        # form it has no other scores.
+        for (_, features), score_head in zip(steps, head.dec_score_head, strict=True):
+            if not isinstance(score_head, nn.Identity):
+                logits = score_head(features)
         *_, (fixed_boxes, fixed) = head.refine(inputs["queries"], inputs["points"], memory, sizes)
         return {
             **{f"neck.{n}": x for n, x in enumerate(maps)},
@@ -71,7 +72,7 @@ class RTDETRAdapter(HeadAdapter):
             "enc_bbox_head": chosen.offsets,
             "enc_topk_boxes": chosen.points.sigmoid(),
             "enc_topk_logits": head.enc_score_head(chosen.features),
-            "dec_boxes": boxes,
+            "dec_boxes": steps[-1][0],
             "dec_logits": logits,
             "fixed_boxes": fixed_boxes,
             "fixed_logits": head.dec_score_head[-1](fixed),

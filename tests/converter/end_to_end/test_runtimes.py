@@ -28,7 +28,7 @@ class Session:
 
 @pytest.fixture
 def source():
-    program = SimpleNamespace(outputs=["a", "b"])
+    program = SimpleNamespace(outputs=["a", "b"], format="pir")
     export = SimpleNamespace(program=program, program_file=None, weights_file=None)
     return SimpleNamespace(path="east", export=export)
 

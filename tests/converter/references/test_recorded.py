@@ -396,4 +396,4 @@ def test_verify_without_anything_to_do(capsys, tmp_path, arguments, message):
 def test_verify_by_a_pattern_that_is_none(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["verify", str(RECORDS), "--only", "("])
-    assert "argument --only: ( is no regular expression: missing )" in capsys.readouterr().err
+    assert "argument --only: '(' is no regular expression: missing )" in capsys.readouterr().err
