@@ -88,7 +88,7 @@ class GNNLayer(nn.Module):
         weights = self.coef_fc(joined)
         ends = [0, *accumulate(count**2 for count in counts)]
         taken = []
-        for count, start, end in zip(counts, ends, ends[1:], strict=False):
+        for count, start, end in zip(counts, ends[:-1], ends[1:], strict=True):
             scores = weights[start:end].view(count, count, 1)
             alone = torch.eye(count, device=nodes.device, dtype=nodes.dtype)[..., None] * ITSELF
             share = (scores + alone).softmax(1)

@@ -95,7 +95,7 @@ class PPYOLOPAN(nn.Module):
         routed = [0, *widths]  # channels that come from the coarser map
         self.fpn = nn.ModuleList(
             PPYOLODetBlockCSP(channels + extra, width, conv_block_num, spp and not extra)
-            for channels, extra, width in zip(in_channels[::-1], routed, widths, strict=False)
+            for channels, extra, width in zip(in_channels[::-1], routed[:-1], widths, strict=True)
         )
         self.fpn_transition = nn.ModuleList(ConvBNLayer(2 * w, w, 1) for w in widths[:-1])
         self.pan = nn.ModuleList(

@@ -90,9 +90,10 @@ def _runner(artefact: Artefact, file: Path) -> Runner:
     outputs = [each.name for each in session.get_outputs()]
 
     def run(batch: np.ndarray) -> Mapping[str, np.ndarray]:
-        arguments = (tensor.numpy() for tensor in artefact.arguments(batch))
-        try:
-            results = session.run(None, dict(zip(inputs, arguments, strict=False)))
+        names = ("x", *artefact.network.extra_inputs)
+        given = dict(zip(names, artefact.arguments(batch), strict=True))
+        try:  # the exporter leaves out inputs that no result depends on
+            results = session.run(None, {name: given[name].numpy() for name in inputs})
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise ExportError(
                 f"ONNX Runtime does not run the export of {artefact.path}: {error}"

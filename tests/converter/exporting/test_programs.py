@@ -164,5 +164,5 @@ def test_another_result_is_found(reader):
     assert prove(artefact, artefact.results, batches).difference == 0
     with pytest.raises(ExportError, match=r"differs by 1\.00e-03 of its maximum"):
         prove(artefact, changed, batches)
-    with pytest.raises(ExportError, match="is missing in the export"):
+    with pytest.raises(ExportError, match="is missing in the export; nothing was written"):
         prove(artefact, lambda _: {}, batches)
