@@ -53,7 +53,9 @@ def prove(artefact: Artefact, run: Runner, batches: Sequence[np.ndarray]) -> Exp
         for name, result in expected.items():
             where = f"images of {'x'.join(map(str, batch.shape))}: its result {name}"
             if name not in actual:
-                raise ExportError(f"{artefact.path} with {where} is missing in the export; nothing was written")
+                raise ExportError(
+                    f"{artefact.path} with {where} is missing in the export; nothing was written"
+                )
             difference, fault = _difference(result, np.asarray(actual[name]))
             if fault:
                 raise ExportError(f"{artefact.path} with {where} {fault}; nothing was written")
