@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from torch import nn
-
 from converter.adapters.base import HeadAdapter, RecordRows
 
 if TYPE_CHECKING:
@@ -61,9 +59,9 @@ class RTDETRAdapter(HeadAdapter):
         chosen = head.select(memory, sizes)
         steps = list(head.refine(chosen.features, chosen.points, memory, sizes))
         # PaddleX's network scores the boxes of every layer, ours those of the last; in the deploy
-        # form it has no other scores.
+        # form the other score heads have no weights.
         for (_, features), score_head in zip(steps, head.dec_score_head, strict=True):
-            if not isinstance(score_head, nn.Identity):
+            if any(True for _ in score_head.parameters()):
                 logits = score_head(features)
         *_, (fixed_boxes, fixed) = head.refine(inputs["queries"], inputs["points"], memory, sizes)
         return {
