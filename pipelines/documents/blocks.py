@@ -66,7 +66,10 @@ def _block(
     spans = [Span(lines.boxes[line], lines.texts[line], lines.formulas[line]) for line in of_region]
     text, flow = "", _flow_of(region.box)
     if spans:
-        text, flow = block_text(region.label, box, spans, lambda part: _read_part(part, data))
+        own = data.line_rules == "own"
+        text, flow = block_text(
+            region.label, box, spans, lambda part: _read_part(part, data), own_spaces=own
+        )
     if region.label == labels.FORMULA and any(span.is_formula for span in spans):
         return Block(region.label, box, Formula(text.strip()), region.score, flow=flow)
     content = make_figure(box, to_text(text).plain) if region.label in labels.CUT_OUT else None

@@ -25,6 +25,8 @@ SAME_REGION = 0.5
 """Two regions that share more than this of the smaller one are the same."""
 LARGE_TITLE = 0.3
 """The only title is that of the document if it is larger than this share of the largest region."""
+READABLE = 0.6
+"""A part of a line is cut out and read if it keeps this share of the line's height."""
 SAME_TEXT = 0.8
 """A line that shares more than this of the smaller box with a part of another is left out."""
 _OTHER_CONTENT = frozenset({labels.FORMULA, labels.TABLE, labels.SEAL})
@@ -111,8 +113,32 @@ def _cut_shared_lines(
 ) -> None:
     """Cut each line that is in several regions, and read the parts anew, in place."""
     for line, of_line in _regions_of(lines_of).items():
-        if len(of_line) > 1:
-            _cut_line(data, regions, line, of_line, lines_of)
+        kept = of_line
+        if data.line_rules == "own" and len(of_line) > 1:
+            kept = _with_readable_part(data.lines.boxes[line], regions, of_line)
+            for region in set(of_line) - set(kept):
+                lines_of[region].remove(line)
+        if len(kept) > 1:
+            _cut_line(data, regions, line, kept, lines_of)
+
+
+def _with_readable_part(
+    line: np.ndarray, regions: Sequence[Region], of_line: Sequence[int]
+) -> list[int]:
+    """Return the regions that have most of a line's height, else the one with most of the line.
+
+    Regions that lie closely below each other overlap, and a part of a line from its upper half
+    cannot be read.
+    """
+    across = 1 if line[2] - line[0] >= line[3] - line[1] else 0
+    height = max(line[across + 2] - line[across], 1)
+    parts = {region: intersection(line, np.asarray(regions[region].box)) for region in of_line}
+    readable = [
+        region
+        for region, part in parts.items()
+        if part[across + 2] - part[across] >= READABLE * height
+    ]
+    return readable or [max(parts, key=lambda region: area(parts[region]))]
 
 
 def _cut_line(

@@ -19,10 +19,12 @@ class Piece:
     Attributes:
         page: where it begins.
         block: with the content of all of them.
+        parts: the pages and blocks that it was made from, one at least.
     """
 
     page: Page
     block: Block
+    parts: tuple[tuple[Page, Block], ...]
 
 
 def pieces(document: Document, *, without: Iterable[str] = ()) -> list[Piece]:
@@ -40,12 +42,13 @@ def pieces(document: Document, *, without: Iterable[str] = ()) -> list[Piece]:
             continue
         kind = type(block.content)
         if block.continues and kind in last:
-            place = last[kind]
-            found[place] = replace(found[place], block=_join(found[place].block, block))
+            before = found[last[kind]]
+            joined = _join(before.block, block)
+            found[last[kind]] = Piece(before.page, joined, (*before.parts, (page, block)))
             continue
         if block.label not in FURNITURE:
             last[kind] = len(found)
-        found.append(Piece(page, block))
+        found.append(Piece(page, block, ((page, block),)))
     return found
 
 

@@ -6,8 +6,10 @@ The rules are those of PaddleX 3, inference/pipelines/layout_parsing/layout_obje
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -99,7 +101,12 @@ class _Frame:
 
 
 def block_text(
-    label: str, box: Box, spans: Sequence[Span], read: Callable[[np.ndarray], Span | None]
+    label: str,
+    box: Box,
+    spans: Sequence[Span],
+    read: Callable[[np.ndarray], Span | None],
+    *,
+    own_spaces: bool = False,
 ) -> tuple[str, Flow]:
     """Return the text of a block, with `BEGIN` and `END` around formulas, and how its lines run.
 
@@ -109,6 +116,7 @@ def block_text(
         spans: those in the block, in any order; there is at least one.
         read: reads a box `(4,)` of the page anew, where a formula parts a line; None if its score
             is too low.
+        own_spaces: whether spaces come after all lines but Chinese ones, else after letters.
     """
     direction = _direction(spans)
     axis = axis_of(direction)
@@ -132,6 +140,8 @@ def block_text(
     )
     if label in SEPARATORS:
         return SEPARATORS[label].join(texts), flow
+    if own_spaces:
+        texts = _spaced(texts, lines)
     return _joined(texts, lines, frame, axis), flow
 
 
@@ -261,6 +271,25 @@ def _line_text(line: _Line, frame: _Frame, widest: float) -> str:
         line.ends_early = True
         return text + "\n"
     return text
+
+
+def _spaced(texts: Sequence[str], lines: Sequence[_Line]) -> list[str]:
+    """Put a space after each line before another one, unless one of both is as wide as Chinese."""
+    spaced = list(texts)
+    shown = [number for number, text in enumerate(texts) if text]
+    for number, following in pairwise(shown):
+        text = texts[number]
+        is_split = lines[number].spans[-1].text.endswith("-") and not text.endswith("-")
+        if is_split or text[-1].isspace() or texts[following][0].isspace():
+            continue
+        if not (_is_wide(text[-1]) or _is_wide(texts[following][0])):
+            spaced[number] = text + " "
+    return spaced
+
+
+def _is_wide(character: str) -> bool:
+    """Return whether a character belongs to a script whose lines are joined without a space."""
+    return unicodedata.east_asian_width(character) in "WF"
 
 
 def _joined(texts: Sequence[str], lines: Sequence[_Line], frame: _Frame, axis: int) -> str:

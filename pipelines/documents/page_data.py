@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -78,6 +79,7 @@ class PageData:
         lines: what was read on the page.
         read: reads an image of one line; None without a recogniser, as with a text layer alone.
         min_score: lines that are read anew with a lower score are left out.
+        line_rules: how lines are cut and joined, see `ParseSettings`.
     """
 
     image: np.ndarray
@@ -86,3 +88,4 @@ class PageData:
     lines: PageLines
     read: Callable[[np.ndarray], tuple[str, float]] | None = None
     min_score: float = 0.0
+    line_rules: Literal["own", "paddlex"] = "own"

@@ -91,6 +91,7 @@ class PageParser:
             steps.page_lines(lines, formulas),
             reader_of(ocr),
             self._settings.min_score,
+            self._settings.line_rules,
         )
         blocks = page_blocks(data, figures.cut, by_halves=self._settings.order == "columns")
         height, width = image.shape[:2]

@@ -29,6 +29,10 @@ class ParseSettings:
         areas: whether the areas of a page are looked for, where there is a network for it.
         seals: whether seals are read, where there is a network for it.
         min_score: lines of a lower score are left out, 0 to 1.
+        line_rules: "own" keeps a line that several regions share in one piece where a part of it
+            would have too little of its height to be read, and puts a space between lines that
+            are not Chinese, Japanese or Korean; "paddlex" cuts all
+            lines that are shared, and puts a space after letters alone.
         layout: settings of the layout network, where its decoder is PaddleX's; values by label
             count for the labels that it has.
         detection: settings of the detector of text lines, where it is one of DB.
@@ -42,6 +46,7 @@ class ParseSettings:
     areas: bool = True
     seals: bool = True
     min_score: float = 0.0
+    line_rules: Literal["own", "paddlex"] = "own"
     layout: Mapping[str, Any] = field(default_factory=dict)
     detection: Mapping[str, Any] = field(default_factory=dict)
     seal_detection: Mapping[str, Any] = field(default_factory=dict)
@@ -75,6 +80,7 @@ PRESETS: Mapping[str, ParseSettings] = {
         levels="number",
         preprocess=False,
         seals=False,
+        line_rules="paddlex",
         layout=_LAYOUT,
         detection=_DETECTION,
         seal_detection=_SEALS,

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from drawn.tables import table_of
 
 from pipelines.documents.blocks import page_blocks
 from pipelines.documents.levels import group_heights, levels_of
@@ -29,7 +30,6 @@ from pipelines.documents.types import Block, Document, Figure, Page, Text
 from pipelines.documents.writers.markdown import page_markdown
 from pipelines.table.results import Table
 from tests.oracle.paddleocr_source import load
-from tests.support.drawn_pages import table_of
 from tests.support.random_pages import Maker
 
 CHILD = Path(__file__).parents[1] / "support" / "paddlex_pages_child.py"
@@ -67,7 +67,12 @@ def ours(page):
         lines.append(formula["box"], formula["latex"], 1.0, formula=True)
     image = np.full((height, width, 3), 255, np.uint8)
     data = PageData(
-        image, regions, page["areas"], lines, lambda crop: (f"x{crop.shape[1]}y{crop.shape[0]}", 1)
+        image,
+        regions,
+        page["areas"],
+        lines,
+        lambda crop: (f"x{crop.shape[1]}y{crop.shape[0]}", 1),
+        line_rules="paddlex",
     )
     blocks = page_blocks(data, lambda _, text: Figure("IMAGE", 1, 1, b"", text))
     return Page("page.png", 1, width, height, 0, tuple(blocks))

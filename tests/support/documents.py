@@ -6,9 +6,9 @@ from functools import cache
 
 import cv2
 import numpy as np
+from drawn.tables import table_of
 
 from pipelines.documents.types import Block, Document, Figure, Flow, Formula, Page, Text
-from tests.support.drawn_pages import table_of
 
 HOSTILE = '<script>alert(1)</script> *b* [x](y) & "q" $5 `c` | ~s~ a_b _c_ \\d'
 CELLS = [

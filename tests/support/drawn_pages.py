@@ -9,14 +9,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from drawn.pages import DrawnBlock
 from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.documents.networks import Networks
 from pipelines.layout.predictor import LayoutRegion
 from pipelines.ocr import TextLine
-from pipelines.table.results import Table, TableCell
+from pipelines.table.results import Table
 
 WIDTH, HEIGHT, MARGIN, GAP = 600, 800, 40, 24
 LINE = 14
@@ -25,17 +27,6 @@ WORDS = (
     *("the", "tide", "comes", "in", "twice", "a", "day", "and", "goes", "out", "again", "when"),
     *("the", "moon", "has", "passed", "the", "bay"),
 )
-
-
-@dataclass
-class DrawnBlock:
-    """A block: its label and box, its lines, and what a network of its own would return."""
-
-    label: str
-    box: tuple[int, int, int, int]
-    lines: list[tuple[tuple[int, int, int, int], str]] = field(default_factory=list)
-    table: Table | None = None
-    latex: str = ""
 
 
 @dataclass
@@ -93,42 +84,14 @@ class DrawnPage:
                 corners = [float(side) for side in (*cell.box[0], *cell.box[2])]
                 pen.rectangle(corners, outline="black")
                 pen.text((corners[0] + 3, corners[1] + 3), cell.text, "black", font)
-        grey = key * STEP + STEP // 2
-        pen.rectangle((0, 0, SQUARE, SQUARE), fill=(grey, grey, grey))
+        paint_key(image, key)
         return np.asarray(image)[..., ::-1].copy()
 
 
-def table_of(
-    rows: Sequence[Sequence[tuple[str, int, int]]], box: tuple[int, int, int, int]
-) -> Table:
-    """Return a table in a box; cells are (text, columns, rows) and no row is all spanned."""
-    placed, taken = [], set()
-    for row, cells in enumerate(rows):
-        column = 0
-        for text, across, down in cells:
-            while (row, column) in taken:
-                column += 1
-            placed.append((text, row, column, down, across))
-            taken |= {(row + y, column + x) for y in range(down) for x in range(across)}
-            column += across
-    count = 1 + max(column for _, column in taken)
-    left, top, right, bottom = box
-    width, height = (right - left) / count, (bottom - top) / len(rows)
-    made, html = [], "<html><body><table>"
-    for row in range(len(rows)):
-        html += "<tr>"
-        for text, at, column, down, across in placed:
-            if at == row:
-                x, y = left + column * width, top + row * height
-                x1, y1 = x + across * width, y + down * height
-                corners = np.array([[x, y], [x1, y], [x1, y1], [x, y1]], np.float32)
-                made.append(TableCell(corners, row, column, down, across, text))
-                spans = f' rowspan="{down}"' if down > 1 else ""
-                html += (
-                    f"<td{spans}" + (f' colspan="{across}"' if across > 1 else "") + f">{text}</td>"
-                )
-        html += "</tr>"
-    return Table(html + "</table></body></html>", tuple(made), 1.0)
+def paint_key(image: Image.Image, key: int) -> None:
+    """Paint the key of a page into its corner."""
+    grey = key * STEP + STEP // 2
+    ImageDraw.Draw(image).rectangle((0, 0, SQUARE, SQUARE), fill=(grey, grey, grey))
 
 
 class Ideal:
@@ -152,11 +115,12 @@ class Ideal:
         """Return the key of the page of an image."""
         return int(image[SQUARE // 2, SQUARE // 2].mean()) // STEP
 
-    def networks(self) -> Networks:
-        """Return all predictors."""
+    def networks(self, **others: Any) -> Networks:
+        """Return all predictors; `others` replace them."""
+        turn = (lambda images: [self._turned] * len(images)) if self._turned else None
         return Networks(
             layout=self.layout,
-            orientation=(lambda images: [self._turned] * len(images)) if self._turned else None,
+            orientation=others.get("orientation", turn),
             ocr=_Reader(self),
             tables=_Tables(self),
             formulas=_Formulas(self),

@@ -1,8 +1,9 @@
-"""How many columns each part of a page has, for Word's sections."""
+"""The columns of the parts of a page, for Word's sections."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipelines.documents.types import Box
 
@@ -13,11 +14,24 @@ MIN_OVERLAP = 0.3
 """Two blocks are side by side if they share more of the lower one's height than this."""
 
 
-def column_counts(boxes: Sequence[Box]) -> list[int]:
-    """Return the number of columns of the section that each block of a page belongs to.
+@dataclass(frozen=True)
+class Place:
+    """Where a block stands.
+
+    Attributes:
+        columns: the number of columns of its part of the page.
+        column: its own, from 0.
+    """
+
+    columns: int = 1
+    column: int = 0
+
+
+def places_of(boxes: Sequence[Box]) -> list[Place]:
+    """Return where each block of a page stands.
 
     Args:
-        boxes: of the blocks, in reading order.
+        boxes: of the blocks, in any order.
     """
     if not boxes:
         return []
@@ -25,12 +39,12 @@ def column_counts(boxes: Sequence[Box]) -> list[int]:
     narrow = [box for box in boxes if box[2] - box[0] < NARROW * (right - left)]
     tracks = _tracks([box for box in narrow if any(_side_by_side(box, other) for other in narrow)])
     if not 1 < len(tracks) <= MOST_COLUMNS:
-        return [1] * len(boxes)
-    counts = []
+        return [Place()] * len(boxes)
+    places = []
     for box in boxes:
-        crossed = sum(box[0] < end and box[2] > start for start, end in tracks)
-        counts.append(len(tracks) if crossed == 1 else 1)
-    return counts
+        crossed = [n for n, (start, end) in enumerate(tracks) if box[0] < end and box[2] > start]
+        places.append(Place(len(tracks), crossed[0]) if len(crossed) == 1 else Place())
+    return places
 
 
 def _side_by_side(box: Box, other: Box) -> bool:

@@ -8,26 +8,24 @@ formulas can be edited.
 from __future__ import annotations
 
 import io
-import logging
-import re
 from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.documents.headings import heading, is_heading
 from pipelines.documents.joined import Piece, by_page, pieces
-from pipelines.documents.labels import CAPTIONS, FURNITURE
-from pipelines.documents.types import Document, Figure, Formula, Page, Text
-from pipelines.documents.writers.columns import column_counts
+from pipelines.documents.labels import CAPTIONS, DOCUMENT_TITLE, FURNITURE, TEXT
+from pipelines.documents.types import Block, Document, Figure, Formula, Page, Text
+from pipelines.documents.writers.columns import Place, places_of
 from pipelines.documents.writers.mathml import to_mathml
 from pipelines.documents.writers.omml import to_omml
+from pipelines.documents.writers.word_tables import add_table, clean
 from pipelines.table.results import Table
 
 if TYPE_CHECKING:
     from docx.document import Document as WordDocument
     from docx.section import Section
     from docx.text.paragraph import Paragraph
-
-logger = logging.getLogger(__name__)
 
 FONT, EAST_ASIAN_FONT, FONT_SIZE = "Times New Roman", "SimSun", 10.5
 LONG_SIDE = 11.69
@@ -36,12 +34,12 @@ MARGIN = 0.9
 """In inches."""
 GAP = 0.3
 """Between columns, in inches."""
-LARGEST_TABLE = 63
-"""The most columns of a table in Word."""
-MAX_ROWS = 5000
-"""Longer tables are cut off; Word takes minutes to open them."""
-_FORBIDDEN = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML cannot hold."""
+CENTRED = 0.03
+"""How far from the middle of the page a title may be that is centred, as a share of the width."""
+LETTERS = 0.85
+"""The size of the letters of a line, as a share of its height."""
+SMALLEST, LARGEST = 7.0, 14.0
+"""Sizes of the letters of a text, in points."""
 
 
 def to_docx(document: Document) -> bytes:
@@ -49,7 +47,7 @@ def to_docx(document: Document) -> bytes:
     import docx
 
     word = docx.Document()
-    _set_fonts(word)
+    _set_fonts(word, font_size(document))
     writer = _Writer(word)
     for page, found in by_page(pieces(document, without=FURNITURE)):
         writer.add_page(page, found)
@@ -58,13 +56,27 @@ def to_docx(document: Document) -> bytes:
     return stream.getvalue()
 
 
-def _set_fonts(word: WordDocument) -> None:
+def font_size(document: Document) -> float:
+    """Return the size of the letters of most texts, in points, so that pages stay pages."""
+    sizes = [
+        block.flow.line_height / page.height * page_size(page)[1] * 72 * LETTERS
+        for page, block in document.blocks()
+        if block.label == TEXT and isinstance(block.content, Text) and block.flow.lines > 1
+    ]
+    size = median(sizes) if sizes else FONT_SIZE
+    return min(LARGEST, max(SMALLEST, round(2 * size) / 2))
+
+
+def _set_fonts(word: WordDocument, size: float) -> None:
+    from docx.enum.text import WD_ALIGN_PARAGRAPH
     from docx.oxml.ns import qn
     from docx.shared import Pt
 
     style = cast("Any", word.styles["Normal"])
-    style.font.name, style.font.size = FONT, Pt(FONT_SIZE)
+    style.font.name, style.font.size = FONT, Pt(size)
     style.element.rPr.rFonts.set(qn("w:eastAsia"), EAST_ASIAN_FONT)
+    caption = cast("Any", word.styles["Caption"])
+    caption.paragraph_format.alignment = WD_ALIGN_PARAGRAPH.CENTER
 
 
 class _Writer:
@@ -73,45 +85,86 @@ class _Writer:
     def __init__(self, word: WordDocument) -> None:
         self._word = word
         self._is_empty = True
-        self._columns = 1
+        self._place = Place()
+        self._columns_ahead = 0
+        """How many columns further the next paragraph stands."""
         self._page: Page | None = None
+        self._runs_down = False
+        """Whether the lines of the page run from top to bottom."""
+        self._places: dict[int, Place] = {}
+        """Places of the blocks of the page, by their identity."""
+        self._text_ends_on: Page | None = None
+        """The page on which the last piece ends, if it is a text."""
 
     def add_page(self, page: Page, found: Sequence[Piece]) -> None:
-        """Append the pieces of a page, which starts on a new one."""
-        counts = column_counts([piece.block.box for piece in found])
-        self._page = page
-        starts_page = True
-        for piece, count in zip(found, counts, strict=True):
-            if starts_page or count != self._columns:
-                self._start_section(page, count, starts_page=starts_page)
-            starts_page = False
-            self._add(piece)
-            self._is_empty = False
+        """Append the pieces of a page, which starts on a new one.
 
-    def _start_section(self, page: Page, columns: int, *, starts_page: bool) -> None:
+        A page whose text began on the page before starts below it.
+        """
+        blocks = [block for block in page.blocks if block.label not in FURNITURE]
+        self._runs_down = _runs_down(blocks)
+        places = places_of([block.box for block in blocks])
+        if self._runs_down:  # its columns are lines
+            places = [Place()] * len(blocks)
+        self._places = {id(block): place for block, place in zip(blocks, places, strict=True)}
+        starts_page, self._page = True, page
+        for piece in found:
+            self._go_to(self._places[id(piece.parts[0][1])], starts_page=starts_page)
+            self._add(piece)
+            ends_on, last = piece.parts[-1]
+            self._text_ends_on = ends_on if isinstance(last.content, Text) else None
+            if ends_on is page:
+                self._place = self._places[id(last)]
+            starts_page = self._is_empty = False
+
+    def _go_to(self, place: Place, *, starts_page: bool) -> None:
+        """Begin a section, or a column, if the next piece stands in another one."""
+        ahead = place.column - self._place.column
+        if starts_page or place.columns != self._place.columns or ahead < 0:
+            self._start_section(place.columns, starts_page=starts_page)
+            ahead = place.column
+        self._columns_ahead, self._place = ahead, place
+
+    def _start_section(self, columns: int, *, starts_page: bool) -> None:
         """Begin a section of one or more columns, on a new page or below what there is."""
         from docx.enum.section import WD_SECTION
         from docx.oxml.ns import qn
 
+        assert self._page is not None
         if self._is_empty:
             section = self._word.sections[0]
         else:
-            kind = WD_SECTION.NEW_PAGE if starts_page else WD_SECTION.CONTINUOUS
+            on_new_page = starts_page and self._text_ends_on is not self._page
+            kind = WD_SECTION.NEW_PAGE if on_new_page else WD_SECTION.CONTINUOUS
             section = self._word.add_section(kind)
-        _set_size(section, page)
+        _set_size(section, self._page)
         element = section._sectPr
-        for old in element.findall(qn("w:cols")):
-            element.remove(old)
+        for name in ("w:cols", "w:textDirection"):
+            for old in element.findall(qn(name)):
+                element.remove(old)
         made = element.makeelement(qn("w:cols"))
         made.set(qn("w:num"), str(columns))
         made.set(qn("w:space"), str(round(GAP * 1440)))
         _insert_columns(element, made)
-        self._columns = columns
+        if self._runs_down:
+            direction = element.makeelement(qn("w:textDirection"))
+            direction.set(qn("w:val"), "tbRl")
+            made.addnext(direction)
+
+    def _paragraph(self, style: str | None = None) -> Paragraph:
+        """Append a paragraph, which begins in the column where the next piece stands."""
+        from docx.enum.text import WD_BREAK
+
+        paragraph = self._word.add_paragraph(style=style)
+        for _ in range(self._columns_ahead):
+            paragraph.add_run().add_break(WD_BREAK.COLUMN)
+        self._columns_ahead = 0
+        return paragraph
 
     def _add(self, piece: Piece) -> None:
         content = piece.block.content
         if isinstance(content, Table):
-            self._add_table(content)
+            self._add_table(piece, content)
         elif isinstance(content, Formula):
             self._add_formula(self._centred(), content, display=True)
         elif isinstance(content, Figure):
@@ -122,20 +175,25 @@ class _Writer:
     def _centred(self) -> Paragraph:
         from docx.enum.text import WD_ALIGN_PARAGRAPH
 
-        paragraph = self._word.add_paragraph()
+        paragraph = self._paragraph()
         paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
         return paragraph
 
     def _add_text(self, piece: Piece, text: Text) -> None:
+        from docx.enum.text import WD_ALIGN_PARAGRAPH
+
         if is_heading(piece.block):
             level, title = heading(piece.block)
             # Word's style of the document's title is no part of its outline; level 1 is.
-            self._fill(self._word.add_heading(level=level), title)
+            made = self._paragraph(f"Heading {level}")
+            if piece.block.label == DOCUMENT_TITLE and _is_centred(piece):
+                made.alignment = WD_ALIGN_PARAGRAPH.CENTER
+            self._fill(made, title)
         elif piece.block.label in CAPTIONS:
-            self._fill(self._word.add_paragraph(style="Caption"), text)
+            self._fill(self._paragraph("Caption"), text)
         else:
             for paragraph in paragraphs_of(text):
-                self._fill(self._word.add_paragraph(), paragraph)
+                self._fill(self._paragraph(), paragraph)
 
     def _fill(self, paragraph: Paragraph, text: Text) -> None:
         for part in text.parts:
@@ -146,7 +204,7 @@ class _Writer:
 
     def _add_formula(self, paragraph: Paragraph, formula: Formula, *, display: bool) -> None:
         """Append a formula, or its LaTeX where it cannot be read."""
-        mathml = to_mathml(_FORBIDDEN.sub("", formula.latex), display=display)
+        mathml = to_mathml(clean(formula.latex), display=display)
         if mathml is None:
             paragraph.add_run(clean(formula.latex))
         else:
@@ -156,7 +214,7 @@ class _Writer:
         """Return the width of a column, in inches."""
         assert self._page is not None
         width = page_size(self._page)[0] - 2 * MARGIN
-        return (width - GAP * (self._columns - 1)) / self._columns
+        return (width - GAP * (self._place.columns - 1)) / self._place.columns
 
     def _add_figure(self, piece: Piece, figure: Figure) -> None:
         from docx.shared import Inches
@@ -168,29 +226,25 @@ class _Writer:
         if figure.text and piece.block.label == "seal":
             self._fill(self._centred(), Text((figure.text,)))
 
-    def _add_table(self, table: Table) -> None:
-        cells = [c for c in table.cells if c.row < MAX_ROWS and c.column < LARGEST_TABLE]
-        if len(cells) < len(table.cells):
-            logger.warning(
-                "a table is larger than Word opens: only its first %d rows and %d columns are "
-                "written; use html or xlsx",
-                MAX_ROWS,
-                LARGEST_TABLE,
-            )
-        rows = min(MAX_ROWS, max((c.row + c.row_span for c in cells), default=0))
-        columns = min(LARGEST_TABLE, max((c.column + c.column_span for c in cells), default=0))
-        if not rows or not columns:
-            return
-        made = self._word.add_table(rows, columns, style="Table Grid")
-        grid = [list(row.cells) for row in made.rows]
-        for cell in cells:
-            first = grid[cell.row][cell.column]
-            last_row = min(cell.row + cell.row_span, rows) - 1
-            last_column = min(cell.column + cell.column_span, columns) - 1
-            if (last_row, last_column) != (cell.row, cell.column):
-                first = first.merge(grid[last_row][last_column])
-            first.text = clean(cell.text)
-        self._word.add_paragraph()  # else two tables in a row become one
+    def _add_table(self, piece: Piece, table: Table) -> None:
+        left, _, right, _ = piece.block.box
+        width = (right - left) / piece.page.width * page_size(piece.page)[0]
+        if self._columns_ahead:  # a table has no place for the break
+            self._paragraph()
+        if add_table(self._word, table, min(width, self._column_width())):
+            self._paragraph()  # else two tables in a row become one
+
+
+def _runs_down(blocks: Sequence[Block]) -> bool:
+    """Return whether the lines of most texts of a page run from top to bottom."""
+    down = [block.flow.direction == "vertical" for block in blocks if block.label == TEXT]
+    return 2 * sum(down) > len(down)
+
+
+def _is_centred(piece: Piece) -> bool:
+    """Return whether a block stands in the middle of its page."""
+    left, _, right, _ = piece.block.box
+    return abs(left + right - piece.page.width) < 2 * CENTRED * piece.page.width
 
 
 def _set_size(section: Section, page: Page) -> None:
@@ -231,8 +285,3 @@ def paragraphs_of(text: Text) -> list[Text]:
         found[-1].append(first)
         found += [[other] for other in others]
     return [Text(tuple(parts)) for parts in found if any(parts)]
-
-
-def clean(text: str) -> str:
-    """Return a text without the characters that XML cannot hold."""
-    return _FORBIDDEN.sub("", text)

@@ -9,6 +9,7 @@ import docx
 import numpy as np
 import openpyxl
 import pytest
+from drawn.tables import table_of
 from PIL import Image
 
 import pipelines
@@ -22,7 +23,7 @@ from pipelines.documents.types import Block, Document, Flow, Page, Text
 from pipelines.documents.writers.markdown import page_markdown
 from schemas.processing import SettingsError
 from tests.support.cli_runs import run
-from tests.support.drawn_pages import MARGIN, WIDTH, DrawnPage, Ideal, table_of
+from tests.support.drawn_pages import MARGIN, WIDTH, DrawnPage, Ideal
 
 __all__ = ["run"]  # fixtures
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn.pages import DrawnBlock
+from drawn.tables import table_of
 
 from pipelines.documents.networks import Networks
 from pipelines.documents.parser import PageParser
@@ -15,10 +17,8 @@ from tests.support.drawn_pages import (
     HEIGHT,
     MARGIN,
     WIDTH,
-    DrawnBlock,
     DrawnPage,
     Ideal,
-    table_of,
 )
 
 

@@ -14,18 +14,21 @@ import openpyxl
 import pytest
 from docx.enum.section import WD_SECTION
 from docx.oxml.ns import qn
+from drawn.tables import table_of
 
-from pipelines.documents.types import Block, Document, Figure, Formula, Page, Text
+from pipelines.documents.types import Block, Document, Figure, Flow, Formula, Page, Text
 from pipelines.documents.writers import columns
 from pipelines.documents.writers.data import to_json
 from pipelines.documents.writers.markdown import escape, escape_starts, page_markdown
 from pipelines.documents.writers.mathml import MAX_DEPTH, mathml_text, to_mathml
 from pipelines.documents.writers.omml import MATH, to_omml
 from pipelines.documents.writers.web_page import to_html
-from pipelines.documents.writers.word import to_docx
+from pipelines.documents.writers.word import font_size, to_docx
+from pipelines.documents.writers.word_tables import column_shares
 from pipelines.documents.writers.workbook import to_xlsx
+from pipelines.table.results import TableCell
 from tests.support.documents import CELLS, HOSTILE, document
-from tests.support.drawn_pages import table_of
+from tests.support.drawn_pages import corners
 from tests.support.paths import ROOT
 
 SCHEMA = ROOT / "pipelines" / "documents" / "document.schema.json"
@@ -214,9 +217,46 @@ def test_columns_of_word_are_sections():
     found = []
     for section in open_docx(to_docx(document())).sections:
         found.append((section.start_type, section._sectPr.find(qn("w:cols")).get(qn("w:num"))))
-    # The title over two columns, the columns, and the second page.
+    # The title over two columns, the columns, and the second page, where a text goes on.
     assert [number for _, number in found] == ["1", "2", "1"]
-    assert [kind for kind, _ in found][1:] == [WD_SECTION.CONTINUOUS, WD_SECTION.NEW_PAGE]
+    assert [kind for kind, _ in found][1:] == [WD_SECTION.CONTINUOUS] * 2
+
+
+def text_block(text, box, **flow):
+    return Block("text", box, Text((text,)), flow=Flow(**flow))
+
+
+def test_columns_of_word_are_those_of_the_page():
+    left, right = (40, 40, 280, 100), (320, 40, 560, 100)
+    boxes = [left, right, (320, 120, 560, 180), (40, 300, 280, 360), (320, 300, 560, 360)]
+    blocks = [text_block(text, box) for text, box in zip("abcde", boxes, strict=True)]
+    pages = tuple(Page("a.pdf", n, 600, 800, 0, tuple(blocks)) for n in (1, 2))
+    word = open_docx(to_docx(Document(pages)))
+    breaks = [len(p._p.findall(f".//{qn('w:br')}")) for p in word.paragraphs if p.text.strip()]
+    assert breaks == [0, 1, 0, 0, 1] * 2
+    kinds = [section.start_type for section in word.sections]
+    assert kinds[1:] == [WD_SECTION.CONTINUOUS, WD_SECTION.NEW_PAGE, WD_SECTION.CONTINUOUS]
+
+
+def test_vertical_texts_of_word_run_down():
+    block = text_block("潮汐", (500, 40, 560, 700), direction="vertical")
+    section = open_docx(to_docx(one_block(block))).sections[0]
+    assert section._sectPr.find(qn("w:textDirection")).get(qn("w:val")) == "tbRl"
+
+
+def test_letters_of_word_are_as_large_as_on_the_page():
+    lines = text_block("a", (40, 40, 560, 700), lines=9, line_height=12)
+    assert font_size(one_block(lines)) == 10.5  # of a page of 800 pixels
+    assert font_size(Document()) == 10.5
+    assert font_size(one_block(text_block("a", (0, 0, 9, 9), lines=2, line_height=1))) == 7
+
+
+def test_columns_of_tables_are_as_wide_as_on_the_page():
+    cells = [TableCell(corners((x, 0, right, 9)), 0, n) for n, (x, right) in
+             enumerate([(0, 60), (60, 80), (80, 100)])]  # fmt: skip
+    assert column_shares(cells, 3) == pytest.approx([0.6, 0.2, 0.2])
+    assert column_shares([TableCell(None, 0, 0), TableCell(None, 0, 1)], 2) == [0.5, 0.5]
+    assert column_shares([TableCell(corners((0, 0, 0, 9)), 0, n) for n in range(2)], 2) == [0.5] * 2
 
 
 def test_formulas_of_word_are_omml():
@@ -338,6 +378,8 @@ def test_figures_may_be_files(tmp_path):
 def test_columns_are_counted():
     wide, left, right = (0, 0, 400, 20), (0, 30, 190, 200), (210, 30, 400, 200)
     lone = (0, 210, 190, 260)
-    assert columns.column_counts([wide, left, lone, right]) == [1, 2, 2, 2]
-    assert columns.column_counts([wide, left]) == [1, 1]
-    assert columns.column_counts([]) == []
+    assert columns.places_of([wide, left, lone, right]) == [
+        columns.Place(1, 0), columns.Place(2, 0), columns.Place(2, 0), columns.Place(2, 1)
+    ]  # fmt: skip
+    assert columns.places_of([wide, left]) == [columns.Place()] * 2
+    assert columns.places_of([]) == []

@@ -1,0 +1,1 @@
+"""Pages drawn by code, whose blocks, order, texts and tables are known."""
