@@ -1,27 +1,21 @@
 """Convert many models in worker processes, which import each framework once.
 
-A worker imports PyTorch and runs Paddle in a child process. It receives one request after the other
-and returns a result for each. If a worker dies, its model has failed, and another worker is started
-in its place. This process imports neither framework.
+A worker imports PyTorch and runs Paddle in a child process. If it dies, its model has failed, and
+another worker is started in its place. This process imports neither framework.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import multiprocessing
 import os
-import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from converter.catalog import cards as catalog
@@ -31,7 +25,8 @@ from converter.conversion.result import ModelResult
 from converter.conversion.steps import run
 from converter.errors import ConverterError, ParityError, PlanError
 from converter.references.paddle.session import SharedSession
-from cores.threads import THREADS, available_cores
+from cores.threads import available_cores
+from cores.workers import Outcome, Pool
 from schemas.artefact_files import discard_partial
 
 CRASHED = 1  # exit code if the worker was killed, or for an error that is no ConverterError
@@ -39,7 +34,6 @@ _TWO_SOURCES = (
     "\nThe weights came from a checkpoint, the reference from an export in another folder. If they "
     "are not of one training, convert only one of them (--map NAME=PATH)."
 )
-_STOP_TIMEOUT = 10  # seconds that a worker has to stop before it is killed
 
 
 def convert_all(
@@ -56,29 +50,53 @@ def convert_all(
         force: convert models that are up to date again.
     """
     waiting = deque(sorted(requests, key=_source_size, reverse=True))  # start with the largest
-    workers: dict[Any, _Worker] = {}  # by connection
+    pool: Pool[Request, ModelResult] = Pool(jobs, threads_per_worker(jobs), _converting, force)
 
-    def assign_next(worker: _Worker | None) -> None:
-        if waiting:
-            worker = worker or _Worker(threads_per_worker(jobs), force)
-            workers[worker.connection] = worker
-            worker.submit(waiting.popleft())
-        elif worker is not None:
-            worker.stop()
+    def hand_out() -> None:
+        while waiting and not pool.is_full:
+            pool.submit(waiting.popleft())
+        if not waiting:
+            pool.stop_idle()
 
     try:
-        for _ in range(jobs):
-            assign_next(None)
-        while workers:
-            for connection in wait(list(workers)):
-                worker = workers[connection]
-                result = worker.receive()
-                del workers[worker.connection]
-                assign_next(worker if worker.process.is_alive() else None)
-                yield result
+        hand_out()
+        while pool.tasks:
+            results = [_result_of(outcome) for outcome in pool.wait()]
+            hand_out()
+            yield from results
     finally:
-        for worker in workers.values():
-            worker.stop()
+        unfinished = pool.tasks
+        pool.close()
+        for request in unfinished:
+            _discard_partial(request)
+
+
+def _result_of(outcome: Outcome[Request, ModelResult]) -> ModelResult:
+    """Return the result of a request; a failed one if the process died."""
+    if outcome.result is not None:
+        return outcome.result
+    _discard_partial(outcome.task)
+    message = f"the process that converted it {outcome.error}"
+    return replace(failed_result(outcome.task.name, message, CRASHED), seconds=outcome.seconds)
+
+
+def _discard_partial(request: Request) -> None:
+    """Remove the partly written files of a conversion."""
+    if request.out is not None:
+        discard_partial(request.out)
+
+
+@contextmanager
+def _converting(force: bool) -> Iterator[Callable[[Request], ModelResult]]:
+    """Set up a worker process: give the function that converts a model."""
+    gc.set_threshold(1_000_000)  # as in `__main__`
+    with SharedSession() as sessions:
+
+        def convert(request: Request) -> ModelResult:
+            gc.collect()  # networks contain reference cycles
+            return convert_one(request, sessions, force=force)
+
+        yield convert
 
 
 def threads_per_worker(jobs: int) -> int:
@@ -188,91 +206,3 @@ def _source_size(request: Request) -> int:
     """Return the size of a model's source files in bytes."""
     paths = [path for path in (request.paddle_dir, request.program_dir) if path is not None]
     return sum(f.stat().st_size for path in paths for f in source_files(path) if f.is_file())
-
-
-class _Worker:
-    """A process that converts one model after the other.
-
-    Args:
-        threads: number of threads of each library in the process.
-        force: convert models that are up to date again.
-    """
-
-    def __init__(self, threads: int, force: bool) -> None:
-        # A fork would share the threads and locks of both frameworks.
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.request: Request | None = None
-        self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, force), daemon=True
-        )
-        with _environment(dict.fromkeys(THREADS, str(threads))):
-            self.process.start()
-        theirs.close()
-
-    def submit(self, request: Request) -> None:
-        """Send a request to the process."""
-        self.request, self.start = request, time.perf_counter()
-        with suppress(BrokenPipeError):  # the process died, which `receive` reports
-            self.connection.send(request)
-
-    def receive(self) -> ModelResult:
-        """Return the result of the submitted request; a failed one if the process died."""
-        assert self.request is not None
-        try:
-            result = self.connection.recv()
-        except (EOFError, ConnectionResetError):
-            self.process.join(_STOP_TIMEOUT)
-            seconds = time.perf_counter() - self.start
-            code = self.process.exitcode
-            how = f"by signal {signal.Signals(-code).name}" if code and code < 0 else f"with {code}"
-            result = replace(
-                failed_result(
-                    self.request.name, f"the process that converted it ended {how}", CRASHED
-                ),
-                seconds=seconds,
-            )
-            self.stop()
-        self.request = None
-        return result
-
-    def stop(self) -> None:
-        """Stop the process, even during a conversion, and remove partly written files."""
-        self.connection.close()
-        if self.request is not None:
-            self.process.terminate()
-        self.process.join(_STOP_TIMEOUT)
-        self.process.kill()
-        self.process.join()
-        if self.request is not None and self.request.out is not None:
-            discard_partial(self.request.out)
-
-
-def _serve(connection: Connection, force: bool) -> None:
-    """Convert the requests from a connection until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals all; the parent decides
-    signal.signal(signal.SIGTERM, _raise_interrupt)  # so that partly written files are removed
-    gc.set_threshold(1_000_000)  # as in `__main__`
-    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError), SharedSession() as sessions:
-        while True:
-            connection.send(convert_one(connection.recv(), sessions, force=force))
-            gc.collect()  # networks contain reference cycles
-
-
-def _raise_interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started in this context."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -14,6 +14,7 @@ import architectures
 from converter.conversion import batch
 from converter.conversion.request import Request
 from converter.references.paddle.session import SharedSession
+from cores.workers import Worker, environment
 from schemas import artefact_files
 from tests.support.checkpoints import CLS, DET, save, weights
 from tests.support.paths import ROOT
@@ -74,7 +75,7 @@ def test_failures_do_not_stop_the_rest_and_the_next_run_skips_what_is_done(reque
 
 
 def test_a_worker_that_is_killed_is_replaced(requests, tmp_path, monkeypatch):
-    submit = batch._Worker.submit
+    submit = Worker.submit
 
     def kill(worker, request):
         submit(worker, request)
@@ -84,7 +85,7 @@ def test_a_worker_that_is_killed_is_replaced(requests, tmp_path, monkeypatch):
             file.with_name(f"{artefact_files._prefix(file)}x.partial").touch()
             os.kill(worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(batch._Worker, "submit", kill)
+    monkeypatch.setattr(Worker, "submit", kill)
     results = {result.name: result for result in batch.convert_all(requests[:2])}
     assert codes(results.values()) == {CLASSIFIER: 0, DETECTOR: batch.CRASHED}
     assert results[DETECTOR].error.endswith("ended by signal SIGKILL")
@@ -96,8 +97,8 @@ def test_a_worker_that_is_killed_is_replaced(requests, tmp_path, monkeypatch):
 def test_closed_before_its_end_nothing_is_left(requests, tmp_path):
     results = batch.convert_all(requests, jobs=2)
     first = next(results)
-    workers = results.gi_frame.f_locals["workers"]
-    pids = [worker.process.pid for worker in workers.values()]
+    pool = results.gi_frame.f_locals["pool"]
+    pids = [worker.process.pid for worker in (*pool._busy.values(), *pool._idle)]
     assert pids
     results.close()
     for pid in pids:
@@ -157,7 +158,7 @@ def test_threads(monkeypatch):
     assert [batch.threads_per_worker(jobs) for jobs in (1, 2, 3, 4, 9)] == [4, 2, 1, 1, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert batch.threads_per_worker(1) == 3
-    with batch._environment({"OMP_NUM_THREADS": "5", "MKL_NUM_THREADS": "5"}):
+    with environment({"OMP_NUM_THREADS": "5", "MKL_NUM_THREADS": "5"}):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "5"
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert "MKL_NUM_THREADS" not in os.environ
