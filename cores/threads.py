@@ -12,8 +12,10 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+
+from cores.control_groups import group_limits
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,13 @@ def available_cores(root: Path = Path("/")) -> int:
     return max(1, math.floor(min([_affinity(), *_quotas(root)])))
 
 
+def core_budget() -> int:
+    """Return how many cores this process and its workers use: at most OMP_NUM_THREADS."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    cores = available_cores()
+    return min(cores, max(1, int(threads))) if threads.isdecimal() else cores
+
+
 def _affinity() -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -95,30 +104,7 @@ def _affinity() -> int:
 
 def _quotas(root: Path) -> Iterator[float]:
     """Yield the quotas, in cores, of this process's control groups and of those around them."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return
-    for line in lines:
-        number, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if number == "0" and not controllers:
-            yield from _each_quota(root / "sys/fs/cgroup", group, _quota_v2)
-        elif "cpu" in controllers.split(","):
-            for mount in (controllers, "cpu"):
-                yield from _each_quota(root / "sys/fs/cgroup" / mount, group, _quota_v1)
-
-
-def _each_quota(mount: Path, group: str, read: Callable[[Path], float | None]) -> Iterator[float]:
-    """Yield the quotas of a control group and its parents; a container sees its own as the root."""
-    path = PurePosixPath(group.lstrip("/"))
-    for part in (path, *path.parents):
-        try:
-            quota = read(mount / part)
-        except (OSError, ValueError, ZeroDivisionError):
-            continue
-        if quota is not None:
-            yield quota
+    return group_limits(root, "cpu", _quota_v2, _quota_v1)
 
 
 def _quota_v2(folder: Path) -> float | None:

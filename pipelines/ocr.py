@@ -7,8 +7,9 @@ of pages, that of PaddleX 3, inference/pipelines/ocr.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, overload
 
 import numpy as np
@@ -18,13 +19,19 @@ from pipelines.classification.predictor import Classifier
 from pipelines.detection.curved import crop_polygon, sort_top_down
 from pipelines.detection.predictor import Detector
 from pipelines.geometry import crop, reading_order, rotate, rotate_back
-from pipelines.io.images import ImageLike, as_bgr
+from pipelines.io.images import PAGE_ERRORS, ImageLike, as_bgr
+from pipelines.recognition.postprocess import RecognizedText
 from pipelines.recognition.predictor import Recognizer
 from pipelines.recognition.words import Word, find_words
 from pipelines.runtime import NetworkSource
 from schemas.processing import SettingsError
 
 logger = logging.getLogger(__name__)
+
+PAGES_TOGETHER = 8
+"""How many pages share batches of lines: with more, less of a batch is padding, but slowly so."""
+PIXELS_TOGETHER = 60_000_000
+"""Pages of more pixels in all than this do not wait for others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +68,25 @@ class TextLine:
             "character_scores": [float(score) for score in self.character_scores],
             "words": [word.to_dict() for word in self.words],
         }
+
+
+@dataclass(frozen=True, eq=False)
+class _FoundPage:
+    """A page of which the lines are found, but not read.
+
+    Attributes:
+        shape: that of the page, as it was passed.
+        angle: the degrees counter-clockwise by which the page was rotated.
+        boxes: the boxes or polygons of its lines, on the rotated page.
+        line_angles: the degrees by which each line was rotated.
+        lines: the images of the lines, upright.
+    """
+
+    shape: tuple[int, ...]
+    angle: int
+    boxes: Sequence[np.ndarray]
+    line_angles: Sequence[int]
+    lines: Sequence[np.ndarray]
 
 
 class OCR:
@@ -166,28 +192,98 @@ class OCR:
             ValueError: a network's output is not that of its task.
         """
         if isinstance(image, (list, tuple)):
-            return [self._read(item) for item in image]
-        return self._read(image)  # type: ignore[arg-type]  # other sequences are no images
+            return [self(item) for item in image]
+        return self._read([self._find(as_bgr(image))])[0]  # type: ignore[arg-type]
 
-    def _read(self, image: ImageLike) -> list[TextLine]:
-        """Read one image, upright."""
-        page = as_bgr(image)
-        angle = self.page_classifier([page])[0] if self.page_classifier else 0
-        if not angle:
-            return self._read_upright(page)
-        lines = self._read_upright(rotate(page, angle))
-        return [_rotate_line_back(line, angle, page.shape) for line in lines]
+    def read_many(
+        self, images: Iterable[ImageLike], *, pages: int = PAGES_TOGETHER
+    ) -> Iterator[list[TextLine]]:
+        """Read many images, with fewer padded columns: lines of several pages share batches.
 
-    def _read_upright(self, image: np.ndarray) -> list[TextLine]:
-        """Find the lines of an upright image `(H, W, 3) uint8` BGR and read them."""
+        The texts are those of reading one by one, up to the effect of padding on the recogniser.
+
+        Args:
+            images: the images, as for reading one; each is taken when it is needed.
+            pages: how many pages share batches of lines; with 1 every batch is that of reading one
+                by one, and so PaddleOCR's.
+
+        Yields:
+            The lines of each image, in the order of `images`.
+
+        Raises:
+            ImageError: an item is not an image; the results of the images before it were yielded.
+            ValueError: a network's output is not that of its task, or `pages` is below 1.
+        """
+        for outcome in self.outcomes(images, pages=pages):
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
+
+    def outcomes(
+        self, images: Iterable[ImageLike], *, pages: int = PAGES_TOGETHER
+    ) -> Iterator[list[TextLine] | Exception]:
+        """Read many images as `read_many`, and go on after those that cannot be read.
+
+        Args:
+            images: the images.
+            pages: how many pages share batches of lines.
+
+        Yields:
+            For each image its lines, or why it could not be read: an `ImageError`, or what PyTorch
+            or OpenCV raises where memory runs out.
+
+        Raises:
+            ValueError: a network's output is not that of its task, or `pages` is below 1.
+        """
+        if pages < 1:
+            raise ValueError(f"pages is {pages}, expected a whole number above 0")
+        together: list[_FoundPage | Exception] = []
+        for image in images:
+            try:
+                together.append(self._find(as_bgr(image)))
+            except PAGE_ERRORS as error:
+                together.append(error)
+            found = [page for page in together if isinstance(page, _FoundPage)]
+            pixels = sum(page.shape[0] * page.shape[1] for page in found)
+            if len(together) == pages or pixels > PIXELS_TOGETHER:
+                yield from self._outcomes(together)
+                together = []
+        yield from self._outcomes(together)
+
+    def _outcomes(
+        self, pages: Sequence[_FoundPage | Exception]
+    ) -> list[list[TextLine] | Exception]:
+        """Read the lines of pages; where that fails, those of each page alone."""
+        found = [page for page in pages if isinstance(page, _FoundPage)]
+        try:
+            lines = iter(self._read(found))
+        except PAGE_ERRORS as error:
+            if len(pages) == 1:
+                return [error]
+            return [outcome for page in pages for outcome in self._outcomes([page])]
+        return [next(lines) if isinstance(page, _FoundPage) else page for page in pages]
+
+    def _find(self, image: np.ndarray) -> _FoundPage:
+        """Find the lines of a page `(H, W, 3) uint8` BGR, and turn page and lines upright."""
+        page_angle = self.page_classifier([image])[0] if self.page_classifier else 0
+        upright = rotate(image, page_angle)
         if self.detector.decoder.box_type == "poly":
-            boxes = sort_top_down(self.detector(image))
-            crops = [crop_polygon(image, box) for box in boxes]
+            boxes = sort_top_down(self.detector(upright))
+            crops = [crop_polygon(upright, box) for box in boxes]
         else:
-            boxes = reading_order(self.detector(image))
-            crops = [crop(image, box) for box in boxes]
+            boxes = reading_order(self.detector(upright))
+            crops = [crop(upright, box) for box in boxes]
         angles = self.classifier(crops) if self.classifier else [0] * len(crops)
-        texts = self.recognizer(list(map(rotate, crops, angles)))
+        lines = list(map(rotate, crops, angles))
+        return _FoundPage(image.shape, page_angle, boxes, angles, lines)
+
+    def _read(self, pages: Sequence[_FoundPage]) -> list[list[TextLine]]:
+        """Read the lines of pages, with batches of lines over all of them."""
+        texts = iter(self.recognizer([line for page in pages for line in page.lines]))
+        return [self._finish(page, list(islice(texts, len(page.lines)))) for page in pages]
+
+    def _finish(self, page: _FoundPage, texts: Sequence[RecognizedText]) -> list[TextLine]:
+        """Join the boxes and texts of a page, and leave out texts of low score."""
         lines = [
             TextLine(
                 box,
@@ -196,16 +292,18 @@ class OCR:
                 tuple(character.score for character in text.characters),
                 find_words(text, box, upside_down=angle == 180) if self.word_boxes else (),
             )
-            for box, angle, text in zip(boxes, angles, texts, strict=True)
+            for box, angle, text in zip(page.boxes, page.line_angles, texts, strict=True)
             if text.score >= self.min_score
         ]
         logger.debug(
             "found %d lines, kept the %d with a score of at least %g",
-            len(boxes),
+            len(texts),
             len(lines),
             self.min_score,
         )
-        return lines
+        if not page.angle:
+            return lines
+        return [_rotate_line_back(line, page.angle, page.shape) for line in lines]
 
     def probability_map(self, image: ImageLike) -> np.ndarray:
         """Return the detector's probability of text, without rotating the image.

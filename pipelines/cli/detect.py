@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Process all files, write their results, and return the exit code."""
-    return run_pages(options, lambda: LineFinder(options))
+    return run_pages(options, LineFinder)
 
 
 class LineFinder:

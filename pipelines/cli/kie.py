@@ -53,7 +53,11 @@ def run(options: argparse.Namespace) -> int:
     """Process all files, write their results, and return the exit code."""
     if (options.words is None) == (options.det is None or options.rec is None):
         raise UsageError("give either --det and --rec, or --words")
-    return run_pages(options, lambda: _load(options))
+    if options.words:
+        if options.workers not in (None, 1):
+            raise UsageError("--words gives texts page after page, so that --workers has to be 1")
+        options.workers = 1
+    return run_pages(options, _load)
 
 
 def _load(options: argparse.Namespace) -> Callable[[np.ndarray], Sequence[Entity]]:

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Process all files, write their results, and return the exit code."""
-    return run_pages(options, lambda: _load(options))
+    return run_pages(options, _load)
 
 
 def _load(options: argparse.Namespace) -> LayoutDetector:

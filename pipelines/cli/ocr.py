@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from pipelines.batching import BATCH_SIZE
 from pipelines.cli.options import (
@@ -19,7 +22,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.page_runner import run_pages
 from pipelines.io.exporters import TEXT_FORMATS
-from pipelines.ocr import OCR
+from pipelines.ocr import OCR, PAGES_TOGETHER, TextLine
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,25 +46,41 @@ def build_parser() -> argparse.ArgumentParser:
     add_line_options(parser)
     add_detector_options(parser, without=("min_score",))  # of CentripetalText
     add_page_options(parser, TEXT_FORMATS, texts=True)
+    add(
+        "--together",
+        type=positive(int),
+        default=PAGES_TOGETHER,
+        metavar="N",
+        help=f"pages whose lines share batches (default: {PAGES_TOGETHER}; with 1 the batches are "
+        "those of PaddleOCR)",
+    )
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Read all files, write their results, and return the exit code."""
-    return run_pages(options, lambda: _load(options))
+    return run_pages(options, PagesOCR)
 
 
-def _load(options: argparse.Namespace) -> OCR:
-    return OCR(
-        options.det,
-        options.rec,
-        options.cls,
-        options.doc,
-        min_score=options.min_score,
-        word_boxes=options.words,
-        batch_size=options.batch_size,
-        tiles=options.tiles,
-        det_settings=detector_settings(options),
-        rec_settings=recognizer_settings(options),
-        **runtime_options(options),
-    )
+class PagesOCR:
+    """Reads pages, the lines of several in common batches."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._ocr = OCR(
+            options.det,
+            options.rec,
+            options.cls,
+            options.doc,
+            min_score=options.min_score,
+            word_boxes=options.words,
+            batch_size=options.batch_size,
+            tiles=options.tiles,
+            det_settings=detector_settings(options),
+            rec_settings=recognizer_settings(options),
+            **runtime_options(options),
+        )
+        self._together = options.together
+
+    def outcomes(self, images: Iterable[np.ndarray]) -> Iterator[Sequence[TextLine] | Exception]:
+        """Yield the lines of each image, or why it could not be read."""
+        return self._ocr.outcomes(images, pages=self._together)

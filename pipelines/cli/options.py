@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipelines.cli.page_workers import PAGES_PER_WORKER
 from pipelines.io.exporters import WriterMaker
 from pipelines.io.files import DPI
 from schemas.checks import JSONValue
@@ -58,9 +59,17 @@ def add_page_options(
         texts: whether its results have a text, which --visualize draws with a font.
         default: the default format.
     """
-    parser.set_defaults(formats=formats)
+    parser.set_defaults(formats=formats, together=1)
     add_runtime_options(parser)
     add = parser.add_argument
+    add(
+        "--workers",
+        type=positive(int),
+        metavar="N",
+        help="processes that read pages at the same time, which share the cores (default: one for "
+        f"each core on a CPU, as far as there are {PAGES_PER_WORKER} pages and 1 GB of memory for "
+        "each)",
+    )
     add(
         "--out",
         type=Path,

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
-import cv2
-import numpy as np
-
-from architectures.loading import ArtefactError
 from pipelines.cli.log_printer import LogPrinter, printed_log
+from pipelines.cli.page_reading import PagesReader, ReadPage, load_networks
+from pipelines.cli.page_workers import Load, count_workers, read_in_workers
 from pipelines.cli.result_writer import ResultWriter, check_output
-from pipelines.errors import SourceError, UsageError
-from pipelines.io.files import Failure, Page, find_files, read_pages
-from pipelines.io.images import ImageError
-from pipelines.io.items import Item
+from pipelines.io.files import Failure, find_files, read_pages
 from schemas.messages import escape_controls
 
 if TYPE_CHECKING:
@@ -28,13 +22,8 @@ if TYPE_CHECKING:
 FAILED = 3
 """The exit code where a file or a page could not be read."""
 
-Loaded = TypeVar("Loaded")
 
-PageReader = Callable[[np.ndarray], Sequence[Item]]
-"""Returns the items on a page, `(H, W, 3) uint8` BGR."""
-
-
-def run_pages(options: argparse.Namespace, load: Callable[[], PageReader]) -> int:
+def run_pages(options: argparse.Namespace, load: Load) -> int:
     """Read all files, write their results, print what failed, and return the exit code.
 
     Args:
@@ -54,11 +43,16 @@ def run_pages(options: argparse.Namespace, load: Callable[[], PageReader]) -> in
     if files:
         writer = ResultWriter(options, files)
         bar = tqdm(total=len(files), unit="page", leave=False, disable=not sys.stderr.isatty())
-        with printed_log(options.prog, verbose=options.verbose) as log, bar:
-            runner = PageRunner(load_networks(load), writer, log, verbose=options.verbose)
-            for file, pages in groupby(read_pages(files, options.dpi), key=_source):
-                bar.set_description(file.name)
-                failures += runner.run(file, _count(pages, bar))
+        with (
+            printed_log(options.prog, verbose=options.verbose) as log,
+            bar,
+            closing(_read(load, options, files, log)) as outcomes,
+        ):
+            results = FileResults(writer, bar)
+            for outcome in outcomes:
+                results.add(outcome)
+            results.finish()
+        failures += results.failures
         missing_glyphs = writer.missing_glyphs()
     for failure in failures:
         print(escape_controls(f"{options.prog}: {failure.message}"), file=sys.stderr)
@@ -69,85 +63,59 @@ def run_pages(options: argparse.Namespace, load: Callable[[], PageReader]) -> in
     return FAILED if failures else 0
 
 
-def load_networks(load: Callable[[], Loaded]) -> Loaded:
-    """Load the networks, and turn its exceptions into those with an exit code."""
-    try:
-        return load()
-    except (ArtefactError, OSError) as error:
-        raise SourceError(str(error)) from error
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+def _read(
+    load: Load, options: argparse.Namespace, files: Sequence[Path], log: LogPrinter
+) -> Generator[ReadPage | Failure, None, None]:
+    """Read all pages, in this process or in several."""
+    workers = count_workers(options, files)
+    if workers > 1:
+        return read_in_workers(load, options, files, workers, log)
+    networks = load_networks(lambda: load(options))
+    reader = PagesReader(networks, options.together, log, verbose=options.verbose)
+    return reader.read(read_pages(files, options.dpi))
 
 
-def _source(page: Page | Failure) -> Path:
-    return page.source
+class FileResults:
+    """Collects the pages of one file after another, and writes each result as soon as it can.
 
-
-def _count(pages: Iterator[Page | Failure], bar: tqdm[NoReturn]) -> Iterator[Page | Failure]:
-    """Advance the bar with each page; its total assumes one page per file that is not yet open."""
-    counted = 1
-    for page in pages:
-        if isinstance(page, Page):
-            bar.total = (bar.total or 0) + page.count - counted
-            counted = page.count
-        yield page
-        bar.update()
-
-
-class PageRunner:
-    """Runs a predictor over the pages of one file after another, and writes the results.
+    Attributes:
+        failures: the pages that failed so far.
 
     Args:
-        reader: the predictor.
         writer: writes the results.
-        log: prints the warnings about a page.
-        verbose: whether tracebacks of pages that fail are printed.
+        bar: is advanced with each page; its total assumes one page per file that is not begun yet.
     """
 
-    def __init__(
-        self, reader: PageReader, writer: ResultWriter, log: LogPrinter, *, verbose: bool
-    ) -> None:
-        self._reader, self._writer, self._log = reader, writer, log
-        self._verbose = verbose
+    def __init__(self, writer: ResultWriter, bar: tqdm[NoReturn]) -> None:
+        self._writer, self._bar = writer, bar
+        self._file: Path | None = None
+        self.failures: list[Failure] = []
 
-    def run(self, file: Path, pages: Iterable[Page | Failure]) -> list[Failure]:
-        """Process the pages of a file and write its result, unless all pages failed.
+    def add(self, outcome: ReadPage | Failure) -> None:
+        """Add a page of the current or of the next file."""
+        source = outcome.source if isinstance(outcome, Failure) else outcome.page.source
+        if source != self._file:
+            self.finish()
+            self._file, self._result = source, self._writer.open(source)
+            self._read, self._counted = 0, 1
+            self._bar.set_description(source.name)
+        if isinstance(outcome, Failure):
+            self.failures.append(outcome)
+            self._result.fail(outcome)
+            self._bar.update()
+            return
+        page = outcome.page
+        self._bar.total = (self._bar.total or 0) + page.count - self._counted
+        self._counted = page.count
+        self._result.add(page, outcome.items)
+        self._writer.draw(page, outcome.items)
+        self._read += 1
+        self._bar.update()
+        if page.number == page.count:
+            self.finish()
 
-        Args:
-            file: the file.
-            pages: its pages, or why they could not be read.
-
-        Returns:
-            The pages that failed.
-        """
-        result = self._writer.open(file)
-        failures, count = [], 0
-        for page in pages:
-            count += 1
-            items = self._read(page) if isinstance(page, Page) else page
-            if isinstance(items, Failure):
-                failures.append(items)
-                result.fail(items)
-            elif isinstance(page, Page):
-                result.add(page, items)
-                self._writer.draw(page, items)
-        if count > len(failures):
-            self._writer.write(file, result.content())
-        return failures
-
-    def _read(self, page: Page) -> Sequence[Item] | Failure:
-        """Run the predictor on a page."""
-        name = f"{page.source}, page {page.number}" if page.count > 1 else str(page.source)
-        self._log.page = name
-        try:
-            return self._reader(page.image)
-        # PyTorch and OpenCV raise RuntimeError and cv2.error where memory runs out.
-        except (ImageError, MemoryError, RuntimeError, cv2.error) as error:
-            if self._verbose:
-                traceback.print_exc()
-            reason = str(error) or type(error).__name__
-            return Failure(page.source, page.number, f"{name}: {reason}")
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        finally:
-            self._log.page = ""
+    def finish(self) -> None:
+        """Write the result of the current file, unless all its pages failed."""
+        if self._file is not None and self._read:
+            self._writer.write(self._file, self._result.content())
+        self._file = None

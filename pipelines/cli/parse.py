@@ -20,7 +20,8 @@ from pipelines.cli.options import (
     positive,
     runtime_options,
 )
-from pipelines.cli.page_runner import FAILED, load_networks
+from pipelines.cli.page_reading import load_networks
+from pipelines.cli.page_runner import FAILED
 from pipelines.cli.result_writer import JPEG_QUALITY, make_typesetter
 from pipelines.documents.document import choose_networks, finish, parse_pages
 from pipelines.documents.networks import load_networks as load_predictors

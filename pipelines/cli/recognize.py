@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Read all files, write their results, and return the exit code."""
-    return run_pages(options, lambda: LineReader(options))
+    return run_pages(options, LineReader)
 
 
 class LineReader:

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--weights or --cells is needed, or both")
     if not options.classifier and (options.wireless_weights or options.wireless_cells):
         raise UsageError("--wireless-weights and --wireless-cells need --classifier")
-    return run_pages(options, lambda: PageTableRecognizer(options))
+    return run_pages(options, PageTableRecognizer)
 
 
 class PageTableRecognizer:

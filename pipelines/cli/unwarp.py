@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Process all files, write the images, and return the exit code."""
-    return run_pages(options, lambda: PageUnwarper(options))
+    return run_pages(options, PageUnwarper)
 
 
 class PageUnwarper:

@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Process all files, write the images, and return the exit code."""
-    return run_pages(options, lambda: PageUpscaler(options))
+    return run_pages(options, PageUpscaler)
 
 
 class PageUpscaler:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,21 @@ class Page:
     number: int
     count: int
     image: np.ndarray
+
+
+@dataclass(frozen=True)
+class PageRef:
+    """A page of a file, to be read.
+
+    Attributes:
+        source: the file.
+        number: the number of the page, from 1.
+        count: the number of pages in the file.
+    """
+
+    source: Path
+    number: int
+    count: int
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,50 @@ def read_pages(files: Sequence[Path], dpi: float = DPI) -> Iterator[Page | Failu
                     yield _read(file, number, document)
         except ImageError as error:
             yield Failure(file, None, str(error))
+
+
+def find_pages(files: Iterable[Path], dpi: float = DPI) -> Iterator[PageRef | Failure]:
+    """Yield the pages of files without reading them, or the failure of a file.
+
+    Args:
+        files: image and PDF files.
+        dpi: resolution of PDF pages, in pixels per inch.
+    """
+    for file in files:
+        try:
+            with open_document(file, dpi) as document:
+                count = document.count
+        except ImageError as error:
+            yield Failure(file, None, str(error))
+        else:
+            yield from (PageRef(file, number, count) for number in range(1, count + 1))
+
+
+def read_found(entries: Iterable[PageRef | Failure], dpi: float = DPI) -> Iterator[Page | Failure]:
+    """Read the pages that `find_pages` found.
+
+    Args:
+        entries: pages; failures are passed on.
+        dpi: resolution of PDF pages, in pixels per inch.
+
+    Yields:
+        Each page, or its failure, in the order of `entries`.
+    """
+    for source, group in groupby(entries, key=lambda entry: entry.source):
+        refs = []
+        for entry in group:
+            if isinstance(entry, Failure):
+                yield entry
+            else:
+                refs.append(entry)
+        if not refs:
+            continue
+        try:
+            with open_document(source, dpi) as document:
+                while refs:
+                    yield _read(source, refs.pop(0).number, document)
+        except ImageError as error:  # such as a file that was removed meanwhile
+            yield from (Failure(source, ref.number, str(error)) for ref in refs)
 
 
 def open_document(file: Path, dpi: float) -> AbstractContextManager[Document]:

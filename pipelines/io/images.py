@@ -62,6 +62,10 @@ class ImageError(ValueError):
     """An image file is missing or unreadable, or an object is not an image."""
 
 
+PAGE_ERRORS = (ImageError, MemoryError, RuntimeError, cv2.error)
+"""What fails for one page alone; PyTorch and OpenCV raise the last two where memory runs out."""
+
+
 class ImageFile:
     """An open image file.
 

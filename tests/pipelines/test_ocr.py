@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -42,6 +43,59 @@ def test_a_page_is_read_in_order():
     assert lines[0].box.dtype == np.float32
     # The detector's growth, 1.5 * 200 * 30 / 460, beyond the bar at 50, 55.
     np.testing.assert_allclose(lines[0].box[[0, 2]], [[30, 35], [270, 105]], atol=5)
+
+
+class Batches:
+    """Names colours, and keeps the widths of the batches; fails for batches of more than `most`."""
+
+    def __init__(self, most=100):
+        self.widths, self.most = [], most
+
+    def __call__(self, batch):
+        if len(batch) > self.most:
+            raise RuntimeError("out of memory")
+        self.widths.append((len(batch), batch.shape[3]))
+        return name_colour(batch)
+
+
+def texts(pages):
+    return [[line.text for line in page] for page in pages]
+
+
+def test_lines_of_many_pages_share_batches():
+    pages = [bar_page(), bar_page()[:150], bar_page()[150:], np.full((64, 64, 3), 255, np.uint8)]
+    alone, together, exact = Batches(), Batches(), Batches()
+    expected = [OCR(find_bars, alone, characters=NAMES)(page) for page in pages]
+    assert texts(expected) == [["green", "red", "blue"], ["green", "red"], ["blue"], []]
+    taken = []
+    read = OCR(find_bars, together, characters=NAMES).read_many(
+        (taken.append(None) or page for page in pages), pages=2
+    )
+    first = next(read)
+    assert len(taken) == 2  # no page is taken before it is needed
+    found = [first, *read]
+    assert texts(found) == texts(expected)
+    for one, other in zip(chain(*found), chain(*expected), strict=True):
+        np.testing.assert_array_equal(one.box, other.box)
+    assert sum(count for count, _ in together.widths) == 6
+    assert len(together.widths) < len(alone.widths) == 3
+    assert texts(OCR(find_bars, exact, characters=NAMES).read_many(pages, pages=1)) == texts(found)
+    assert exact.widths == alone.widths
+    with pytest.raises(ValueError, match="pages is 0"):
+        next(read_bars().read_many(pages, pages=0))
+
+
+def test_of_many_pages_some_fail():
+    pages = [bar_page(), np.zeros((0, 5, 3), np.uint8), bar_page()[150:]]
+    small = OCR(find_bars, Batches(most=1), characters=NAMES)  # reads pages of one line
+    crowded, no_image, read = small.outcomes(pages)
+    assert str(crowded) == "out of memory"
+    assert isinstance(no_image, pipelines.ImageError)
+    assert texts([read]) == [["blue"]]
+    results = read_bars().read_many(pages, pages=1)
+    assert len(next(results)) == 3
+    with pytest.raises(pipelines.ImageError, match="at least one pixel"):
+        next(results)
 
 
 def test_the_boxes_fit_the_page_at_another_resolution():

@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from pipelines.cli import ocr as command
 from pipelines.cli import result_writer
+from pipelines.cli.page_reading import OneByOne
 from pipelines.io.images import read_image
-from pipelines.ocr import TextLine
+from pipelines.ocr import PAGES_TOGETHER, TextLine
 from tests.conftest import Run
 from tests.support import pdf_files
 from tests.support.cli_runs import files, folder, run, write_page
@@ -46,6 +47,10 @@ class FakeOCR:
         if isinstance(answer, BaseException):
             raise answer
         return [TextLine(BOX, answer, 0.9)]
+
+    def outcomes(self, images, *, pages):
+        assert pages in (1, PAGES_TOGETHER)
+        return OneByOne(self).outcomes(images)
 
 
 @pytest.fixture
@@ -254,7 +259,7 @@ def test_commands(run):
 
 def test_interrupted(read, folder, tmp_path):
     FakeOCR.answers[100] = KeyboardInterrupt()
-    done = read(folder, "--out", tmp_path / "out")
+    done = read(folder, "--together", 1, "--out", tmp_path / "out")
     assert done == Run(130, "", "ocr: interrupted; the files written so far are complete\n")
     assert files(tmp_path / "out") == ["2.txt"]
 
@@ -274,7 +279,7 @@ def test_two_hundred_pages_are_read_with_constant_memory(read, tmp_path):
     read(tmp_path / "0.png", "--out", tmp_path / "out")  # what is imported stays
     tracemalloc.start()
     try:
-        assert read(tmp_path / "scans", "--out", tmp_path / "out").code == 0
+        assert read(tmp_path / "scans", "--workers", 1, "--out", tmp_path / "out").code == 0
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

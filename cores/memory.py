@@ -1,0 +1,42 @@
+"""How much memory a process and its workers may take."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from cores.control_groups import group_limits
+
+
+def available_memory(root: Path = Path("/")) -> float:
+    """Return how many bytes may be taken yet: of the system, and of the control groups.
+
+    Args:
+        root: the folder that holds `proc` and `sys`.
+
+    Returns:
+        The number of bytes; infinity where nothing states it.
+    """
+    limits = list(group_limits(root, "memory", _rest_v2, _rest_v1))
+    try:
+        text = (root / "proc/meminfo").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        text = ""
+    if match := re.search(r"^MemAvailable: +(\d+) kB$", text, re.MULTILINE):
+        limits.append(int(match[1]) * 1024)
+    return max(0.0, min(limits, default=math.inf))
+
+
+def _rest_v2(folder: Path) -> float | None:
+    limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+    return None if limit == "max" else int(limit) - _number(folder / "memory.current")
+
+
+def _rest_v1(folder: Path) -> float | None:
+    limit = _number(folder / "memory.limit_in_bytes")
+    return limit - _number(folder / "memory.usage_in_bytes")
+
+
+def _number(file: Path) -> int:
+    return int(file.read_text(encoding="ascii"))

@@ -1,0 +1,260 @@
+"""Reading the pages of a command in several processes, with the results in the order of the pages.
+
+The processes share nothing but the memory of the weights' files. If one dies, the pages that it had
+are read once more, each alone; a page with which a process dies again has failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from cores.memory import available_memory
+from cores.threads import core_budget
+from cores.workers import Outcome, Pool
+from pipelines.cli.log_printer import LogPrinter
+from pipelines.cli.page_reading import (
+    ManyReader,
+    PageReader,
+    PagesReader,
+    ReadPage,
+    load_networks,
+    name_of,
+)
+from pipelines.errors import CommandError
+from pipelines.io.exporters import BINARY_FORMATS
+from pipelines.io.files import PDF, Failure, PageRef, find_pages, read_found
+
+AHEAD = 2
+"""How many tasks per process are begun beyond the first that is not done."""
+MANY_PAGES = (PDF, ".tif", ".tiff")
+"""Endings of files that may have several pages."""
+MEMORY_PER_WORKER = 1_000_000_000
+"""The memory of a process, in bytes, with which the default number of processes reckons."""
+PAGES_PER_WORKER = 8
+"""With fewer pages than this for each process, starting it takes longer than it saves."""
+
+Load = Callable[[argparse.Namespace], "PageReader | ManyReader"]
+"""A function of a module that loads the networks that the options name."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pages that a process reads together.
+
+    Attributes:
+        first: the number of the first of them among all pages, from 0.
+        entries: the pages, or why they could not be opened.
+        is_retry: whether a process has died with them before.
+    """
+
+    first: int
+    entries: tuple[PageRef | Failure, ...]
+    is_retry: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """A log message about a page."""
+
+    page: str
+    logger: str
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class TaskResult:
+    """What a process read.
+
+    Attributes:
+        outcomes: of each page.
+        messages: the log messages about them.
+        error: what stops the command; None where there is nothing.
+    """
+
+    outcomes: Sequence[ReadPage | Failure] = ()
+    messages: Sequence[Message] = ()
+    error: CommandError | None = None
+
+
+class LogCollector(logging.Handler):
+    """Collects log messages, for the process that prints them.
+
+    Attributes:
+        page: the page that is being read.
+        messages: the messages.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.page = ""
+        self.messages: list[Message] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        text = record.getMessage()
+        self.messages.append(Message(self.page, record.name, record.levelno, text))
+
+
+def count_workers(options: argparse.Namespace, files: Sequence[Path]) -> int:
+    """Return the number of processes: that of --workers, or what pays.
+
+    Args:
+        options: the parsed options.
+        files: the files to read.
+    """
+    if options.workers is not None:
+        return int(options.workers)
+    if options.device != "cpu":
+        return 1
+    most = min(core_budget(), int(min(available_memory() // MEMORY_PER_WORKER, sys.maxsize)))
+    wanted = most * PAGES_PER_WORKER
+    pages = len(files) if len(files) >= wanted else _count_pages(files, options.dpi, wanted)
+    return max(1, min(most, pages // PAGES_PER_WORKER))
+
+
+def _count_pages(files: Sequence[Path], dpi: float, wanted: int) -> int:
+    """Return the number of pages, or one above `wanted` if there are as many; opens few files."""
+    of_many = [file for file in files if file.suffix.lower() in MANY_PAGES]
+    count = len(files) - len(of_many)
+    for file in of_many:
+        count += sum(1 for _ in find_pages([file], dpi))
+        if count >= wanted:
+            break
+    return count
+
+
+def read_in_workers(
+    load: Load, options: argparse.Namespace, files: Sequence[Path], workers: int, log: LogPrinter
+) -> Generator[ReadPage | Failure, None, None]:
+    """Read all pages of files, and yield their outcomes in order.
+
+    Args:
+        load: loads the networks, in each process.
+        options: the parsed options.
+        files: the files to read.
+        workers: the number of processes.
+        log: prints the log messages about the pages.
+
+    Raises:
+        CommandError: the networks cannot be loaded, or are of another kind.
+    """
+    sent = argparse.Namespace(**{k: v for k, v in vars(options).items() if k != "formats"})
+    threads = max(1, core_budget() // workers)
+    pool: Pool[Task, TaskResult] = Pool(workers, threads, _reading, load, sent)
+    with pool:
+        for result in _in_order(pool, _tasks(files, options), AHEAD * workers):
+            for message in result.messages:
+                log.page = message.page
+                logging.getLogger(message.logger).log(message.level, "%s", message.text)
+            log.page = ""
+            if result.error is not None:
+                raise result.error
+            yield from result.outcomes
+
+
+def _tasks(files: Sequence[Path], options: argparse.Namespace) -> Iterator[Task]:
+    """Yield the pages of files in groups, as many as are read together."""
+    entries = find_pages(files, options.dpi)
+    first = 0
+    while group := tuple(islice(entries, options.together)):
+        yield Task(first, group)
+        first += len(group)
+
+
+def _in_order(
+    pool: Pool[Task, TaskResult], tasks: Iterator[Task], ahead: int
+) -> Iterator[TaskResult]:
+    """Yield the results of tasks in their order; of a task that was split, one for each page.
+
+    Args:
+        pool: computes them.
+        tasks: the tasks.
+        ahead: how many may be begun beyond the first that is not done.
+    """
+    retries: deque[Task] = deque()
+    results: dict[int, tuple[int, TaskResult]] = {}  # by first page: how many pages, and result
+    begun: deque[int] = deque()  # the first page of each task that is not yielded yet
+    following, is_at_end = 0, False
+    while True:
+        while not pool.is_full and (retries or (len(begun) < ahead and not is_at_end)):
+            task = retries.popleft() if retries else next(tasks, None)
+            if task is None:
+                is_at_end = True
+                break
+            if not task.is_retry:
+                begun.append(task.first)
+            pool.submit(task)
+        if not pool.tasks:
+            return
+        for outcome in pool.wait():
+            task = outcome.task
+            if outcome.result is not None:
+                results[task.first] = len(task.entries), outcome.result
+            elif not task.is_retry:
+                retries += [
+                    Task(task.first + place, (entry,), is_retry=True)
+                    for place, entry in enumerate(task.entries)
+                ]
+            else:
+                results[task.first] = 1, TaskResult([_died(task.entries[0], outcome)])
+        while following in results:
+            count, result = results.pop(following)
+            yield result
+            following += count
+            while begun and begun[0] < following:
+                begun.popleft()
+
+
+def _died(entry: PageRef | Failure, outcome: Outcome[Task, TaskResult]) -> Failure:
+    """Return the failure of a page with which two processes died."""
+    if isinstance(entry, Failure):
+        return entry
+    return Failure(
+        entry.source, entry.number, f"{name_of(entry)}: the process that read it {outcome.error}"
+    )
+
+
+@contextmanager
+def _reading(load: Load, options: argparse.Namespace) -> Iterator[Callable[[Task], TaskResult]]:
+    """Set up a worker process: load the networks, and give the function that reads pages."""
+    log = LogCollector()
+    logger = logging.getLogger("pipelines")
+    logger.addHandler(log)
+    logger.setLevel(logging.DEBUG if options.verbose else logging.WARNING)
+    error: CommandError | None = None
+    try:
+        networks = load_networks(lambda: load(options))
+        reader = PagesReader(networks, options.together, log, verbose=options.verbose)
+    except CommandError as failed:
+        error = failed
+
+    def read(task: Task) -> TaskResult:
+        if error is not None:
+            return TaskResult(error=error)
+        pages = read_found(task.entries, options.dpi)
+        try:
+            outcomes = [_without_pixels(each, options) for each in reader.read(pages)]
+        except CommandError as failed:
+            return TaskResult(error=failed)
+        finally:
+            messages = tuple(log.messages)
+            log.messages.clear()
+        return TaskResult(outcomes, messages)
+
+    yield read
+
+
+def _without_pixels(outcome: ReadPage | Failure, options: argparse.Namespace) -> ReadPage | Failure:
+    """Drop the channels of a page of which nothing but its height and width is needed."""
+    if isinstance(outcome, Failure) or options.visualize or options.format in BINARY_FORMATS:
+        return outcome
+    return replace(outcome, page=replace(outcome.page, image=outcome.page.image[..., :0]))
