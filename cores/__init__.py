@@ -1,4 +1,4 @@
-"""How many threads the frameworks use and how they wait: shared by the command lines.
+"""How many threads the frameworks use, how they wait, and what memory a process keeps.
 
 Standard library only, so that it can be imported before PyTorch and Paddle are.
 """

@@ -15,6 +15,7 @@ import architectures
 from architectures.joining import join_
 from architectures.model import Model
 from architectures.reparameterize import fuse_, overwrite_
+from cores.allocator import keep_freed_memory
 from cores.threads import cores_are_contended, threads_spin
 from schemas.artefact import ArtefactCard
 
@@ -47,7 +48,7 @@ class TorchNetwork:
 
     Branches are merged, normalisation and, on a CPU, activations are folded into the convolutions,
     and tensors are stored in channels-last order. The outputs are those of the network up to
-    rounding.
+    rounding. On a CPU the process keeps freed memory for the next layers (`cores.allocator`).
 
     Attributes:
         card: the description beside the weights; empty if the network was not loaded from a file.
@@ -79,6 +80,7 @@ class TorchNetwork:
         self.dtype = torch.float16 if half else torch.float32
         if self.device.type == "cpu":
             _warn_of_contention()
+            keep_freed_memory()
         if isinstance(network, Model):
             model = copy.deepcopy(network).eval()
         else:
