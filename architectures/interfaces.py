@@ -145,11 +145,22 @@ class Activating(Protocol):
 
 
 @runtime_checkable
-class WrittenOut(Protocol):
-    """A module that computes, in several operations, what PyTorch has as one."""
+class Joinable(Protocol):
+    """A module that another one, of fewer operations, replaces for inference."""
 
-    def native(self) -> nn.Module:
-        """Return PyTorch's module, with the same tensors."""
+    def joined(self) -> nn.Module:
+        """Return the replacement, which may share tensors; or the module itself."""
+
+
+@runtime_checkable
+class Deferring(Protocol):
+    """A module that works in steps, and can leave work that no step needs until after the last.
+
+    Attributes:
+        deferred: whether it does, for inference: hooks see one output of all steps.
+    """
+
+    deferred: bool
 
 
 @runtime_checkable

@@ -3,7 +3,8 @@
 - A convolution and its activation are one operation of oneDNN on a CPU, so that the map is written
   and read once less.
 - Linear layers that follow each other are one linear layer.
-- A recurrent cell that is written out in operations is PyTorch's own.
+- A module that has a form of fewer operations takes it (`Joinable`).
+- What the steps of a loop do not need of each other is computed after the last one.
 
 The names of the tensors change, so a network that is joined can neither be saved nor trained.
 """
@@ -13,53 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from architectures.interfaces import Activating, Foldable, WrittenOut
-
-ONEDNN_NAMES: dict[type[nn.Module], str] = {
-    nn.Hardswish: "hardswish",
-    nn.ReLU: "relu",
-    nn.SiLU: "swish",
-}
-"""oneDNN's names of the activations that it computes with a convolution."""
-
-
-class ActivatedConv2d(nn.Module):
-    """A convolution and its activation, in float32 on a CPU.
-
-    Its weights take oneDNN's own order, that of the size of the first map.
-
-    Args:
-        conv: padded with zeros.
-        activation: oneDNN's name.
-    """
-
-    def __init__(self, conv: nn.Conv2d, activation: str) -> None:
-        super().__init__()
-        # One attribute, so that a thread never reads a weight in an order that it does not expect.
-        self._weight = conv.weight.detach(), False
-        self.bias = None if conv.bias is None else conv.bias.detach()
-        self.activation = activation
-        self.geometry = conv.padding, conv.stride, conv.dilation, conv.groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, H, W)` to `(N, out_channels, H', W')`."""
-        weight, is_ordered = self._weight
-        if not is_ordered:
-            order = torch.ops.mkldnn._reorder_convolution_weight
-            weight = order(weight, *self.geometry, x.shape)
-            self._weight = weight, True
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, weight, self.bias, *self.geometry, self.activation, [], ""
-        )
-
-
-def has_onednn() -> bool:
-    """Return whether this PyTorch computes convolutions with their activations."""
-    return torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_reorder_convolution_weight"
-    )
+from architectures.interfaces import Activating, Deferring, Foldable, Joinable
+from architectures.layers.onednn import ACTIVATION_NAMES, ActivatedConv2d, has_onednn
 
 
 def join_(network: nn.Module) -> None:
@@ -73,9 +31,11 @@ def join_(network: nn.Module) -> None:
         if activates:
             for conv_name, activation_name in _activated(module):
                 _join_activation(module, conv_name, activation_name)
+        if isinstance(module, Deferring):
+            module.deferred = True
         for name, child in module.named_children():
-            if isinstance(child, WrittenOut):
-                setattr(module, name, child.native())
+            if isinstance(child, Joinable):
+                setattr(module, name, child.joined())
             elif type(child) is nn.Sequential:
                 setattr(module, name, _with_joined_linears(child))
 
@@ -85,7 +45,7 @@ def _activated(module: nn.Module) -> Iterator[tuple[str, str]]:
     activates = dict(module.activates) if isinstance(module, Activating) else {}
     norms = dict(module.folds) if isinstance(module, Foldable) else {}
     for conv, norm in norms.items():
-        if "." not in conv and type(getattr(module, norm)) in ONEDNN_NAMES:
+        if "." not in conv and type(getattr(module, norm)) in ACTIVATION_NAMES:
             yield conv, norm  # an activation that was in the normalisation
     for conv, activation in activates.items():
         if conv not in norms or isinstance(getattr(module, norms[conv]), nn.Identity):
@@ -95,7 +55,7 @@ def _activated(module: nn.Module) -> Iterator[tuple[str, str]]:
 def _join_activation(module: nn.Module, conv_name: str, activation_name: str) -> None:
     """Join a convolution with an activation, if oneDNN can."""
     conv, activation = getattr(module, conv_name), getattr(module, activation_name)
-    name = ONEDNN_NAMES.get(type(activation))
+    name = ACTIVATION_NAMES.get(type(activation))
     if type(conv) is not nn.Conv2d or name is None:
         return
     if isinstance(conv.padding, str) or conv.padding_mode != "zeros":

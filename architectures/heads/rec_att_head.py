@@ -31,12 +31,6 @@ class GRUCell(nn.GRUCell):
         candidate = torch.tanh(new[2] + reset * old[2])
         return (hx - candidate) * update + candidate
 
-    def native(self) -> nn.GRUCell:
-        """Return PyTorch's cell with the same tensors."""
-        cell = nn.GRUCell(self.input_size, self.hidden_size, self.bias, device="meta")
-        cell.load_state_dict(self.state_dict(), assign=True)
-        return cell
-
 
 class AttentionCell(nn.Module):
     """One step: the sequence weighed by its fit to the state, and a GRU, or with `lstm` an LSTM.
@@ -75,6 +69,50 @@ class AttentionCell(nn.Module):
             hidden, memory = state
             return self.rnn(joined, (hidden, memory))
         return (self.rnn(joined, state[0]),)
+
+    def joined(self) -> nn.Module:
+        """Return the same step in fewer operations; with an LSTM, this one."""
+        return JoinedAttentionCell(self) if isinstance(self.rnn, GRUCell) else self
+
+
+class JoinedAttentionCell(nn.Module):
+    """One step of an `AttentionCell` with a GRU, for inference.
+
+    The state is multiplied once, for its gates and for the attention, and the product of a
+    character, whose vector is 0 but for a 1, is looked up.
+    """
+
+    def __init__(self, cell: AttentionCell) -> None:
+        super().__init__()
+        self.hidden_size = cell.hidden_size
+        self.i2h = cell.i2h
+        self.score = cell.score.weight.detach()[0]
+        states = cell.rnn.weight_hh, cell.h2h.weight
+        self.state_weight = torch.cat(states).detach()
+        self.state_bias = torch.cat([cell.rnn.bias_hh, cell.h2h.bias]).detach()
+        seen, characters = cell.rnn.weight_ih.detach().split(
+            [cell.i2h.in_features, cell.num_embeddings], 1
+        )
+        self.seen_weight = seen.t()
+        self.characters = (characters.t() + cell.rnn.bias_ih.detach()).contiguous()
+
+    def start(self, features: Tensor) -> tuple[State, Tensor]:
+        """Return the initial state and the attention keys, as `AttentionCell`."""
+        return (features.new_zeros(features.shape[0], self.hidden_size),), self.i2h(features)
+
+    def forward(self, state: State, features: Tensor, keys: Tensor, last: Tensor) -> State:
+        """Return the next state, as `AttentionCell`."""
+        hidden = state[0]
+        batch, places, width = keys.shape
+        parts = [2 * width, width, width]
+        old_gates, old, query = F.linear(hidden, self.state_weight, self.state_bias).split(parts, 1)
+        fit = torch.tanh_(keys + query.unsqueeze(1)).view(-1, width).mv(self.score)
+        seen = fit.view(batch, 1, places).softmax(2).bmm(features).squeeze(1)
+        new = torch.addmm(F.embedding(last, self.characters), seen, self.seen_weight)
+        new_gates, new = new.split(parts[:2], 1)
+        reset, update = torch.sigmoid_(new_gates + old_gates).chunk(2, 1)
+        candidate = torch.addcmul(new, reset, old).tanh_()
+        return (candidate.lerp(hidden, update),)
 
 
 class AttentionHead(OutputPart):

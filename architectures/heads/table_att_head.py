@@ -34,12 +34,16 @@ class SLAHead(OutputPart):
         max_text_length: number of tokens at most, without the end.
         loc_reg_num: numbers of a box, 4 or 8.
         use_attn: PaddleOCR's cross attention over the map; no released model has it.
+
+    Attributes:
+        deferred: whether the boxes of all steps are computed at once, after the last step.
     """
 
     logits_layers = ("structure_generator.1",)
     results = ("loc_preds", "structure_probs")
     text_scores = "structure_probs"
     stepwise = True
+    deferred: bool = False
 
     def __init__(
         self,
@@ -79,19 +83,21 @@ class SLAHead(OutputPart):
         state, keys = cell.start(sequence)
         last = torch.full((sequence.shape[0],), START, device=sequence.device)
         ended = torch.zeros_like(last, dtype=torch.bool)
-        logits, boxes = [], []
+        logits, states, boxes = [], [], []
         for _ in range(self.max_text_length + 1):
             state = cell(state, sequence, keys, last)
             logits.append(self.structure_generator(state[0]))
-            boxes.append(self.loc_generator(state[0]))
+            states.append(state[0])
+            if not self.deferred:
+                boxes.append(self.loc_generator(state[0]))
             last = logits[-1].argmax(1)
             ended = ended | (last == self.end)
             if bool(ended.all()):
                 break
-        return {
-            "structure_probs": torch.stack(logits, 1).softmax(2),
-            "loc_preds": torch.stack(boxes, 1),
-        }
+        located = (
+            self.loc_generator(torch.stack(states, 1)) if self.deferred else torch.stack(boxes, 1)
+        )
+        return {"structure_probs": torch.stack(logits, 1).softmax(2), "loc_preds": located}
 
 
 class TableAttentionHead(OutputPart):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.layers.onednn import ActivatedConv2d, AddedConv2d, has_onednn
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"hard_swish": nn.Hardswish, "leaky_relu": nn.LeakyReLU}
 
 
@@ -118,10 +120,69 @@ class CSPLayer(nn.Module):
             *(DarknetBottleneck(half, kernel_size, depthwise, act) for _ in range(num_blocks))
         )
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether no BatchNorm stands between the first convolutions and their activations."""
+        return all(isinstance(c.bn, nn.Identity) for c in (self.main_conv, self.short_conv))
+
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
         short = self.short_conv(x)
         return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), short], 1))
+
+
+class JoinedConvolution(nn.Module):
+    """A 1x1 convolution of two maps side by side, and its activation, for inference.
+
+    Each map has a convolution of its own, and the results are added, so that the maps need not be
+    joined, and the smaller one is enlarged afterwards.
+
+    Args:
+        layer: with its BatchNorm folded; half of its channels are those of either map.
+    """
+
+    def __init__(self, layer: ConvBNLayer) -> None:
+        super().__init__()
+        conv, half = layer.conv, layer.conv.in_channels // 2
+        first, second = (nn.Conv2d(half, conv.out_channels, 1, device="meta") for _ in range(2))
+        for part, weight in zip((first, second), conv.weight.detach().split(half, 1), strict=True):
+            part.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+        first.bias, second.bias = conv.bias, None
+        self.first, self.second = ActivatedConv2d(first, "none"), AddedConv2d(second)
+        self.act = layer.act
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two maps, the first one as large as the second or smaller, to one like the second."""
+        return self.act(self.second(second, _enlarged(self.first(first), second)))
+
+
+class JoinedCSPLayer(nn.Module):
+    """`CSPLayer` of two maps that lie side by side, for inference."""
+
+    def __init__(self, layer: CSPLayer) -> None:
+        super().__init__()
+        self.main_conv = JoinedConvolution(layer.main_conv)
+        self.short_conv = JoinedConvolution(layer.short_conv)
+        self.final_conv, self.blocks = layer.final_conv, layer.blocks
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two maps, the first one as large as the second or smaller, to one like the second."""
+        short = self.short_conv(first, second)
+        main = self.blocks(self.main_conv(first, second))
+        return self.final_conv(torch.cat([main, short], 1))
+
+
+def _enlarged(x: Tensor, other: Tensor) -> Tensor:
+    """Return a map in the size of another one, by its nearest values."""
+    size = other.shape[2:]
+    return x if x.shape[2:] == size else F.interpolate(x, size=size, mode="nearest")
+
+
+def _fused(block: nn.Module, first: Tensor, second: Tensor) -> Tensor:
+    """Apply a block to two maps side by side, the first one as large as the second or smaller."""
+    if isinstance(block, JoinedCSPLayer):
+        return block(first, second)
+    return block(torch.cat([_enlarged(first, second), second], 1))
 
 
 class ChannelAdapters(nn.Module):
@@ -185,13 +246,12 @@ class PathAggregation(nn.Module):
         adapted = self.conv_t(maps)
         fused = [adapted[-1]]
         for block, finer in zip(self.top_down_blocks, adapted[-2::-1], strict=True):
-            upsampled = F.interpolate(fused[0], size=finer.shape[2:], mode="nearest")
-            fused.insert(0, block(torch.cat([upsampled, finer], 1)))
+            fused.insert(0, _fused(block, fused[0], finer))
         results = [fused[0]]
         for downsample, block, coarser in zip(
             self.downsamples, self.bottom_up_blocks, fused[1:], strict=True
         ):
-            results.append(block(torch.cat([downsample(results[-1]), coarser], 1)))
+            results.append(_fused(block, downsample(results[-1]), coarser))
         if self.extra:
             top = self.first_top_conv(adapted[-1])
             results.append(top + self.second_top_conv(results[-1]))
@@ -219,3 +279,12 @@ class CSPPAN(PathAggregation):
         super().__init__(
             in_channels, out_channels, kernel_size, use_depthwise, act, num_features, block
         )
+
+    def joined(self) -> nn.Module:
+        """Let each block convolve the maps that it fuses on their own, if oneDNN can add them."""
+        if has_onednn():
+            for blocks in (self.top_down_blocks, self.bottom_up_blocks):
+                for number, block in enumerate(blocks):
+                    if isinstance(block, CSPLayer) and block.is_folded:
+                        blocks[number] = JoinedCSPLayer(block)
+        return self

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from architectures import build, fuse
-from architectures.heads.rec_att_head import GRUCell
-from architectures.joining import ActivatedConv2d, has_onednn, join_
+from architectures.heads.rec_att_head import AttentionCell, JoinedAttentionCell
+from architectures.joining import join_
 from architectures.layers.conv import ConvBatchNorm, ConvBNAct
+from architectures.layers.onednn import ActivatedConv2d, has_onednn
+from architectures.necks.csp_pan import CSPPAN, JoinedCSPLayer
 from architectures.reparameterize import fold_
 from tests.architectures.test_reparameterize import difference, outputs, randomised
 from tests.support.small_networks import NETWORKS
@@ -64,11 +66,40 @@ def test_linear_layers():
     assert [type(layer) for layer in layers[0]] == [nn.Linear, nn.Sigmoid]
 
 
-def test_cells():
-    layers = nn.Sequential(GRUCell(5, 3))
-    x, state = torch.randn(2, 5), torch.randn(2, 3)
+@pytest.mark.parametrize("lstm", [False, True])
+def test_cells(lstm):
+    torch.manual_seed(0)
+    layers = nn.Sequential(AttentionCell(5, 3, 4, lstm=lstm))
+    features, last = torch.randn(2, 6, 5), torch.tensor([3, 0])
+
+    def steps() -> list[torch.Tensor]:
+        state, keys = layers[0].start(features)
+        state = layers[0](state, features, keys, last)
+        return [*state, *layers[0](state, features, keys, last.flip(0))]
+
     with torch.inference_mode():
-        expected = layers[0](x, state)
+        expected = steps()
         join_(layers)
-        assert type(layers[0]) is nn.GRUCell
-        assert torch.allclose(layers[0](x, state), expected, atol=1e-6)
+        for one, other in zip(expected, steps(), strict=True):
+            assert torch.allclose(one, other, atol=1e-6)
+    assert isinstance(layers[0], AttentionCell if lstm else JoinedAttentionCell)
+
+
+def test_maps_side_by_side():
+    torch.manual_seed(0)
+    model = nn.Sequential(CSPPAN([4, 6, 8], 8, num_features=4)).eval()
+    fold_(model)
+    maps = [torch.rand(2, c, h, w) for c, h, w in ((4, 13, 9), (6, 7, 5), (8, 4, 3))]
+    with torch.inference_mode():
+        expected = model(maps)
+        join_(model)
+        for one, other in zip(expected, model(maps), strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+    blocks = [*model[0].top_down_blocks, *model[0].bottom_up_blocks]
+    assert all(isinstance(block, JoinedCSPLayer) == has_onednn() for block in blocks)
+
+
+def test_maps_side_by_side_with_normalisation_are_joined():
+    model = nn.Sequential(CSPPAN([4, 6, 8], 8)).eval()
+    join_(model)
+    assert not any(isinstance(module, JoinedCSPLayer) for module in model.modules())

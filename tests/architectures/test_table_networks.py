@@ -10,6 +10,7 @@ from architectures.backbones.det_pp_lcnet import PPLCNetMaps
 from architectures.backbones.table_master_resnet import GlobalContext, TableResNetExtra
 from architectures.heads.table_att_head import SLAHead, TableAttentionHead
 from architectures.heads.table_master_head import EOS, PAD, TableMasterHead
+from architectures.joining import join_
 from architectures.layers.attention import Cache
 from architectures.necks.csp_pan import CSPPAN
 from tests.support.seeded_values import seeded
@@ -35,6 +36,11 @@ def test_every_form_computes_the_same(config):
     for form in ("deploy", "fused"):
         for name, result in fuse(network, form)(image).items():
             assert torch.allclose(result, expected[name], atol=1e-5), (form, name)
+    joined = fuse(network)
+    join_(joined)
+    assert joined.head.deferred
+    for name, result in joined(image).items():
+        assert torch.allclose(result, expected[name], atol=1e-5), name
 
 
 def test_maps_of_pp_lcnet():
