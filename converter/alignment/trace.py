@@ -44,6 +44,7 @@ def trace(
     given: Mapping[str, Tensor] = MappingProxyType({}),
     keep: Collection[str] | None = None,
     run: Callable[..., Any] | None = None,
+    replaced: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Trace:
     """Run `network` once and record its operations.
 
@@ -55,9 +56,11 @@ def trace(
             up afterwards; by default all. Names do not depend on the inputs. Results are kept.
         run: computes the result from the same inputs with the network's modules; by default the
             network itself.
+        replaced: values that the run takes from here instead of those that it computes, by name;
+            of the same shapes.
     """
     fed = (*inputs, *given.values())
-    recorder = _Recorder(network, fed, keep)
+    recorder = _Recorder(network, fed, keep, replaced)
     with torch.inference_mode(), recorder:
         result = (run or network)(*inputs, **given)
     results = dict(named_tensors(OUTPUT, result))
@@ -89,13 +92,18 @@ def named_tensors(name: str, result: Any) -> Iterator[tuple[str, Tensor]]:
 
 class _Recorder(TorchFunctionMode):
     def __init__(
-        self, network: nn.Module, inputs: tuple[Tensor, ...], keep: Collection[str] | None
+        self,
+        network: nn.Module,
+        inputs: tuple[Tensor, ...],
+        keep: Collection[str] | None,
+        replaced: Mapping[str, Tensor],
     ) -> None:
         super().__init__()
         self.operations: list[Operation] = []
         self.owned = dict(network.named_parameters()) | dict(network.named_buffers())
         self.names = WeakTensorKeyDictionary({tensor: name for name, tensor in self.owned.items()})
         self.keep = keep
+        self.replaced = replaced
         self.values: dict[str, Tensor] = {}
         self.count = 0
         for tensor in inputs:
@@ -181,6 +189,8 @@ class _Recorder(TorchFunctionMode):
         name = f"%{self.count}"
         self.count += 1
         self.names[tensor] = name
+        if name in self.replaced:
+            tensor.copy_(self.replaced[name])
         if self.keep is None or name in self.keep:
             self.values[name] = tensor
         return name

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from architectures import Model
 from architectures.interfaces import Foldable
@@ -20,7 +21,11 @@ T = TypeVar("T")
 
 
 def observe(
-    network: Model, batch: np.ndarray, names: Iterable[str], run: Run = run_network
+    network: Model,
+    batch: np.ndarray,
+    names: Iterable[str],
+    run: Run = run_network,
+    replaced: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     """Run a network and return the outputs of named modules at their first call.
 
@@ -29,6 +34,7 @@ def observe(
         batch: (N, C, H, W) float32.
         names: of the modules; those that the network does not have are left out.
         run: computes the network's results from the image.
+        replaced: outputs that modules give instead of their own, by the modules' names.
 
     Returns:
         The outputs by the modules' names; `NAME.0`, `NAME.1`, ... of a module that returns several
@@ -37,6 +43,10 @@ def observe(
     outputs: dict[str, np.ndarray] = {}
     modules = dict(network.named_modules())
     hooks = [
+        modules[name].register_forward_hook(lambda *_, output=output: output)
+        for name, output in replaced.items()
+    ]
+    hooks += [
         modules[name].register_forward_hook(_recorder(name, outputs))
         for name in names
         if name in modules
@@ -101,6 +111,7 @@ def side_by_side(
     batch: np.ndarray,
     expected: Mapping[str, np.ndarray],
     epsilons: Mapping[str, float] | None = None,
+    replaced: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> SideBySide:
     """Run a network and pair its layers, in their order, with the reference's by name.
 
@@ -109,9 +120,10 @@ def side_by_side(
         batch: (N, C, H, W) float32.
         expected: the reference's outputs, by the names in `layer_names(network)`.
         epsilons: the reference's epsilons, by the name of the normalisation.
+        replaced: outputs that our modules give instead of their own, by the modules' names.
     """
     names, epsilons = set(layer_names(network)), epsilons or {}
-    actual = observe(network, batch, names)
+    actual = observe(network, batch, names, replaced=replaced)
     pairs = []
     for key, array in actual.items():
         name = key if key in names else key.removesuffix(".0")  # of several outputs the first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from converter.parity.layerwise import SideBySide
 from converter.references.hooks import by_our_names, layer_names, observe, results_of, side_by_side
 from converter.references.paddle.checkout import require_checkout
 from converter.references.paddle.session import PaddleSession
+from converter.references.positions import POSITIONS, plate_positions, plates, tensors_of
 
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 
@@ -60,12 +61,25 @@ class NetworkReference:
         self.epsilons = session.load_network(checkout.resolve(), with_guides(architecture), weights)
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare backbone, neck, logits, results, decisions, and every epsilon."""
+        """Compare backbone, neck, logits, results, decisions, and every epsilon.
+
+        Where rounding moves the positions at which an image is sampled (`positions.py`), these are
+        compared, too; all that follows them is computed at Paddle's.
+        """
         logits = network.logits_layers
         names = ["backbone", "neck", *logits]
-        expected = self.session.run(adapter_for(self.architecture).paddle_inputs(batch), names)
-        run = partial(observe, network, names=names)
+        expected, positions = self.run(network, batch, names)
+        run = partial(observe, network, names=[*names, *positions])
         actual = run(batch)
+        comparisons = [
+            compare(POSITIONS, array, actual[name], input_shape=batch.shape, limit=limit)
+            for name, array in positions.items()
+        ]
+        if any(comparison.fault for comparison in comparisons):
+            return comparisons  # what is sampled elsewhere has to differ
+        if positions:
+            run = partial(observe, network, names=names, replaced=tensors_of(positions))
+            actual = run(batch)
         if self.noisy:
             actual = noise.subtract_noise(network, run, batch, actual, expected, limit)
         if missing := [name for name in logits if name not in expected]:
@@ -74,7 +88,7 @@ class NetworkReference:
             )
         theirs, ours = results_of(expected), results_of(actual)
         theirs = by_our_names(theirs, ours)
-        comparisons = [
+        comparisons += [
             compare(
                 f"logits ({name})" if name in logits else name,
                 array,
@@ -114,9 +128,16 @@ class NetworkReference:
 
     def layers(self, network: Model, batch: np.ndarray) -> SideBySide:
         """Run both networks and return the layers that both have, in the order of ours."""
+        expected, positions = self.run(network, batch, layer_names(network))
+        return side_by_side(network, batch, expected, self.epsilons, tensors_of(positions))
+
+    def run(
+        self, network: Model, batch: np.ndarray, names: Sequence[str]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Run Paddle's network; return outputs of layers, and positions by our plates' names."""
         inputs = adapter_for(self.architecture).paddle_inputs(batch)
-        expected = self.session.run(inputs, layer_names(network))
-        return side_by_side(network, batch, expected, self.epsilons)
+        outputs = self.session.run(inputs, [*names, *plates(network).values()])
+        return outputs, plate_positions(network, outputs)
 
 
 def with_guides(architecture: Mapping[str, Any]) -> dict[str, Any]:

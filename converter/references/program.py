@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from converter.parity.layerwise import FullTensor, Pair, SideBySide, failed
 from converter.parity.ranked import row_gap
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
+from converter.references.positions import POSITIONS, sampling_positions, tensors_of
 from converter.references.processes.session import ChildSession
 from converter.sources.ir import Program
 from converter.sources.pdiparams import read_export
@@ -67,19 +69,32 @@ class ProgramReference:
         self._layers = layers
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
-        """Compare outputs of backbone and neck, the logits, the results, and the decisions."""
+        """Compare outputs of backbone and neck, the logits, the results, and the decisions.
+
+        Where rounding moves the positions at which an image is sampled (`positions.py`), these are
+        compared, too; all that follows them is computed at the program's.
+        """
         layers, trace_run = self.record(network, batch)
         actual, graph = _arrays(trace_run), layers.graph
         compared = self.compared_layers(graph)
         inputs = self.inputs_of(network, batch)
-        expected = self.run(
-            inputs, [self.counterparts[graph.layers[index].key].output for index in compared]
-        )
+        places = sampling_positions(network, layers.operations, self.program)
+        values = [self.counterparts[graph.layers[index].key].output for index in compared]
+        found = self.run(inputs, [*places.values(), *values])
+        positions, expected = dict(zip(places, found, strict=False)), found[len(places) :]
+        comparisons = [
+            compare(POSITIONS, array, actual[name], input_shape=batch.shape, limit=limit)
+            for name, array in positions.items()
+        ]
+        if any(comparison.fault for comparison in comparisons):
+            return comparisons  # what is sampled elsewhere has to differ
+        if positions:
+            actual = _arrays(self.rerun(network, batch, layers, positions))
         if self.noisy:
             names = [*(graph.layers[index].output for index in compared), *layers.outputs.values()]
             actual = noise.subtract_noise(
                 network,
-                lambda images: _arrays(self.rerun(network, images, layers)),
+                lambda images: _arrays(self.rerun(network, images, layers, positions)),
                 batch,
                 actual,
                 dict(zip(names, expected, strict=True)),
@@ -87,7 +102,6 @@ class ProgramReference:
             )
         last = {index for index, _ in graph.results}
         adapter = adapter_for(network.architecture)
-        comparisons = []
         logits = {}
         for index, array in zip(compared, expected, strict=False):
             layer = graph.layers[index]
@@ -141,21 +155,43 @@ class ProgramReference:
         run = self.rerun(network, batch, layers)
         if not layers.fit(run):
             layers = self.reduce(network, run)
-            if not self.kept(layers) <= set(run.values):
+            if not self.kept(network, layers) <= set(run.values):
                 run = self.rerun(network, batch, layers)
         self._layers = layers
         return layers, run
 
-    def rerun(self, network: Model, batch: np.ndarray, layers: TracedLayers) -> Trace:
-        """Run a network; return the trace with its results and the outputs of compared layers."""
-        image = torch.from_numpy(batch)
-        extra = extra_tensors(network, image)
-        return trace(network, image, given=extra, keep=self.kept(layers))
+    def rerun(
+        self,
+        network: Model,
+        batch: np.ndarray,
+        layers: TracedLayers,
+        positions: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ) -> Trace:
+        """Run a network; return the trace with its results and the outputs of compared layers.
 
-    def kept(self, layers: TracedLayers) -> set[str]:
-        """Return the names of the values that are compared: of layers, and the results."""
+        Args:
+            network: ours.
+            batch: the input, (N, C, H, W) float32.
+            layers: its layers.
+            positions: those to sample the image at, by the names of our values; by default its own.
+        """
+        image = torch.from_numpy(batch)
+        return trace(
+            network,
+            image,
+            given=extra_tensors(network, image),
+            keep=self.kept(network, layers),
+            replaced=tensors_of(positions),
+        )
+
+    def kept(self, network: Model, layers: TracedLayers) -> set[str]:
+        """Return the names of the values that are compared: positions, of layers, the results."""
         compared = self.compared_layers(layers.graph)
-        return {*layers.outputs.values(), *(layers.graph.layers[i].output for i in compared)}
+        return {
+            *sampling_positions(network, layers.operations, self.program),
+            *layers.outputs.values(),
+            *(layers.graph.layers[i].output for i in compared),
+        }
 
     def reduce(self, network: Model, traced: Trace) -> TracedLayers:
         """Return the operations, results and layers of a trace."""
@@ -209,7 +245,13 @@ class ProgramReference:
             if key in ours and not (ours[key].looped or theirs.looped)
         ]
         inputs = self.inputs_of(network, batch)
-        expected = self.run(inputs, [theirs.output for _, theirs in layers])
+        places = sampling_positions(alike, traced.operations, self.program)
+        expected = self.run(inputs, [*places.values(), *(theirs.output for _, theirs in layers)])
+        positions, expected = dict(zip(places, expected, strict=False)), expected[len(places) :]
+        alike_there = all(array.shape == traced.values[n].shape for n, array in positions.items())
+        if positions and alike_there:
+            extra = extra_tensors(alike, image)
+            traced = trace(alike, image, given=extra, replaced=tensors_of(positions))
         pairs = tuple(
             Pair(
                 _module(layer),

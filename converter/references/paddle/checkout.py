@@ -154,12 +154,21 @@ def build(checkout: Path, architecture: Mapping[str, Any]) -> Any:
         ReferenceUnavailable: it makes none; older and newer checkouts know different networks.
     """
     try:
-        return build_network(str(checkout), copy.deepcopy(dict(architecture)))
+        return build_network(str(checkout), _without_download(architecture))
     except Exception as error:  # whatever the checkout's source raises
         raise ReferenceUnavailable(
             f"{checkout} cannot build this network: {type(error).__name__}: {error}. Give a "
             "checkout that has it, and the class counts that the YAML leaves out (--classes)."
         ) from error
+
+
+def _without_download(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy whose backbone does not fetch the weights that its training begins with."""
+    alone = copy.deepcopy(dict(architecture))
+    # PaddleNLP's networks, for key information, are not fetched, and tell their sizes by the word.
+    if alone.get("model_type") != "kie" and isinstance(alone.get("Backbone"), dict):
+        alone["Backbone"].pop("pretrained", None)
+    return alone
 
 
 def first_names(state: Mapping[str, Any]) -> dict[str, Any]:
