@@ -48,6 +48,8 @@ class OutputPart(Part):
             that extracts key information, the classes or relations. Empty means the first of
             `results`.
         sr_output: of a super-resolution network, the result that is the image, (N, 3, H, W).
+        loss: where a loss is defined for what `forward` returns in training mode, `ctc` or `db`:
+            that of `losses.py`.
         stepwise: whether the results, (N, T, ...), grow by one step until the end token. Exports of
             such loops run one step more.
     """
@@ -58,6 +60,7 @@ class OutputPart(Part):
     text_map: tuple[str, float] = DB_TEXT_MAP
     text_scores: str = ""
     sr_output: str = ""
+    loss: str = ""
     stepwise: bool = False
 
 

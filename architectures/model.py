@@ -62,6 +62,9 @@ class Model(nn.Module):
             the order in which PaddleOCR's exports, whose results have no names, list them. Where
             PaddleOCR returns a tuple, the part's `results` name its items in that order.
 
+            In training mode, of a recogniser by CTC, logits (N, T, C); of a detector by DB, a dict
+            of the maps `binary`, `shrink` and `thresh`, (N, 1, H, W) each.
+
         Raises:
             TypeError: an extra input is missing or unknown.
         """

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import ConvBNAct, make_divisible
+from architectures.layers.dropping import drop_unscaled
 from architectures.layers.squeeze_excite import SqueezeExcite
 
 Stride = int | tuple[int, int]
@@ -133,8 +134,7 @@ class PPLCNet(Stages):
         """`(N, 3, H, W)` to `(N, class_expand, 1, 1)`."""
         x = self.maps(x)[-1]
         x = F.hardswish(self.last_conv(F.adaptive_avg_pool2d(x, 1)))
-        # Paddle's dropout mode `downscale_in_infer`: scale by 1 - p at inference.
-        return x * (1 - self.dropout_prob)
+        return drop_unscaled(x, self.dropout_prob, self.training)
 
 
 class PPLCNetMaps(Stages):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.layers.dropping import Drops, drop_unscaled, rising
 from architectures.layers.svtr_blocks import Attention, Block, ConvMixer, Size, to_map, to_sequence
 
 MIXERS = ("Conv", "Local", "Global")
@@ -85,7 +86,9 @@ class SVTRNet(nn.Module):
     `patch_merging` is `Conv` or `Pool`, the height is halved between the stages. `last_stage` makes
     a map of height 1 and width `out_char_num` of the sequence. `act` is the activation of the
     blocks. With `use_lenhead`, a second result describes the text's length; PaddleOCR has no neck
-    that reads both.
+    that reads both. In training, `drop_rate` of the values and `attn_drop_rate` of the weights of
+    attention are left out, and branches of blocks, from none in the first to `drop_path_rate` in
+    the last.
     """
 
     def __init__(
@@ -100,7 +103,10 @@ class SVTRNet(nn.Module):
         patch_merging: str | None = "Conv",
         mlp_ratio: float = 4,
         qkv_bias: bool = True,
+        drop_rate: float = 0.0,
         last_drop: float = 0.1,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
         epsilon: float = 1e-6,
         out_channels: int = 192,
         out_char_num: int = 25,
@@ -120,7 +126,9 @@ class SVTRNet(nn.Module):
             )
         self.img_size = (img_size[0], img_size[1])
         self.out_channels = out_channels
+        self.drop_rate = drop_rate
         self.last_drop = last_drop
+        drops = iter(rising(Drops(drop_rate, attn_drop_rate, drop_path_rate), sum(depth)))
         height, width = (side // 2**sub_num for side in self.img_size)
         self.patch_embed = PatchEmbed(in_channels, embed_dim[0], sub_num)
         self.pos_embed = nn.Parameter(torch.empty(1, height * width, embed_dim[0]))
@@ -129,8 +137,9 @@ class SVTRNet(nn.Module):
         def block(stage: int, kind: str) -> Block:
             dim, heads, size = embed_dim[stage], num_heads[stage], (height, width)
             window = (local_mixer[stage][0], local_mixer[stage][1])
+            dropped = next(drops)
             mix: nn.Module = Attention(
-                dim, heads, qkv_bias, size, window if kind == "Local" else None
+                dim, heads, qkv_bias, size, window if kind == "Local" else None, dropped
             )
             if kind == "Conv":
                 mix = ConvMixer(dim, heads, size, window)
@@ -143,6 +152,7 @@ class SVTRNet(nn.Module):
                 act=ACTS[act],
                 eps=epsilon,
                 prenorm=prenorm,
+                drops=dropped,
             )
 
         merged = patch_merging in MERGING
@@ -173,14 +183,16 @@ class SVTRNet(nn.Module):
         `(N, out_channels)`.
         """
         torch._assert(x.shape[2:] == self.img_size, "SVTRNet accepts images of its img_size only")
-        x = self.blocks1(self.patch_embed(x) + self.pos_embed)
+        x = self.patch_embed(x) + self.pos_embed
+        x = self.blocks1(F.dropout(x, self.drop_rate) if self.training else x)
         x = self.blocks2(self.sub_sample1(x))
         x = self.norm(self.blocks3(self.sub_sample2(x)))
         sequence = x
-        # Training drops values without enlarging the others, so inference makes all smaller.
-        kept = 1 - self.last_drop
         if self.last_conv is not None:
-            x = F.hardswish(self.last_conv(self.avg_pool(to_map(x, self.size)))) * kept
+            x = self._last_drop(self.last_conv(self.avg_pool(to_map(x, self.size))))
         if self.len_conv is None:
             return x
-        return x, F.hardswish(self.len_conv(sequence.mean(1))) * kept
+        return x, self._last_drop(self.len_conv(sequence.mean(1)))
+
+    def _last_drop(self, x: Tensor) -> Tensor:
+        return drop_unscaled(F.hardswish(x), self.last_drop, self.training)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from architectures.backbones.rec_svtrnet import ConvNormGelu
+from architectures.layers.dropping import Drops, drop_branch, rising
 from architectures.layers.pooling import avg_pool2d
 from architectures.layers.svtr_blocks import Block, Mlp, Size, to_map, to_sequence
 from architectures.registry import UnknownArchitecture
@@ -32,18 +33,24 @@ class POPatchEmbed(nn.Module):
 class ConvBlock(nn.Module):
     """A block of SVTR that mixes by a 5x5 convolution, in as many groups as there were heads."""
 
-    def __init__(self, dim: int, num_heads: int, mlp_ratio: float, eps: float) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, mlp_ratio: float, eps: float, drops: Drops
+    ) -> None:
         super().__init__()
+        self.drops = drops
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.mixer = nn.Conv2d(dim, dim, 5, padding=2, groups=num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), "gelu")
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), "gelu", drops)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, dim, H, W)` to the same shape."""
         size = (x.shape[2], x.shape[3])
-        x = self.norm1(to_sequence(x + self.mixer(x)))
-        return to_map(self.norm2(x + self.mlp(x)), size)
+        x = self.norm1(to_sequence(x + self._branch(self.mixer(x))))
+        return to_map(self.norm2(x + self._branch(self.mlp(x))), size)
+
+    def _branch(self, x: Tensor) -> Tensor:
+        return drop_branch(x, self.drops.branches, self.training)
 
 
 class FlattenTranspose(nn.Module):
@@ -86,6 +93,7 @@ class SVTRStage(nn.Module):
         mlp_ratio: float,
         qkv_bias: bool,
         eps: float,
+        drops: Sequence[Drops],
     ) -> None:
         super().__init__()
         convolutions = list(mixer).count("Conv")
@@ -95,13 +103,15 @@ class SVTRStage(nn.Module):
                 f"a stage of SVTRv2 mixes by Conv first, then by Global, not by {', '.join(mixer)}"
             )
         blocks: list[nn.Module] = [
-            ConvBlock(dim, num_heads, mlp_ratio, eps) for _ in range(convolutions)
+            ConvBlock(dim, num_heads, mlp_ratio, eps, each) for each in drops[:convolutions]
         ]
         if convolutions and attentions:
             blocks.append(FlattenTranspose())
         blocks += [
-            Block(dim, num_heads, mlp_ratio, qkv_bias, act="gelu", eps=eps, prenorm=True)
-            for _ in range(attentions)
+            Block(
+                dim, num_heads, mlp_ratio, qkv_bias, act="gelu", eps=eps, prenorm=True, drops=each
+            )
+            for each in drops[convolutions:]
         ]
         self.flat = attentions > 0
         self.blocks = nn.Sequential(*blocks)
@@ -119,7 +129,8 @@ class SVTRStage(nn.Module):
 class SVTRv2(nn.Module):
     """SVTRv2 for lines of any width; the options are PaddleOCR's.
 
-    With `use_pool`, the result is a map of height 1; without, a sequence of patches.
+    With `use_pool`, the result is a map of height 1; without, a sequence of patches. What training
+    leaves out is as in SVTRNet.
     """
 
     def __init__(
@@ -140,6 +151,9 @@ class SVTRv2(nn.Module):
         last_stage: bool = False,
         eps: float = 1e-6,
         use_pool: bool = False,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
     ) -> None:
         super().__init__()
         if use_pos_embed or last_stage:
@@ -150,6 +164,8 @@ class SVTRv2(nn.Module):
             raise ValueError(
                 f"SVTRv2 takes one mixer for each block of {', '.join(map(str, depths))}"
             )
+        drops = rising(Drops(drop_rate, attn_drop_rate, drop_path_rate), sum(depths))
+        starts = [sum(depths[:stage]) for stage in range(len(depths))]
         self.use_pool = use_pool
         self.out_channels = dims[-1]
         self.pope = POPatchEmbed(in_channels, dims[0])
@@ -163,6 +179,7 @@ class SVTRv2(nn.Module):
                 mlp_ratio,
                 qkv_bias,
                 eps,
+                drops[starts[stage] : starts[stage] + len(names)],
             )
             for stage, names in enumerate(mixer)
         )

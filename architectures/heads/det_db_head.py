@@ -48,32 +48,52 @@ class DBHead(OutputPart):
     """The branch of text probabilities, `binarize`; the threshold branch is for training only.
 
     That is `thresh`, the thresholds, and, where `aux_in_channels` are given, a pair of such heads
-    for each of three maps of the neck.
+    for each of three maps of the neck, which nothing here runs. In training mode the results are
+    the maps that `architectures.losses.db_loss` takes; `k` is the steepness of the binary one.
     """
 
     logits_layers: tuple[str, ...] = ("binarize.conv3",)
     activations: Mapping[str, Activation] = {"output": Activation("sigmoid", ("binarize.conv3",))}
+    loss = "db"
 
     def __init__(
-        self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2), aux_in_channels: int = 0
+        self,
+        in_channels: int,
+        kernel_list: Sequence[int] = (3, 2, 2),
+        aux_in_channels: int = 0,
+        k: float = 50,
     ) -> None:
         super().__init__()
+        self.k = k
         self.binarize = Head(in_channels, kernel_list)
-        self.thresh = Head(in_channels, kernel_list)
+        self.thresh: Head | None = Head(in_channels, kernel_list)
         if aux_in_channels:
             for level in ("p4", "p3", "p2"):
                 self.add_module(f"aux_binarize_{level}", Head(aux_in_channels, kernel_list))
                 self.add_module(f"aux_thresh_{level}", Head(aux_in_channels, kernel_list))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, H / 4, W / 4)` to `(N, 1, H, W)`."""
-        return self.binarize(x)
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """`(N, in_channels, H / 4, W / 4)` to `(N, 1, H, W)`; in training to three such maps."""
+        text: Tensor = self.binarize(x)
+        return self._maps(x, text, text) if self.training else text
+
+    def _maps(self, x: Tensor, shrink: Tensor, base: Tensor) -> dict[str, Tensor]:
+        """Return the maps of training: probabilities, thresholds, and `base` compared to these."""
+        if self.thresh is None:
+            raise RuntimeError(
+                "the branch of thresholds was removed when the network was deployed; "
+                "architectures.training.trainable makes a network that can be trained"
+            )
+        thresh: Tensor = self.thresh(x)
+        binary = ((base - thresh) * self.k).sigmoid()
+        return {"shrink": shrink, "thresh": thresh, "binary": binary}
 
     def deployed(self) -> nn.Module:
         """The head without its training branches."""
         for name, _ in list(self.named_children()):
-            if name.startswith(("thresh", "aux_")):
+            if name.startswith("aux_"):
                 delattr(self, name)
+        self.thresh = None
         return self
 
 
@@ -101,18 +121,23 @@ class PFHeadLocal(DBHead):
     REDUCTIONS: ClassVar = {"large": 4, "small": 8}
 
     def __init__(
-        self, in_channels: int, kernel_list: Sequence[int] = (3, 2, 2), mode: str = "small"
+        self,
+        in_channels: int,
+        kernel_list: Sequence[int] = (3, 2, 2),
+        mode: str = "small",
+        k: float = 50,
     ) -> None:
-        super().__init__(in_channels, kernel_list)
+        super().__init__(in_channels, kernel_list, k=k)
         if mode not in self.REDUCTIONS:
             raise ValueError(
                 f"PFHeadLocal has no mode {mode!r}; known: {', '.join(self.REDUCTIONS)}"
             )
         self.cbn_layer = LocalModule(in_channels // 4, in_channels // self.REDUCTIONS[mode])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, in_channels, H / 4, W / 4)` to `(N, 1, H, W)`."""
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """`(N, in_channels, H / 4, W / 4)` to `(N, 1, H, W)`; in training to three such maps."""
         features = self.binarize.features(x)
         base = self.binarize.conv3(features).sigmoid()
         enlarged = F.interpolate(features, scale_factor=2.0, mode="nearest")
-        return 0.5 * (base + self.cbn_layer(enlarged, base).sigmoid())
+        refined = self.cbn_layer(enlarged, base).sigmoid()
+        return self._maps(x, refined, base) if self.training else 0.5 * (base + refined)

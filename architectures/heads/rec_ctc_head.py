@@ -33,8 +33,11 @@ class GuideLayer(nn.Sequential):
 class CTCHead(OutputPart):
     """One linear layer, or with `mid_channels` two, and the softmax over the classes.
 
-    With `use_guide`, convolutions along the sequence come first.
+    With `use_guide`, convolutions along the sequence come first. In training mode the result is
+    logits, which `architectures.losses.ctc_loss` takes.
     """
+
+    loss = "ctc"
 
     def __init__(
         self,
@@ -60,4 +63,4 @@ class CTCHead(OutputPart):
         if self.guide_layer is not None:
             x = self.guide_layer(x.transpose(1, 2)).transpose(1, 2)
         logits = self.fc(x) if self.mid_channels is None else self.fc2(self.fc1(x))
-        return logits.softmax(2)
+        return logits if self.training else logits.softmax(2)

@@ -23,8 +23,10 @@ class MultiHead(OutputPart):
     """A sequence encoder and a CTC head; the heads that guide their training are not built.
 
     `head_list` and `out_channels_list` are PaddleOCR's. With `use_pool`, a sequence of patches,
-    three rows of them, becomes a map of height 1.
+    three rows of them, becomes a map of height 1. In training mode the result is logits.
     """
+
+    loss = "ctc"
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import ACTIVATIONS
+from architectures.layers.dropping import NOTHING, Drops, drop_branch
 
 Size = tuple[int, int]
 
@@ -45,9 +46,11 @@ class Attention(nn.Module):
         qkv_bias: bool,
         size: Size | None = None,
         window: Size | None = None,
+        drops: Drops = NOTHING,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.drops = drops
         self.size = size
         self.window = window
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
@@ -59,8 +62,10 @@ class Attention(nn.Module):
         near = None
         if self.size is not None and self.window is not None:
             near = neighbours(self.size, self.window, x.device)
-        y = F.scaled_dot_product_attention(q, k, v, near)
-        return self.proj(y.transpose(1, 2).flatten(2))
+        dropped = self.drops.attention if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, near, dropped)
+        y = self.proj(y.transpose(1, 2).flatten(2))
+        return F.dropout(y, self.drops.values) if self.training else y
 
 
 class ConvMixer(nn.Module):
@@ -80,15 +85,19 @@ class ConvMixer(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with an activation between them."""
 
-    def __init__(self, dim: int, hidden: int, act: str) -> None:
+    def __init__(self, dim: int, hidden: int, act: str, drops: Drops = NOTHING) -> None:
         super().__init__()
+        self.drops = drops
         self.fc1 = nn.Linear(dim, hidden)
         self.act = ACTIVATIONS[act]()
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, dim)` to the same shape."""
-        return self.fc2(self.act(self.fc1(x)))
+        x = self.act(self.fc1(x))
+        if not self.training:
+            return self.fc2(x)
+        return F.dropout(self.fc2(F.dropout(x, self.drops.values)), self.drops.values)
 
 
 class Block(nn.Module):
@@ -109,18 +118,23 @@ class Block(nn.Module):
         act: str = "swish",
         eps: float = 1e-5,
         prenorm: bool = False,
+        drops: Drops = NOTHING,
     ) -> None:
         super().__init__()
         self.prenorm = prenorm
+        self.drops = drops
         self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.mixer = Attention(dim, num_heads, qkv_bias) if mixer is None else mixer
+        self.mixer = Attention(dim, num_heads, qkv_bias, drops=drops) if mixer is None else mixer
         self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), act)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), act, drops)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, T, dim)` to the same shape."""
         if self.prenorm:
-            x = self.norm1(x + self.mixer(x))
-            return self.norm2(x + self.mlp(x))
-        x = x + self.mixer(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+            x = self.norm1(x + self._branch(self.mixer(x)))
+            return self.norm2(x + self._branch(self.mlp(x)))
+        x = x + self._branch(self.mixer(self.norm1(x)))
+        return x + self._branch(self.mlp(self.norm2(x)))
+
+    def _branch(self, x: Tensor) -> Tensor:
+        return drop_branch(x, self.drops.branches, self.training)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.layers.dropping import Drops
 from architectures.layers.svtr_blocks import Block
 
 
@@ -113,6 +114,7 @@ class EncoderWithSVTR(nn.Module):
         qkv_bias: bool,
         mlp_ratio: float,
         kernel_size: tuple[int, int],
+        drops: Drops,
     ) -> None:
         super().__init__()
         narrow = in_channels // 8
@@ -120,7 +122,7 @@ class EncoderWithSVTR(nn.Module):
         self.conv1 = ConvNormSwish(in_channels, narrow, kernel_size)
         self.conv2 = ConvNormSwish(narrow, hidden_dims)
         self.svtr_block = nn.Sequential(
-            *(Block(hidden_dims, num_heads, mlp_ratio, qkv_bias) for _ in range(depth))
+            *(Block(hidden_dims, num_heads, mlp_ratio, qkv_bias, drops=drops) for _ in range(depth))
         )
         self.norm = nn.LayerNorm(hidden_dims, eps=1e-6)
         self.conv3 = ConvNormSwish(hidden_dims, in_channels)
@@ -162,13 +164,14 @@ class EncoderWithLightSVTR(nn.Module):
         qkv_bias: bool,
         mlp_ratio: float,
         local_kernel: int,
+        drops: Drops,
     ) -> None:
         super().__init__()
         self.out_channels = dims
         self.conv_reduce = ConvNormSwish(in_channels, dims)
         self.local_conv = LocalConv(dims, local_kernel)
         self.svtr_block = nn.Sequential(
-            *(Block(dims, num_heads, mlp_ratio, qkv_bias) for _ in range(depth))
+            *(Block(dims, num_heads, mlp_ratio, qkv_bias, drops=drops) for _ in range(depth))
         )
         self.norm = nn.LayerNorm(dims, eps=1e-6)
         self.skip_conv = ConvNormSwish(in_channels, dims)
@@ -199,6 +202,7 @@ class SequenceEncoder(nn.Module):
     layers.
     Only `svtr` takes `hidden_dims` and `kernel_size`, only `lightsvtr` takes `local_kernel`; where
     `depth` and `mlp_ratio` are not given, `lightsvtr` has one block of ratio 4, `svtr` two of 2.
+    The last three are what these two leave out in training.
     """
 
     def __init__(
@@ -216,8 +220,12 @@ class SequenceEncoder(nn.Module):
         local_kernel: int = 7,
         out_channels: Sequence[int] = (),
         with_linear: bool = False,
+        drop_rate: float = 0.1,
+        attn_drop_rate: float = 0.1,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        drops = Drops(drop_rate, attn_drop_rate, drop_path)
         self.encoder: (
             Reshape
             | EncoderWithFC
@@ -247,6 +255,7 @@ class SequenceEncoder(nn.Module):
                 qkv_bias,
                 2.0 if mlp_ratio is None else mlp_ratio,
                 (height, width),
+                drops,
             )
         elif encoder_type == "lightsvtr":
             self.encoder = EncoderWithLightSVTR(
@@ -257,6 +266,7 @@ class SequenceEncoder(nn.Module):
                 qkv_bias,
                 4.0 if mlp_ratio is None else mlp_ratio,
                 local_kernel,
+                drops,
             )
         else:
             raise ValueError(

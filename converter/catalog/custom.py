@@ -54,6 +54,7 @@ _TRAINING_ONLY = {
         "loc_lr",
     ),
     *("fc_decay", "l2_decay", "use_dropout", "dropout", "dropout_ratio", "is_train", "k"),
+    *("drop_rate", "attn_drop_rate", "drop_path", "drop_path_rate"),
     *("return_all_feats", "return_feats", "NRTRHead", "SARHead", "use_pos", "fix_nan"),
     *("character_dict_path", "class_num", "pad_value", "decoder_start_token_id", "use_ssld"),
     *("temperature", "do_sample", "top_p", "is_export", "is_predict", "infer_mode"),
