@@ -62,10 +62,11 @@ class Attention(nn.Module):
         near = None
         if self.size is not None and self.window is not None:
             near = neighbours(self.size, self.window, x.device)
-        dropped = self.drops.attention if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, near, dropped)
-        y = self.proj(y.transpose(1, 2).flatten(2))
-        return F.dropout(y, self.drops.values) if self.training else y
+        if not self.training:
+            y = F.scaled_dot_product_attention(q, k, v, near)
+            return self.proj(y.transpose(1, 2).flatten(2))
+        y = F.scaled_dot_product_attention(q, k, v, near, self.drops.attention)
+        return F.dropout(self.proj(y.transpose(1, 2).flatten(2)), self.drops.values)
 
 
 class ConvMixer(nn.Module):

@@ -40,6 +40,7 @@ COMMANDS = {
     "diagnose": Command("diagnose", "find the first layer that differs, and the cause"),
     "prove": Command("prove", "read pages with Paddle and with PyTorch, and compare the texts"),
     "export": Command("export", "write a converted network for another program"),
+    "add-classes": Command("add_classes", "let a recogniser have more characters, for training"),
     "add-dict": Command("add_dict", "add a dictionary to a converted recogniser"),
     "add-tokenizer": Command("add_tokenizer", "add a tokeniser to a network of key information"),
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
 
@@ -62,27 +62,30 @@ def test_read_page(detector, recogniser):
     assert all(set(line) == {"text", "score", "box"} for line in lines)
 
 
-def test_fine_tune(tmp_path, convert):
-    trained = fine_tuned(tmp_path, characters="abcxyz")
-    weights = tmp_path / "rec.pth"
+def test_teach_character(tmp_path, convert):
+    """Fine-tuning is a part of it."""
+    trained = fine_tuned(tmp_path, characters="LibraryPesR")
+    weights, out = tmp_path / "rec.pth", tmp_path / "taught"
     source = ("--config", trained / "train.yml", "--paddle-dir", trained / "best_accuracy.pdparams")
     done = convert("own", *source, "--out", weights, "--reference", "none")
     assert done.code == 0, done.err
-    image = np.random.default_rng(0).integers(0, 255, (32, 100, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / "line.png"), image)
-    (tmp_path / "labels.txt").write_text("line.png\tabz\nline.png\tabz\n", encoding="utf-8")
 
-    out = tmp_path / "tuned.pth"
-    options = ("--epochs", 4, "--learning-rate", 1e-3)
-    printed = run("fine_tune.py", weights, tmp_path / "labels.txt", "--out", out, *options)
-    losses = [float(row.rpartition(" ")[2]) for row in printed.splitlines()[:-1]]
-    assert len(losses) == 4
+    limits = ("--lines", 8, "--epochs", 3, "--learning-rate", 1e-2, "--to", "torchscript")
+    printed = run("teach_character.py", weights, "©", "--out", out, *limits)
+    losses = [float(row.split()[4].rstrip(",")) for row in re.findall("epoch .*", printed)]
+    assert len(losses) == 3
     assert losses[-1] < 0.9 * losses[0]
+    assert "0 of 16 held-out lines read" in printed
+    assert "14 classes, 1 of them new: '©'" in printed
 
-    before, after = (architectures.load(file).state_dict() for file in (weights, out))
-    assert not np.allclose(before["head.fc.weight"].numpy(), after["head.fc.weight"].numpy())
-    card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
-    assert (card["status"], card["parity"]) == ("UNVERIFIED", None)
-    origin = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    assert [entry["sha256"] for entry in card["derived_from"]] == [origin["weights"]["sha256"]]
-    assert Recognizer(out)([image])
+    wide, tuned = (architectures.load(out / name) for name in ("wide.pth", "tuned.pth"))
+    assert wide.card.dictionary.characters == (*"LibraryPesR© ",)
+    before, after = (network.head.fc.weight.detach() for network in (wide, tuned))
+    assert not np.allclose(before, after)
+    card = json.loads((out / "fused.json").read_text(encoding="utf-8"))
+    assert (card["status"], card["form"], card["parity"]) == ("UNVERIFIED", "fused", None)
+    names = [entry["file"] for entry in card["derived_from"]]
+    assert names == ["tuned.pth", "wide.pth", "rec.pth"]
+    image = np.random.default_rng(0).integers(0, 255, (32, 100, 3), np.uint8)
+    assert Recognizer(out / "tuned.pth")([image])
+    assert (out / "fused.torchscript.pt").is_file()

@@ -1,4 +1,4 @@
-"""The values of PaddleOCR's own losses on seeded inputs, which `tests/data/paddle_losses.json` holds.
+"""The values of PaddleOCR's own losses on seeded inputs, as in `tests/data/paddle_losses.json`.
 
     python tests/support/paddle_losses.py CHECKOUT > tests/data/paddle_losses.json
 
