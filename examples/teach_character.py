@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write to")
     parser.add_argument("--lines", type=int, default=48, help="how many lines to train on")
     parser.add_argument("--epochs", type=int, default=20, help="the most epochs")
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--to", default="onnx", help="the target of the export")
     options = parser.parse_args()
     folder, character = options.out, options.character
