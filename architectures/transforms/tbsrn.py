@@ -99,12 +99,16 @@ class FeatureEnhancer(nn.Module):
         self.linear = nn.Linear(2 * WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, 64, 16, 64)` to the same shape."""
-        places = positions(WIDTH, SIZE, x.device).to(x.dtype).expand(x.shape[0], -1, -1, -1)
-        y = torch.cat([x, places], 1).flatten(2).transpose(1, 2)
+        """`(N, 64, H, W)`, `H * W` as many as those of `SIZE`, to the same shape.
+
+        Pixels are counted row by row, and each takes the code of the place that its number has in
+        an image of `SIZE`.
+        """
+        places = positions(WIDTH, SIZE, x.device).to(x.dtype).flatten(1)
+        y = torch.cat([x.flatten(2), places.expand(x.shape[0], -1, -1)], 1).transpose(1, 2)
         y = self.mul_layernorm1(y + self.multihead(y))
         y = self.linear(self.mul_layernorm3(y + self.pff(y)))
-        return y.transpose(1, 2).unflatten(2, SIZE)
+        return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 class RecurrentResidualBlock(nn.Module):
@@ -121,15 +125,15 @@ class RecurrentResidualBlock(nn.Module):
         self.feature_enhancer = FeatureEnhancer()
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, 64, 16, 64)` to the same shape."""
+        """`(N, 64, H, W)` to the same shape; for the sizes, see `FeatureEnhancer`."""
         y = self.bn2(self.conv2(F.mish(self.bn1(self.conv1(x)))))
         return x + self.feature_enhancer(y)
 
 
 class TBSRN(TSRN):
-    """TSRN with attention in its blocks; it accepts 16 x 64 images only.
+    """TSRN with attention in its blocks; it accepts images of 1,024 pixels only.
 
-    The result is that of TSRN.
+    It is trained with 16 x 64 images. The result is that of TSRN.
     """
 
     residual_block = RecurrentResidualBlock
@@ -138,6 +142,10 @@ class TBSRN(TSRN):
         super().__init__(in_channels, scale_factor, srb_nums, WIDTH // 2)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """`x: (N, 3, 16, 64)`, values 0 to 1, to the results by PaddleOCR's names."""
-        torch._assert(x.shape[2:] == SIZE, "TBSRN accepts 16 x 64 images only")
+        """`x: (N, 3, H, W)`, values 0 to 1, to the results by PaddleOCR's names."""
+        pixels = math.prod(SIZE)
+        torch._assert(
+            x.shape[2] * x.shape[3] == pixels,
+            f"TBSRN accepts images of {pixels} pixels only, such as {SIZE[0]} x {SIZE[1]}",
+        )
         return super().forward(x)

@@ -12,7 +12,7 @@ from torch import nn
 from architectures import Model, build, fuse
 from architectures.registry import UnknownArchitecture
 from architectures.transforms import tbsrn
-from architectures.transforms.tbsrn import SIZE, TBSRN, LayerNorm, positions
+from architectures.transforms.tbsrn import SIZE, TBSRN, FeatureEnhancer, LayerNorm, positions
 from architectures.transforms.tsrn import TSRN, GruBlock
 from converter.alignment.layer_graph import network_graph
 from converter.alignment.trace import trace
@@ -210,9 +210,19 @@ def test_what_does_not_fit():
         TSRN(scale_factor=3)
     with pytest.raises(ValueError, match="not images of 1 channels 2 times"):
         TBSRN(1)
-    with pytest.raises(AssertionError, match="TBSRN accepts 16 x 64 images only"):
-        TBSRN()(torch.zeros(1, 3, 64, 16))
+    with pytest.raises(AssertionError, match="images of 1024 pixels only, such as 16 x 64"):
+        TBSRN(srb_nums=1)(torch.zeros(1, 3, 16, 96))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 16), (1, 1024)])
+def test_the_code_of_a_place_goes_by_its_number(size):
+    torch.manual_seed(0)
+    enhancer, x = FeatureEnhancer(), torch.rand(1, 64, *SIZE)
     assert SIZE == (16, 64)
+    with torch.no_grad():
+        expected, found = enhancer(x), enhancer(x.reshape(1, 64, *size))
+    assert found.shape == (1, 64, *size)
+    torch.testing.assert_close(found.reshape(expected.shape), expected)
 
 
 def test_pixels_are_decided_by_the_image(small):
