@@ -6,7 +6,7 @@ Between the maps and the graph PaddleOCR calls a compiled operator, which is not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from converter.adapters.base import HeadAdapter
 
@@ -21,6 +21,13 @@ class DRRGAdapter(HeadAdapter):
     """The network takes only the image; a record also holds nodes, adjacency and neighbours."""
 
     record_call_inputs = ("gcn_nodes", "gcn_adjacency", "gcn_knn")
+
+    def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
+        """Return the same of PaddleOCR's network."""
+        if not extra:
+            return self.call_paddle(network, image, extra)
+        neck, head = network.neck(network.backbone(image)), network.head
+        return {"neck": neck, "gcn": head.gcn(*extra.values()), "maps": head.out_conv(neck)}
 
     def record_results(
         self, network: Model, image: Tensor, inputs: Mapping[str, Tensor]

@@ -9,8 +9,6 @@ It reads requests from standard input and writes answers to what was standard ou
 import os
 import sys
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ if __name__ == "__main__":  # a script's own folder comes first; the project's i
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from converter.adapters.registry import adapter_of_head
-from converter.references.paddle import paddlenlp_networks
+from converter.references.paddle import compatibility
 from converter.references.processes.messages import Arrays, serve
 
 
@@ -116,10 +114,7 @@ def build_network(checkout: str, architecture: dict[str, Any]) -> Any:
     sys.modules[folder.__name__] = folder
     from ppocr.modeling.architectures.base_model import BaseModel
 
-    backbone = architecture.get("Backbone") or {}
-    if backbone.get("name") in paddlenlp_networks.NETWORKS:
-        paddlenlp_networks.provide(backbone)
-        sys.modules.pop("ppocr.modeling.backbones.vqa_layoutlm", None)
+    compatibility.provide_imports(architecture)
     folder_before = Path.cwd()
     os.chdir(root)  # PGHead opens its dictionary by a path relative to the checkout
     try:
@@ -148,31 +143,8 @@ def call_network(network: Any, inputs: Arrays, *, for_record: bool = False) -> A
     last = getattr(network, "head", None) or getattr(network, "backbone", None)
     adapter = adapter_of_head(type(last).__name__, {})
     call = adapter.record_paddle if for_record else adapter.call_paddle
-    with dropout_disabled():
+    with compatibility.as_expected():
         return call(network, image, dict(zip(names, extra, strict=True)))
-
-
-@contextmanager
-def dropout_disabled() -> Iterator[None]:
-    """Make Paddle's dropout function do what it does at inference, whatever its caller asks for.
-
-    SRN's encoders call the function without saying that the network is in eval mode, and its
-    default is to drop values. PaddleOCR's exports drop none.
-    """
-    from paddle.nn import functional
-
-    dropout: Any = functional.dropout
-
-    def inference_dropout(
-        x: Any, p: float = 0.5, axis: Any = None, _: bool = False, **options: Any
-    ) -> Any:
-        return dropout(x, p, axis, **{**options, "training": False})
-
-    functional.dropout = inference_dropout  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        functional.dropout = dropout
 
 
 def _flatten(name: str, output: Any, outputs: Arrays) -> None:
