@@ -1,15 +1,17 @@
 """Compare networks with Paddle's at many sizes of images.
 
     python scripts/sweep_sizes.py EXPORT WEIGHTS [--sizes 32x320 48x333 ...]
-    python scripts/sweep_sizes.py --paddleocr CHECKOUT [--only REGEX] [--json FILE]
+    python scripts/sweep_sizes.py --paddleocr CHECKOUT [--full-size] [--only REGEX] [--json FILE]
 
 EXPORT is a folder with `inference.pdmodel` or `inference.json` and its `.pdiparams`; WEIGHTS the
 artefact converted from it. Networks that take more than an image are not supported there. With a
 CHECKOUT of PaddleOCR, its own network of each family, that is, of each combination of transform,
 backbone, neck and head among the shipped records, is compared with ours, both with the record's
-seeded weights, at the record's size and at others, odd ones too. PaddleX's and PaddleDetection's
-networks are not in a checkout: their exports can be given as EXPORT. Networks of key information
-that take tokens and no image are left out.
+seeded weights, at the record's size and at others, odd ones too. The records of LaTeX-OCR,
+UniMERNet and PP-FormulaNet hold smaller networks than its classes build: with --full-size, those of
+its configurations are compared, which takes minutes and gigabytes of memory. PaddleX's and
+PaddleDetection's networks are not in a checkout: their exports can be given as EXPORT. Networks of
+key information that take tokens and no image are left out.
 
 At each size both run on one seeded image. A row of the table says `equal` with the largest
 difference (`equal within rounding` where a change of the image by rounding moves the result as
@@ -22,7 +24,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -56,6 +60,9 @@ from converter.sources.open import open_source
 
 LIMIT = 1e-4  # of the largest value
 LARGE = 100_000  # pixels of an image of which few sizes are tried
+RECORDER = Path(__file__).with_name("record_reference.py")
+SMALLER = ("LaTeXOCR", "UniMERNet", "PP-FormulaNet-S", "PP-FormulaNet-L", "PP-FormulaNet_plus-M")
+"""The algorithms whose records hold networks with options that PaddleOCR's classes do not have."""
 SIDES = (16, 31, 32, 33, 48, 61, 64, 95, 96, 100, 160, 224, 320)
 Size = tuple[int, int]
 EQUAL, ROUNDING, BOTH_REFUSE = "equal", "equal within rounding", "both refuse"
@@ -101,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("weights", type=Path, nargs="?", metavar="WEIGHTS", help="X.pth or X.safetensors")
     add("--sizes", type=read_size, nargs="+", metavar="HxW", help="default: square and oblong ones")
     add("--paddleocr", type=Path, metavar="CHECKOUT", help="compare its networks, by family")
+    add("--full-size", action="store_true", help="compare what records hold in small only, too")
     add("--only", default="", metavar="REGEX", help="with --paddleocr: records whose names match")
     add("--json", type=Path, metavar="FILE", help="write the rows to FILE, too")
     options = parser.parse_args(argv)
@@ -108,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("give EXPORT and WEIGHTS, or --paddleocr CHECKOUT")
     try:
         if options.paddleocr is not None:
-            rows = sweep_families(options.paddleocr, options.only)
+            rows = sweep_families(options.paddleocr, options.only, options.full_size)
         else:
             sizes = options.sizes or default_sizes()
             rows = sweep(options.export, options.weights, sizes)
@@ -158,7 +166,7 @@ def sweep(export: Path, weights: Path, sizes: Sequence[Size]) -> list[Row]:
     return rows
 
 
-def sweep_families(paddleocr: Path, only: str) -> list[Row]:
+def sweep_families(paddleocr: Path, only: str, full_size: bool) -> list[Row]:
     """Compare PaddleOCR's network of each family at several sizes, print the rows, return them."""
     checkout.require_checkout(paddleocr)
     rows: list[Row] = []
@@ -168,14 +176,15 @@ def sweep_families(paddleocr: Path, only: str) -> list[Row]:
         record = read_record(folder)
         if (family := family_of(record)) is not None:
             families.setdefault(family, record)
-    for record in families.values():
+    for small in families.values():
         try:
+            record = fitting(paddleocr, small, full_size)
             for size, outcome in compare_family(paddleocr, record):
                 rows.append(Row(record.name, *size, outcome))
                 print(f"{record.name:40} {size[0]:4} x {size[1]:<4} {outcome}", flush=True)
         except CannotBuild as error:
             left_out += 1
-            print(f"{record.name:40} left out: {error}", flush=True)
+            print(f"{small.name:40} left out: {error}", flush=True)
     print(f"{len(families) - left_out} families compared, {left_out} left out")
     return rows
 
@@ -183,9 +192,31 @@ def sweep_families(paddleocr: Path, only: str) -> list[Row]:
 class CannotBuild(Exception):
     """The checkout does not build or run the network.
 
-    Some records hold smaller networks than its classes allow; some classes do not run with newer
+    Some records hold smaller networks than its classes build; some classes do not run with newer
     versions of Paddle.
     """
+
+
+def fitting(paddleocr: Path, record: Record, full_size: bool) -> Record:
+    """Return a record whose network the checkout builds: this one, or one that is recorded now.
+
+    Raises:
+        CannotBuild: the network is smaller than those of the checkout's classes, and the others
+            are not asked for or cannot be recorded.
+    """
+    algorithm = record.facts.architecture.get("algorithm", "")
+    if algorithm not in SMALLER:
+        return record
+    if not full_size:
+        raise CannotBuild("the record holds a smaller network than PaddleOCR's classes build")
+    config = paddleocr / "configs" / record.facts.config
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, RECORDER, config, "--paddleocr", paddleocr, "--out", folder]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            said = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
+            raise CannotBuild(f"cannot be recorded at full size: {said[-1]}")
+        return read_record(Path(folder, record.name))
 
 
 def family_of(record: Record) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +110,16 @@ def test_the_row_after_the_end_token_is_cut():
     theirs = np.concatenate([ours, np.zeros((1, 1, 2), np.float32)], 1)
     assert sweep.common_steps(theirs, ours).shape == ours.shape
     assert sweep.common_steps(np.ones((1, 5, 2)), ours).shape == (1, 5, 2)  # two more are a fault
+
+
+def test_records_of_smaller_networks_are_left_out_with_the_reason(monkeypatch, capsys):
+    monkeypatch.setattr(sweep.checkout, "require_checkout", lambda _: None)
+    assert sweep.sweep_families(Path("PaddleOCR"), "LaTeX_OCR", full_size=False) == []
+    said = capsys.readouterr().out
+    assert "left out: the record holds a smaller network than PaddleOCR's classes build" in said
+
+
+def test_what_cannot_be_recorded_at_full_size_is_left_out_with_the_reason(tmp_path):
+    record = sweep.read_record(sweep.SHIPPED / "rec__LaTeX_OCR_rec")
+    with pytest.raises(sweep.CannotBuild, match=r"at full size: .* is no PaddleOCR checkout"):
+        sweep.fitting(tmp_path, record, full_size=True)

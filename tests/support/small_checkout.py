@@ -12,7 +12,7 @@ from architectures.interfaces import OutputPart
 from converter.references.seeded import seeded_weight
 
 SOURCE = """
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, nn, ones
 from ppocr.modeling.parts import Block
 
 class BaseModel(nn.Layer):
@@ -28,6 +28,7 @@ class BaseModel(nn.Layer):
     def forward(self, x):
         x = self.backbone(x).mean([2, 3])
         x = nn.functional.dropout(x, 0.2, mode="downscale_in_infer")  # not told of inference
+        x = x.cuda() * ones([1], "int64") + ones([1], "int64")  # as PARSeq, as CAN
         return {"probabilities": nn.functional.softmax(self.head(x))}
 """
 PARTS = """
@@ -77,7 +78,7 @@ class Head(OutputPart):
         self.fc = nn.Linear(6, 4)
 
     def forward(self, x):
-        return nn.functional.softmax(self.fc(0.8 * x.mean((2, 3))), -1)
+        return nn.functional.softmax(self.fc(0.8 * x.mean((2, 3)) + 1), -1)
 
 
 def write_checkout(folder: Path) -> Path:
