@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -37,6 +38,10 @@ NetworkSource: TypeAlias = "Network | Model | str | Path"
 
 
 _warned_of_contention = False
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # A forked process has none of OpenMP's threads, and would wait for them for ever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class DeviceError(ValueError):

@@ -211,7 +211,8 @@ def fitting(paddleocr: Path, record: Record, full_size: bool) -> Record:
         raise CannotBuild("the record holds a smaller network than PaddleOCR's classes build")
     config = paddleocr / "configs" / record.facts.config
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, RECORDER, config, "--paddleocr", paddleocr, "--out", folder]
+        command: list[str | Path] = [sys.executable, RECORDER, config]
+        command += ["--paddleocr", paddleocr, "--out", folder]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             said = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import partial
 
 import numpy as np
@@ -113,3 +115,19 @@ def test_contended_cores_are_logged_once(weights, monkeypatch, caplog):
     TorchNetwork(weights[0])
     (message,) = caplog.messages
     assert "call pipelines.configure_threads() before PyTorch is imported" in message
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_forked_process_reads_on(weights):
+    network, batch, threads = TorchNetwork(weights[0]), lines(1, 64), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        network(batch)
+        if (child := os.fork()) == 0:
+            signal.alarm(30)  # it hangs otherwise
+            network(batch)
+            os._exit(torch.get_num_threads())
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

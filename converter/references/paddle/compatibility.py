@@ -67,7 +67,7 @@ def as_expected() -> Iterator[None]:
     - SRN's encoders call the function `dropout` without saying that the network is in eval mode,
       and its default is to drop values. PaddleOCR's exports drop none.
     - PARSeq moves a tensor to the GPU, also where there is none; here it stays where it is.
-    - CAN and ASTER calculate with a tensor of real numbers and one of integers, which versions
+    - CAN and SEED calculate with a tensor of real numbers and one of integers, which versions
       before 3 turned into the type of the first.
     """
     import paddle
