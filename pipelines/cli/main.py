@@ -19,6 +19,7 @@ from schemas.messages import escape_controls
 # Command -> module in pipelines/cli, and its purpose.
 COMMANDS = {
     "ocr": ("ocr", "read the text of images and PDFs"),
+    "corpus": ("corpus", "read many files, on many machines, into Parquet and JSON"),
     "detect": ("detect", "find the text lines in images and PDFs"),
     "spot": ("spot", "find and read text with one network"),
     "recognize": ("recognize", "read images of one line each"),

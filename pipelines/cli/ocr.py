@@ -29,6 +29,23 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
     parser = page_parser("ocr", "Read the text of images and PDFs.")
     parser.usage = "%(prog)s PATH [PATH ...] --det X.pth --rec Y.pth [options]"  # else very long
+    add_networks(parser)
+    add = parser.add_argument
+    add("--words", action="store_true", help="also locate the words of each line, for json")
+    add_page_options(parser, TEXT_FORMATS, texts=True)
+    add(
+        "--together",
+        type=positive(int),
+        default=PAGES_TOGETHER,
+        metavar="N",
+        help=f"pages whose lines share batches (default: {PAGES_TOGETHER}; with 1 the batches are "
+        "those of PaddleOCR)",
+    )
+    return parser
+
+
+def add_networks(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the networks that read lines, and of their settings."""
     add = parser.add_argument
     add("--det", type=Path, required=True, metavar="X.pth", help="detector of text lines")
     add("--rec", type=Path, required=True, metavar="Y.pth", help="recogniser of text lines")
@@ -41,20 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"lines per call of a network (default: {BATCH_SIZE})",
     )
-    add("--words", action="store_true", help="also locate the words of each line, for json")
     add_min_score(parser, 0.5)
     add_line_options(parser)
     add_detector_options(parser, without=("min_score",))  # of CentripetalText
-    add_page_options(parser, TEXT_FORMATS, texts=True)
-    add(
-        "--together",
-        type=positive(int),
-        default=PAGES_TOGETHER,
-        metavar="N",
-        help=f"pages whose lines share batches (default: {PAGES_TOGETHER}; with 1 the batches are "
-        "those of PaddleOCR)",
-    )
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pipelines.cli.log_printer import LogPrinter, printed_log
-from pipelines.cli.page_reading import PagesReader, ReadPage, load_networks
 from pipelines.cli.page_workers import Load, count_workers, read_in_workers
 from pipelines.cli.result_writer import ResultWriter, check_output
 from pipelines.io.files import Failure, find_files, read_pages
+from pipelines.page_reading import PagesReader, ReadPage, load_networks
 from schemas.messages import escape_controls
 
 if TYPE_CHECKING:

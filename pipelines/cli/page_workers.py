@@ -20,17 +20,19 @@ from cores.memory import available_memory
 from cores.threads import core_budget
 from cores.workers import Outcome, Pool
 from pipelines.cli.log_printer import LogPrinter
-from pipelines.cli.page_reading import (
-    ManyReader,
-    PageReader,
-    PagesReader,
-    ReadPage,
-    load_networks,
-    name_of,
-)
 from pipelines.errors import CommandError
 from pipelines.io.exporters import BINARY_FORMATS
 from pipelines.io.files import PDF, Failure, PageRef, find_pages, read_found
+from pipelines.page_reading import (
+    ManyReader,
+    Message,
+    PageReader,
+    PagesReader,
+    ReadPage,
+    collected_log,
+    load_networks,
+    name_of,
+)
 
 AHEAD = 2
 """How many tasks per process are begun beyond the first that is not done."""
@@ -60,16 +62,6 @@ class Task:
     is_retry: bool = False
 
 
-@dataclass(frozen=True)
-class Message:
-    """A log message about a page."""
-
-    page: str
-    logger: str
-    level: int
-    text: str
-
-
 @dataclass(frozen=True, eq=False)
 class TaskResult:
     """What a process read.
@@ -85,25 +77,6 @@ class TaskResult:
     error: CommandError | None = None
 
 
-class LogCollector(logging.Handler):
-    """Collects log messages, for the process that prints them.
-
-    Attributes:
-        page: the page that is being read.
-        messages: the messages.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.page = ""
-        self.messages: list[Message] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message."""
-        text = record.getMessage()
-        self.messages.append(Message(self.page, record.name, record.levelno, text))
-
-
 def count_workers(options: argparse.Namespace, files: Sequence[Path]) -> int:
     """Return the number of processes: that of --workers, or what pays.
 
@@ -113,12 +86,18 @@ def count_workers(options: argparse.Namespace, files: Sequence[Path]) -> int:
     """
     if options.workers is not None:
         return int(options.workers)
-    if options.device != "cpu":
-        return 1
-    most = min(core_budget(), int(min(available_memory() // MEMORY_PER_WORKER, sys.maxsize)))
+    most = most_workers(options.device)
     wanted = most * PAGES_PER_WORKER
     pages = len(files) if len(files) >= wanted else _count_pages(files, options.dpi, wanted)
     return max(1, min(most, pages // PAGES_PER_WORKER))
+
+
+def most_workers(device: str) -> int:
+    """Return how many processes the cores and the memory allow; one on other devices than a CPU."""
+    if device != "cpu":
+        return 1
+    in_memory = min(available_memory() // MEMORY_PER_WORKER, sys.maxsize)
+    return max(1, min(core_budget(), int(in_memory)))
 
 
 def _count_pages(files: Sequence[Path], dpi: float, wanted: int) -> int:
@@ -226,10 +205,7 @@ def _died(entry: PageRef | Failure, outcome: Outcome[Task, TaskResult]) -> Failu
 @contextmanager
 def _reading(load: Load, options: argparse.Namespace) -> Iterator[Callable[[Task], TaskResult]]:
     """Set up a worker process: load the networks, and give the function that reads pages."""
-    log = LogCollector()
-    logger = logging.getLogger("pipelines")
-    logger.addHandler(log)
-    logger.setLevel(logging.DEBUG if options.verbose else logging.WARNING)
+    log = collected_log(verbose=options.verbose)
     error: CommandError | None = None
     try:
         networks = load_networks(lambda: load(options))
@@ -246,8 +222,7 @@ def _reading(load: Load, options: argparse.Namespace) -> Iterator[Callable[[Task
         except CommandError as failed:
             return TaskResult(error=failed)
         finally:
-            messages = tuple(log.messages)
-            log.messages.clear()
+            messages = log.take()
         return TaskResult(outcomes, messages)
 
     yield read

@@ -20,7 +20,6 @@ from pipelines.cli.options import (
     positive,
     runtime_options,
 )
-from pipelines.cli.page_reading import load_networks
 from pipelines.cli.page_runner import FAILED
 from pipelines.cli.result_writer import JPEG_QUALITY, make_typesetter
 from pipelines.documents.document import choose_networks, finish, parse_pages
@@ -36,6 +35,7 @@ from pipelines.errors import OutputError, UsageError
 from pipelines.io.exporters import page_image_name, unique_output_names, write_whole
 from pipelines.io.files import find_files, open_document
 from pipelines.io.images import ImageError
+from pipelines.page_reading import load_networks
 from schemas.messages import escape_controls
 
 if TYPE_CHECKING:

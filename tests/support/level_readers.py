@@ -5,15 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.io.images import ImageError
-from pipelines.io.items import Formula, frame_of
+from pipelines.io.items import frame_of
 
 DEADLY, DEADLY_ONCE, UNREADABLE, WARNED = 100, 110, 120, 130
 """Grey levels of pages that kill the process, kill the first one, cannot be read, are warned of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The grey level of a page, as a line of text."""
+
+    box: np.ndarray
+    text: str
+    score: float = 0.75
 
 
 class LevelReader:
@@ -31,7 +41,7 @@ class LevelReader:
             raise ImageError("too grey")
         if level == WARNED:
             logging.getLogger("pipelines.test").warning("rather grey")
-        return [Formula(frame_of(image), f"level {level}")]
+        return [Level(frame_of(image), f"level {level}")]
 
 
 def refuse(_):

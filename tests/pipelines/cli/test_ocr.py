@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from pipelines.cli import ocr as command
 from pipelines.cli import result_writer
-from pipelines.cli.page_reading import OneByOne
 from pipelines.io.images import read_image
 from pipelines.ocr import PAGES_TOGETHER, TextLine
+from pipelines.page_reading import OneByOne
 from tests.conftest import Run
 from tests.support import pdf_files
 from tests.support.cli_runs import files, folder, run, write_page

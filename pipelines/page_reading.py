@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -51,6 +52,54 @@ class PageLog(Protocol):
     """
 
     page: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """A log message about a page."""
+
+    page: str
+    logger: str
+    level: int
+    text: str
+
+
+class LogCollector(logging.Handler):
+    """Collects log messages, for the process that prints them.
+
+    Attributes:
+        page: the page that is being read.
+        messages: the messages.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.page = ""
+        self.messages: list[Message] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        text = record.getMessage()
+        self.messages.append(Message(self.page, record.name, record.levelno, text))
+
+    def take(self) -> tuple[Message, ...]:
+        """Return the messages and forget them."""
+        messages = tuple(self.messages)
+        self.messages.clear()
+        return messages
+
+
+def collected_log(*, verbose: bool) -> LogCollector:
+    """Collect the log messages of the package in this process from now on.
+
+    Args:
+        verbose: whether to collect more than warnings.
+    """
+    collector = LogCollector()
+    logger = logging.getLogger("pipelines")
+    logger.addHandler(collector)
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    return collector
 
 
 class OneByOne:
