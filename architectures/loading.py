@@ -7,6 +7,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -20,19 +21,28 @@ from schemas.checks import shorten
 REQUIRED = ("architecture", "class_counts", "form", "weights")
 SHOWN = 10
 """How many faults one message lists."""
+_BLOCK = 1 << 20
 
 
 class ArtefactError(ValueError):
     """The files are not a converted network, or they do not belong together."""
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu", edited: bool = False) -> Model:
+def load(
+    path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    edited: bool = False,
+    mmap: bool = False,
+) -> Model:
     """Load a converted network in eval mode.
 
     Args:
         path: the weights, `X.pth` or `X.safetensors`; `X.json` beside them describes the network.
         device: where its tensors are put.
         edited: accept weights that are not those that the JSON describes, as after fine-tuning.
+        mmap: map the file into memory, so that processes which load it share what they do not
+            change. Until the network is gone, the file may be replaced, but not written to.
 
     Raises:
         ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
@@ -41,8 +51,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", edited: bool =
     if not path.is_file():
         _read_card(path.with_suffix(".json"))
         raise ArtefactError(f"{path}: there is no such file")
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
+    data = None if mmap else path.read_bytes()
+    digest = _hash(path) if data is None else hashlib.sha256(data).hexdigest()
     pending = pending_card(path, digest)
     card = _read_card(pending if pending.is_file() else path.with_suffix(".json"))
     if digest != card.weights.sha256 and not edited:
@@ -65,14 +75,27 @@ def _read_card(path: Path) -> ArtefactCard:
         raise ArtefactError(str(error)) from error
 
 
-def _read_weights(path: Path, data: bytes) -> dict[str, Tensor]:
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_weights(path: Path, data: bytes | None) -> dict[str, Tensor]:
+    """Return the tensors in the content of a file, or map those of the file where it is None."""
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load as load_safetensors
+            from safetensors import torch as reader
 
-            state: object = load_safetensors(data)
+            state: object = reader.load_file(path) if data is None else reader.load(data)
+        elif data is None:
+            with path.open("rb") as stream:
+                _check_archive(stream)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         else:
-            _check_archive(data)
+            _check_archive(io.BytesIO(data))
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # PyTorch's reader raises nearly everything on damaged bytes, KeyError and IndexError included.
     except Exception as error:
@@ -88,13 +111,13 @@ def _read_weights(path: Path, data: bytes) -> dict[str, Tensor]:
     return state
 
 
-def _check_archive(data: bytes) -> None:
-    """Raise ValueError unless the bytes are an archive as `torch.save` writes it: uncompressed."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+def _check_archive(stream: BinaryIO) -> None:
+    """Raise ValueError unless a stream is an archive as `torch.save` writes it: uncompressed."""
+    with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ValueError("it is a compressed archive, which torch.save does not write")
-    if sum(entry.file_size for entry in entries) > len(data):
+    if sum(entry.file_size for entry in entries) > stream.seek(0, io.SEEK_END):
         raise ValueError("its parts are larger than the file")
 
 

@@ -1,4 +1,4 @@
-"""How much memory a process and its workers may take."""
+"""How much memory a process and its workers may take, and what they share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ import re
 from pathlib import Path
 
 from cores.control_groups import group_limits
+
+_weights_are_shared = False
+
+
+def share_weights() -> None:
+    """Let this process, one of several workers, map files of weights from now on.
+
+    The workers then share the pages of the files that they do not change. A process that a user has
+    started does not, since a mapped file may not be written to.
+    """
+    global _weights_are_shared
+    _weights_are_shared = True
+
+
+def weights_are_shared() -> bool:
+    """Return whether files of weights are to be mapped."""
+    return _weights_are_shared
 
 
 def available_memory(root: Path = Path("/")) -> float:

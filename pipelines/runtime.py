@@ -17,6 +17,7 @@ from architectures.joining import join_
 from architectures.model import Model
 from architectures.reparameterize import fuse_, overwrite_
 from cores.allocator import keep_freed_memory
+from cores.memory import weights_are_shared
 from cores.threads import cores_are_contended, threads_spin
 from schemas.artefact import ArtefactCard
 
@@ -89,7 +90,7 @@ class TorchNetwork:
         if isinstance(network, Model):
             model = copy.deepcopy(network).eval()
         else:
-            model = architectures.load(network)
+            model = architectures.load(network, mmap=weights_are_shared())
         self.card = model.card or ArtefactCard()
         self.extra_inputs: tuple[str, ...] = model.extra_inputs
         fuse_(model, "fused")

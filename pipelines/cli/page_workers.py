@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from cores.memory import available_memory
+from cores.memory import available_memory, share_weights
 from cores.threads import core_budget
 from cores.workers import Outcome, Pool
 from pipelines.cli.log_printer import LogPrinter
@@ -205,6 +205,7 @@ def _died(entry: PageRef | Failure, outcome: Outcome[Task, TaskResult]) -> Failu
 @contextmanager
 def _reading(load: Load, options: argparse.Namespace) -> Iterator[Callable[[Task], TaskResult]]:
     """Set up a worker process: load the networks, and give the function that reads pages."""
+    share_weights()
     log = collected_log(verbose=options.verbose)
     error: CommandError | None = None
     try:

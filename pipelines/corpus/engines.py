@@ -5,6 +5,7 @@ A task whose process or machine is lost has no result; the run hands its pages o
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class RayEngine:
                 logging_level="warning",
                 runtime_env={"env_vars": self.environment},
             )
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
         context.max_errored_blocks = -1  # a lost task is no error, but has no result
         context.enable_progress_bars = False
@@ -102,7 +104,7 @@ class RayEngine:
             _Actor,
             fn_constructor_args=(prepare, tuple(arguments)),
             compute=ray.data.ActorPoolStrategy(
-                min_size=1, max_size=min(most, len(items)), max_tasks_in_flight_per_actor=1
+                size=min(most, len(items)), max_tasks_in_flight_per_actor=1
             ),
             num_cpus=self.cpus,
             num_gpus=self.gpus or None,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cores.memory import share_weights
 from pipelines.corpus.rows import Row, row_of
 from pipelines.corpus.sources import Source, opened
 from pipelines.corpus.store import Key, Store
@@ -121,6 +122,7 @@ def reading(
         options: the options of the command.
         store: the folder of the run.
     """
+    share_weights()
     log = collected_log(verbose=False)
     error: CommandError | None = None
     try:

@@ -77,6 +77,7 @@ def test_round_trip(task, form, suffix, tmp_path):
     x = torch.rand(1, 3, *size)
     with torch.no_grad():
         assert torch.equal(found(x), written(x))
+        assert torch.equal(load(tmp_path / f"model{suffix}", mmap=True)(x), written(x))
     assert not found.training
     assert (found.form, found.class_counts) == (form, COUNTS[task])
     assert found.architecture == written.architecture
@@ -145,6 +146,8 @@ class TestErrors:
         path.write_bytes(b"not weights")
         describe(path, model)
         self.check(path, "is not a ")
+        with pytest.raises(ArtefactError, match="is not a "):
+            load(path, mmap=True)
 
     def test_code_in_the_weights(self, model, path):
         torch.save(model, path)
