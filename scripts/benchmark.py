@@ -4,6 +4,7 @@
     python scripts/benchmark.py pipeline [--images PATH ...] [--rounds N] [--threads N] [...]
     python scripts/benchmark.py decode [--rounds N] [--only NAME]
     python scripts/benchmark.py structure [--rounds N] --layout X.pth [--layout-onnx FILE] [...]
+    python scripts/benchmark.py documents [--rounds N] --models DIR --paddlex-python FILE [...]
 
 In each round all that is measured takes turns, and ratios are taken within a round, so that a
 machine that is busy for a while slows all sides. Rounds that warm the caches do not count.
@@ -17,7 +18,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import conversion, decoding, pipeline, structure
+from benchmarks import conversion, decoding, documents, pipeline, structure
 
 from converter.errors import ConverterError
 
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "pipeline": pipeline,
     "decode": decoding,
     "structure": structure,
+    "documents": documents,
 }
 
 

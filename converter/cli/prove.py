@@ -15,7 +15,9 @@ from converter.errors import ParityError, SourceError, UsageError
 _DESCRIPTION = """Read pages twice with the same pipeline, once with the exported programs in Paddle
 and once with the converted weights in PyTorch, and compare boxes, texts and scores of every line;
 with --layout the regions of the pages and their labels, with --table the HTML and the cells of
-images of tables, with --unwarp the brightness of the tiles of flattened pages. Both runs prepare
+images of tables, with --unwarp the brightness of the tiles of flattened pages. With --layout, --det
+and --rec, and further networks, whole documents: the blocks of the pages, their order and contents.
+Both runs prepare
 images and decode outputs with the settings in the JSON of the weights."""
 _EPILOG = """PATH is an image, a PDF, a folder (the images and PDFs directly in it), or a quoted
 pattern. DIR is a folder, a program file or the release's .tar, as in a conversion.
@@ -32,6 +34,8 @@ TASKS = {
     "unwarp": ("unwarping network", "unwarp"),
 }
 """The networks that are proved, in words, and what they are proved with."""
+DOCUMENT = {"layout", "det", "rec"}
+"""With these, whole documents are proved, also with all others."""
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -74,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
     from converter.conversion.versions import versions
     from converter.end_to_end import report
     from converter.end_to_end.compare import Limits
+    from converter.end_to_end.documents import open_documents
     from converter.end_to_end.pages import STATUSES, find_pages, prove_pages
     from converter.end_to_end.runtimes import open_runtimes
     from converter.end_to_end.structure import open_structure
@@ -83,7 +88,9 @@ def run(options: argparse.Namespace) -> int:
         prepare(options.out, report.FILES)
     pages, results = find_pages(options.images)
     limits = Limits(options.limit_pixels, options.limit_score)
-    if "det" in weights:  # lines of low score are compared like all others
+    if weights.keys() >= DOCUMENT:
+        opened = open_documents(weights, exports)
+    elif "det" in weights:  # lines of low score are compared like all others
         opened = open_runtimes(weights, exports, min_score=0)
     else:
         ((task, file),) = weights.items()
@@ -131,9 +138,12 @@ def _networks(options: argparse.Namespace) -> tuple[dict[str, Path], dict[str, P
         if (task in weights) != (task in exports):
             raise UsageError(f"--{task} and --paddle-{task} go together: give both or neither")
     together = {TASKS[task][1] for task in weights}
+    if weights.keys() >= DOCUMENT:
+        return weights, exports
     if len(together) != 1 or (together == {"ocr"} and not {"det", "rec"} <= weights.keys()):
         raise UsageError(
             "give --det and --rec, with or without --cls, or one of --layout, --table and "
-            "--unwarp, each with its --paddle-... option"
+            "--unwarp, or --layout, --det and --rec with any others, each with its --paddle-... "
+            "option"
         )
     return weights, exports

@@ -53,7 +53,7 @@ def open_structure(task: str, weights: Path, export: Path) -> Iterator[Runtimes]
     with PaddleSession() as session:  # Paddle is imported while the weights are loaded
         try:
             network = TorchNetwork(weights)
-            program = ExportedProgram(session, source, network.card)
+            program = ExportedProgram(session, task, source, network.card)
             torch = READERS[task](network)
             paddle = READERS[task](program)
         except (ArtefactError, OSError) as error:
@@ -69,6 +69,7 @@ class ExportedProgram:
 
     Args:
         session: the Paddle process.
+        task: layout, table or unwarp; the process knows the program by it.
         source: files that hold the program.
         card: artefact card of the converted weights.
 
@@ -81,15 +82,17 @@ class ExportedProgram:
         ReferenceUnavailable: Paddle is not installed, or cannot run the program.
     """
 
-    def __init__(self, session: PaddleSession, source: Source, card: ArtefactCard) -> None:
+    def __init__(
+        self, session: PaddleSession, task: str, source: Source, card: ArtefactCard
+    ) -> None:
         export = source.export
         if export is None:
             raise SourceError(
                 f"{source.path} holds no exported program (inference.pdmodel or inference.json), "
                 "which Paddle could run"
             )
-        self._session, self.card = session, card
-        self._inputs = session.load_program(export.program, export.weights_file)
+        self._session, self._task, self.card = session, task, card
+        self._inputs = session.load_program(export.program, export.weights_file, name=task)
         self._outputs = len(export.program.outputs)
         self.gives_boxes = "scale_factor" in self._inputs
 
@@ -127,20 +130,27 @@ class ExportedProgram:
                 f"the program takes {', '.join(self._inputs)} and has {self._outputs} outputs, so "
                 f"it is none of the task {self.card.task}"
             )
-        return self._session.run({name: given[name] for name in self._inputs})
+        return self._session.run({name: given[name] for name in self._inputs}, name=self._task)
 
 
 def layout_reader(network: Network | ExportedProgram) -> Reader:
     """Return what finds the regions of a page as items."""
-    detect = LayoutDetector(network)
+    find = regions_finder(network, LayoutDetector(network))
+    return lambda page: [TextLine(each.box, each.label, each.score) for each in find(page)]
+
+
+def regions_finder(
+    network: Network | ExportedProgram, detect: LayoutDetector
+) -> Callable[[np.ndarray], list[LayoutRegion]]:
+    """Return what finds the regions of a page, also where the program suppresses boxes itself."""
+    if not isinstance(network, ExportedProgram) or not network.gives_boxes:
+        return detect
 
     def regions(page: np.ndarray) -> list[LayoutRegion]:
-        if not isinstance(network, ExportedProgram) or not network.gives_boxes:
-            return detect(page)
         size = page.shape[0], page.shape[1]
         return detect.regions(network.detections(detect.preprocess(page), size), size)
 
-    return lambda page: [TextLine(each.box, each.label, each.score) for each in regions(page)]
+    return regions
 
 
 def table_reader(network: Network | ExportedProgram) -> Reader:

@@ -20,6 +20,7 @@ from pipelines.documents.rectangles import (
     shared_area,
     shared_of_smaller,
 )
+from pipelines.documents.uncovered import uncovered_regions
 
 SAME_REGION = 0.5
 """Two regions that share more than this of the smaller one are the same."""
@@ -67,8 +68,11 @@ def correct_labels(regions: Sequence[Region]) -> None:
 def assign_lines(data: PageData, regions: list[Region]) -> dict[int, list[int]]:
     """Return the lines of each region, as indices; lines in several regions are cut up.
 
-    A page without regions gets one for each line; `regions` and `data.lines` change.
+    Lines without a region get one, unless PaddleX's rules are wanted; a page without regions gets
+    one for each line; `regions` and `data.lines` change.
     """
+    if regions and data.line_rules == "own":
+        regions += uncovered_regions(data.lines, regions, data.image.shape[0])
     lines_of = {
         index: lines_within(data.lines.boxes, region.box)
         for index, region in enumerate(regions)

@@ -31,8 +31,9 @@ class ParseSettings:
         min_score: lines of a lower score are left out, 0 to 1.
         line_rules: "own" keeps a line that several regions share in one piece where a part of it
             would have too little of its height to be read, and puts a space between lines that
-            are not Chinese, Japanese or Korean; "paddlex" cuts all
-            lines that are shared, and puts a space after letters alone.
+            are not Chinese, Japanese or Korean; lines in no region become regions. "paddlex" cuts
+            all lines that are shared, puts a space after letters alone, and leaves out lines in no
+            region.
         layout: settings of the layout network, where its decoder is PaddleX's; values by label
             count for the labels that it has.
         detection: settings of the detector of text lines, where it is one of DB.

@@ -43,7 +43,7 @@ def program(card, inputs, outputs):
     export = SimpleNamespace(program=described, weights_file=None)
     session = Session(inputs, outputs)
     source = SimpleNamespace(path="x", export=export)
-    return ExportedProgram(session, source, ArtefactCard.from_dict(card)), session
+    return ExportedProgram(session, card["task"], source, ArtefactCard.from_dict(card)), session
 
 
 def proved(task, paddle, torch, image):
@@ -139,7 +139,7 @@ def test_programs_of_another_kind():
     with pytest.raises(SourceError, match="takes x and has 1 outputs, so it is none of the task"):
         paddle(np.zeros((1, 3, 8, 8), np.float32))
     with pytest.raises(SourceError, match="holds no exported program"):
-        ExportedProgram(None, SimpleNamespace(path="x", export=None), ArtefactCard())
+        ExportedProgram(None, "layout", SimpleNamespace(path="x", export=None), ArtefactCard())
 
 
 @pytest.mark.parametrize(

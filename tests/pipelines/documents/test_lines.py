@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.documents.blocks import page_blocks
 from pipelines.documents.page_data import PageData, PageLines, Region
+from pipelines.documents.uncovered import uncovered_regions
 
 
 def texts(regions, lines, rules="own"):
@@ -61,3 +62,18 @@ def test_spaces_between_lines(first, second, text):
 def test_spaces_as_paddlex_has_them():
     lines = [((12, 12, 198, 26), "ends."), ((12, 40, 198, 54), "Then")]
     assert texts([(10, 10, 200, 60)], lines, "paddlex") == ["ends.Then"]
+
+
+def test_lines_in_no_region_are_kept():
+    lines = [((12, 60, 190, 74), "in it"), ((12, 20, 190, 34), "above"), ((12, 40, 120, 54), "it."),
+             ((220, 20, 390, 34), "beside")]  # fmt: skip
+    region = [(10, 58, 200, 90)]
+    assert texts(region, lines) == ["above it.", "in it", "beside"]
+    assert texts(region, lines, "paddlex") == ["in it"]
+
+
+def test_lines_in_no_region_at_the_edges_are_furniture():
+    boxes = [(12, 2, 90, 12), (12, 188, 90, 198), (12, 90, 90, 110)]
+    lines = PageLines(np.array(boxes), ["head", "foot", "noise"], [0.9, 0.9, 0.3])
+    found = uncovered_regions(lines, [Region("text", (10, 40, 200, 80), 0.9, order=4)], 200)
+    assert [(region.label, region.order) for region in found] == [("header", -1), ("footer", 4)]

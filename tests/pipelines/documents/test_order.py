@@ -10,7 +10,8 @@ from drawn.tables import table_of
 from pipelines.documents.networks import Networks
 from pipelines.documents.parser import PageParser
 from pipelines.documents.settings import DEFAULT, PRESETS
-from pipelines.documents.types import Figure, Formula, Page
+from pipelines.documents.types import Document, Figure, Formula, Page
+from pipelines.documents.writers.markdown import page_markdown
 from pipelines.table.results import Table
 from tests.support.drawn_pages import (
     GAP,
@@ -93,6 +94,19 @@ def test_a_caption_follows_its_picture_and_a_table_its_title():
     assert boxes(parsed) == [block.box for block in page.blocks]
     kinds = {block.label: type(block.content) for block in parsed.blocks}
     assert (kinds["image"], kinds["table"]) == (Figure, Table)
+
+
+def test_a_picture_in_a_cell_of_a_table_is_left_out():
+    page = DrawnPage()
+    box = (MARGIN, 60, WIDTH - MARGIN, 260)
+    page.picture("table", *box[:3], 200)
+    cells = [[("Logo", 1, 1), ("Name", 1, 1)], [("", 1, 1), ("b", 1, 1)]]
+    page.blocks[-1].table = table_of(cells, box)
+    page.picture("image", MARGIN + 20, 180, MARGIN + 120, 60)
+    (block,) = parse(page).blocks
+    assert isinstance(block.content, Table)
+    assert [cell.text for cell in block.content.cells] == ["Logo", "Name", "", "b"]
+    assert "img" not in page_markdown(Document((parse(page),)))
 
 
 def test_a_formula_between_texts():
