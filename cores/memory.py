@@ -47,13 +47,22 @@ def available_memory(root: Path = Path("/")) -> float:
 
 def _rest_v2(folder: Path) -> float | None:
     limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-    return None if limit == "max" else int(limit) - _number(folder / "memory.current")
+    if limit == "max":
+        return None
+    return int(limit) - _number(folder / "memory.current") + _cached(folder, "inactive_file")
 
 
 def _rest_v1(folder: Path) -> float | None:
-    limit = _number(folder / "memory.limit_in_bytes")
-    return limit - _number(folder / "memory.usage_in_bytes")
+    limit, used = (_number(folder / f"memory.{name}_in_bytes") for name in ("limit", "usage"))
+    return limit - used + _cached(folder, "total_inactive_file")
 
 
 def _number(file: Path) -> int:
     return int(file.read_text(encoding="ascii"))
+
+
+def _cached(folder: Path, name: str) -> int:
+    """Return the memory of files that the group counts as its own, but gives back if needed."""
+    text = (folder / "memory.stat").read_text(encoding="ascii")
+    match = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
+    return int(match[1]) if match else 0

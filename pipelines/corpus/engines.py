@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from cores.threads import PRIMITIVES, SLEEPING
 from cores.workers import Pool, Prepare
+from pipelines.errors import UsageError
 
 
 class Engine(Protocol):
@@ -87,12 +88,32 @@ class RayEngine:
         import ray
 
         if not ray.is_initialized():
+            self._connect(ray)
+        try:
+            yield from self._map(ray, prepare, arguments, tasks)
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(
+                f"Ray has stopped the run, which can be started again: {reason}"
+            ) from (error)
+
+    def _connect(self, ray: Any) -> None:
+        """Connect to the cluster, or start one."""
+        try:
             ray.init(
                 self.address,
                 log_to_driver=False,
                 logging_level="warning",
                 runtime_env={"env_vars": self.environment},
             )
+        except (OSError, RuntimeError, ValueError) as error:
+            name = self.address or "on this machine"
+            raise UsageError(f"--ray: the cluster {name} cannot be reached: {error}") from error
+
+    def _map(
+        self, ray: Any, prepare: Prepare[Any, Any], arguments: Sequence[Any], tasks: Sequence[Any]
+    ) -> Iterator[Any]:
+        """Yield the results of tasks that Ray Data computes."""
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()
         context.max_errored_blocks = -1  # a lost task is no error, but has no result

@@ -13,8 +13,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import cv2
-
 from pipelines.batching import BATCH_SIZE
 from pipelines.documents.levels import assign_levels
 from pipelines.documents.networks import load_networks
@@ -27,14 +25,11 @@ from pipelines.documents.text_layer import lines_of_layer, text_layer_of
 from pipelines.documents.types import Document, Page
 from pipelines.io.files import DPI, find_files, open_document
 from pipelines.io.files import Document as OpenFile
-from pipelines.io.images import ImageError
+from pipelines.io.images import PAGE_ERRORS, ImageError
 from pipelines.runtime import NetworkSource
 from schemas.processing import SettingsError
 
 logger = logging.getLogger(__name__)
-
-PAGE_ERRORS = (ImageError, MemoryError, RuntimeError, cv2.error)
-"""What may stop a page and not the file; PyTorch and OpenCV raise the last two without memory."""
 
 
 def parse(

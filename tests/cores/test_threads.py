@@ -13,6 +13,7 @@ import pipelines
 from cores import threads
 from cores.threads import available_cores, configure_threads, cores_are_contended, threads_spin
 from tests.support.paths import ROOT
+from tests.support.system_files import write_system
 
 
 @pytest.fixture
@@ -34,15 +35,6 @@ def environment(monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     return monkeypatch
-
-
-def system(root, group, files):
-    """Write /proc/self/cgroup and files below /sys/fs/cgroup."""
-    for path, content in {"proc/self/cgroup": group, **files}.items():
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-    return root
 
 
 V2 = "0::/system.slice/job.service\n"
@@ -89,11 +81,11 @@ def v1_files(folder, quota, period="100000"):
     ],
 )
 def test_quotas_of_control_groups(tmp_path, group, files, cores):
-    assert available_cores(system(tmp_path, group, files)) == cores
+    assert available_cores(write_system(tmp_path, group, files)) == cores
 
 
 def test_the_affinity_bounds_the_cores(tmp_path, affinity, monkeypatch):
-    root = system(tmp_path, "0::/\n", {"sys/fs/cgroup/cpu.max": "800000 100000\n"})
+    root = write_system(tmp_path, "0::/\n", {"sys/fs/cgroup/cpu.max": "800000 100000\n"})
     affinity(3)
     assert available_cores(root) == 3
     monkeypatch.delattr(os, "sched_getaffinity")

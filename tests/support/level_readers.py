@@ -30,7 +30,7 @@ class LevelReader:
     """Reads the grey level of a page's first pixel."""
 
     def __init__(self, options):
-        self._died = Path(options.died)
+        self._died = Path(getattr(options, "died", os.devnull))  # which exists
 
     def __call__(self, image: np.ndarray):
         level = int(image[0, 0, 0])
