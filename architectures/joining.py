@@ -1,7 +1,7 @@
 """Layers that become one operation, for inference alone: the results differ by rounding.
 
 - A convolution and its activation are one operation of oneDNN on a CPU, so that the map is written
-  and read once less.
+  and read once less. The convolutions of a head that give logits are oneDNN's, too.
 - Linear layers that follow each other are one linear layer.
 - A module that has a form of fewer operations takes it (`Joinable`).
 - What the steps of a loop do not need of each other is computed after the last one.
@@ -12,11 +12,12 @@ The names of the tensors change, so a network that is joined can neither be save
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 import torch
 from torch import nn
 
-from architectures.interfaces import Activating, Deferring, Foldable, Joinable
+from architectures.interfaces import Activating, Deferring, Foldable, Joinable, OutputPart
 from architectures.layers.onednn import ACTIVATION_NAMES, ActivatedConv2d, has_onednn
 
 
@@ -31,6 +32,8 @@ def join_(network: nn.Module) -> None:
         if activates:
             for conv_name, activation_name in _activated(module):
                 _join_activation(module, conv_name, activation_name)
+            if isinstance(module, OutputPart):
+                _order_logits(module)
         if isinstance(module, Deferring):
             module.deferred = True
         for name, child in module.named_children():
@@ -56,12 +59,27 @@ def _join_activation(module: nn.Module, conv_name: str, activation_name: str) ->
     """Join a convolution with an activation, if oneDNN can."""
     conv, activation = getattr(module, conv_name), getattr(module, activation_name)
     name = ACTIVATION_NAMES.get(type(activation))
-    if type(conv) is not nn.Conv2d or name is None:
-        return
-    if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
-        return
-    setattr(module, conv_name, ActivatedConv2d(conv, name))
-    setattr(module, activation_name, nn.Identity())
+    if name is not None and _is_onednns(conv):
+        setattr(module, conv_name, ActivatedConv2d(conv, name))
+        setattr(module, activation_name, nn.Identity())
+
+
+def _order_logits(head: OutputPart) -> None:
+    """Let oneDNN compute the convolutions of a head that give logits."""
+    for path in head.logits_layers:
+        parent, _, name = path.rpartition(".")
+        conv = getattr(head.get_submodule(parent), name)
+        if _is_onednns(conv):
+            setattr(head.get_submodule(parent), name, ActivatedConv2d(conv, "none"))
+
+
+def _is_onednns(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Return whether a layer is a convolution that `ActivatedConv2d` can compute."""
+    return (
+        type(layer) is nn.Conv2d
+        and not isinstance(layer.padding, str)
+        and layer.padding_mode == "zeros"
+    )
 
 
 def _with_joined_linears(layers: nn.Sequential) -> nn.Sequential:

@@ -132,8 +132,9 @@ class PicoHead(OutputPart):
         results = {}
         for level, x in enumerate(maps):
             scores, distances = self._level(x, level)
-            results[f"scores.{level}"] = scores.flatten(2).transpose(1, 2)
-            results[f"distances.{level}"] = distances.flatten(2).transpose(1, 2)
+            # Maps in channels-last order need not be copied in this way.
+            results[f"scores.{level}"] = scores.permute(0, 2, 3, 1).flatten(1, 2)
+            results[f"distances.{level}"] = distances.permute(0, 2, 3, 1).flatten(1, 2)
         return results
 
     def _level(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:

@@ -131,45 +131,39 @@ class CSPLayer(nn.Module):
         return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), short], 1))
 
 
-class JoinedConvolution(nn.Module):
-    """A 1x1 convolution of two maps side by side, and its activation, for inference.
+class JoinedCSPLayer(nn.Module):
+    """`CSPLayer` of two maps that lie side by side, for inference.
 
     Each map has a convolution of its own, and the results are added, so that the maps need not be
-    joined, and the smaller one is enlarged afterwards.
+    joined, and the smaller one is enlarged afterwards. Both halves of the channels are computed at
+    once, in the place where the last convolution reads them.
 
     Args:
-        layer: with its BatchNorm folded; half of its channels are those of either map.
+        layer: with its BatchNorms folded; half of its channels are those of either map.
     """
-
-    def __init__(self, layer: ConvBNLayer) -> None:
-        super().__init__()
-        conv, half = layer.conv, layer.conv.in_channels // 2
-        first, second = (nn.Conv2d(half, conv.out_channels, 1, device="meta") for _ in range(2))
-        for part, weight in zip((first, second), conv.weight.detach().split(half, 1), strict=True):
-            part.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
-        first.bias, second.bias = conv.bias, None
-        self.first, self.second = ActivatedConv2d(first, "none"), AddedConv2d(second)
-        self.act = layer.act
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two maps, the first one as large as the second or smaller, to one like the second."""
-        return self.act(self.second(second, _enlarged(self.first(first), second)))
-
-
-class JoinedCSPLayer(nn.Module):
-    """`CSPLayer` of two maps that lie side by side, for inference."""
 
     def __init__(self, layer: CSPLayer) -> None:
         super().__init__()
-        self.main_conv = JoinedConvolution(layer.main_conv)
-        self.short_conv = JoinedConvolution(layer.short_conv)
+        convs = layer.main_conv.conv, layer.short_conv.conv
+        weight = torch.cat([conv.weight.detach() for conv in convs])
+        biases = torch.cat([conv.bias.detach() for conv in convs if conv.bias is not None]), None
+        self.width, inputs = len(weight) // 2, weight.shape[1] // 2
+        first, second = (
+            nn.Conv2d(inputs, len(weight), 1, bias=False, device="meta") for _ in biases
+        )
+        for conv, part, bias in zip((first, second), weight.split(inputs, 1), biases, strict=True):
+            conv.weight = nn.Parameter(part.contiguous(), requires_grad=False)
+            conv.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.first, self.second = ActivatedConv2d(first, "none"), AddedConv2d(second)
+        self.act = layer.main_conv.act
         self.final_conv, self.blocks = layer.final_conv, layer.blocks
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Two maps, the first one as large as the second or smaller, to one like the second."""
-        short = self.short_conv(first, second)
-        main = self.blocks(self.main_conv(first, second))
-        return self.final_conv(torch.cat([main, short], 1))
+        x = self.act(self.second(second, _enlarged(self.first(first), second)))
+        main = x[:, : self.width]
+        main.copy_(self.blocks(main.contiguous(memory_format=torch.channels_last)))
+        return self.final_conv(x)
 
 
 def _enlarged(x: Tensor, other: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cores.threads import configure_threads
+
 if TYPE_CHECKING:
     from pipelines.runtime import NetworkOutput
 
@@ -66,7 +68,8 @@ class Job:
 
 
 def pytorch(files: Files, job: Job) -> Run:
-    """Return this project's network."""
+    """Return this project's network, in a process that is set up as the command lines' are."""
+    configure_threads(job.threads)  # before PyTorch is imported
     import torch
 
     from pipelines.runtime import TorchNetwork

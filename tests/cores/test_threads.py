@@ -30,7 +30,8 @@ def affinity(monkeypatch):
 @pytest.fixture
 def environment(monkeypatch):
     """Remove all variables about threads, and PyTorch from the imported modules."""
-    for name in (*threads.THREADS, *threads.WAITING, "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+    ours = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", threads.HUGE_PAGES
+    for name in (*threads.THREADS, *threads.WAITING, *ours):
         monkeypatch.setenv(name, "")  # so that what a test sets is removed after it
         monkeypatch.delenv(name)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
@@ -101,7 +102,8 @@ def test_threads_sleep_and_a_quota_bounds_them(environment):
     assert configure_threads() == {
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "1000",
-        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+        "THP_MEM_ALLOC_ENABLE": "1",
     }
     assert configure_threads() == {}
     environment.setattr(threads, "available_cores", lambda: 4)
@@ -116,6 +118,7 @@ def test_what_the_user_has_set_is_left(environment, name):
     environment.setenv(name, "7")
     environment.setenv("OMP_NUM_THREADS", "9")
     environment.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "5")
+    environment.setenv("THP_MEM_ALLOC_ENABLE", "0")
     assert configure_threads(2) == {"MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     assert (os.environ[name], os.environ["OMP_NUM_THREADS"]) == ("7", "9")
 
@@ -201,4 +204,4 @@ def test_the_command_lines_configure_threads_before_pytorch(given):
         ("converter.__main__", "run", "'ch_PP-OCRv4_det', '--paddle-dir', 'none'"),
     ):
         script = code.format(module=module, function=function, arguments=arguments)
-        assert run_python(script, **variables).splitlines()[-1] == f"{given or 'passive'} 64"
+        assert run_python(script, **variables).splitlines()[-1] == f"{given or 'passive'} 256"
