@@ -8,6 +8,8 @@ import torch
 from architectures import build, fuse
 from architectures.backbones.det_pp_lcnet import LCNet
 from architectures.heads.pico_head import PicoHead, decode_boxes
+from architectures.joining import join_
+from architectures.layers.onednn import ActivatedConv2d, has_onednn
 from tests.support.seeded_values import seeded
 
 SMALL = {"name": "LCNet", "scale": 0.25}
@@ -40,6 +42,12 @@ def test_every_form_computes_the_same(config):
     for form in ("deploy", "fused"):
         for name, result in fuse(network, form)(image).items():
             assert torch.allclose(result, expected[name], atol=1e-4), (form, name)
+    joined = fuse(network)
+    join_(joined)
+    for name, result in joined(image).items():
+        assert torch.allclose(result, expected[name], atol=1e-4), name
+    logits = [joined.head.get_submodule(name) for name in joined.head.logits_layers]
+    assert all(isinstance(layer, ActivatedConv2d) == has_onednn() for layer in logits)
 
 
 def test_boxes_are_decoded_from_the_expected_distances():

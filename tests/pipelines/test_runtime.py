@@ -55,6 +55,19 @@ def test_what_can_be_folded_is_folded(weights):
     assert not network.module.training
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 5, 7), (1, 3, 1, 4), (2, 1, 3, 3), (1, 5, 2, 1), (0, 3, 4, 4)]
+)
+def test_images_take_the_order_of_the_weights(shape):
+    images = np.random.RandomState(0).rand(*shape).astype(np.float32)
+    for given in (images, images[..., ::-1]):
+        ordered = runtime._channels_last(given)
+        np.testing.assert_array_equal(ordered, given)
+        if given.size and given.shape[1] > 1:
+            tensor = torch.from_numpy(ordered)
+            assert tensor.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_half_precision(weights, monkeypatch):
     monkeypatch.setattr("pipelines.runtime.find_device", lambda *_, **__: torch.device("cpu"))
     path, _ = weights
