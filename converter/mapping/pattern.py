@@ -47,13 +47,13 @@ class Pattern:
         return tuple(self.text.split("."))
 
     @cached_property
-    def _start(self) -> str:
+    def start(self) -> str:
         """The text before the first capture or wildcard."""
         return re.split(r"[*{]", self.text, maxsplit=1)[0]
 
     def match(self, name: str) -> dict[str, str] | None:
         """Return the captured segments by name (`**` under that key), or None without a match."""
-        if not name.startswith(self._start):  # nearly always, so it comes first
+        if not name.startswith(self.start):  # nearly always, so it comes first
             return None
         parts = name.split(".")
         rest = self.segments[-1] == REST

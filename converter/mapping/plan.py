@@ -7,9 +7,11 @@ all faults in one table. No array moves before that.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 import numpy as np
 import torch
@@ -167,6 +169,7 @@ class _Resolution:
         self.mapping, self.source, self.targets = mapping, source, targets
         self.prefix = ""
         self.owners = {"": (NETWORK,), **_owners(targets)}
+        self.second_names_of = _aliases(self.owners, mapping)
         self.moves: list[Move] = []
         self.drops: dict[str, str] = {}
         self.second_names: dict[str, str] = {}
@@ -176,8 +179,9 @@ class _Resolution:
         names = self.select()
         claims: dict[str, list[rules.Rule]] = {name: [] for name in names}
         joined: _Joins = defaultdict(dict)
+        candidates = _Candidates(names)
         for rule in self.mapping.rules:
-            claimed = [name for name in names if self.claim(rule, name, joined)]
+            claimed = [name for name in candidates(rule) if self.claim(rule, name, joined)]
             for name in claimed:
                 claims[name].append(rule)
             if not claimed and rule in self.mapping.own:
@@ -278,15 +282,14 @@ class _Resolution:
 
     def alias(self, name: str) -> str | None:
         """Return the first name of the tensor of which `name` is a second one, or None."""
-        if not self.mapping.aliases:
+        if not self.second_names_of:
             return None
         segments = name.split(".")
         for cut in range(len(segments)):
-            owner, rest = ".".join(segments[:cut]), ".".join(segments[cut:])
-            for owner_type in self.owners.get(owner, ()):
-                for pattern, template in self.mapping.aliases.get(owner_type, {}).items():
-                    if (captures := Pattern(pattern).match(rest)) is not None:
-                        return ".".join(filter(None, (owner, expand(template, captures))))
+            owner = ".".join(segments[:cut])
+            for pattern, template in self.second_names_of.get(owner, ()):
+                if (captures := pattern.match(".".join(segments[cut:]))) is not None:
+                    return ".".join(filter(None, (owner, expand(template, captures))))
         return None
 
     def finish_joins(self, joined: _Joins) -> None:
@@ -385,6 +388,40 @@ class _Resolution:
             "Check that the weights belong to this model (--list), or name the training YAML "
             "they were made with (--config)."
         )
+
+
+class _Candidates:
+    """Finds the names that begin as the patterns of a rule do, without a look at all the others."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.places = {name: place for place, name in enumerate(names)}
+        self.ordered = sorted(names)
+
+    def __call__(self, rule: rules.Rule) -> list[str]:
+        """Return the names that `rule` may claim, in the order of the source."""
+        found: set[str] = set()
+        for pattern in rule.sources if isinstance(rule, rules.Concat) else (rule.source,):
+            found.update(self.beginning(pattern.start))
+        return sorted(found, key=self.places.__getitem__)
+
+    def beginning(self, start: str) -> Iterator[str]:
+        begin = bisect_left(self.ordered, start)
+        return takewhile(lambda name: name.startswith(start), islice(self.ordered, begin, None))
+
+
+def _aliases(
+    owners: Mapping[str, Sequence[str]], mapping: rules.Mapping
+) -> dict[str, list[tuple[Pattern, str]]]:
+    """Return the patterns of second names, each with its first name, for modules that have any."""
+    of_type = {
+        owner_type: [(Pattern(pattern), template) for pattern, template in table.items()]
+        for owner_type, table in mapping.aliases.items()
+    }
+    found = {}
+    for owner, types in owners.items():
+        if patterns := [pair for owner_type in types for pair in of_type.get(owner_type, ())]:
+            found[owner] = patterns
+    return found
 
 
 def _owners(targets: Mapping[str, Target]) -> dict[str, tuple[str, ...]]:
