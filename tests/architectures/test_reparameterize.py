@@ -190,17 +190,20 @@ class TestForms:
         head = fuse(build(NETWORKS["det v2"][0])).head
         assert isinstance(head.binarize.conv_bn1, nn.ReLU)
 
+    def test_build_gives_the_structure_that_fuse_gives(self, case, request):
+        architecture = NETWORKS[request.node.callspec.params["case"]][0]
+        for form in ("train", "deploy", "fused"):
+            with torch.device("meta"):
+                direct = build(architecture, form=form)
+            converted = fuse(case[0], form)
+            assert direct.form == converted.form == form
+            shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (direct, converted)]
+            assert shapes[0] == shapes[1]
+
     @pytest.mark.parametrize("form", ["train", "deploy", "fused"])
-    @pytest.mark.parametrize("device", ["cpu", "meta"])
-    @pytest.mark.parametrize("network", NETWORKS)
-    def test_build_gives_the_structure_that_fuse_gives(self, network, form, device):
-        architecture = NETWORKS[network][0]
-        with torch.device(device):
-            direct = build(architecture, form=form)
-        converted = fuse(build(architecture), form)
-        assert direct.form == converted.form == form
-        shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (direct, converted)]
-        assert shapes[0] == shapes[1]
+    def test_build_gives_tensors_with_numbers(self, form):
+        network = build(NETWORKS["rec v4"][0], form=form)
+        assert all(t.is_cpu and t.isfinite().all() for t in network.state_dict().values())
 
     def test_the_argument_is_left_alone(self, case):
         model, x = case
@@ -238,7 +241,7 @@ class TestForms:
 
 class TestTheCheckCanFail:
     def test_folded_convolutions_matter(self, case):
-        """Some of them, spread over the network."""
+        """Four of them, spread over the network."""
         model, x = case
         fused = fuse(model)
         expected = outputs(model, x)
@@ -248,7 +251,7 @@ class TestTheCheckCanFail:
             for conv, _ in getattr(module, "folds", ())
         ]
         assert len(pairs) > 5
-        for place, conv in enumerate(pairs[:: max(1, len(pairs) // 8)]):
+        for place, conv in enumerate(pairs[:: max(1, len(pairs) // 4)]):
             tensor = (conv.weight, conv.bias)[place % 2]
             with torch.no_grad():
                 kept = tensor.clone()
