@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -94,17 +95,34 @@ def test_the_artefact(converted, real_models, name, fuse):
 
 
 @pytest.fixture(scope="module")
-def paddle(real_models) -> Callable[[str, np.ndarray], np.ndarray]:
-    """Paddle's own result, without anything of the parity check."""
+def paddle(real_models) -> Iterator[Callable[[str, np.ndarray], np.ndarray]]:
+    """Paddle's own result, without anything of the parity check.
+
+    A program is kept until another one is asked for, or until it fails.
+    """
+    kept: dict[str, PaddleProgram] = {}
+    opened = ExitStack()
+
+    def close() -> None:
+        kept.clear()
+        opened.close()
 
     def paddle(name: str, batch: np.ndarray) -> np.ndarray:
-        folder: Path = real_models / EXPORTS[name]
-        program, weights = folder / "inference.pdmodel", folder / "inference.pdiparams"
-        with PaddleProgram(program, weights) as predictor:
+        if name not in kept:
+            close()
+            folder: Path = real_models / EXPORTS[name]
+            program = PaddleProgram(folder / "inference.pdmodel", folder / "inference.pdiparams")
+            kept[name] = opened.enter_context(program)
+        predictor = kept[name]
+        try:
             (result,) = predictor.run({predictor.input_names[0]: batch})
+        except ReferenceUnavailable:
+            close()
+            raise
         return result
 
-    return paddle
+    yield paddle
+    close()
 
 
 @all_models
