@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from converter.cli.main import main
 from cores.threads import configure_waiting
@@ -18,6 +19,10 @@ from tests.support.file_server import serve
 
 # Tests run side by side: spinning threads would take the cores from each other, and be warned of.
 configure_waiting()
+
+# On a busy machine an example may take any time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -183,7 +183,7 @@ def test_messages_name_the_archive(write):
         open_source(write(FOLDER))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10_000), st.integers(0, 255), st.booleans())
 def test_corrupt_archives_are_an_error_or_a_source(position, value, compress):
     raw = tar_bytes(*GOOD)

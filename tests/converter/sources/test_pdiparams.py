@@ -104,7 +104,7 @@ def test_weights_that_do_not_fit(tmp_path, raw, message):
         read_weights(tmp_path, raw, ONE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10_000), st.integers(0, 255), st.booleans())
 def test_corrupt_weights_are_an_error_or_arrays(position, value, cut):
     raw = bytearray(weights())

@@ -69,7 +69,7 @@ class Call:
         return self.call
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(NAMES, ARRAYS, min_size=1, max_size=5),
     st.sampled_from(PROTOCOLS),
@@ -361,7 +361,7 @@ def test_truncation_is_one_clear_error(write, protocol):
             read_pdparams(write(whole[:length]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(PROTOCOLS),
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=3),

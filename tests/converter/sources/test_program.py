@@ -367,7 +367,7 @@ def test_malformed_program_desc(change):
         parse(change_block(change))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(FORMATS), st.integers(0, 10_000), st.integers(0, 255), st.booleans())
 def test_corrupt_programs_are_an_error_or_a_program(format, position, value, cut):
     raw = bytearray(content(format))
