@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,6 +29,7 @@ from converter.parity import noise
 from converter.parity.comparison import INNER, Comparison, compare, compare_results
 from converter.parity.layerwise import FullTensor, Pair, SideBySide, failed
 from converter.parity.ranked import row_gap
+from converter.parity.steps import settled, step_noise
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
 from converter.references.positions import POSITIONS, sampling_positions, tensors_of
@@ -72,7 +74,8 @@ class ProgramReference:
         """Compare outputs of backbone and neck, the logits, the results, and the decisions.
 
         Where rounding moves the positions at which an image is sampled (`positions.py`), these are
-        compared, too; all that follows them is computed at the program's.
+        compared, too; all that follows them is computed at the program's. Of results step by step,
+        those steps are compared that rounding does not decide (`parity/steps.py`).
         """
         layers, trace_run = self.record(network, batch)
         actual, graph = _arrays(trace_run), layers.graph
@@ -90,22 +93,53 @@ class ProgramReference:
             return comparisons  # what is sampled elsewhere has to differ
         if positions:
             actual = _arrays(self.rerun(network, batch, layers, positions))
+        run = partial(self.values_at, network, layers=layers, positions=positions)
+        names = [graph.layers[index].output for index in compared]
+        if not self.goes_on(network):  # a program's results have no names: ours are in its order
+            names += layers.outputs.values()
+        theirs = dict(zip(names, expected[: len(names)], strict=True))
         if self.noisy:
-            names = [*(graph.layers[index].output for index in compared), *layers.outputs.values()]
-            actual = noise.subtract_noise(
-                network,
-                lambda images: _arrays(self.rerun(network, images, layers, positions)),
-                batch,
-                actual,
-                dict(zip(names, expected, strict=True)),
-                limit,
-            )
+            actual = noise.subtract_noise(network, run, batch, actual, theirs, limit)
+        of_values = self.compare_values(network, batch, limit, layers, theirs, actual)
+        if network.stepwise and any(comparison.fault for comparison in of_values):
+            limits = self.limits(layers, limit)
+            steps = {n: actual[n] for n in limits if actual[n].ndim > 2}
+            for name, grown in step_noise(run, batch, steps).items():
+                pair = settled(theirs[name], actual[name], grown, limits[name])
+                theirs[name], actual[name] = pair
+            of_values = self.compare_values(network, batch, limit, layers, theirs, actual)
+        return comparisons + of_values
+
+    def goes_on(self, network: Model) -> bool:
+        """Return whether the program goes on to boxes, and so has other results than ours."""
+        inputs = (spec.name for spec in self.program.inputs)
+        return adapter_for(network.architecture).post_processes(inputs)
+
+    def limits(self, layers: TracedLayers, limit: float) -> dict[str, float]:
+        """Return the limits of the values that follow a decoder's steps: logits, and results."""
+        graph = layers.graph
+        last = {index for index, _ in graph.results} & set(self.compared_layers(graph))
+        results = dict.fromkeys(layers.outputs.values(), INNER * limit)
+        return results | {graph.layers[index].output: limit for index in last}
+
+    def compare_values(
+        self,
+        network: Model,
+        batch: np.ndarray,
+        limit: float,
+        layers: TracedLayers,
+        expected: Mapping[str, np.ndarray],
+        actual: Mapping[str, np.ndarray],
+    ) -> list[Comparison]:
+        """Compare layers, results and decisions; the program's values have the names of ours."""
+        graph = layers.graph
         last = {index for index, _ in graph.results}
         adapter = adapter_for(network.architecture)
+        comparisons = []
         logits = {}
-        for index, array in zip(compared, expected, strict=False):
+        for index in self.compared_layers(graph):
             layer = graph.layers[index]
-            module, final = _module(layer), index in last
+            module, final, array = _module(layer), index in last, expected[layer.output]
             if final:
                 logits[module] = array
             ranked = module.startswith(adapter.ranked_layers)
@@ -125,20 +159,27 @@ class ProgramReference:
                     limit=limit if final else INNER * limit,
                 )
             )
-        if adapter.post_processes(spec.name for spec in self.program.inputs):
+        if self.goes_on(network):
             return comparisons
-        # A program's results have no names. There are as many as ours, or matching had failed.
-        results = {name: actual[value] for name, value in layers.outputs.items()}
-        theirs = dict(zip(results, expected[len(compared) :], strict=True))
         return comparisons + compare_results(
             network,
             self.task,
-            theirs,
-            results,
+            {name: expected[value] for name, value in layers.outputs.items()},
+            {name: actual[value] for name, value in layers.outputs.items()},
             input_shape=batch.shape,
             limit=limit,
             logits=logits,
         )
+
+    def values_at(
+        self,
+        network: Model,
+        batch: np.ndarray,
+        layers: TracedLayers,
+        positions: Mapping[str, np.ndarray],
+    ) -> dict[str, np.ndarray]:
+        """Run a network as `rerun` does and return the values that are compared."""
+        return _arrays(self.rerun(network, batch, layers, positions))
 
     def record(self, network: Model, batch: np.ndarray) -> tuple[TracedLayers, Trace]:
         """Run a network; return its layers, and the trace with the values to compare.
