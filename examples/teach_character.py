@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write to")
     parser.add_argument("--lines", type=int, default=48, help="how many lines to train on")
     parser.add_argument("--epochs", type=int, default=20, help="the most epochs")
-    parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--to", default="onnx", help="the target of the export")
     options = parser.parse_args()
     folder, character = options.out, options.character
@@ -61,8 +61,15 @@ def main() -> None:
         read_lines(draw_lines(folder / name, count, words, character, height), class_of)
         for name, count in (("train", options.lines), ("held_out", 16))
     )
-    limits = {"epochs": options.epochs, "learning_rate": options.learning_rate}
-    train(network, lines, held_out, batch_size=4, **limits)
+    train(
+        network,
+        lines,
+        held_out,
+        epochs=options.epochs,
+        batch_size=4,
+        learning_rate=options.learning_rate,
+        head_learning_rate=10 * options.learning_rate,
+    )
     architectures.save(network, folder / "tuned.pth")
     print(f"wrote {folder / 'tuned.pth'}")
 

@@ -20,6 +20,7 @@ TARGETS = {
     "onnx": "an ONNX file",
     "torch": "a program of torch.export (.pt2), which loads without this package",
     "torchscript": "a TorchScript trace",
+    "transformers": "a folder that Transformers' from_pretrained loads",
 }
 
 
@@ -29,7 +30,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         prog=prog,
         description="Write a converted network for another program. The result is compared with "
         "the network first, and nothing is written if it differs.",
-        epilog="targets:\n" + "\n".join(f"  {name:<12}{text}" for name, text in TARGETS.items()),
+        epilog="targets:\n" + "\n".join(f"  {name:<13}{text}" for name, text in TARGETS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -105,6 +106,15 @@ def _torch(artefact: Artefact, folder: Path, options: argparse.Namespace) -> Non
     _report(write(artefact, folder))
 
 
+def _transformers(artefact: Artefact, folder: Path, _: argparse.Namespace) -> None:
+    from converter.exporting import transformers_folder
+
+    written = transformers_folder.export(artefact, folder)
+    print(f"wrote {folder}: {', '.join(file.name for file in written.files)}")
+    print(f"load it with transformers.{written.auto}.from_pretrained({str(folder)!r})")
+    print(written.proof.describe())
+
+
 def _report(written: ProgramExport) -> None:
     print(f"wrote {written.file}: takes {written.takes}")
     print(written.proof.describe())
@@ -116,4 +126,5 @@ _WRITERS: Mapping[str, Callable[[Artefact, Path, argparse.Namespace], None]] = {
     "onnx": _onnx,
     "torch": _torch,
     "torchscript": _torch,
+    "transformers": _transformers,
 }

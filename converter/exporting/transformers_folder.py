@@ -1,0 +1,306 @@
+"""Folders for HF Transformers: `AutoModel...from_pretrained(FOLDER)` gives the converted network.
+
+`transformers.yaml` lists the networks that Transformers has, and a mapping of `mappings/` says
+which tensor of theirs is which of ours. The folder is loaded by Transformers, and compared with the
+network, before it stays.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import architectures
+from architectures.interfaces import Deployable
+from architectures.unfuse import unfuse
+from converter.catalog import cards
+from converter.catalog.yaml_io import read_yaml
+from converter.conversion.artefact import output_errors
+from converter.errors import ExportError, MappingError, UsageError
+from converter.exporting.artefact import Artefact
+from converter.exporting.model_card import model_card
+from converter.exporting.proof import ExportProof, Runner, prove
+from converter.mapping.invert import invert
+from converter.mapping.plan import resolve, signature_of, targets_of
+from converter.mapping.rules import load_mapping
+
+TABLE = Path(__file__).with_name("transformers.yaml")
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+PROCESSOR, README = "preprocessor_config.json", "README.md"
+FILES = (WEIGHTS, CONFIG, PROCESSOR, README)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A network that Transformers has.
+
+    Attributes:
+        released: PaddleOCR's name of a model with that network.
+        task: its task.
+        auto: Transformers' class that loads it.
+        mapping: the mapping from their names to ours.
+        form: the form of the network whose tensors theirs are.
+        config: what `config.json` states, without the number of classes.
+        processor: what `preprocessor_config.json` states, without the normalisation.
+        classes: the entry of the configuration that is the number of classes.
+        activation: what is applied to their result to get ours, `softmax` or nothing.
+        between: the layers of ours whose input and output are theirs; empty where those are the
+            network's own.
+    """
+
+    released: str
+    task: str
+    auto: str
+    mapping: str
+    form: str
+    config: Mapping[str, Any]
+    processor: Mapping[str, Any]
+    classes: str = ""
+    activation: str = ""
+    between: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TransformersExport:
+    """What was written.
+
+    Attributes:
+        files: the files of the folder.
+        auto: Transformers' class that loads it.
+        proof: the comparison of the loaded folder with the network.
+    """
+
+    files: tuple[Path, ...]
+    auto: str
+    proof: ExportProof
+
+
+@cache
+def families() -> Mapping[str, Family]:
+    """Return the networks that Transformers has, by the released model."""
+    content = read_yaml(TABLE)["models"]
+    return {
+        name: Family(name, **{**row, "between": tuple(row.get("between", ()))})
+        for name, row in content.items()
+    }
+
+
+def export(artefact: Artefact, folder: Path) -> TransformersExport:
+    """Write a network as a folder of Transformers.
+
+    Args:
+        artefact: the network, in any form.
+        folder: where to write; it exists.
+
+    Raises:
+        UsageError: Transformers has no such network, or is not installed.
+        ExportError: the folder does not compute what the network does.
+        OutputError: the folder cannot be written to, or has foreign files of these names.
+    """
+    if find_spec("transformers") is None:
+        raise UsageError(
+            "transformers is missing, which loads the folder for the comparison; install it: "
+            "pip install 'paddleocr-to-torch[transformers]'"
+        )
+    family = _family(artefact)
+    config = _config(artefact, family)
+    with output_errors(), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
+        made = Path(place)
+        architecture = _write_weights(artefact, family, config, made / WEIGHTS)
+        _write_json(made / CONFIG, {**config, "architectures": [architecture], "dtype": "float32"})
+        _write_json(made / PROCESSOR, _processor(artefact, family))
+        proof = prove(artefact, _runner(artefact, family, made), artefact.inputs())
+        (made / README).write_text(
+            model_card(artefact, family.auto, architecture, proof), encoding="utf-8"
+        )
+        for name in FILES:
+            shutil.move(made / name, folder / name)
+    return TransformersExport(tuple(folder / name for name in FILES), family.auto, proof)
+
+
+def _family(artefact: Artefact) -> Family:
+    """Return Transformers' network of an artefact."""
+    known = families()
+    own = artefact.card.name
+    candidates = [known[own]] if own is not None and own in known else list(known.values())
+    for family in candidates:
+        if family.task == artefact.card.task and _is_network_of(artefact, family.released):
+            return family
+    named = f" ({own})" if own else ""
+    raise UsageError(
+        f"{artefact.path}{named} has a network that the export for Transformers does not know: its "
+        f"architecture would have to be that of {', '.join(known)}"
+    )
+
+
+def _is_network_of(artefact: Artefact, released: str) -> bool:
+    """Return whether a network is that of a released model, whatever its number of classes."""
+    network = artefact.network
+    architecture = cards.card(released).architecture
+    with torch.device("meta"):
+        try:
+            theirs = architectures.build(architecture, class_counts=network.class_counts)
+        except ValueError:
+            return False
+        ours = architectures.build(network.architecture, class_counts=network.class_counts)
+    return str(theirs) == str(ours)
+
+
+def _network(artefact: Artefact, family: Family) -> architectures.Model:
+    """Return the network in the form of Transformers', without branches that training runs."""
+    network = artefact.network
+    if network.form != family.form and network.form != "train":
+        network = unfuse(network)
+    if network.form != family.form:
+        return architectures.fuse(network, family.form)
+    network = copy.deepcopy(network)
+    if isinstance(network.output_part, Deployable):
+        setattr(network, network.last, network.output_part.deployed())
+    return network
+
+
+def _config(artefact: Artefact, family: Family) -> dict[str, Any]:
+    """Return the configuration of Transformers' network, with the number of classes."""
+    config = dict(family.config)
+    (classes,) = artefact.network.class_counts.values() or (0,)
+    if family.classes == "num_labels":
+        labels = artefact.card.labels or tuple(map(str, range(classes)))
+        config["id2label"] = {str(number): label for number, label in enumerate(labels)}
+        config["label2id"] = {label: number for number, label in enumerate(labels)}
+    elif family.classes:
+        config[family.classes] = classes
+    return config
+
+
+def _write_weights(artefact: Artefact, family: Family, config: dict[str, Any], file: Path) -> str:
+    """Write the tensors under Transformers' names; return the name of its class."""
+    from safetensors.torch import save_file
+
+    network = _network(artefact, family)
+    with _quiet(), torch.device("meta"):
+        theirs = _auto(family).from_config(_configured(config))
+    signatures = {name: signature_of(tensor) for name, tensor in theirs.state_dict().items()}
+    try:
+        plan = resolve(load_mapping(family.mapping), signatures, targets_of(network))
+    except MappingError as error:
+        raise UsageError(
+            f"the installed version of transformers has other tensors than are known here: {error}"
+        ) from error
+    arrays = invert(plan, {n: t.numpy() for n, t in network.state_dict().items()}, signatures)
+    tensors = {n: torch.from_numpy(np.array(a, order="C")) for n, a in arrays.items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+    return type(theirs).__name__
+
+
+def _processor(artefact: Artefact, family: Family) -> dict[str, Any]:
+    """Return the settings of Transformers' image processor."""
+    entries: dict[str, Any] = {"do_resize": True, "do_rescale": True, "resample": 2}
+    entries |= {"rescale_factor": 1 / 255, **family.processor}
+    order, scale = entries.pop("input", None), artefact.card.input
+    if order and scale.mean and scale.std:
+        # Processors normalise red first; those that feed BGR turn the channels round afterwards.
+        step = -1 if order == "BGR" else 1
+        entries["do_normalize"] = True
+        entries["image_mean"], entries["image_std"] = (
+            list(each[::step]) for each in (scale.mean, scale.std)
+        )
+    limits = ("limit_side_len", "limit_type", "max_side_limit")
+    entries |= {name: value for name, value in artefact.card.pipeline.items() if name in limits}
+    if family.task == "rec":
+        entries["character_list"] = ["blank", *_characters(artefact)]
+    return entries
+
+
+def _characters(artefact: Artefact) -> tuple[str, ...]:
+    entry = artefact.card.dictionary
+    if entry is None or entry.characters is None:
+        raise UsageError(
+            f"{artefact.path} has no dictionary, which the processor needs; add it first: "
+            f"python -m converter add-dict {artefact.path} DICT"
+        )
+    return entry.characters
+
+
+def _runner(artefact: Artefact, family: Family, folder: Path) -> Runner:
+    """Load a folder as its users do, and return what runs it."""
+    options = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    try:
+        with _quiet():
+            theirs, found = _auto(family).from_pretrained(str(folder), **options)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ExportError(
+            f"Transformers does not load the export of {artefact.path}; nothing was written: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    if faults := [f"{kind}: {names}" for kind, names in found.items() if names]:
+        raise ExportError(
+            f"Transformers does not load the export of {artefact.path} whole; nothing was written: "
+            + "; ".join(faults)
+        )
+
+    def result(image: Tensor) -> Tensor:
+        with torch.inference_mode():
+            output: Tensor = theirs(pixel_values=image).last_hidden_state
+        return output.softmax(-1) if family.activation == "softmax" else output
+
+    def run(batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        if not family.between:
+            return {"output": result(torch.from_numpy(batch)).numpy()}
+        first, last = map(artefact.network.get_submodule, family.between)
+        given: list[Tensor] = []
+        hooks = (
+            first.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])),
+            last.register_forward_hook(lambda *_: result(given[0])),
+        )
+        try:
+            return artefact.results(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    return run
+
+
+def _auto(family: Family) -> Any:
+    import transformers
+
+    return getattr(transformers, family.auto)
+
+
+def _configured(config: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    entries = copy.deepcopy(dict(config))
+    return AutoConfig.for_model(entries.pop("model_type"), **entries)
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Transformers' progress bars and advice away."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
