@@ -58,7 +58,6 @@ def main() -> None:
         epochs=options.epochs,
         batch_size=options.batch,
         learning_rate=options.learning_rate,
-        head_learning_rate=options.learning_rate,
     )
     architectures.save(network, options.out)
     print(f"wrote {options.out}")
@@ -80,17 +79,10 @@ def train(
     epochs: int,
     batch_size: int,
     learning_rate: float,
-    head_learning_rate: float,
 ) -> None:
-    """Train a network until it reads all held-out lines, or for a number of epochs.
-
-    The last layer has a learning rate of its own: new classes need a larger one.
-    """
+    """Train a network until it reads all held-out lines, or for a number of epochs."""
     class_of, settings = classes_by_character(network), Recognizer(network).settings
-    last = list(network.get_submodule(network.logits_layers[0]).parameters())
-    others = [each for each in network.parameters() if all(each is not one for one in last)]
-    optimizer = torch.optim.AdamW(others, lr=learning_rate)
-    optimizer.add_param_group({"params": last, "lr": head_learning_rate})
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
     for epoch in range(epochs):
         train_mode(network)  # the statistics of the BatchNorms stay: batches are small here
         random.shuffle(lines)

@@ -75,7 +75,7 @@ def test_teach_character(tmp_path, convert):
     losses = [float(row.split()[4].rstrip(",")) for row in re.findall("epoch .*", printed)]
     assert len(losses) == 3
     assert losses[-1] < 0.9 * losses[0]
-    assert "0 of 16 held-out lines read" in printed
+    assert "0 of 8 held-out lines read" in printed
     assert "14 classes, 1 of them new: '©'" in printed
 
     wide, tuned = (architectures.load(out / name) for name in ("wide.pth", "tuned.pth"))

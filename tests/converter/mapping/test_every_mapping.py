@@ -19,6 +19,7 @@ import architectures
 from architectures.registry import class_count, scored_width
 from converter.catalog import cards as catalog
 from converter.errors import MappingError
+from converter.exporting.transformers_folder import families
 from converter.mapping import ops
 from converter.mapping.invert import invert
 from converter.mapping.plan import Plan, Signature, Target, resolve, targets_of
@@ -201,7 +202,8 @@ def test_what_a_list_becomes(model):
 def test_no_mapping_is_without_a_model():
     shipped = {file.stem for file in FOLDER.glob("[!_]*.yaml")}
     of_paddlex = {card.paddlex.mapping for card in catalog.cards() if card.paddlex}
-    assert shipped == {card.mapping for card in catalog.cards()} | of_paddlex
+    of_transformers = {family.mapping for family in families().values()}
+    assert shipped == {card.mapping for card in catalog.cards()} | of_paddlex | of_transformers
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -1,0 +1,152 @@
+"""Folders for Transformers: its own loader gives the network, and foreign ones are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import architectures
+from architectures.saving import write_artefact
+from converter.catalog import cards
+from converter.cli.main import main
+from converter.errors import ExportError
+from converter.exporting import transformers_folder
+from converter.exporting.artefact import read_artefact
+from converter.mapping.rules import load_mapping
+from schemas.artefact import Ancestor, ArtefactCard, DictionaryEntry
+from tests.converter.exporting.test_programs import lively
+
+ORIENTATION = "PP-LCNet_x0_25_textline_ori"
+READER = "PP-OCRv6_tiny_rec"
+CHARACTERS = tuple("abcde ")
+
+
+def written(folder: Path, of: str, **entries: object) -> Path:
+    """Write a network of a released model, with few classes, as the converter does."""
+    torch.manual_seed(0)
+    card = cards.card(of)
+    counts = {name: len(card.labels) or len(CHARACTERS) + 1 for name in card.class_counts}
+    network = architectures.build(card.architecture, class_counts=counts)
+    image = torch.rand(2, 3, *card.proof.sizes[0]) * 2 - 1
+    lively(network, image)
+    described = ArtefactCard(
+        name=of,
+        task=card.task,
+        architecture=network.architecture,
+        class_counts=network.class_counts,
+        input=card.input,
+        labels=card.labels,
+        dictionary=DictionaryEntry("d.txt", "0" * 64, CHARACTERS) if card.task == "rec" else None,
+        status="VERIFIED",
+        derived_from=(Ancestor("parent", "parent.pth", "1" * 64, "VERIFIED"),),
+    )
+    path = folder / f"{of}.pth"
+    write_artefact(path, "pth", network.state_dict(), replace(described, **entries))
+    return path
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory) -> Path:
+    return written(tmp_path_factory.mktemp("classifier"), ORIENTATION)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> Path:
+    return written(tmp_path_factory.mktemp("reader"), READER)
+
+
+def export(weights: Path, folder: Path) -> int:
+    return main(["export", str(weights), "--to", "transformers", "--out", str(folder)])
+
+
+def test_a_classifier(classifier, tmp_path, capsys):
+    from transformers import AutoModelForImageClassification
+
+    assert export(classifier, tmp_path) == 0
+    assert "AutoModelForImageClassification.from_pretrained" in capsys.readouterr().out
+    names = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md"}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    theirs = AutoModelForImageClassification.from_pretrained(tmp_path)
+    assert theirs.config.id2label == {0: "0_degree", 1: "180_degree"}
+    image = torch.rand(1, 3, 80, 160) * 2 - 1
+    with torch.no_grad():
+        expected = architectures.load(classifier)(image)
+        found = theirs(image).last_hidden_state.softmax(-1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text("utf-8"))
+    assert settings["image_mean"] == [0.406, 0.456, 0.485]  # turned round with the channels
+    assert settings["size"] == {"height": 80, "width": 160}
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "library_name: transformers" in text
+    assert f"`parent.pth`, VERIFIED, sha256 `{'1' * 64}`" in text
+
+
+def test_a_recogniser_in_the_fused_form(reader, tmp_path):
+    network = architectures.load(reader)
+    fused = tmp_path / "tuned.pth"
+    architectures.save(architectures.fuse(network), fused, card=replace(network.card, name="own"))
+    assert export(fused, tmp_path / "out") == 0
+    settings = json.loads((tmp_path / "out" / "preprocessor_config.json").read_text("utf-8"))
+    assert settings["character_list"] == ["blank", *CHARACTERS]
+    config = json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))
+    assert (config["model_type"], config["head_out_channels"]) == ("pp_ocrv6_tiny_rec", 7)
+
+
+def test_changed_tensors_are_found(classifier, tmp_path, monkeypatch):
+    loaded = transformers_folder._runner
+
+    def changed(artefact, family, folder):
+        state = load_file(folder / "model.safetensors")
+        state["head.weight"] = state["head.weight"] * 1.1
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        return loaded(artefact, family, folder)
+
+    monkeypatch.setattr(transformers_folder, "_runner", changed)
+    with pytest.raises(ExportError, match="nothing was written"):
+        transformers_folder.export(read_artefact(classifier), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_tensors_are_found(classifier, tmp_path, monkeypatch):
+    loaded = transformers_folder._runner
+
+    def lacking(artefact, family, folder):
+        state = load_file(folder / "model.safetensors")
+        del state["last_convolution.weight"]
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        return loaded(artefact, family, folder)
+
+    monkeypatch.setattr(transformers_folder, "_runner", lacking)
+    with pytest.raises(ExportError, match=r"missing_keys: .*last_convolution\.weight"):
+        transformers_folder.export(read_artefact(classifier), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recogniser_needs_its_dictionary(tmp_path, capsys):
+    assert export(written(tmp_path, READER, dictionary=None), tmp_path / "out") == 2
+    assert "python -m converter add-dict" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_network_that_transformers_lacks(tmp_path, capsys):
+    weights = written(tmp_path, "ch_ppocr_mobile_v2.0_cls")
+    assert export(weights, tmp_path / "out") == 2
+    assert "has a network that the export for Transformers does not know" in capsys.readouterr().err
+
+
+def test_transformers_is_missing(classifier, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(transformers_folder, "find_spec", lambda _: None)
+    assert export(classifier, tmp_path) == 2
+    assert "pip install 'paddleocr-to-torch[transformers]'" in capsys.readouterr().err
+
+
+def test_every_family_names_a_released_model_and_a_mapping():
+    for name, family in transformers_folder.families().items():
+        assert cards.card(name).task == family.task
+        assert load_mapping(family.mapping).rules
+        assert family.form in ("train", "deploy")
