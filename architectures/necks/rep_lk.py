@@ -6,8 +6,9 @@ UniRepLKNet, https://arxiv.org/abs/2311.15599; PaddleOCR: `ppocr/modeling/necks/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from architectures.layers.squeeze_excite import SqueezeExcite
@@ -141,6 +142,20 @@ class DilatedReparamConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H, W)`."""
         return self.bn(self.pw(self.dw(x)))
+
+    @torch.no_grad()
+    def as_convolution(self) -> nn.Conv2d:
+        """Return the one convolution that computes the same; PaddleX builds the neck of those."""
+        dw = self.dw.deployed() if isinstance(self.dw, DilatedReparamBlock) else self.dw
+        large = dw.get_submodule("reparam_conv")
+        weight, bias = large.get_parameter("weight").double(), large.get_parameter("bias").double()
+        pointwise, shift = folded(self.pw, self.bn)
+        pointwise = pointwise[:, :, 0, 0]
+        size = weight.shape[-1]
+        whole = nn.Conv2d(self.pw.in_channels, self.pw.out_channels, size, padding=size // 2)
+        whole.weight.copy_(torch.einsum("oi,ihw->oihw", pointwise, weight[:, 0]))
+        cast("Tensor", whole.bias).copy_(pointwise @ bias + shift)
+        return whole
 
 
 class RepLKPAN(PathAggregation):

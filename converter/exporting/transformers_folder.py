@@ -25,6 +25,7 @@ from torch import Tensor
 
 import architectures
 from architectures.interfaces import Deployable
+from architectures.necks.rep_lk import DilatedReparamConv
 from architectures.unfuse import unfuse
 from converter.catalog import cards
 from converter.catalog.yaml_io import read_yaml
@@ -165,10 +166,15 @@ def _network(artefact: Artefact, family: Family) -> architectures.Model:
     if network.form != family.form and network.form != "train":
         network = unfuse(network)
     if network.form != family.form:
-        return architectures.fuse(network, family.form)
-    network = copy.deepcopy(network)
-    if isinstance(network.output_part, Deployable):
-        setattr(network, network.last, network.output_part.deployed())
+        network = architectures.fuse(network, family.form)
+    else:
+        network = copy.deepcopy(network)
+        if isinstance(network.output_part, Deployable):
+            setattr(network, network.last, network.output_part.deployed())
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, DilatedReparamConv):
+                setattr(module, name, child.as_convolution())
     return network
 
 
