@@ -59,16 +59,15 @@ def add_page_options(
         texts: whether its results have a text, which --visualize draws with a font.
         default: the default format.
     """
-    parser.set_defaults(formats=formats, together=1)
+    parser.set_defaults(formats=formats, together=1, per_worker=PAGES_PER_WORKER)
     add_runtime_options(parser)
     add = parser.add_argument
     add(
         "--workers",
         type=positive(int),
         metavar="N",
-        help="processes that read pages at the same time, which share the cores (default: one for "
-        f"each core on a CPU, as far as there are {PAGES_PER_WORKER} pages and 1 GB of memory for "
-        "each)",
+        help="processes that read pages at the same time, which share the cores (default: on a CPU "
+        "one for each core, as far as there are pages and memory for them)",
     )
     add(
         "--out",

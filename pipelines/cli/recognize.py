@@ -14,6 +14,7 @@ from pipelines.cli.options import (
     runtime_options,
 )
 from pipelines.cli.page_runner import run_pages
+from pipelines.cli.page_workers import LINES_PER_WORKER
 from pipelines.io.exporters import TEXT_FORMATS
 from pipelines.io.items import frame_of
 from pipelines.ocr import TextLine
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         "recognize", purpose, "recogniser of text lines", TEXT_FORMATS, texts=True, scored=True
     )
     add_line_options(parser)
+    parser.set_defaults(per_worker=LINES_PER_WORKER)
     return parser
 
 

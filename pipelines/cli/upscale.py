@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.cli.options import network_parser, runtime_options
 from pipelines.cli.page_runner import run_pages
+from pipelines.cli.page_workers import LINES_PER_WORKER
 from pipelines.io.exporters import IMAGE_FORMATS
 from pipelines.io.items import PageImage, frame_of
 from pipelines.super_resolution.predictor import Upscaler
@@ -17,9 +18,11 @@ from pipelines.super_resolution.predictor import Upscaler
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
     purpose = "Super-resolve low-resolution images of one line each."
-    return network_parser(
+    parser = network_parser(
         "upscale", purpose, "super-resolution network", IMAGE_FORMATS, texts=False, default="png"
     )
+    parser.set_defaults(per_worker=LINES_PER_WORKER)
+    return parser
 
 
 def run(options: argparse.Namespace) -> int:

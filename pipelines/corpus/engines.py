@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +15,9 @@ from typing import Any, Protocol
 from cores.threads import PRIMITIVES, SLEEPING
 from cores.workers import Pool, Prepare
 from pipelines.errors import UsageError
+
+CONNECT_TIMEOUT = 10
+"""Seconds until a cluster has to answer."""
 
 
 class Engine(Protocol):
@@ -100,6 +104,9 @@ class RayEngine:
     def _connect(self, ray: Any) -> None:
         """Connect to the cluster, or start one."""
         try:
+            host, _, port = (self.address or "").rpartition("://")[2].rpartition(":")
+            if host and port.isdecimal():  # Ray itself would try for many minutes
+                socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
             ray.init(
                 self.address,
                 log_to_driver=False,

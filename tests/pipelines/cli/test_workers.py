@@ -31,6 +31,7 @@ def options_of(folder, **values):
         "formats": {"json": lambda: None},  # which cannot be sent to a process
         "device": "cpu",
         "workers": None,
+        "per_worker": 8,
     }
     return argparse.Namespace(**{**defaults, **values})
 
@@ -90,6 +91,7 @@ def test_the_number_of_processes(scans, tmp_path, monkeypatch):
     assert count_workers(options, scans * 9) == 3  # as the memory allows
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert count_workers(options, scans * 9) == 2
+    assert count_workers(options_of(tmp_path, per_worker=100), scans * 9) == 1
     assert count_workers(options_of(tmp_path, device="cuda"), scans * 9) == 1
     assert count_workers(options_of(tmp_path, workers=7), scans) == 7
     assert os.environ["OMP_NUM_THREADS"] == "2"
