@@ -28,8 +28,9 @@ from schemas.processing import SettingsError
 
 logger = logging.getLogger(__name__)
 
-PAGES_TOGETHER = 8
-"""How many pages share batches of lines: with more, less of a batch is padding, but slowly so."""
+PAGES_TOGETHER = 4
+"""How many pages share batches of lines: with more, less of a batch is padding, but slowly so, and
+workers have longer to wait for the last one."""
 PIXELS_TOGETHER = 60_000_000
 """Pages of more pixels in all than this do not wait for others."""
 
