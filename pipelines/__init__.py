@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.documents.types import Block, Document, Figure, Formula, Page, Text
     from pipelines.formula.predictor import FormulaReader
     from pipelines.io.images import ImageError, read_image
+    from pipelines.kie.field_classifier import FieldClassifier
     from pipelines.kie.predictor import Entity, KeyInformation
     from pipelines.layout.predictor import LayoutDetector, LayoutRegion
     from pipelines.ocr import OCR, TextLine
@@ -44,6 +45,7 @@ __all__ = [
     "Block",
     "Document",
     "Entity",
+    "FieldClassifier",
     "Figure",
     "Formula",
     "FormulaReader",
@@ -73,6 +75,7 @@ _MODULES = {
     "Block": "pipelines.documents.types",
     "Document": "pipelines.documents.types",
     "Entity": "pipelines.kie.predictor",
+    "FieldClassifier": "pipelines.kie.field_classifier",
     "Figure": "pipelines.documents.types",
     "Formula": "pipelines.documents.types",
     "FormulaReader": "pipelines.formula.predictor",

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from architectures.interfaces import OutputPart
 from architectures.layers.embedding import PaddedEmbedding
 
+CHARACTERS = 92
+"""The characters that the released network knows, with the one for none."""
 ITSELF = -1e9  # added to the score of a node's edge to itself
 
 
@@ -109,7 +111,7 @@ class SDMGRHead(OutputPart):
     def __init__(
         self,
         in_channels: int,
-        num_chars: int = 92,
+        num_chars: int = CHARACTERS,
         visual_dim: int = 16,
         fusion_dim: int = 1024,
         node_input: int = 32,

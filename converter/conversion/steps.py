@@ -206,6 +206,11 @@ def card_of(request: Request) -> ModelCard:
         card = custom_card(request.name, request.config, dictionary, submodel, request.labels)
     else:
         card = catalog.card(request.name, dictionary, submodel)
+    if dictionary is not None and card.task == "kie":
+        raise ConfigError(
+            f"{card.name} takes no --dict; once it is converted, add-dict adds the characters of "
+            "SDMGR, and add-tokenizer the tokeniser of the others"
+        )
     if dictionary is not None and card.task not in catalog.READING:
         raise ConfigError(f"{card.name} reads no text, so --dict has no place here")
     labelled = card.task in catalog.LABELLED and (card.task != "kie" or card.class_counts)

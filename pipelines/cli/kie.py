@@ -12,10 +12,13 @@ from pipelines.cli.options import add_page_options, page_parser, runtime_options
 from pipelines.cli.page_runner import run_pages
 from pipelines.errors import UsageError
 from pipelines.io.exporters import ENTITY_FORMATS
+from pipelines.kie.field_classifier import FieldClassifier, classifies_fields
 from pipelines.kie.predictor import Entity, KeyInformation
 from pipelines.kie.tokens import Line
 from pipelines.kie.words import WordsError, read_words
 from pipelines.ocr import OCR
+from pipelines.runtime import as_network
+from pipelines.validation import card_of
 
 PageLines = Callable[[np.ndarray], Sequence[Line]]
 """Returns the texts of a page, `(H, W, 3) uint8` BGR."""
@@ -28,7 +31,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.usage = "%(prog)s PATH [PATH ...] --ser X.pth [--re Y.pth] (--det D --rec R | --words W)"
     add = parser.add_argument
-    add("--ser", type=Path, required=True, metavar="X.pth", help="network that finds entities")
+    add(
+        "--ser",
+        type=Path,
+        required=True,
+        metavar="X.pth",
+        help="network that finds entities, or SDMGR",
+    )
     add("--re", type=Path, metavar="Y.pth", help="network that finds relations")
     add("--det", type=Path, metavar="D.pth", help="detector of text lines")
     add("--rec", type=Path, metavar="R.pth", help="recogniser of text lines")
@@ -61,12 +70,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Callable[[np.ndarray], Sequence[Entity]]:
-    extract = KeyInformation(
-        options.ser,
-        options.re,
-        whole_pages=not options.first_tokens,
-        **runtime_options(options),
-    )
+    runtime = runtime_options(options)
+    network = as_network(options.ser, **runtime)
+    extract: FieldClassifier | KeyInformation
+    if classifies_fields(card_of(network, FieldClassifier.task, FieldClassifier.title)):
+        if options.re is not None or options.first_tokens:
+            raise UsageError(
+                f"{options.ser} is SDMGR, which classifies texts and reads no tokens: it takes "
+                "neither --re nor --first-tokens"
+            )
+        extract = FieldClassifier(network)
+    else:
+        whole = not options.first_tokens
+        extract = KeyInformation(network, options.re, whole_pages=whole, **runtime)
     lines = _given(options.words) if options.words else _read(options)
     return lambda page: extract(page, lines(page))
 

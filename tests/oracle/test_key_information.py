@@ -1,8 +1,9 @@
-"""Tokens of forms, classes of lines and relations, equal to the bit to those of PaddleOCR."""
+"""Tokens of forms, graphs of receipts, classes and relations: equal to PaddleOCR's to the bit."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from converter.catalog.kie import class_labels, read_class_list
+from pipelines.kie.box_graph import character_numbers, graph_inputs, scaled_page
 from pipelines.kie.decoding import NO_ENTITY, line_classes, related_pairs, relation_inputs
 from pipelines.kie.predictor import shift_and_scale
 from pipelines.kie.tokens import encode_page, network_inputs, windows
@@ -188,3 +190,36 @@ def test_windows_hold_every_line():
     assert all(following < end for (_, end), (following, _) in itertools.pairwise(parts))
     for first, last in page.spans:
         assert any(start <= first and last <= end for start, end in parts)
+
+
+@pytest.mark.parametrize(("seed", "size"), [(0, (700, 500)), (1, (200, 333)), (2, (2000, 1100))])
+def test_the_graph_of_a_receipt_is_paddleocrs(tmp_path, seed, size):
+    characters = tmp_path / "dict.txt"
+    characters.write_text("w\no\nr\n$\n", encoding="utf-8")
+    classes = tmp_path / "classes.txt"
+    classes.write_text("Ignore\nTotal\n", encoding="utf-8")
+    random = np.random.default_rng(seed)
+    lines = form(seed, 12)
+    for line in lines:
+        line.box = np.roll(line.box.round(), random.integers(4), 0)[:: random.choice([-1, 1])]
+    rows = [
+        {"points": line.box.tolist(), "transcription": line.text, "label": "Total"}
+        for line in lines
+    ]
+    page = random.integers(0, 256, (*size, 3), np.uint8)
+    encode = load("paddleocr", LABEL_OPS).KieLabelEncode(str(characters), str(classes))
+    resize = load("paddleocr", "ppocr/data/imaug/operators.py").KieResize(img_scale=[1024, 512])
+    theirs = resize(encode({"image": page, "label": json.dumps(rows)}))
+    image = scaled_page(page)
+    ours = graph_inputs(lines, character_numbers("wor$"), size, image.shape[:2])
+    height, width = theirs["shape"]
+    assert np.array_equal(theirs["image"][:height, :width], image)
+    assert ours["image_size"].tolist() == [[height, width]]
+    assert ours["tag"].tolist() == [theirs["tag"].tolist()]
+    count, longest = theirs["tag"]
+    for name, array in (
+        ("boxes", theirs["points"][:count]),
+        ("texts", theirs["texts"][:count, :longest]),
+        ("relations", theirs["relations"][:count, :count]),
+    ):
+        assert np.array_equal(ours[name][0], array.astype(ours[name].dtype)), name
