@@ -52,12 +52,12 @@ class Row:
     Attributes:
         seconds: of each round.
         result: a number that equal outputs share.
-        outputs: how many arrays the network returned.
+        outputs: the last axis of each array that the network returned.
     """
 
     seconds: list[float]
     result: float
-    outputs: int
+    outputs: list[int]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
