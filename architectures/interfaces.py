@@ -157,7 +157,7 @@ class Joinable(Protocol):
 
 @runtime_checkable
 class Deferring(Protocol):
-    """A module that works in steps, and can leave work that no step needs until after the last.
+    """A head that works in steps, and can leave work that no step needs until after the last.
 
     Attributes:
         deferred: whether it does, for inference: hooks see one output of all steps.

@@ -12,7 +12,7 @@ The names of the tensors change, so a network that is joined can neither be save
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import torch
 from torch import nn
@@ -34,11 +34,11 @@ def join_(network: nn.Module) -> None:
                 _join_activation(module, conv_name, activation_name)
             if isinstance(module, OutputPart):
                 _order_logits(module)
-        if isinstance(module, Deferring):
+        if isinstance(module, OutputPart) and isinstance(module, Deferring):
             module.deferred = True
         for name, child in module.named_children():
-            if isinstance(child, Joinable):
-                setattr(module, name, child.joined())
+            if issubclass(type(child), Joinable):  # unlike isinstance, remembered by class
+                setattr(module, name, cast("Joinable", child).joined())
             elif type(child) is nn.Sequential:
                 setattr(module, name, _with_joined_linears(child))
 
