@@ -62,7 +62,7 @@ class ActivatedConv2d(OrderedConv2d):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H', W')`."""
         weight = self.ordered_weight(x.shape)
-        return torch.ops.mkldnn._convolution_pointwise(
+        return torch.ops.mkldnn._convolution_pointwise.default(
             x, weight, self.bias, *self.geometry, self.activation, [], ""
         )
 
