@@ -145,7 +145,7 @@ def models_page() -> str:
                 "|---|---|---|---|---|",
             ]
             page += rows[task]
-    page += ["", "## Refused", "", "These releases cannot be converted:", ""]
+    page += ["", "## Refused", "", "These releases are known, but not converted:", ""]
     page += ["| model | reason |", "|---|---|"]
     page += [f"| `{name}` | {reason} |" for name, reason in catalog.refused().items()]
     return "\n".join(page) + "\n"

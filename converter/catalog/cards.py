@@ -30,6 +30,8 @@ FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table", "layout", "unwarp", "kie")
 READING = ("rec", "e2e", "formula", "table")
 """The tasks whose results are characters or tokens, and so need a dictionary."""
+NAMED_ONLY = "vlm"
+"""The task of models that are known by name and refused; their config holds nothing else."""
 LABELLED = ("cls", "layout", "kie", "ser")
 """The tasks, and the class counts, whose classes have labels."""
 _COUNTED = ("layout", "kie")
@@ -225,8 +227,8 @@ def without_class_counts(architecture: Architecture) -> dict[str, Any]:
 
 @cache
 def configs() -> tuple[dict[str, Any], ...]:
-    """Return the content of every file of `configs/`, checked."""
-    return tuple(map(_read, _texts(FOLDER)))
+    """Return the content of every file of `configs/` that describes a network, checked."""
+    return tuple(config for config in map(_read, _texts(FOLDER)) if config["task"] != NAMED_ONLY)
 
 
 @cache
@@ -262,6 +264,13 @@ def _read(file: Path) -> dict[str, Any]:
     """Read one config and check its keys and settings."""
     content = read_yaml(file)
     where = str(file.relative_to(FOLDER))
+    if content.get("task") == NAMED_ONLY:
+        check_keys(content, ("task", "models"), where)
+        for name, model in content["models"].items():
+            check_keys(model, ("release", "aliases", "refused"), f"{where}, {name}")
+            if "refused" not in model:
+                raise ConfigError(f"{where}, {name}: the row does not say why it is refused")
+        return content
     check_keys(content, (*_REQUIRED_KEYS, *_OPTIONAL_KEYS), where)
     if missing := [key for key in _REQUIRED_KEYS if key not in content]:
         raise ConfigError(f"{where} lacks {', '.join(missing)}")

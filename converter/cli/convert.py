@@ -178,6 +178,6 @@ def _print_models() -> None:
         classes = f", {card.classes} classes" if card.classes else ""
         table = f", dictionary {card.dictionary.file}" if card.dictionary else ""
         print(f"  {names:<34} {card.release:<16} {forms}{classes}{table}")
-    print("released in a form that is refused")
+    print("known, but not converted")
     for name, reason in catalog.refused().items():
         print(f"  {name:<34} {reason}")

@@ -157,7 +157,7 @@ def test_list(convert):
     assert titles[:3] == ["text detection (det)", "classification (cls)", "text recognition (rec)"]
     tasks = list(dict.fromkeys(card.task for card in catalog.cards()))
     assert [title.rpartition("(")[2] for title in titles] == [f"{task})" for task in tasks]
-    assert last == "released in a form that is refused"
+    assert last == "known, but not converted"
     assert "97 classes, dictionary en_dict.txt" in done.out
     assert "latin_mobile_v2.0_rec (latin_ppocr_mobile_v2.0_rec)" in done.out
 
