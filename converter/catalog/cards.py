@@ -267,7 +267,7 @@ def _read(file: Path) -> dict[str, Any]:
     if content.get("task") == NAMED_ONLY:
         check_keys(content, ("task", "models"), where)
         for name, model in content["models"].items():
-            check_keys(model, ("release", "aliases", "refused"), f"{where}, {name}")
+            check_keys(model, ("release", "aliases", "infer", "refused"), f"{where}, {name}")
             if "refused" not in model:
                 raise ConfigError(f"{where}, {name}: the row does not say why it is refused")
         return content
