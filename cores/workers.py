@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar
 
+from cores.memory import share_weights
 from cores.threads import THREADS
 
 Task = TypeVar("Task")
@@ -180,6 +181,7 @@ def _serve(connection: Connection, prepare: Prepare[Any, Any], arguments: Sequen
     """Compute the tasks from a connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals all; the parent decides
     signal.signal(signal.SIGTERM, _raise_interrupt)  # so that partly written files are removed
+    share_weights()
     with suppress(KeyboardInterrupt, EOFError, BrokenPipeError), prepare(*arguments) as compute:
         while True:
             connection.send(compute(connection.recv()))

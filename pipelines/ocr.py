@@ -28,9 +28,6 @@ from schemas.processing import SettingsError
 
 logger = logging.getLogger(__name__)
 
-PAGES_TOGETHER = 4
-"""How many pages share batches of lines: with more, less of a batch is padding, but slowly so, and
-workers have longer to wait for the last one."""
 PIXELS_TOGETHER = 60_000_000
 """Pages of more pixels in all than this do not wait for others."""
 
@@ -196,17 +193,15 @@ class OCR:
             return [self(item) for item in image]
         return self._read([self._find(as_bgr(image))])[0]  # type: ignore[arg-type]
 
-    def read_many(
-        self, images: Iterable[ImageLike], *, pages: int = PAGES_TOGETHER
-    ) -> Iterator[list[TextLine]]:
-        """Read many images, with fewer padded columns: lines of several pages share batches.
-
-        The texts are those of reading one by one, up to the effect of padding on the recogniser.
+    def read_many(self, images: Iterable[ImageLike], *, pages: int = 1) -> Iterator[list[TextLine]]:
+        """Read many images, one after another, as they are needed.
 
         Args:
             images: the images, as for reading one; each is taken when it is needed.
-            pages: how many pages share batches of lines; with 1 every batch is that of reading one
-                by one, and so PaddleOCR's.
+            pages: how many pages share batches of lines. With 1 the results are those of reading
+                one by one, and the batches PaddleOCR's. With more, less of a batch is padding, and
+                batches larger than the lines of a page can be had; the texts are the same up to the
+                effect of padding on the recogniser.
 
         Yields:
             The lines of each image, in the order of `images`.
@@ -221,7 +216,7 @@ class OCR:
             yield outcome
 
     def outcomes(
-        self, images: Iterable[ImageLike], *, pages: int = PAGES_TOGETHER
+        self, images: Iterable[ImageLike], *, pages: int = 1
     ) -> Iterator[list[TextLine] | Exception]:
         """Read many images as `read_many`, and go on after those that cannot be read.
 

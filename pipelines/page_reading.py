@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol, TypeVar, runtime_checkable
@@ -89,17 +90,23 @@ class LogCollector(logging.Handler):
         return messages
 
 
-def collected_log(*, verbose: bool) -> LogCollector:
-    """Collect the log messages of the package in this process from now on.
+@contextmanager
+def collected_log(*, verbose: bool) -> Iterator[LogCollector]:
+    """Collect the log messages of the package in this process.
 
     Args:
         verbose: whether to collect more than warnings.
     """
     collector = LogCollector()
     logger = logging.getLogger("pipelines")
+    before = logger.level
     logger.addHandler(collector)
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    return collector
+    try:
+        yield collector
+    finally:
+        logger.removeHandler(collector)
+        logger.setLevel(before)
 
 
 class OneByOne:

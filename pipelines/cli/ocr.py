@@ -22,7 +22,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.page_runner import run_pages
 from pipelines.io.exporters import TEXT_FORMATS
-from pipelines.ocr import OCR, PAGES_TOGETHER, TextLine
+from pipelines.ocr import OCR, TextLine
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,10 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--together",
         type=positive(int),
-        default=PAGES_TOGETHER,
+        default=1,
         metavar="N",
-        help=f"pages whose lines share batches (default: {PAGES_TOGETHER}; with 1 the batches are "
-        "those of PaddleOCR)",
+        help="pages whose lines share batches (default: 1, as PaddleOCR)",
     )
     return parser
 

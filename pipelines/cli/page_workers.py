@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from cores.memory import available_memory, share_weights
+from cores.memory import available_memory
 from cores.threads import core_budget
 from cores.workers import Outcome, Pool
 from pipelines.cli.log_printer import LogPrinter
@@ -24,6 +24,7 @@ from pipelines.errors import CommandError
 from pipelines.io.exporters import BINARY_FORMATS
 from pipelines.io.files import PDF, Failure, PageRef, find_pages, read_found
 from pipelines.page_reading import (
+    LogCollector,
     ManyReader,
     Message,
     PageReader,
@@ -40,6 +41,8 @@ MANY_PAGES = (PDF, ".tif", ".tiff")
 """Endings of files that may have several pages."""
 MEMORY_PER_WORKER = 1_000_000_000
 """The memory of a process, in bytes, with which the default number of processes reckons."""
+PAGES_PER_TASK = 4
+"""How many pages a process gets at once: it opens a PDF anew for each task, in 0.1 s."""
 PAGES_PER_WORKER = 8
 """With fewer pages than this for each process, starting it, some 3 s, takes what it saves."""
 LINES_PER_WORKER = 100
@@ -143,10 +146,11 @@ def read_in_workers(
 
 
 def _tasks(files: Sequence[Path], options: argparse.Namespace) -> Iterator[Task]:
-    """Yield the pages of files in groups, as many as are read together."""
+    """Yield the pages of files in groups, of some that are read together."""
     entries = find_pages(files, options.dpi)
     first = 0
-    while group := tuple(islice(entries, options.together)):
+    size = options.together * max(1, PAGES_PER_TASK // options.together)
+    while group := tuple(islice(entries, size)):
         yield Task(first, group)
         first += len(group)
 
@@ -207,8 +211,14 @@ def _died(entry: PageRef | Failure, outcome: Outcome[Task, TaskResult]) -> Failu
 @contextmanager
 def _reading(load: Load, options: argparse.Namespace) -> Iterator[Callable[[Task], TaskResult]]:
     """Set up a worker process: load the networks, and give the function that reads pages."""
-    share_weights()
-    log = collected_log(verbose=options.verbose)
+    with collected_log(verbose=options.verbose) as log:
+        yield _task_reader(load, options, log)
+
+
+def _task_reader(
+    load: Load, options: argparse.Namespace, log: LogCollector
+) -> Callable[[Task], TaskResult]:
+    """Load the networks, and return the function that reads pages, or says why it cannot."""
     error: CommandError | None = None
     try:
         networks = load_networks(lambda: load(options))
@@ -228,7 +238,7 @@ def _reading(load: Load, options: argparse.Namespace) -> Iterator[Callable[[Task
             messages = log.take()
         return TaskResult(outcomes, messages)
 
-    yield read
+    return read
 
 
 def _without_pixels(outcome: ReadPage | Failure, options: argparse.Namespace) -> ReadPage | Failure:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from cores.memory import share_weights
 from cores.threads import PRIMITIVES, SLEEPING
 from cores.workers import Pool, Prepare
 from pipelines.errors import UsageError
@@ -154,6 +155,7 @@ class _Actor:
     """Computes the tasks that Ray Data hands out, each pickled in a row."""
 
     def __init__(self, prepare: Prepare[Any, Any], arguments: Sequence[Any]) -> None:
+        share_weights()
         self._context = prepare(*arguments)  # which lasts as long as the actor
         self._compute = self._context.__enter__()
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cores.memory import share_weights
 from pipelines.corpus.rows import Row, row_of
 from pipelines.corpus.sources import Source, opened
 from pipelines.corpus.store import Key, Store
@@ -122,8 +121,14 @@ def reading(
         options: the options of the command.
         store: the folder of the run.
     """
-    share_weights()
-    log = collected_log(verbose=False)
+    with collected_log(verbose=False) as log:
+        yield _task_reader(load, options, store, log)
+
+
+def _task_reader(
+    load: Load, options: argparse.Namespace, store: Store, log: LogCollector
+) -> Callable[[Sequence[PageTask]], ReadAnswer]:
+    """Load the networks, and return the function that reads pages, or says why it cannot."""
     error: CommandError | None = None
     try:
         reader = load_networks(lambda: load(options))
@@ -143,7 +148,7 @@ def reading(
             return ReadAnswer(error=failed)
         return ReadAnswer(tuple((row["sha256"], row["page"]) for row in pages.rows), pages.failed)
 
-    yield read
+    return read
 
 
 class _Pages:

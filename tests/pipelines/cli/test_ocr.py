@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pipelines.cli import ocr as command
 from pipelines.cli import result_writer
 from pipelines.io.images import read_image
-from pipelines.ocr import PAGES_TOGETHER, TextLine
+from pipelines.ocr import TextLine
 from pipelines.page_reading import OneByOne
 from tests.conftest import Run
 from tests.support import pdf_files
@@ -49,7 +49,7 @@ class FakeOCR:
         return [TextLine(BOX, answer, 0.9)]
 
     def outcomes(self, images, *, pages):
-        assert pages in (1, PAGES_TOGETHER)
+        assert pages == 1
         return OneByOne(self).outcomes(images)
 
 
@@ -259,7 +259,7 @@ def test_commands(run):
 
 def test_interrupted(read, folder, tmp_path):
     FakeOCR.answers[100] = KeyboardInterrupt()
-    done = read(folder, "--together", 1, "--out", tmp_path / "out")
+    done = read(folder, "--out", tmp_path / "out")
     assert done == Run(130, "", "ocr: interrupted; the files written so far are complete\n")
     assert files(tmp_path / "out") == ["2.txt"]
 

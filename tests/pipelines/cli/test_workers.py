@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
-from contextlib import closing
 
 import pytest
 
+from cores.workers import Outcome, Pool
 from pipelines.cli import page_workers
 from pipelines.cli.log_printer import printed_log
 from pipelines.cli.page_workers import count_workers, read_in_workers
@@ -74,10 +74,30 @@ def test_order_failures_and_messages_are_those_of_one_process(scans, tmp_path, c
     assert len(pickle.dumps(found[0])) < 5000  # without the pixels
 
 
-def test_networks_that_cannot_be_loaded_stop_the_command(scans, tmp_path):
+def test_networks_that_cannot_be_loaded_stop_the_command(scans, tmp_path, monkeypatch):
+    class Here(Pool):
+        """Computes the tasks in this process."""
+
+        def __init__(self, _size, _threads, prepare, *arguments):
+            self._preparing, self.tasks, self.is_full = prepare(*arguments), [], False
+            self._compute = self._preparing.__enter__()
+
+        tasks, is_full = [], False
+
+        def submit(self, task):
+            self.tasks, self.is_full = [task], True
+
+        def wait(self):
+            (task,), self.tasks, self.is_full = self.tasks, [], False
+            return [Outcome(task, self._compute(task), None, 0.0)]
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(page_workers, "Pool", Here)
     with printed_log("ocr", verbose=False) as log:
-        outcomes = read_in_workers(refuse, options_of(tmp_path), scans, 1, log)
-        with closing(outcomes), pytest.raises(SourceError, match="no such file"):
+        outcomes = read_in_workers(refuse, options_of(tmp_path), scans, 2, log)
+        with pytest.raises(SourceError, match="no such file"):
             next(outcomes)
 
 
@@ -86,12 +106,13 @@ def test_the_number_of_processes(scans, tmp_path, monkeypatch):
     monkeypatch.setattr("cores.threads.available_cores", lambda: 4)
     monkeypatch.setattr(page_workers, "available_memory", lambda: 3.5e9)
     options = options_of(tmp_path)
-    assert count_workers(options, scans) == 1
-    assert count_workers(options, scans[:3] * 6) == 2
-    assert count_workers(options, scans * 9) == 3  # as the memory allows
+    assert count_workers(options, scans) == 1  # 9 files, of which one has 3 pages
+    images = [file for file in scans if file.suffix == ".png"]
+    assert count_workers(options, images * 2) == 2
+    assert count_workers(options, images * 9) == 3  # as the memory allows
+    assert count_workers(options_of(tmp_path, per_worker=100), images * 9) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert count_workers(options, scans * 9) == 2
-    assert count_workers(options_of(tmp_path, per_worker=100), scans * 9) == 1
-    assert count_workers(options_of(tmp_path, device="cuda"), scans * 9) == 1
-    assert count_workers(options_of(tmp_path, workers=7), scans) == 7
+    assert count_workers(options, images * 9) == 2
+    assert count_workers(options_of(tmp_path, device="cuda"), images * 9) == 1
+    assert count_workers(options_of(tmp_path, workers=7), images) == 7
     assert os.environ["OMP_NUM_THREADS"] == "2"
