@@ -28,6 +28,8 @@ LARGE_TITLE = 0.3
 """The only title is that of the document if it is larger than this share of the largest region."""
 READABLE = 0.6
 """A part of a line is cut out and read if it keeps this share of the line's height."""
+LETTER = 0.5
+"""It is at least as long as this share of the line's height, which is the width of a letter."""
 SAME_TEXT = 0.8
 """A line that shares more than this of the smaller box with a part of another is left out."""
 _OTHER_CONTENT = frozenset({labels.FORMULA, labels.TABLE, labels.SEAL})
@@ -129,10 +131,10 @@ def _cut_shared_lines(
 def _with_readable_part(
     line: np.ndarray, regions: Sequence[Region], of_line: Sequence[int]
 ) -> list[int]:
-    """Return the regions that have most of a line's height, else the one with most of the line.
+    """Return the regions that have a part of a line to be read, else the one with most of it.
 
     Regions that lie closely below each other overlap, and a part of a line from its upper half
-    cannot be read.
+    cannot be read; neither can the edge of a line that reaches into the next column.
     """
     across = 1 if line[2] - line[0] >= line[3] - line[1] else 0
     height = max(line[across + 2] - line[across], 1)
@@ -141,6 +143,7 @@ def _with_readable_part(
         region
         for region, part in parts.items()
         if part[across + 2] - part[across] >= READABLE * height
+        and part[3 - across] - part[1 - across] >= LETTER * height
     ]
     return readable or [max(parts, key=lambda region: area(parts[region]))]
 

@@ -28,6 +28,7 @@ class Role:
         names: the models that do it, the best first.
         lost: what a document lacks without it.
         fits: whether a model of that task with another name does it.
+        named_alone: models that fit, but are not taken from a folder.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Role:
     names: tuple[str, ...]
     lost: str
     fits: Callable[[ArtefactCard], bool] = lambda card: False  # noqa: ARG005
+    named_alone: frozenset[str] = frozenset()
 
 
 def _angles(*degrees: int) -> Callable[[ArtefactCard], bool]:
@@ -108,10 +110,11 @@ ROLES: Mapping[str, Role] = {
     "line_orientation": Role(
         "classifier of upside-down lines",
         "cls",
-        ("PP-LCNet_x1_0_textline_ori", "PP-LCNet_x0_25_textline_ori",
-         "ch_ppocr_mobile_v2.0_cls"),
+        ("PP-LCNet_x1_0_textline_ori", "PP-LCNet_x0_25_textline_ori"),
         "lines that are upside down are misread",
         _angles(0, 180),
+        # It takes many long lines for lines that are upside down.
+        named_alone=frozenset({"ch_ppocr_mobile_v2.0_cls"}),
     ),
     "table_classifier": Role(
         "classifier of tables",
@@ -195,6 +198,6 @@ def _best(role: Role, artefacts: Iterable[tuple[Path, ArtefactCard]]) -> Path | 
     ranked = [
         (known.get(card.name or "", len(known)), path)
         for path, card in artefacts
-        if card.name in known or role.fits(card)
+        if card.name not in role.named_alone and (card.name in known or role.fits(card))
     ]
     return min(ranked, default=(0, None), key=lambda item: (item[0], str(item[1])))[1]

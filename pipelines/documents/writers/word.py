@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipelines.documents.headings import heading, is_heading
 from pipelines.documents.joined import Piece, by_page, pieces
-from pipelines.documents.labels import CAPTIONS, DOCUMENT_TITLE, FURNITURE, TEXT
+from pipelines.documents.labels import CAPTIONS, FURNITURE, TEXT
 from pipelines.documents.types import Block, Document, Figure, Formula, Page, Text
 from pipelines.documents.writers.columns import Place, places_of
 from pipelines.documents.writers.mathml import to_mathml
@@ -186,7 +186,7 @@ class _Writer:
             level, title = heading(piece.block)
             # Word's style of the document's title is no part of its outline; level 1 is.
             made = self._paragraph(f"Heading {level}")
-            if piece.block.label == DOCUMENT_TITLE and _is_centred(piece):
+            if self._place.columns == 1 and _is_centred(piece):
                 made.alignment = WD_ALIGN_PARAGRAPH.CENTER
             self._fill(made, title)
         elif piece.block.label in CAPTIONS:
@@ -242,9 +242,10 @@ def _runs_down(blocks: Sequence[Block]) -> bool:
 
 
 def _is_centred(piece: Piece) -> bool:
-    """Return whether a block stands in the middle of its page."""
-    left, _, right, _ = piece.block.box
-    return abs(left + right - piece.page.width) < 2 * CENTRED * piece.page.width
+    """Return whether a block stands in the middle of its page, and not at the left of its text."""
+    (left, _, right, _), width = piece.block.box, piece.page.width
+    start = min(block.box[0] for block in piece.page.blocks)
+    return abs(left + right - width) < 2 * CENTRED * width and left - start > CENTRED * width
 
 
 def _set_size(section: Section, page: Page) -> None:

@@ -158,6 +158,7 @@ def test_the_best_model_of_each_role_is_taken(tmp_path):
     write_card(tmp_path / "a", "PP-DocLayout-S", "layout", ["text"])
     cells = write_card(tmp_path, "RT-DETR-L_wired_table_cell_det", "layout", ["cell"])
     own = write_card(tmp_path, "mine", "cls", ["0", "90", "180", "270"])
+    write_card(tmp_path, "ch_ppocr_mobile_v2.0_cls", "cls", ["0", "180"])  # only if it is named
     write_card(tmp_path, "PP-OCRv4_mobile_seal_det", "det")
     rec = write_card(tmp_path, "PP-OCRv5_mobile_rec", "rec")
     (tmp_path / "other.json").write_text("{}", encoding="utf-8")

@@ -44,6 +44,13 @@ def test_a_line_over_two_columns_is_cut():
     assert texts(columns, [((12, 12, 190, 26), "one")]) == ["x88y14", "x85y14"]
 
 
+def test_an_edge_of_a_line_in_the_next_column_is_not_read():
+    columns = [(10, 10, 100, 90), (105, 10, 200, 90)]
+    lines = [((12, 12, 110, 26), "one"), ((107, 12, 190, 26), "two")]
+    assert texts(columns, lines) == ["one", "two"]
+    assert texts(columns, lines, "paddlex") == ["x88y14", "x5y14two"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "text"),
     [

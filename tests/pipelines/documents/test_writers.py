@@ -13,6 +13,7 @@ import jsonschema
 import openpyxl
 import pytest
 from docx.enum.section import WD_SECTION
+from docx.enum.text import WD_ALIGN_PARAGRAPH
 from docx.oxml.ns import qn
 from drawn.tables import table_of
 
@@ -236,6 +237,16 @@ def test_columns_of_word_are_those_of_the_page():
     assert breaks == [0, 1, 0, 0, 1] * 2
     kinds = [section.start_type for section in word.sections]
     assert kinds[1:] == [WD_SECTION.CONTINUOUS, WD_SECTION.NEW_PAGE, WD_SECTION.CONTINUOUS]
+
+
+@pytest.mark.parametrize(
+    ("box", "centred"),
+    [((200, 10, 400, 30), True), ((40, 10, 560, 30), False), ((40, 10, 240, 30), False)],
+)
+def test_titles_of_word_are_centred_as_on_the_page(box, centred):
+    blocks = (Block("paragraph_title", box, Text(("a",))), text_block("b", (40, 40, 560, 90)))
+    word = open_docx(to_docx(Document((Page("a.pdf", 1, 600, 800, 0, blocks),))))
+    assert (word.paragraphs[0].alignment == WD_ALIGN_PARAGRAPH.CENTER) is centred
 
 
 def test_vertical_texts_of_word_run_down():
