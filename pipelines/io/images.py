@@ -46,7 +46,7 @@ BRIGHT = 170
 At least half of the image has to be transparent, and what is visible to be brighter on average.
 """
 
-BIT_DEPTHS = (8, 10, 12, 16)
+BIT_DEPTHS = (8, 10, 12, 14, 16)
 """The depths of the values in files of 16 bits: the smallest that holds their largest value."""
 
 EncodedImage: TypeAlias = "str | Path | bytes | bytearray | memoryview | BinaryIO"
@@ -185,8 +185,8 @@ def read_image(file: EncodedImage, page: int = 1) -> np.ndarray:
 
     The EXIF orientation is applied, and CMYK is converted. Transparent pixels are blended with
     white, or with black where the image is mostly transparent and its text bright. Grey values of
-    16 bits keep their upper 8 bits, those of 10 or 12 bits in such a file the upper 8 of these. Of
-    an animation the first frame is read.
+    16 bits keep their upper 8 bits, those of 10 to 14 bits in such a file the upper 8 of these;
+    colours too, but with fewer levels then. Of an animation the first frame is read.
 
     Args:
         file: its path, its content as bytes, or a binary stream.
@@ -294,17 +294,43 @@ def _bands(image: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Keep the upper 8 bits of `(H, W) uint16` that uses 8, 10, 12 or all 16 bits."""
-    largest = int(values.max())
-    bits = next(bits for bits in BIT_DEPTHS if largest < 2**bits)
-    return (values >> (bits - 8)).astype(np.uint8)
+    """Keep the upper 8 bits of `(H, W) uint16` that uses 8, 10, 12, 14 or all 16 bits."""
+    return (values >> (_depth(int(values.max())) - 8)).astype(np.uint8)
+
+
+def _depth(largest: int) -> int:
+    """Return the depth of values in a file of 16 bits by the largest of them."""
+    return next(bits for bits in BIT_DEPTHS if largest < 2**bits)
+
+
+def _stretch(image: Image.Image) -> Image.Image:
+    """Scale the upper 8 bits of colours of 16 bits so that those that use 10 to 14 fill the range.
+
+    Pillow decodes no more than the upper 8 bits, of which colours of 10 bits use 2.
+    """
+    channels = image.split()
+    extrema = [largest for _, largest in (channel.getextrema() for channel in channels)]
+    used = _depth(max(extrema[:3]) << 8) - 8
+    if used in (0, 8):
+        return image
+    scaled = [c.point([v * 255 // (2**used - 1) for v in range(256)]) for c in channels[:3]]
+    return Image.merge(image.mode, [*scaled, *channels[3:]])
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return Pillow's name of how pixels lie in a file that is not decoded yet, or nothing."""
+    settings = image.tile[0][3] if getattr(image, "tile", None) else ""
+    return str(settings[0] if isinstance(settings, tuple) and settings else settings)
 
 
 def _decode(image: Image.Image) -> np.ndarray:
     """Decode a Pillow image to `(H, W, 3) uint8` BGR."""
     # Pillow opens a PGM file of 16 bits in the mode that otherwise means 32 bits.
     is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    colours_of_16_bits = image.mode in ("RGB", "RGBA") and ";16" in _raw_mode(image)
     image = ImageOps.exif_transpose(image)
+    if colours_of_16_bits:
+        image = _stretch(image)
     if is_16_bit:
         return as_bgr(_to_8_bits(np.asarray(image)))
     if image.mode in ("I", "F"):

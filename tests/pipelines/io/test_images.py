@@ -33,10 +33,10 @@ def test_grey_16_bit_and_transparent_files(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), np.dstack([grey] * 3))
 
     clear = np.zeros((2, 2, 4), np.uint8)
-    clear[0] = (10, 20, 30, 255)
+    clear[0] = (10, 20, 200, 255)
     cv2.imwrite(str(tmp_path / "clear.png"), clear)
     read = read_image(tmp_path / "clear.png")
-    assert read[0].tolist() == [[10, 20, 30]] * 2
+    assert read[0].tolist() == [[10, 20, 200]] * 2
     assert read[1].tolist() == [[255, 255, 255]] * 2
 
     cv2.imwrite(str(tmp_path / "both.png"), clear.astype(np.uint16) * 256 + clear // 2)
@@ -250,7 +250,7 @@ def test_16_bits_keep_their_upper_half(tmp_path, ending):
         np.testing.assert_array_equal(read_image(file), colour >> 8)
 
 
-@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
 def test_data_of_fewer_bits_in_a_file_of_16(tmp_path, bits):
     # As scanners and cameras write it: with the upper 8 of the 16 bits, all would be black.
     grey = np.random.RandomState(0).randint(0, 2**bits, (20, 30)).astype(np.uint16)
@@ -260,9 +260,23 @@ def test_data_of_fewer_bits_in_a_file_of_16(tmp_path, bits):
         np.testing.assert_array_equal(
             read_image(tmp_path / f"a.{ending}")[..., 1], grey >> (bits - 8)
         )
-    grey[0, 0] = 2**13
+    grey[0, 0] = 2**15
     cv2.imwrite(str(tmp_path / "a.png"), grey)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 1], grey >> 8)
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+@pytest.mark.parametrize(("bits", "channels"), [(10, 3), (12, 4), (14, 3), (16, 3)])
+def test_colours_of_fewer_bits_in_a_file_of_16(tmp_path, ending, bits, channels):
+    colours = np.zeros((2, 4, channels), np.uint16)
+    colours[0, :3, :3] = np.eye(3) * (2**bits - 1)
+    colours[1, :, :3] = 2 ** (bits - 1)
+    colours[..., 3:] = 2**16 - 1  # the alpha channel has a range of its own
+    cv2.imwrite(str(tmp_path / f"a.{ending}"), colours)
+    read = read_image(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(read[0, :3], np.eye(3) * 255)
+    half = 2 ** (bits - 9) * 255 // (2 ** (bits - 8) - 1)
+    np.testing.assert_array_equal(read[1], np.full((4, 3), half))
 
 
 def test_32_bits_are_refused(tmp_path):
