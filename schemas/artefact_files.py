@@ -57,7 +57,8 @@ def check_replaceable(out: Path) -> None:
         out: the weights file to write; its JSON has the same stem.
 
     Raises:
-        WriteError: one of the two files exists and is no artefact.
+        WriteError: one of the two files exists and is no artefact, or Paddle would read the JSON as
+            the program of an export beside it.
     """
     card = out.with_suffix(".json")
     if card.is_symlink() or card.exists():
@@ -71,6 +72,13 @@ def check_replaceable(out: Path) -> None:
             f"{out} exists without the {card.name} of a converted network, so it is not replaced; "
             "write to another name, or move that file away"
         )
+    for suffix in (".pdmodel", ".pdiparams"):
+        export = out.with_suffix(suffix)
+        if os.path.exists(export):  # noqa: PTH110 - False also where the name is too long
+            raise WriteError(
+                f"{card} would stand beside {export.name}, and Paddle would read it as the program "
+                "of that export; write to another name"
+            )
 
 
 def _is_artefact_card(file: Path) -> bool:

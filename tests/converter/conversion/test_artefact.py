@@ -324,6 +324,14 @@ def test_links_and_what_is_no_file_are_not_replaced(tmp_path):
             output_path(tmp_path / f"{name}.pth", None)
 
 
+@pytest.mark.parametrize("name", ["inference.pdmodel", "inference.pdiparams"])
+def test_a_json_that_paddle_would_read_as_a_program_is_not_written(tmp_path, name):
+    (tmp_path / name).write_bytes(b"of an export")
+    with pytest.raises(OutputError, match=rf"inference\.json would stand beside {name}"):
+        output_path(tmp_path / "inference.pth", None)
+    assert output_path(tmp_path / "other.pth", None)[0].name == "other.pth"
+
+
 def test_weights_without_their_json_are_not_replaced(tmp_path):
     (tmp_path / "x.pth").write_bytes(b"days of training")
     with pytest.raises(OutputError, match=r"x\.pth exists without the x\.json"):
