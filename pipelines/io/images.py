@@ -308,18 +308,19 @@ def _stretch(image: Image.Image) -> Image.Image:
 
     Pillow decodes no more than the upper 8 bits, of which colours of 10 bits use 2.
     """
-    channels = image.split()
-    extrema = [largest for _, largest in (channel.getextrema() for channel in channels)]
-    used = _depth(max(extrema[:3]) << 8) - 8
+    pixels = np.array(image)
+    colours = pixels[..., :3]
+    used = _depth(int(colours.max()) << 8) - 8
     if used in (0, 8):
         return image
-    scaled = [c.point([v * 255 // (2**used - 1) for v in range(256)]) for c in channels[:3]]
-    return Image.merge(image.mode, [*scaled, *channels[3:]])
+    colours[:] = colours.astype(np.uint16) * 255 // (2**used - 1)
+    return Image.fromarray(pixels)
 
 
 def _raw_mode(image: Image.Image) -> str:
     """Return Pillow's name of how pixels lie in a file that is not decoded yet, or nothing."""
-    settings = image.tile[0][3] if getattr(image, "tile", None) else ""
+    tiles = getattr(image, "tile", [])  # Pillow's images of files have them
+    settings = tiles[0][3] if tiles else ""
     return str(settings[0] if isinstance(settings, tuple) and settings else settings)
 
 
