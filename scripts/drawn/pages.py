@@ -159,7 +159,8 @@ class DrawnPage:
             width: in pixels.
             rows: cells as (text, columns, rows).
             lines: whether lines are between all cells, or only above, below and under the head.
-            goes_on: whether it goes on with the table of the page before.
+            goes_on: whether it goes on with the table of the page before, whose first row it
+                repeats.
         """
         box = (left, top, left + width, top + len(rows) * CELL_HEIGHT)
         table, font = table_of(rows, box), letters(SIZE)

@@ -34,7 +34,7 @@ def office(tmp_path_factory):
     if program is None:
         pytest.fail(
             "no LibreOffice: apt-get install --no-install-recommends libreoffice-writer-nogui "
-            "libreoffice-calc-nogui"
+            "libreoffice-calc-nogui libreoffice-math-nogui"
         )
     folder = tmp_path_factory.mktemp("office")
 
