@@ -23,7 +23,7 @@ import torch
 
 import architectures
 from architectures.losses import ctc_loss
-from architectures.training import train_mode, trainable
+from architectures.training import train_mode
 from pipelines import Recognizer
 from pipelines.recognition.preprocess import preprocess
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     options = parser.parse_args()
 
-    network = trainable(architectures.load(options.weights))
+    network = architectures.load(options.weights)
     class_of = classes_by_character(network)
     held_out = read_lines(options.held_out, class_of) if options.held_out else []
     train(

@@ -21,7 +21,6 @@ from fine_tune import classes_by_character, read_lines, train
 from PIL import Image, ImageDraw, ImageFont
 
 import architectures
-from architectures.training import trainable
 from converter.cli.main import main as main_of_converter
 
 WORDS = ("2024", "River", "Library", "Press", "1998", "Works", "Edition", "Maps")
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write to")
     parser.add_argument("--lines", type=int, default=32, help="how many lines to train on")
     parser.add_argument("--epochs", type=int, default=20, help="the most epochs")
-    parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--to", default="onnx", help="the target of the export")
     options = parser.parse_args()
     folder, character = options.out, options.character
@@ -54,7 +53,7 @@ def main() -> None:
     wide = folder / "wide.pth"
     converter("add-classes", options.weights, folder / "longer.txt", "--out", wide)
 
-    network = trainable(architectures.load(wide))
+    network = architectures.load(wide)
     class_of, height = classes_by_character(network), card.input.height or 48
     words = [word for word in WORDS if set(word) <= set(class_of)] or known
     lines, held_out = (

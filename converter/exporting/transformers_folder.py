@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 import architectures
-from architectures.interfaces import Deployable
 from architectures.necks.rep_lk import DilatedReparamConv
 from architectures.unfuse import unfuse
 from converter.catalog import cards
@@ -58,8 +57,10 @@ class Family:
         processor: what `preprocessor_config.json` states, without the normalisation.
         classes: the entry of the configuration that is the number of classes.
         activation: what is applied to their result to get ours, `softmax` or nothing.
+        results: their names of our results; others are not compared.
         between: the layers of ours whose input and output are theirs; empty where those are the
             network's own.
+        lacking: parts of ours that they lack.
     """
 
     released: str
@@ -71,7 +72,9 @@ class Family:
     processor: Mapping[str, Any]
     classes: str = ""
     activation: str = ""
+    results: Mapping[str, str] = field(default_factory=lambda: {"output": "last_hidden_state"})
     between: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def families() -> Mapping[str, Family]:
     """Return the networks that Transformers has, by the released model."""
     content = read_yaml(TABLE)["models"]
     return {
-        name: Family(name, **{**row, "between": tuple(row.get("between", ()))})
+        name: Family(name, **{**row, **{k: tuple(row.get(k, ())) for k in ("between", "lacking")}})
         for name, row in content.items()
     }
 
@@ -123,7 +126,8 @@ def export(artefact: Artefact, folder: Path) -> TransformersExport:
         architecture = _write_weights(artefact, family, config, made / WEIGHTS)
         _write_json(made / CONFIG, {**config, "architectures": [architecture], "dtype": "float32"})
         _write_json(made / PROCESSOR, _processor(artefact, family))
-        proof = prove(artefact, _runner(artefact, family, made), artefact.inputs())
+        run = _runner(artefact, family, made)
+        proof = prove(artefact, run, artefact.inputs(), only=family.results)
         (made / README).write_text(
             model_card(artefact, family.auto, architecture, proof), encoding="utf-8"
         )
@@ -169,19 +173,20 @@ def _network(artefact: Artefact, family: Family) -> architectures.Model:
         network = architectures.fuse(network, family.form)
     else:
         network = copy.deepcopy(network)
-        if isinstance(network.output_part, Deployable):
-            setattr(network, network.last, network.output_part.deployed())
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, DilatedReparamConv):
                 setattr(module, name, child.as_convolution())
+    for name in family.lacking:
+        owner, _, part = name.rpartition(".")
+        delattr(network.get_submodule(owner), part)
     return network
 
 
 def _config(artefact: Artefact, family: Family) -> dict[str, Any]:
     """Return the configuration of Transformers' network, with the number of classes."""
     config = dict(family.config)
-    (classes,) = artefact.network.class_counts.values() or (0,)
+    classes = next(iter(artefact.network.class_counts.values()), 0)
     if family.classes == "num_labels":
         labels = artefact.card.labels or tuple(map(str, range(classes)))
         config["id2label"] = {str(number): label for number, label in enumerate(labels)}
@@ -206,6 +211,7 @@ def _write_weights(artefact: Artefact, family: Family, config: dict[str, Any], f
             f"the installed version of transformers has other tensors than are known here: {error}"
         ) from error
     arrays = invert(plan, {n: t.numpy() for n, t in network.state_dict().items()}, signatures)
+    arrays |= {name: np.zeros(signatures[name].shape, np.float32) for name in plan.drops}
     tensors = {n: torch.from_numpy(np.array(a, order="C")) for n, a in arrays.items()}
     save_file(tensors, file, metadata={"format": "pt"})
     return type(theirs).__name__
@@ -257,19 +263,23 @@ def _runner(artefact: Artefact, family: Family, folder: Path) -> Runner:
             + "; ".join(faults)
         )
 
-    def result(image: Tensor) -> Tensor:
+    def results(image: Tensor) -> dict[str, Tensor]:
         with torch.inference_mode():
-            output: Tensor = theirs(pixel_values=image).last_hidden_state
-        return output.softmax(-1) if family.activation == "softmax" else output
+            outputs = theirs(pixel_values=image)
+        found = {ours: getattr(outputs, name) for ours, name in family.results.items()}
+        if family.activation == "softmax":
+            found = {name: scores.softmax(-1) for name, scores in found.items()}
+        return found
 
     def run(batch: np.ndarray) -> Mapping[str, np.ndarray]:
         if not family.between:
-            return {"output": result(torch.from_numpy(batch)).numpy()}
+            found = results(torch.from_numpy(batch))
+            return {name: tensor.numpy() for name, tensor in found.items()}
         first, last = map(artefact.network.get_submodule, family.between)
         given: list[Tensor] = []
         hooks = (
             first.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])),
-            last.register_forward_hook(lambda *_: result(given[0])),
+            last.register_forward_hook(lambda *_: results(given[0])["output"]),
         )
         try:
             return artefact.results(batch)

@@ -16,13 +16,14 @@ from converter.catalog import cards
 from converter.cli.main import main
 from converter.errors import ExportError
 from converter.exporting import transformers_folder
-from converter.exporting.artefact import read_artefact
+from converter.exporting.artefact import Artefact, read_artefact
 from converter.mapping.rules import load_mapping
 from schemas.artefact import Ancestor, ArtefactCard, DictionaryEntry
 from tests.converter.exporting.test_programs import lively
 
 ORIENTATION = "PP-LCNet_x0_25_textline_ori"
 READER = "PP-OCRv6_tiny_rec"
+TABLE = "SLANet"
 CHARACTERS = tuple("abcde ")
 
 
@@ -95,6 +96,21 @@ def test_a_recogniser_in_the_fused_form(reader, tmp_path):
     assert settings["character_list"] == ["blank", *CHARACTERS]
     config = json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))
     assert (config["model_type"], config["head_out_channels"]) == ("pp_ocrv6_tiny_rec", 7)
+
+
+def test_what_transformers_lacks_is_left_out():
+    """The boxes of cells, and the branches of DB that only training runs."""
+    for name in (TABLE, "PP-OCRv5_mobile_det"):
+        family = transformers_folder.families()[name]
+        card = cards.card(name)
+        with torch.device("meta"):
+            counts = dict.fromkeys(card.class_counts, card.classes)
+            network = architectures.build(card.architecture, class_counts=counts)
+        artefact = Artefact(Path("x.pth"), network, ArtefactCard())
+        found = set(transformers_folder._network(artefact, family).state_dict())
+        left_out = set(network.state_dict()) - found
+        assert left_out
+        assert {tensor for tensor in left_out if not tensor.startswith(family.lacking)} == set()
 
 
 def test_changed_tensors_are_found(classifier, tmp_path, monkeypatch):
