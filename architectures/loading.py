@@ -12,6 +12,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from architectures.hub import HubError, fetch, is_address
 from architectures.model import Model
 from architectures.registry import build
 from schemas.artefact import ArtefactCard, CardError, read_card
@@ -39,6 +40,8 @@ def load(
 
     Args:
         path: the weights, `X.pth` or `X.safetensors`; `X.json` beside them describes the network.
+            Or, as a string, a repository of the Hugging Face Hub that holds both: `USER/REPOSITORY`
+            or `hf://USER/REPOSITORY/X.safetensors`, with `@REVISION` if need be.
         device: where its tensors are put.
         edited: accept weights that are not those that the JSON describes, as after fine-tuning.
         mmap: map the file into memory, so that processes which load it share what they do not
@@ -47,6 +50,11 @@ def load(
     Raises:
         ArtefactError: a file is missing, foreign or damaged, or the two do not belong together.
     """
+    if isinstance(path, str) and not Path(path).is_file() and is_address(path):
+        try:
+            path = fetch(path)
+        except HubError as error:
+            raise ArtefactError(str(error)) from error
     path = Path(path)
     if not path.is_file():
         _read_card(path.with_suffix(".json"))
