@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converter.alignment.trace import Trace
+from converter.alignment.written_norms import put_norms_together
 from converter.errors import AlignmentError, SourceError
 from converter.sources.ir import MALFORMED, Operation, Program
 
@@ -96,7 +97,8 @@ _ALIKE = {"bmm": "matmul", "stack": "concat"}
 _SAME_VALUES = {
     "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
 }  # fmt: skip
-_PARTS = {"slice", "strided_slice", "getitem", "index_select", "dropout"}  # of learned positions
+# Of learned positions, some are taken.
+_PARTS = {"slice", "strided_slice", "getitem", "index_select", "gather_nd", "dropout"}
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
 # In a decoder's first step, they may get a state of zeros, or learned positions alone.
 _LAYERS_OF_STATES = {"rnn", *_CONVOLUTIONS, *_NORMS}
@@ -169,7 +171,8 @@ def program_graph(
     shapes = {name: spec.shape for name, spec in program.parameters.items()}
     inputs = [spec.name for spec in program.inputs if spec.name not in constant]
     try:
-        return layer_graph(program.operations, shapes, inputs, program.outputs, merged)
+        operations = put_norms_together(program.operations, shapes)
+        return layer_graph(operations, shapes, inputs, program.outputs, merged)
     except (*MALFORMED, StopIteration) as fault:
         raise SourceError(
             f"{program.source} has an operation without one of its operands, results or "
@@ -433,6 +436,9 @@ class _Walk:
             kind, settings = "linear", {"width": shape[0]}
         elif kind == "rnn":
             settings = {"mode": attributes["mode"]}
+        elif kind == "einsum" and len(tensors) == 1:
+            axis = _shared_axis(attributes["equation"])
+            tensors = [replace(tensors[0], role=f"table{axis}")]
         elif kind in ("add", "multiply"):
             tensors = [replace(tensor, role="operand") for tensor in tensors]
         elif kind == "concat":
@@ -485,6 +491,15 @@ def _by_algorithm(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if algorithm == "VALID":
         return {"paddings": (0, 0)}
     return {"paddings": SAME, "dilations": (1, 1)} if algorithm == SAME else {}
+
+
+def _shared_axis(equation: str) -> int:
+    """Return which axis of queries a table of relative positions follows, from the last, -1.
+
+    In "bhwc,hkc->bhwk" it is -3, in "bhwc,wkc->bhwk" -2.
+    """
+    queries, _, table = equation.partition("->")[0].replace(" ", "").partition(",")
+    return queries.find(table[:1]) - len(queries)
 
 
 def _pads_as_same(

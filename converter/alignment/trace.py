@@ -366,6 +366,10 @@ def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Any:
     return "embedding", _given(x=input, weight=weight), {}
 
 
+def _einsum(equation: str, *operands: Tensor) -> tuple[str, Inputs, dict[str, Any]]:
+    return "einsum", {"x": list(operands)}, {"equation": equation}
+
+
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: Any
 ) -> Any:
@@ -397,6 +401,7 @@ _LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
     "pad": _pad,
     "prelu": _prelu,
     "embedding": _embedding,
+    "einsum": _einsum,
     "scaled_dot_product_attention": _attention,
     "lstm": _recurrent("LSTM"),
     "gru": _recurrent("GRU"),

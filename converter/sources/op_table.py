@@ -202,6 +202,7 @@ KINDS = (
     _kind("pad3d", "x:X paddings=Paddings", rename="value>pad_value"),
     _kind("gather", "x:X index:Index axis=Axis"),
     _kind("gather_nd", "x:X index:Index"),
+    _kind("einsum", "x:Operands"),
     _kind("index_select", "x:X index:Index", rename="dim>axis"),
     _kind("where", "condition:Condition x:X y:Y"),
     _kind("mean", "x:X axis=", desc="reduce_mean", rename="dim>axis keep_dim>keepdim"),

@@ -9,6 +9,7 @@ from torch import nn
 from architectures.layers.deformable import DeformableConvBatchNorm
 from converter.alignment.layer_graph import INPUT, LayerGraph, layer_graph, network_graph
 from converter.alignment.trace import trace
+from converter.alignment.written_norms import put_norms_together
 from converter.errors import AlignmentError
 from converter.sources.ir import Operation
 from tests.support.toys import Attention, Branches, Convolutions, graph, toy
@@ -230,3 +231,52 @@ def test_a_step_of_a_cell_is_two_products(cell, names, tensors):
     assert [layer.name for layer in layers] == names
     assert [len(layer.tensors) for layer in layers] == tensors
     assert {layer.output for layer in layers} <= set(traced.values)
+
+
+NORM = {"g": (4,), "s": (4,)}
+
+
+def written_norm(*, again: str = "mean", scale: str = "g") -> list[Operation]:
+    """A normalisation over channels as PaddleOCR's encoder of formulas and tables writes it."""
+    return [
+        op("mean", "mean", x="x"),
+        op("subtract", "d", x="x", y="mean"),
+        op("subtract", "e", x="x", y=again),
+        op("pow", "p", x="e"),
+        op("mean", "v", x="p"),
+        op("scale", "v+", x="v", attributes={"bias": 1e-6}),
+        op("sqrt", "root", x="v+"),
+        op("divide", "n", x="d", y="root"),
+        op("unsqueeze", "g3", x=scale),
+        op("multiply", "m", x="g3", y="n"),
+        op("unsqueeze", "s3", x="s"),
+        op("add", "y", x="m", y="s3"),
+    ]
+
+
+def test_a_normalisation_that_is_written_out():
+    (layer,) = reduced(*put_norms_together(written_norm(), NORM), parameters=NORM).layers
+    assert (layer.kind, roles(layer)) == ("layer_norm", {"scale": "g", "bias": "s"})
+    assert layer.settings == {"epsilon": 1e-6}
+    assert layer.sources == {(INPUT, ())}
+
+
+def test_what_only_looks_like_a_normalisation_stays():
+    for odd in (written_norm(again="x"), written_norm(scale="x"), written_norm()[1:]):
+        assert put_norms_together(odd, NORM) == tuple(odd)
+
+
+def test_tables_of_positions_are_told_apart_by_the_axis_that_they_follow():
+    tables = {"rows": (7, 4), "columns": (7, 4)}
+    operations = [
+        op("gather_nd", "r", x="rows", index="places"),
+        op("einsum", "a", x=("x", "r"), attributes={"equation": "bhwc,hkc->bhwk"}),
+        op("gather_nd", "c", x="columns", index="places"),
+        op("einsum", "b", x=("x", "c"), attributes={"equation": "nmhwd, wkd -> nmhwk"}),
+        op("add", "y", x="a", y="b"),
+    ]
+    program = layer_graph(operations, tables, ["x"], ["y"], merged=True)
+    assert [roles(layer) for layer in program.layers] == [
+        {"table-3": "rows"},
+        {"table-2": "columns"},
+    ]
