@@ -11,6 +11,7 @@ import pytest
 import yaml
 from benchmarks import documents
 from benchmarks.documents import ROLES, PaddleX, exports
+from drawn.pages import DrawnPage
 
 from converter.errors import SourceError, UsageError
 
@@ -50,8 +51,9 @@ def test_a_side_that_ends_is_told():
 
 
 def test_pages_are_drawn_upright(tmp_path, monkeypatch):
-    page = documents.ten_pages.__globals__["_sideways"]()
+    page = DrawnPage(140, 100)
+    page.turned = 90
     monkeypatch.setattr(documents, "ten_pages", lambda: [page])
     ((path, image),) = documents.draw([1], tmp_path).items()
-    assert image.shape == (1000, 1414, 3)
+    assert image.shape == (100, 140, 3)
     assert cv2.imread(path).shape == image.shape
