@@ -211,7 +211,6 @@ def _write_weights(artefact: Artefact, family: Family, config: dict[str, Any], f
             f"the installed version of transformers has other tensors than are known here: {error}"
         ) from error
     arrays = invert(plan, {n: t.numpy() for n, t in network.state_dict().items()}, signatures)
-    arrays |= {name: np.zeros(signatures[name].shape, np.float32) for name in plan.drops}
     tensors = {n: torch.from_numpy(np.array(a, order="C")) for n, a in arrays.items()}
     save_file(tensors, file, metadata={"format": "pt"})
     return type(theirs).__name__
