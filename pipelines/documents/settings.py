@@ -94,6 +94,7 @@ PRESETS: Mapping[str, ParseSettings] = {
         areas=False,
         seals=False,
         min_score=0.5,
+        line_rules="paddlex",
     ),
 }
 """Settings by the name of a preset; "default" is PP-StructureV3 with all models that there are."""
