@@ -148,6 +148,18 @@ class Activating(Protocol):
 
 
 @runtime_checkable
+class Chained(Protocol):
+    """A module that applies its layers one after the other, and does nothing else.
+
+    A subclass has to declare it again.
+    """
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Names of the submodules, in the order in which they are applied."""
+
+
+@runtime_checkable
 class Joinable(Protocol):
     """A module that another one, of fewer operations, replaces for inference."""
 

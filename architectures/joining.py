@@ -5,6 +5,7 @@
 - Linear layers that follow each other are one linear layer.
 - A module that has a form of fewer operations takes it (`Joinable`).
 - What the steps of a loop do not need of each other is computed after the last one.
+- A block of which one layer is left is that layer.
 
 The names of the tensors change, so a network that is joined can neither be saved nor trained.
 """
@@ -17,7 +18,14 @@ from typing import TypeGuard, cast
 import torch
 from torch import nn
 
-from architectures.interfaces import Activating, Deferring, Foldable, Joinable, OutputPart
+from architectures.interfaces import (
+    Activating,
+    Chained,
+    Deferring,
+    Foldable,
+    Joinable,
+    OutputPart,
+)
 from architectures.layers.onednn import ACTIVATION_NAMES, ActivatedConv2d, has_onednn
 
 
@@ -41,6 +49,18 @@ def join_(network: nn.Module) -> None:
                 setattr(module, name, cast("Joinable", child).joined())
             elif type(child) is nn.Sequential:
                 setattr(module, name, _with_joined_linears(child))
+    _shorten(network)
+
+
+def _shorten(module: nn.Module) -> None:
+    """Replace blocks, in place, by those of their layers that compute something."""
+    for name, child in module.named_children():
+        _shorten(child)
+        # A subclass may do more than the class that it inherits the declaration from.
+        if isinstance(child, Chained) and "chain" in vars(type(child)):
+            layers = (getattr(child, each) for each in child.chain)
+            left = [layer for layer in layers if not isinstance(layer, nn.Identity)]
+            setattr(module, name, left[0] if len(left) == 1 else nn.Sequential(*left))
 
 
 def _activated(module: nn.Module) -> Iterator[tuple[str, str]]:

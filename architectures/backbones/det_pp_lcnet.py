@@ -8,7 +8,7 @@ PP-LCNet, https://arxiv.org/abs/2109.15099; PaddleClas:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,6 +67,8 @@ def scaled(channels: int, scale: float) -> int:
 
 class DepthwiseSeparable(nn.Module):
     """A depthwise layer, channel weights in some blocks, a pointwise layer."""
+
+    chain: ClassVar = ("dw_conv", "se", "pw_conv")
 
     def __init__(self, row: Row, stride: Stride, scale: float) -> None:
         super().__init__()

@@ -24,6 +24,7 @@ class ConvNormLayer(nn.Module):
 
     folds: ClassVar = (("conv", "norm"),)
     activates: ClassVar = (("conv", "act"),)
+    chain: ClassVar = ("conv", "norm", "act")
 
     def __init__(
         self, channels: int, kernel_size: int, groups: int = 1, act: str | None = None

@@ -37,6 +37,7 @@ class ConvBNAct(nn.Module):
 
     folds: ClassVar = (("conv", "bn"),)
     activates: ClassVar = (("conv", "act"),)
+    chain: ClassVar = ("conv", "bn", "act")
 
     def __init__(
         self,

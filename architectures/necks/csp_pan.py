@@ -23,6 +23,7 @@ class ConvBNLayer(nn.Module):
 
     folds: ClassVar = (("conv", "bn"),)
     activates: ClassVar = (("conv", "act"),)
+    chain: ClassVar = ("conv", "bn", "act")
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, act: str
@@ -53,6 +54,7 @@ class DPModule(nn.Module):
 
     folds: ClassVar = (("dwconv", "bn1"), ("pwconv", "bn2"))
     activates: ClassVar = (("dwconv", "act"), ("pwconv", "last_act"))
+    chain: ClassVar = ("dwconv", "bn1", "act", "pwconv", "bn2", "last_act")
 
     def __init__(
         self,

@@ -54,6 +54,25 @@ def test_a_normalisation_that_is_not_folded_stays_before_its_activation():
     assert not any(isinstance(module, ActivatedConv2d) for module in layers.modules())
 
 
+class Added(ConvBNAct):
+    """Does more than the block that it inherits from."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + x
+
+
+def test_blocks_of_one_layer_are_that_layer():
+    layers = nn.Sequential(ConvBNAct(3, 4, 1, act="relu"), Added(4, 4, 1)).eval()
+    fold_(layers)
+    x = torch.randn(1, 3, 5, 6)
+    with torch.inference_mode():
+        expected = layers(x)
+        join_(layers)
+        assert torch.allclose(layers(x), expected, atol=1e-6)
+    assert [type(layer) for layer in layers][1:] == [Added]
+    assert isinstance(layers[0], ActivatedConv2d) or not has_onednn()
+
+
 def test_linear_layers():
     layers = nn.Sequential(
         nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3, bias=False), nn.Linear(3, 4), nn.Sigmoid())
