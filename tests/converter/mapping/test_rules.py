@@ -132,7 +132,9 @@ def test_an_own_selection_replaces_the_inherited_one(tmp_path):
 def test_shipped_mappings_are_understood(name):
     mapping = load_mapping(name)
     assert mapping.name == name
-    assert set(load_mapping("_base").layouts) <= set(mapping.layouts)
+    # Transformers' networks have PyTorch's layouts already.
+    of_paddle = not name.removeprefix("_").startswith("transformers")
+    assert not of_paddle or set(load_mapping("_base").layouts) <= set(mapping.layouts)
 
 
 @pytest.mark.parametrize(
