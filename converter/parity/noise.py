@@ -47,10 +47,6 @@ class Noise:
         """Return whether the noise is so near to `limit`, absolute, that machines may disagree."""
         return self.values > limit / 2
 
-    def twice(self) -> Noise:
-        """Return the noise of a difference: the reference rounds as much as we do."""
-        return Noise(2 * self.values, 2 * self.moments)
-
     def subtracted_from(self, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """Return `actual` with the noise subtracted from its difference to `expected`.
 

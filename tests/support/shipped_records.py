@@ -24,9 +24,10 @@ PAGES = [name for name in NAMES if name not in LINES]
 
 LARGE = 30_000_000  # weights
 
-# The largest share of the limit, where it is over a half. By its record an image that changes by
-# 1e-6 changes SLANet_lcnetv2's outputs by up to 6e-5.
-ROUNDING = {"table__SLANet_lcnetv2": 0.7}
+# The largest share of the limit, where it is over a half. By their records an image that changes by
+# 1e-6 changes PicoDet-L's outputs by up to 3e-4 (detections aside), SLANet_lcnetv2's by 6e-5. For
+# PicoDet-L this asks no more than the proof does: fused, it reaches 0.93 with one thread.
+ROUNDING = {"paddledet__PicoDet-L_layout_3cls": 1.0, "table__SLANet_lcnetv2": 0.7}
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -77,19 +76,14 @@ class RecordedReference:
                 comparisons.append(
                     compare_ranked(self.record.arrays, row, ours, grown, limit, self.image.shape)
                 )
-                continue
-            compared = partial(
-                compare_output, self.record.arrays, row, ours, limit=limit,
-                input_shape=self.image.shape,
-            )  # fmt: skip
-            found = compared(grown=grown)
-            if grown is not None and found[0].difference > limit / 2:
-                found = compared(grown=grown.twice())
-            comparisons += found
+            else:
+                comparisons += compare_output(
+                    self.record.arrays, row, ours, grown, limit, self.image.shape
+                )
         layers = sides.comparisons(limit)
-        by_name = {pair.name: layer for layer, pair in zip(layers, sides.pairs, strict=True)}
+        found = {pair.name: layer for layer, pair in zip(layers, sides.pairs, strict=True)}
         logits = [
-            by_name.get(name) or failed(self.prefix + name, self.image.shape, [], 0.0, limit,
+            found.get(name) or failed(self.prefix + name, self.image.shape, [], 0.0, limit,
                                       "the record has no such layer")
             for name in sides.network.logits_layers
         ]  # fmt: skip
@@ -157,7 +151,6 @@ class RecordedReference:
                 slack = INNER if module is not None and layer.shape[2:] == (1, 1) else 1.0
                 expected = SampledTensor(layer.shape, row, _first_output(noises, ours), lost)
                 pairs.append(Pair(ours, layer.layer, expected, module, slack))
-        pairs = [_with_noise_of_both(pair, batch.shape) for pair in pairs] if noises else pairs
         return SideBySide(network, batch, tuple(pairs), results_of(actual), run, noises)
 
     def _exact_integers(self, network: Model, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -169,19 +162,6 @@ class RecordedReference:
         run = record_run(exact, {name: _doubled(array) for name, array in self.given.items()})
         results = results_of(observe(exact, _doubled(batch), (), run))
         return {name: array for name, array in results.items() if array.dtype.kind in INTEGERS}
-
-
-def _with_noise_of_both(pair: Pair, input_shape: tuple[int, ...]) -> Pair:
-    """Return a pair near its limit with the noise of both sides.
-
-    The record was rounded, too: of PicoDet-L's smallest map it lies as far as the limit from what
-    double precision gives. So on another machine such a pair may be beyond it by rounding alone.
-    """
-    found, expected = pair.compare(input_shape, LIMIT * pair.slack), pair.expected
-    if found.difference <= found.limit / 2 or not isinstance(expected, SampledTensor):
-        return pair
-    grown = expected.noise.twice() if expected.noise is not None else None
-    return replace(pair, expected=replace(expected, noise=grown))
 
 
 def _doubled(array: np.ndarray) -> np.ndarray:
