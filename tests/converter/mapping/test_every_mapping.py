@@ -169,7 +169,7 @@ def fault(model: str, source: Signatures) -> str:
 def sample(model: str) -> dict[str, str]:
     """Some of the sources that have no second name, with their targets.
 
-    One of each kind (section, last segment, rank), and each eighth of the list.
+    One of each kind (section, last segment, rank), and each third of the list.
     """
     source, found = signatures(model), whole(model)
     doubled = {*found.aliases.values(), *found.ties}
@@ -179,7 +179,7 @@ def sample(model: str) -> dict[str, str]:
     for name, target in single:
         section, _, rest = target.partition(".")
         kinds[section, rest.rpartition(".")[2], len(source[name].shape)] = (name, target)
-    return dict([*kinds.values(), *single[:: len(single) // 8]])
+    return dict([*kinds.values(), *single[:: len(single) // 3]])
 
 
 def test_the_lists_are_of_models():
