@@ -18,7 +18,8 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def cluster(monkeypatch):
-    ray = pytest.importorskip("ray")
+    import ray
+
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where the actors find the tests
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
