@@ -84,7 +84,8 @@ class ProgramReference:
         places = sampling_positions(network, layers.operations, self.program)
         values = [self.counterparts[graph.layers[index].key].output for index in compared]
         found = self.run(inputs, [*places.values(), *values])
-        positions, expected = dict(zip(places, found, strict=False)), found[len(places) :]
+        sampled, expected = found[: len(places)], found[len(places) :]
+        positions = dict(zip(places, sampled, strict=True))
         comparisons = [
             compare(POSITIONS, array, actual[name], input_shape=batch.shape, limit=limit)
             for name, array in positions.items()
@@ -287,8 +288,9 @@ class ProgramReference:
         ]
         inputs = self.inputs_of(network, batch)
         places = sampling_positions(alike, traced.operations, self.program)
-        expected = self.run(inputs, [*places.values(), *(theirs.output for _, theirs in layers)])
-        positions, expected = dict(zip(places, expected, strict=False)), expected[len(places) :]
+        found = self.run(inputs, [*places.values(), *(theirs.output for _, theirs in layers)])
+        sampled, expected = found[: len(places)], found[len(places) :]
+        positions = dict(zip(places, sampled, strict=True))
         alike_there = all(array.shape == traced.values[n].shape for n, array in positions.items())
         if positions and alike_there:
             extra = extra_tensors(alike, image)
