@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.cli.page_workers import PAGES_PER_WORKER
+from pipelines.cli.page_workers import MEMORY_PER_WORKER, PAGES_PER_WORKER
 from pipelines.io.exporters import WriterMaker
 from pipelines.io.files import DPI
 from schemas.checks import JSONValue
@@ -59,16 +59,10 @@ def add_page_options(
         texts: whether its results have a text, which --visualize draws with a font.
         default: the default format.
     """
-    parser.set_defaults(formats=formats, together=1, per_worker=PAGES_PER_WORKER)
+    parser.set_defaults(formats=formats, together=1)
     add_runtime_options(parser)
+    add_workers(parser)
     add = parser.add_argument
-    add(
-        "--workers",
-        type=positive(int),
-        metavar="N",
-        help="processes that read pages at the same time, which share the cores (default: on a CPU "
-        "one for each core, as far as there are pages and memory for them)",
-    )
     add(
         "--out",
         type=Path,
@@ -91,6 +85,23 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="cpu (default), cuda, cuda:N or mps")
     add("--half", action="store_true", help="compute in half precision, on cuda and mps")
     add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
+
+
+def add_workers(parser: argparse.ArgumentParser, *, memory: int = MEMORY_PER_WORKER) -> None:
+    """Add the option --workers.
+
+    Args:
+        parser: the command's parser.
+        memory: the memory of a process, in bytes, with which the default number reckons.
+    """
+    parser.set_defaults(per_worker=PAGES_PER_WORKER, worker_memory=memory)
+    parser.add_argument(
+        "--workers",
+        type=positive(int),
+        metavar="N",
+        help="processes that read pages at the same time, which share the cores (default: on a CPU "
+        "one for each core, as far as there are pages and memory for them)",
+    )
 
 
 def add_reading_options(parser: argparse.ArgumentParser, *, texts: bool) -> None:

@@ -10,11 +10,13 @@ import argparse
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
 from cores.memory import available_memory
 from cores.threads import core_budget
@@ -27,6 +29,7 @@ from pipelines.page_reading import (
     LogCollector,
     ManyReader,
     Message,
+    PageLog,
     PageReader,
     PagesReader,
     ReadPage,
@@ -51,6 +54,12 @@ LINES_PER_WORKER = 100
 Load = Callable[[argparse.Namespace], "PageReader | ManyReader"]
 """A function of a module that loads the networks that the options name."""
 
+Entry: TypeAlias = "PageRef | Failure"
+"""A page to read, or why it could not be opened."""
+Result = TypeVar("Result")
+Read = Callable[[Iterable[Entry]], "Iterable[Result | Failure]"]
+"""Reads pages: yields the result of each, or its failure, in their order."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -63,12 +72,12 @@ class Task:
     """
 
     first: int
-    entries: tuple[PageRef | Failure, ...]
+    entries: tuple[Entry, ...]
     is_retry: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class TaskResult:
+class TaskResult(Generic[Result]):
     """What a process read.
 
     Attributes:
@@ -77,7 +86,7 @@ class TaskResult:
         error: what stops the command; None where there is nothing.
     """
 
-    outcomes: Sequence[ReadPage | Failure] = ()
+    outcomes: Sequence[Result | Failure] = ()
     messages: Sequence[Message] = ()
     error: CommandError | None = None
 
@@ -91,17 +100,22 @@ def count_workers(options: argparse.Namespace, files: Sequence[Path]) -> int:
     """
     if options.workers is not None:
         return int(options.workers)
-    most = most_workers(options.device)
+    most = most_workers(options.device, options.worker_memory)
     wanted = most * options.per_worker
     pages = len(files) if len(files) >= wanted else _count_pages(files, options.dpi, wanted)
     return max(1, min(most, pages // options.per_worker))
 
 
-def most_workers(device: str) -> int:
-    """Return how many processes the cores and the memory allow; one on other devices than a CPU."""
+def most_workers(device: str, memory: int = MEMORY_PER_WORKER) -> int:
+    """Return how many processes the cores and the memory allow; one on other devices than a CPU.
+
+    Args:
+        device: of the networks.
+        memory: of each process, in bytes.
+    """
     if device != "cpu":
         return 1
-    in_memory = min(available_memory() // MEMORY_PER_WORKER, sys.maxsize)
+    in_memory = min(available_memory() // memory, sys.maxsize)
     return max(1, min(core_budget(), int(in_memory)))
 
 
@@ -132,10 +146,62 @@ def read_in_workers(
         CommandError: the networks cannot be loaded, or are of another kind.
     """
     sent = argparse.Namespace(**{k: v for k, v in vars(options).items() if k != "formats"})
+    group = options.together * max(1, PAGES_PER_TASK // options.together)
+    return in_workers(
+        partial(_load_reader, load, sent),
+        find_pages(files, options.dpi),
+        workers,
+        log,
+        group=group,
+        verbose=options.verbose,
+    )
+
+
+def _load_reader(load: Load, options: argparse.Namespace, log: PageLog) -> Read[ReadPage]:
+    """Load the networks, and return the function that reads pages with them."""
+    networks = load_networks(lambda: load(options))
+    reader = PagesReader(networks, options.together, log, verbose=options.verbose)
+
+    def read(entries: Iterable[Entry]) -> Iterator[ReadPage | Failure]:
+        for outcome in reader.read(read_found(entries, options.dpi)):
+            yield _without_pixels(outcome, options)
+
+    return read
+
+
+def _without_pixels(outcome: ReadPage | Failure, options: argparse.Namespace) -> ReadPage | Failure:
+    """Drop the channels of a page of which nothing but its height and width is needed."""
+    if isinstance(outcome, Failure) or options.visualize or options.format in BINARY_FORMATS:
+        return outcome
+    return replace(outcome, page=replace(outcome.page, image=outcome.page.image[..., :0]))
+
+
+def in_workers(
+    load: Callable[[PageLog], Read[Result]],
+    entries: Iterable[Entry],
+    workers: int,
+    log: LogPrinter,
+    *,
+    group: int = PAGES_PER_TASK,
+    verbose: bool,
+) -> Generator[Result | Failure, None, None]:
+    """Read pages in several processes, and yield their outcomes in order.
+
+    Args:
+        load: loads the networks in each process, and gives what reads pages; it can be pickled.
+        entries: the pages.
+        workers: the number of processes.
+        log: prints the log messages about the pages.
+        group: how many pages a process gets at once.
+        verbose: whether more than warnings is printed.
+
+    Raises:
+        CommandError: the networks cannot be loaded, or are of another kind.
+    """
     threads = max(1, core_budget() // workers)
-    pool: Pool[Task, TaskResult] = Pool(workers, threads, _reading, load, sent)
+    pool: Pool[Task, TaskResult[Result]] = Pool(workers, threads, _reading, load, verbose)
     with pool:
-        for result in _in_order(pool, _tasks(files, options), AHEAD * workers):
+        for result in _in_order(pool, _tasks(iter(entries), group), AHEAD * workers):
             for message in result.messages:
                 log.page = message.page
                 logging.getLogger(message.logger).log(message.level, "%s", message.text)
@@ -145,19 +211,17 @@ def read_in_workers(
             yield from result.outcomes
 
 
-def _tasks(files: Sequence[Path], options: argparse.Namespace) -> Iterator[Task]:
-    """Yield the pages of files in groups, of some that are read together."""
-    entries = find_pages(files, options.dpi)
+def _tasks(entries: Iterator[Entry], size: int) -> Iterator[Task]:
+    """Yield pages in groups of some that are read together."""
     first = 0
-    size = options.together * max(1, PAGES_PER_TASK // options.together)
     while group := tuple(islice(entries, size)):
         yield Task(first, group)
         first += len(group)
 
 
 def _in_order(
-    pool: Pool[Task, TaskResult], tasks: Iterator[Task], ahead: int
-) -> Iterator[TaskResult]:
+    pool: Pool[Task, TaskResult[Result]], tasks: Iterator[Task], ahead: int
+) -> Iterator[TaskResult[Result]]:
     """Yield the results of tasks in their order; of a task that was split, one for each page.
 
     Args:
@@ -166,7 +230,9 @@ def _in_order(
         ahead: how many may be begun beyond the first that is not done.
     """
     retries: deque[Task] = deque()
-    results: dict[int, tuple[int, TaskResult]] = {}  # by first page: how many pages, and result
+    results: dict[
+        int, tuple[int, TaskResult[Result]]
+    ] = {}  # by first page: how many pages, and result
     begun: deque[int] = deque()  # the first page of each task that is not yielded yet
     following, is_at_end = 0, False
     while True:
@@ -199,7 +265,7 @@ def _in_order(
                 begun.popleft()
 
 
-def _died(entry: PageRef | Failure, outcome: Outcome[Task, TaskResult]) -> Failure:
+def _died(entry: Entry, outcome: Outcome[Task, TaskResult[Result]]) -> Failure:
     """Return the failure of a page with which two processes died."""
     if isinstance(entry, Failure):
         return entry
@@ -209,29 +275,29 @@ def _died(entry: PageRef | Failure, outcome: Outcome[Task, TaskResult]) -> Failu
 
 
 @contextmanager
-def _reading(load: Load, options: argparse.Namespace) -> Iterator[Callable[[Task], TaskResult]]:
+def _reading(
+    load: Callable[[PageLog], Read[Result]], verbose: bool
+) -> Iterator[Callable[[Task], TaskResult[Result]]]:
     """Set up a worker process: load the networks, and give the function that reads pages."""
-    with collected_log(verbose=options.verbose) as log:
-        yield _task_reader(load, options, log)
+    with collected_log(verbose=verbose) as log:
+        yield _task_reader(load, log)
 
 
 def _task_reader(
-    load: Load, options: argparse.Namespace, log: LogCollector
-) -> Callable[[Task], TaskResult]:
+    load: Callable[[PageLog], Read[Result]], log: LogCollector
+) -> Callable[[Task], TaskResult[Result]]:
     """Load the networks, and return the function that reads pages, or says why it cannot."""
     error: CommandError | None = None
     try:
-        networks = load_networks(lambda: load(options))
-        reader = PagesReader(networks, options.together, log, verbose=options.verbose)
+        read_entries = load(log)
     except CommandError as failed:
         error = failed
 
-    def read(task: Task) -> TaskResult:
+    def read(task: Task) -> TaskResult[Result]:
         if error is not None:
             return TaskResult(error=error)
-        pages = read_found(task.entries, options.dpi)
         try:
-            outcomes = [_without_pixels(each, options) for each in reader.read(pages)]
+            outcomes = list(read_entries(task.entries))
         except CommandError as failed:
             return TaskResult(error=failed)
         finally:
@@ -239,10 +305,3 @@ def _task_reader(
         return TaskResult(outcomes, messages)
 
     return read
-
-
-def _without_pixels(outcome: ReadPage | Failure, options: argparse.Namespace) -> ReadPage | Failure:
-    """Drop the channels of a page of which nothing but its height and width is needed."""
-    if isinstance(outcome, Failure) or options.visualize or options.format in BINARY_FORMATS:
-        return outcome
-    return replace(outcome, page=replace(outcome.page, image=outcome.page.image[..., :0]))

@@ -5,41 +5,37 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import cv2
-
 from pipelines.batching import BATCH_SIZE
-from pipelines.cli.log_printer import LogPrinter, printed_log
+from pipelines.cli.log_printer import printed_log
 from pipelines.cli.options import (
     add_reading_options,
     add_runtime_options,
+    add_workers,
     page_parser,
     positive,
-    runtime_options,
 )
 from pipelines.cli.page_runner import FAILED
-from pipelines.cli.result_writer import JPEG_QUALITY, make_typesetter
-from pipelines.documents.document import choose_networks, finish, parse_pages
-from pipelines.documents.networks import load_networks as load_predictors
-from pipelines.documents.parser import PageParser, ParsedPage
+from pipelines.cli.parsed_pages import FilePage, Run, parse_files
+from pipelines.documents.document import choose_networks, finish
 from pipelines.documents.roles import ROLES
 from pipelines.documents.settings import PRESETS, TEXT_LAYER
-from pipelines.documents.store import PageStore, key_of
 from pipelines.documents.types import Document, Page
 from pipelines.documents.writers.formats import FORMATS
-from pipelines.documents.writers.picture import draw_page
 from pipelines.errors import OutputError, UsageError
-from pipelines.io.exporters import page_image_name, unique_output_names, write_whole
-from pipelines.io.files import find_files, open_document
-from pipelines.io.images import ImageError
+from pipelines.io.exporters import unique_output_names, write_whole
+from pipelines.io.files import Failure, find_files
 from pipelines.page_reading import load_networks
 from schemas.messages import escape_controls
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+MEMORY_PER_WORKER = 3_000_000_000
+"""The memory of a process, in bytes, with which the default number of processes reckons."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=positive(int), default=BATCH_SIZE, metavar="N",
         help=f"lines per call of a network (default: {BATCH_SIZE})")  # fmt: skip
     add_runtime_options(parser)
+    add_workers(parser, memory=MEMORY_PER_WORKER)
     add_reading_options(parser, texts=True)
     group = parser.add_argument_group("single networks", "They replace those in --models.")
     for name, role in ROLES.items():
@@ -94,10 +91,17 @@ def run(options: argparse.Namespace) -> int:
     if files:
         bar = tqdm(total=0, unit="page", leave=False, disable=not sys.stderr.isatty())
         with printed_log(options.prog, verbose=options.verbose) as log, bar:
-            writer = _Writer(options, files, log, bar)
-            for file in files:
-                bar.set_description(file.name)
-                messages += writer.parse(file)
+            given = {name: path for name in ROLES if (path := getattr(options, name)) is not None}
+            settings = PRESETS[options.preset]
+            sources = load_networks(lambda: choose_networks(options.models, given, settings))
+            names = unique_output_names(files, options.out, f".{options.format[0]}")
+            parsing = Run(options, sources, names)
+            documents = _Documents(parsing, bar)
+            with closing(parse_files(parsing, files, log)) as outcomes:
+                for outcome in outcomes:
+                    documents.add(outcome)
+            documents.finish()
+        messages += documents.messages
     for message in messages:
         print(escape_controls(f"{options.prog}: {message}"), file=sys.stderr)
     if messages:
@@ -119,88 +123,60 @@ def _check(options: argparse.Namespace) -> None:
         raise OutputError(f"--out {options.out} cannot be created: {error.strerror}") from error
 
 
-class _Writer:
-    """Parses one file after another and writes its documents.
+class _Documents:
+    """Collects the pages of one file after another, and writes its documents.
+
+    Attributes:
+        messages: why files and pages could not be parsed.
 
     Args:
-        options: the parsed options.
-        files: all files that are read, for the names of the results.
-        log: prints the warnings about a page.
+        run: what to know of the run.
         bar: is advanced with each page.
     """
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        files: Sequence[Path],
-        log: LogPrinter,
-        bar: tqdm[NoReturn],
-    ) -> None:
-        self._options, self._log, self._bar = options, log, bar
-        self._settings = PRESETS[options.preset]
-        single = {name: getattr(options, name) for name in ROLES}
-        given = {name: path for name, path in single.items() if path is not None}
-        self._typesetter = make_typesetter(options)
-        self._sources = load_networks(
-            lambda: choose_networks(options.models, given, self._settings)
-        )
-        predictors = load_networks(
-            lambda: load_predictors(
-                self._sources,
-                self._settings,
-                batch_size=options.batch_size,
-                **runtime_options(options),
-            )
-        )
-        self._parser = PageParser(predictors, self._settings)
-        self._names = unique_output_names(files, options.out, f".{options.format[0]}")
+    def __init__(self, run: Run, bar: tqdm[NoReturn]) -> None:
+        self._run, self._bar = run, bar
+        self._file: Path | None = None
+        self._pages: list[Page] = []
+        self.messages: list[str] = []
 
-    def parse(self, file: Path) -> list[str]:
-        """Parse a file, write its documents, and return why pages could not be parsed."""
-        name, out, options = self._names[file], self._options.out, self._options
-        images = out / f"{name}_images"
-        key = key_of(
-            file, options.preset, options.text, options.dpi, options.half, *self._sources.values()
-        )
-        store = PageStore(out / f".{name}.pages", images, key)
-        try:
-            with open_document(file, options.dpi) as document:
-                self._bar.total = (self._bar.total or 0) + document.count
-                pages = []
-                for parsed in parse_pages(
-                    self._parser,
-                    document,
-                    file.name,
-                    text=options.text,
-                    folder=images,
-                    stored=store.load,
-                ):
-                    pages.append(self._keep(parsed, store, name))
-                    self._bar.update()
-        except ImageError as error:
-            store.discard()
-            return [str(error)]
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        made = Document(tuple(finish(pages, self._settings)))
-        failures = [f"{file}, page {page.number}: {page.error}" for page in made.failures]
-        if len(failures) < len(pages):
+    def add(self, outcome: FilePage | Failure) -> None:
+        """Add a page of the current or of the next file."""
+        if isinstance(outcome, Failure) and outcome.number is None:
+            self.messages.append(outcome.message)
+            return
+        source = outcome.source if isinstance(outcome, Failure) else outcome.ref.source
+        if source != self._file:
+            self.finish()
+            self._file = source
+            self._bar.set_description(source.name)
+        if isinstance(outcome, Failure):
+            self._pages.append(Page(source.name, outcome.number or 0, error=outcome.message))
+        else:
+            if not self._pages:
+                self._bar.total = (self._bar.total or 0) + outcome.ref.count
+            self._pages.append(outcome.page)
+        self._bar.update()
+
+    def finish(self) -> None:
+        """Write the documents of the current file, unless all its pages failed."""
+        if self._file is None:
+            return
+        file, pages, options = self._file, self._pages, self._run.options
+        made = Document(tuple(finish(pages, PRESETS[options.preset])))
+        self.messages += [_reason(file, page) for page in made.failures]
+        name, images = self._run.names[file], self._run.images(file)
+        if len(made.failures) < len(pages):
             for ending in options.format:
                 content = FORMATS[ending].write(made, name, images.name)
-                write_whole(out / f"{name}.{ending}", content)
+                write_whole(options.out / f"{name}.{ending}", content)
         if not {"md", "json"} & {*options.format}:  # the others hold their figures
             shutil.rmtree(images, ignore_errors=True)
-        store.discard()
-        return failures
+        self._run.store(file).discard()
+        self._file, self._pages = None, []
 
-    def _keep(self, parsed: ParsedPage | Page, store: PageStore, name: str) -> Page:
-        """Store a page that was parsed now, and draw it with --visualize."""
-        if isinstance(parsed, Page):
-            return parsed
-        if self._options.visualize and self._typesetter:
-            quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-            _, content = cv2.imencode(".jpg", draw_page(parsed, self._typesetter), quality)
-            drawing = self._options.out / page_image_name(name, f"{parsed.page.number}.jpg")
-            write_whole(drawing, content.tobytes())
-        store.save(parsed.page)
-        return parsed.page
+
+def _reason(file: Path, page: Page) -> str:
+    """Return why a page could not be parsed, with its name."""
+    error = str(page.error)
+    return error if error.startswith(str(file)) else f"{file}, page {page.number}: {error}"

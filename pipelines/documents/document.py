@@ -10,7 +10,7 @@ for page, block in document.blocks():
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.batching import BATCH_SIZE
@@ -154,7 +154,6 @@ def parse_pages(
     *,
     text: str = "auto",
     folder: Path | None = None,
-    stored: Callable[[int], Page | None] = lambda number: None,  # noqa: ARG005
 ) -> Iterator[ParsedPage | Page]:
     """Parse a file page by page, with one image in memory at a time.
 
@@ -164,33 +163,43 @@ def parse_pages(
         source: its name.
         text: where the text of PDFs comes from, see `TEXT_LAYER`.
         folder: where figures are written; None to keep them in memory.
-        stored: returns a page that was parsed before, by its number, which is then not parsed.
 
     Yields:
-        Each page; those that were parsed before or could not be parsed without their image.
+        Each page; those that could not be parsed without their image.
     """
     for number in range(1, document.count + 1):
-        page: ParsedPage | Page | None = stored(number)
-        if page is None:
-            try:
-                page = _parse_page(parser, document, source, number, text, folder)
-            except PAGE_ERRORS as error:
-                page = Page(source, number, error=str(error) or type(error).__name__)
-        yield page
+        yield parse_page(parser, document, source, number, text=text, folder=folder)
 
 
-def _parse_page(
+def parse_page(
     parser: PageParser,
     document: OpenFile,
     source: str,
     number: int,
-    text: str,
-    folder: Path | None,
-) -> ParsedPage:
-    layer = text_layer_of(document, number, text)
-    image = document.read(number)
-    lines = None if layer is None else lines_of_layer(layer, image.shape[:2])
-    return parser(image, source, number, text_layer=lines, folder=folder)
+    *,
+    text: str = "auto",
+    folder: Path | None = None,
+) -> ParsedPage | Page:
+    """Parse a page of a file.
+
+    Args:
+        parser: parses it.
+        document: the open file.
+        source: its name.
+        number: of the page, from 1.
+        text: where the text of PDFs comes from, see `TEXT_LAYER`.
+        folder: where figures are written; None to keep them in memory.
+
+    Returns:
+        The page; one that could not be parsed without its image.
+    """
+    try:
+        layer = text_layer_of(document, number, text)
+        image = document.read(number)
+        lines = None if layer is None else lines_of_layer(layer, image.shape[:2])
+        return parser(image, source, number, text_layer=lines, folder=folder)
+    except PAGE_ERRORS as error:
+        return Page(source, number, error=str(error) or type(error).__name__)
 
 
 def finish(pages: Iterable[Page], settings: ParseSettings) -> list[Page]:

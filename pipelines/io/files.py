@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from pipelines.io.images import SUFFIXES, ImageError, open_image
 from pipelines.io.pdf import open_pdf
+
+Result = TypeVar("Result")
 
 PDF = ".pdf"
 DPI = 200
@@ -190,6 +192,26 @@ def read_found(entries: Iterable[PageRef | Failure], dpi: float = DPI) -> Iterat
     Yields:
         Each page, or its failure, in the order of `entries`.
     """
+    return visit_found(
+        entries, dpi, lambda document, page: _read(page.source, page.number, document)
+    )
+
+
+def visit_found(
+    entries: Iterable[PageRef | Failure],
+    dpi: float,
+    visit: Callable[[Document, PageRef], Result],
+) -> Iterator[Result | Failure]:
+    """Open the files of the pages that `find_pages` found, each once for pages that follow.
+
+    Args:
+        entries: pages; failures are passed on.
+        dpi: resolution of PDF pages, in pixels per inch.
+        visit: is called with the open file of each page.
+
+    Yields:
+        What `visit` returns for each page, or its failure, in the order of `entries`.
+    """
     for source, group in groupby(entries, key=lambda entry: entry.source):
         refs = []
         for entry in group:
@@ -202,7 +224,7 @@ def read_found(entries: Iterable[PageRef | Failure], dpi: float = DPI) -> Iterat
         try:
             with open_document(source, dpi) as document:
                 while refs:
-                    yield _read(source, refs.pop(0).number, document)
+                    yield visit(document, refs.pop(0))
         except ImageError as error:  # such as a file that was removed meanwhile
             yield from (Failure(source, ref.number, str(error)) for ref in refs)
 

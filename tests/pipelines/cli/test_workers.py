@@ -8,7 +8,6 @@ import pickle
 
 import pytest
 
-from cores.workers import Outcome, Pool
 from pipelines.cli import page_workers
 from pipelines.cli.log_printer import printed_log
 from pipelines.cli.page_workers import count_workers, read_in_workers
@@ -18,6 +17,7 @@ from pipelines.page_reading import PagesReader, ReadPage
 from tests.support import pdf_files
 from tests.support.cli_runs import write_page
 from tests.support.level_readers import DEADLY, UNREADABLE, WARNED, LevelReader, refuse
+from tests.support.pool_here import PoolHere
 
 
 def options_of(folder, **values):
@@ -32,6 +32,7 @@ def options_of(folder, **values):
         "device": "cpu",
         "workers": None,
         "per_worker": 8,
+        "worker_memory": page_workers.MEMORY_PER_WORKER,
     }
     return argparse.Namespace(**{**defaults, **values})
 
@@ -75,26 +76,7 @@ def test_order_failures_and_messages_are_those_of_one_process(scans, tmp_path, c
 
 
 def test_networks_that_cannot_be_loaded_stop_the_command(scans, tmp_path, monkeypatch):
-    class Here(Pool):
-        """Computes the tasks in this process."""
-
-        def __init__(self, _size, _threads, prepare, *arguments):
-            self._preparing, self.tasks, self.is_full = prepare(*arguments), [], False
-            self._compute = self._preparing.__enter__()
-
-        tasks, is_full = [], False
-
-        def submit(self, task):
-            self.tasks, self.is_full = [task], True
-
-        def wait(self):
-            (task,), self.tasks, self.is_full = self.tasks, [], False
-            return [Outcome(task, self._compute(task), None, 0.0)]
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(page_workers, "Pool", Here)
+    monkeypatch.setattr(page_workers, "Pool", PoolHere)
     with printed_log("ocr", verbose=False) as log:
         outcomes = read_in_workers(refuse, options_of(tmp_path), scans, 2, log)
         with pytest.raises(SourceError, match="no such file"):

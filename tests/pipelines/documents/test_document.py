@@ -13,6 +13,7 @@ from drawn.tables import table_of
 from PIL import Image
 
 import pipelines
+from pipelines.cli import page_workers, parsed_pages
 from pipelines.documents import document as documents
 from pipelines.documents.document import choose_networks, finish, losses
 from pipelines.documents.networks import detection_settings, load_networks
@@ -24,6 +25,7 @@ from pipelines.documents.writers.markdown import page_markdown
 from schemas.processing import SettingsError
 from tests.support.cli_runs import run
 from tests.support.drawn_pages import MARGIN, WIDTH, DrawnPage, Ideal
+from tests.support.pool_here import PoolHere
 
 __all__ = ["run"]  # fixtures
 
@@ -224,7 +226,7 @@ def book(tmp_path, monkeypatch):
     frames = [Image.fromarray(page.draw(key)[..., ::-1]) for key, page in enumerate(drawn)]
     frames[0].save(folder / "book.tif", save_all=True, append_images=frames[1:])
     monkeypatch.setattr("pipelines.cli.parse.choose_networks", lambda *_: {"layout": Path("x")})
-    monkeypatch.setattr("pipelines.cli.parse.load_predictors", lambda *_, **__: ideal.networks())
+    monkeypatch.setattr(parsed_pages, "load_predictors", lambda *_, **__: ideal.networks())
     return folder / "book.tif"
 
 
@@ -326,7 +328,7 @@ def test_an_interrupted_run_goes_on(run, book, tmp_path, monkeypatch):
 
 def book_ideal(monkeypatch):
     ideal = Ideal(book_pages())
-    monkeypatch.setattr("pipelines.cli.parse.load_predictors", lambda *_, **__: ideal.networks())
+    monkeypatch.setattr(parsed_pages, "load_predictors", lambda *_, **__: ideal.networks())
     return ideal
 
 
@@ -358,6 +360,42 @@ def test_a_page_that_fails_is_listed(run, book, tmp_path, monkeypatch):
     written = json.loads((out / "book.json").read_text(encoding="utf-8"))
     assert written["pages"][2] == {"source": "book.tif", "page": 3, "error": "MemoryError"}
     assert len(written["pages"]) == 10
+
+
+def test_pages_in_several_processes(run, book, tmp_path, monkeypatch):
+    (book.parent / "a.pdf").write_bytes(b"no PDF")
+    parser = documents.PageParser.__call__
+
+    def parse(self, image, source, number, **options):
+        if number == 6:
+            raise MemoryError
+        return parser(self, image, source, number, **options)
+
+    monkeypatch.setattr(documents.PageParser, "__call__", parse)
+    words = ("--models", ".")
+    alone = run("parse", book.parent, "--out", tmp_path / "alone", *words)
+    monkeypatch.setattr(page_workers, "Pool", PoolHere)
+    out = tmp_path / "out"
+    run("parse", book.parent, "--out", out, *words, "--workers", "2")
+    assert_same(tmp_path / "alone", out)
+    ideal = book_ideal(monkeypatch)
+    monkeypatch.setattr(PoolHere, "most", 2)  # tasks of four pages
+    stopped = run("parse", book.parent, "--out", out, *words, "--workers", "2")
+    assert (stopped.code, ideal.seen) == (130, [0, 1, 2, 3, 4, 6])
+    monkeypatch.setattr(PoolHere, "most", None)
+    done = run("parse", book.parent, "--out", out, *words, "--workers", "2")
+    assert ideal.seen[6:] == [7, 8, 9]
+    assert (done.code, done.err) == (alone.code, alone.err)
+    assert "page 6: MemoryError" in done.err
+    assert_same(tmp_path / "alone", out)
+
+
+def assert_same(folder, other):
+    files = [
+        {file.relative_to(root): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+        for root in (folder, other)
+    ]
+    assert files[0] == files[1]
 
 
 def test_names_of_figures_come_from_numbers_alone(run, book, tmp_path):
@@ -415,7 +453,7 @@ def test_pages_are_parsed_in_constant_memory(tmp_path):
     images = [page.draw(key) for key, page in enumerate(drawn)]
 
     class Book:
-        count = 200
+        count = 50
 
         def read(self, number):
             return images[number % 10].copy()
@@ -425,7 +463,7 @@ def test_pages_are_parsed_in_constant_memory(tmp_path):
     tracemalloc.start()
     for number, parsed in enumerate(documents.parse_pages(parser, Book(), "a", folder=tmp_path), 1):
         assert np.array_equal(parsed.image[:9, :9], images[number % 10][:9, :9])
-        if number in (20, 200):
+        if number in (10, 50):
             peaks.append(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
     assert peaks[1] < peaks[0] * 1.1

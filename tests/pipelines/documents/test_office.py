@@ -63,7 +63,7 @@ def parsed(pages, tmp_path_factory):
     networks = Ideal(pages).networks(orientation=lambda images: [lies(image) for image in images])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipelines.cli.parse.choose_networks", lambda *_: {})
-        patch.setattr("pipelines.cli.parse.load_predictors", lambda *_, **__: networks)
+        patch.setattr("pipelines.cli.parsed_pages.load_predictors", lambda *_, **__: networks)
         words = ("--out", folder, "--dpi", DPI, "--format", "md,docx,xlsx")
         assert main(["parse", str(folder / "book.pdf"), *map(str, words)]) == 0
     return folder
