@@ -17,7 +17,7 @@ import architectures
 from architectures.joining import join_
 from architectures.model import Model
 from architectures.reparameterize import fuse_, overwrite_
-from cores.allocator import keep_freed_memory
+from cores.allocator import give_back_memory, keep_freed_memory
 from cores.memory import weights_are_shared
 from cores.threads import cores_are_contended, threads_spin
 from schemas.artefact import ArtefactCard
@@ -55,7 +55,8 @@ class TorchNetwork:
 
     Branches are merged, normalisation and, on a CPU, activations are folded into the convolutions,
     and tensors are stored in channels-last order. The outputs are those of the network up to
-    rounding. On a CPU the process keeps freed memory for the next layers (`cores.allocator`).
+    rounding. On a CPU the process keeps freed memory for the next layers, and gives it back from
+    time to time (`cores.allocator`).
 
     Attributes:
         card: the description beside the weights; empty if the network was not loaded from a file.
@@ -126,7 +127,10 @@ class TorchNetwork:
         ):  # else a first image that is square is compiled for squares alone
             torch._dynamo.maybe_mark_dynamic(images, (2, 3))
         tensors = {name: self._to_tensor(array) for name, array in extra_inputs.items()}
-        return _to_arrays(self.module(images, **tensors))
+        outputs = _to_arrays(self.module(images, **tensors))
+        if self.device.type == "cpu":
+            give_back_memory()
+        return outputs
 
     def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array).to(self.device)
