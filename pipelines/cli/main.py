@@ -28,6 +28,7 @@ COMMANDS = {
     "layout": ("layout", "find the regions of pages, such as titles and tables"),
     "table": ("table", "recognise images of one table each"),
     "parse": ("parse", "turn pages into Markdown, HTML, Word, Excel and JSON"),
+    "serve": ("serve", "answer requests over HTTP: text and documents of images and PDFs"),
     "unwarp": ("unwarp", "flatten photographs of pages"),
     "upscale": ("upscale", "super-resolve low-resolution images of one line each"),
 }

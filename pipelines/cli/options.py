@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.cli.page_workers import MEMORY_PER_WORKER, PAGES_PER_WORKER
+from pipelines.documents.roles import ROLES
 from pipelines.io.exporters import WriterMaker
 from pipelines.io.files import DPI
 from schemas.checks import JSONValue
@@ -236,6 +237,21 @@ def add_min_score(parser: argparse.ArgumentParser, default: float) -> None:
         metavar="X",
         help=f"leave out lines with a lower score, 0 to 1 (default: {default:g})",
     )
+
+
+def add_roles(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the networks of documents: a folder of them, and each by its role."""
+    parser.add_argument("--models", type=Path, metavar="DIR",
+        help="folder of converted weights, of which the best for each role are taken")  # fmt: skip
+    group = parser.add_argument_group("single networks", "They replace those in --models.")
+    for name, role in ROLES.items():
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(option, dest=name, type=Path, metavar="X.pth", help=role.title)
+
+
+def given_roles(options: argparse.Namespace) -> dict[str, Path]:
+    """Return the networks that the options of `add_roles` name singly, by role."""
+    return {name: path for name in ROLES if (path := getattr(options, name)) is not None}
 
 
 def runtime_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -13,15 +13,16 @@ from pipelines.batching import BATCH_SIZE
 from pipelines.cli.log_printer import printed_log
 from pipelines.cli.options import (
     add_reading_options,
+    add_roles,
     add_runtime_options,
     add_workers,
+    given_roles,
     page_parser,
     positive,
 )
 from pipelines.cli.page_runner import FAILED
 from pipelines.cli.parsed_pages import FilePage, Run, parse_files
 from pipelines.documents.document import choose_networks, finish
-from pipelines.documents.roles import ROLES
 from pipelines.documents.settings import PRESETS, TEXT_LAYER
 from pipelines.documents.types import Document, Page
 from pipelines.documents.writers.formats import FORMATS
@@ -48,8 +49,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = page_parser("parse", purpose)
     parser.usage = "%(prog)s PATH [PATH ...] --models DIR --out DIR [options]"  # else very long
     add = parser.add_argument
-    add("--models", type=Path, metavar="DIR",
-        help="folder of converted weights, of which the best for each role are taken")  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR", help="write the results into this folder")
     add("--format", type=_formats, default=("md",), metavar="F,F,...",
         help=f"of {', '.join(FORMATS)}, with commas between them (default: md)")  # fmt: skip
@@ -64,10 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_runtime_options(parser)
     add_workers(parser, memory=MEMORY_PER_WORKER)
     add_reading_options(parser, texts=True)
-    group = parser.add_argument_group("single networks", "They replace those in --models.")
-    for name, role in ROLES.items():
-        option = f"--{name.replace('_', '-')}"
-        group.add_argument(option, dest=name, type=Path, metavar="X.pth", help=role.title)
+    add_roles(parser)
     return parser
 
 
@@ -91,9 +87,10 @@ def run(options: argparse.Namespace) -> int:
     if files:
         bar = tqdm(total=0, unit="page", leave=False, disable=not sys.stderr.isatty())
         with printed_log(options.prog, verbose=options.verbose) as log, bar:
-            given = {name: path for name in ROLES if (path := getattr(options, name)) is not None}
             settings = PRESETS[options.preset]
-            sources = load_networks(lambda: choose_networks(options.models, given, settings))
+            sources = load_networks(
+                lambda: choose_networks(options.models, given_roles(options), settings)
+            )
             names = unique_output_names(files, options.out, f".{options.format[0]}")
             parsing = Run(options, sources, names)
             documents = _Documents(parsing, bar)

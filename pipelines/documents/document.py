@@ -113,6 +113,20 @@ def choose_networks(
     Raises:
         SettingsError: `models` cannot be read; there is neither a layout network nor a reader.
     """
+    sources = find_networks(models, networks)
+    for line in losses(sources, settings):
+        logger.warning("%s", line)
+    return sources
+
+
+def find_networks(
+    models: str | Path | None, networks: Mapping[str, NetworkSource]
+) -> dict[str, NetworkSource]:
+    """Return the network of each role that has one.
+
+    Raises:
+        SettingsError: `models` cannot be read; there is neither a layout network nor a reader.
+    """
     sources: dict[str, NetworkSource] = {}
     if models is not None:
         try:
@@ -127,8 +141,6 @@ def choose_networks(
             f"there is neither a layout network nor a detector and a recogniser of text{where}; "
             "give a folder of converted weights with models=, or single networks such as layout="
         )
-    for line in losses(sources, settings):
-        logger.warning("%s", line)
     return sources
 
 

@@ -82,6 +82,17 @@ class ImageFile:
         self._image = image
         self.count: int = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
 
+    def size(self, number: int) -> tuple[int, int]:
+        """Return width and height of a page, by its number from 1, without decoding it.
+
+        Raises:
+            ImageError: the page is damaged.
+        """
+        with _as_image_errors(self._name):
+            if self.count > 1:
+                self._image.seek(number - 1)
+            return self._image.size
+
     def read(self, number: int) -> np.ndarray:
         """Decode a page.
 

@@ -58,10 +58,11 @@ class _Renderer:
     Args:
         path: the path of the file.
         scale: resolution of the pages, in pixels per point.
+        pixels: pages of more pixels are rendered at a lower resolution.
     """
 
-    def __init__(self, path: Path, scale: float) -> None:
-        limits = (MAX_PAGE_PIXELS, MAX_MEMORY, MAX_SECONDS)
+    def __init__(self, path: Path, scale: float, pixels: int) -> None:
+        limits = (pixels, MAX_MEMORY, MAX_SECONDS)
         worker = Path(pdf_worker.__file__).resolve()
         self._process = subprocess.Popen(
             [sys.executable, str(worker), str(path.absolute()), str(scale), *map(str, limits)],
@@ -193,21 +194,23 @@ class PdfFile:
     Args:
         path: the path of the file.
         dpi: resolution of the pages, in pixels per inch.
+        pixels: pages of more pixels are rendered at a lower resolution.
+        name: of the file in messages.
 
     Raises:
         ImageError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, dpi: float) -> None:
-        self._path = path
-        self._dpi = dpi
+    def __init__(self, path: Path, dpi: float, pixels: int, name: str) -> None:
+        self._path, self._name = path, name
+        self._scale, self._pixels = dpi / POINTS_PER_INCH, pixels
         self._renderer: _Renderer | None = None
         self.count = 0
         try:
             self._open()
         except _Stopped as error:
             self.close()
-            raise ImageError(f"{path}: the PDF cannot be opened, {error}") from error
+            raise ImageError(f"{name}: the PDF cannot be opened, {error}") from error
         except BaseException:
             self.close()
             raise
@@ -215,13 +218,13 @@ class PdfFile:
     def _open(self) -> _Renderer:
         """Return the process; start it, and open the file, if there is none."""
         if self._renderer is None:
-            self._renderer = _Renderer(self._path, self._dpi / POINTS_PER_INCH)
+            self._renderer = _Renderer(self._path, self._scale, self._pixels)
             answer = self._renderer.first_answer()
             if "error" in answer:
                 reason = "not a PDF with at least one page, or a damaged one"
                 if answer["code"] == _PASSWORD:
                     reason = "the PDF is protected by a password; save it without one"
-                raise ImageError(f"{self._path}: {reason}")
+                raise ImageError(f"{self._name}: {reason}")
             self.count = int(answer["count"])
         return self._renderer
 
@@ -241,9 +244,9 @@ class PdfFile:
             image = self._open().render(number)
         except _Stopped as error:
             self.close()  # the next page is rendered by a new process
-            raise ImageError(f"{self._path}, page {number}: cannot be rendered, {error}") from error
+            raise ImageError(f"{self._name}, page {number}: cannot be rendered, {error}") from error
         if isinstance(image, str):
-            raise ImageError(f"{self._path}, page {number}: cannot be rendered ({image})")
+            raise ImageError(f"{self._name}, page {number}: cannot be rendered ({image})")
         return image
 
     def text(self, number: int) -> TextLayer:
@@ -259,9 +262,9 @@ class PdfFile:
             layer = self._open().text(number)
         except _Stopped as error:
             self.close()  # the next page is rendered by a new process
-            raise ImageError(f"{self._path}, page {number}: has no text, {error}") from error
+            raise ImageError(f"{self._name}, page {number}: has no text, {error}") from error
         if isinstance(layer, str):
-            raise ImageError(f"{self._path}, page {number}: its text cannot be read ({layer})")
+            raise ImageError(f"{self._name}, page {number}: its text cannot be read ({layer})")
         return layer
 
     def close(self) -> None:
@@ -272,27 +275,31 @@ class PdfFile:
 
 
 @contextmanager
-def open_pdf(path: str | Path, dpi: float) -> Iterator[PdfFile]:
+def open_pdf(
+    path: str | Path, dpi: float, *, pixels: int | None = None, name: str | None = None
+) -> Iterator[PdfFile]:
     """Open a PDF file.
 
     Args:
         path: the path of the file.
         dpi: resolution of its pages, in pixels per inch.
+        pixels: pages of more are rendered at a lower resolution (default: MAX_PAGE_PIXELS).
+        name: of the file in messages; by default its path.
 
     Raises:
         ImageError: pypdfium2 is not installed, or the file is missing, empty, damaged or protected
             by a password.
     """
+    path, name = Path(path), str(path) if name is None else name
     if find_spec("pypdfium2") is None:
-        raise ImageError(f"{path}: PDF files need pypdfium2; pip install paddleocr-to-torch[pdf]")
-    path = Path(path)
+        raise ImageError(f"{name}: PDF files need pypdfium2; pip install paddleocr-to-torch[pdf]")
     try:
         with path.open("rb") as stream:
             if not stream.read(1):
-                raise ImageError(f"{path}: the file is empty, a PDF was expected")
+                raise ImageError(f"{name}: the file is empty, a PDF was expected")
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-    document = PdfFile(path, dpi)
+        raise ImageError(f"{name}: cannot be read ({error.strerror})") from error
+    document = PdfFile(path, dpi, pixels or MAX_PAGE_PIXELS, name)
     try:
         yield document
     finally:
