@@ -134,7 +134,7 @@ class PagesReader:
     Args:
         reader: reads one page, or several together.
         together: how many pages are handed to it at once.
-        log: is told the page that is being read.
+        log: called with the page that is being read.
         verbose: whether tracebacks of pages that fail are printed.
     """
 

@@ -73,7 +73,7 @@ def read_names(file: Path) -> dict[str, Signature]:
 
 
 def build(config: Path, source: Mapping[str, Signature]) -> architectures.Model:
-    """Return the network of a config; it tells which names of `source` tell the class counts.
+    """Return the network of a config; it knows which names of `source` state the class counts.
 
     Raises:
         ConfigError: the YAML has no architecture, or one that is not known here.

@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(page: DrawnPage, number: int, networks: Networks) -> Page:
-    """Parse a page; where no network tells how it lies, that is known."""
+    """Parse a page; without a classifier of orientation, its rotation is given."""
     if networks.orientation is None:
         networks = replace(networks, orientation=lambda images: [page.turned] * len(images))  # type: ignore[arg-type]
     image = np.asarray(page.image())[..., ::-1].copy()
@@ -147,7 +147,7 @@ def alike(text: str, other: str) -> float:
 
 
 def without_figures(markdown: str) -> str:
-    """Return Markdown with one name for all figures, since names tell nothing."""
+    """Return Markdown with one name for all figures, since names are arbitrary."""
     return re.sub(r'<img src="[^"]*"[^>]*>', "<img>", HEAD.sub("", markdown))
 
 

@@ -29,7 +29,7 @@ MASKED = -1e10  # added to the score of a token that is not seen
 
 @dataclass(frozen=True)
 class LayoutSizes:
-    """What tells LayoutLMv2 and LayoutXLM apart, and the widths of both.
+    """What distinguishes LayoutLMv2 from LayoutXLM, and the widths of both.
 
     Attributes:
         vocab_size: number of tokens.

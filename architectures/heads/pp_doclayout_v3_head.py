@@ -88,7 +88,8 @@ class PPDocLayoutV3(RTDETRTransformer):
 
     def mask_points(self, features: Tensor, prototypes: Tensor) -> Tensor:
         """Return the boxes of the masks of queries, before the sigmoid: `(N, Q, 4)`."""
-        return inverse_sigmoid(boxes_of_masks(self.masks(self.dec_norm(features), prototypes) > 0))
+        boxes = boxes_of_masks(self.masks(self.dec_norm(features), prototypes) > 0)
+        return inverse_sigmoid(boxes.to(features.dtype))
 
     def masks(self, normed: Tensor, prototypes: Tensor) -> Tensor:
         """Queries `(N, Q, hidden_dim)` and prototypes `(N, P, H, W)` to `(N, Q, H, W)`."""

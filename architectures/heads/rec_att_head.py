@@ -15,7 +15,7 @@ from architectures.interfaces import OutputPart
 
 START = 0  # the class that stands before the first character
 
-State = tuple[Tensor, ...]  # of a GRU one tensor, of an LSTM two; the first tells the character
+State = tuple[Tensor, ...]  # of a GRU one tensor, of an LSTM two; the first predicts the character
 
 
 class GRUCell(nn.GRUCell):

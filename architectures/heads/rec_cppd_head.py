@@ -1,4 +1,4 @@
-"""CPPD's head: one pass counts the characters, another places them, a third tells which they are.
+"""CPPD's head: one pass counts the characters, another places them, a third classifies them.
 
 Context Perception Parallel Decoder for Scene Text Recognition, https://arxiv.org/abs/2307.12270;
 PaddleOCR: `ppocr/modeling/heads/rec_cppd_head.py`.

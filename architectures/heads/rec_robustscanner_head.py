@@ -41,7 +41,7 @@ def glimpse(queries: Tensor, keys: Tensor, values: Tensor, valid_ratio: Tensor) 
 
 
 class SequenceAttentionDecoder(nn.Module):
-    """An LSTM over the text so far tells where to look."""
+    """An LSTM over the text so far predicts where to look."""
 
     def __init__(self, out_channels: int, dim: int, layers: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class PositionAwareLayer(nn.Module):
 
 
 class PositionAttentionDecoder(nn.Module):
-    """The number of the character tells where to look."""
+    """The position of the character determines where to look."""
 
     def __init__(self, dim: int, layers: int, max_text_length: int) -> None:
         super().__init__()

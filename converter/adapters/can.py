@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class CANAdapter(HeadAdapter):
     """Our network takes the mask (N, 1, H, W) float32 and decodes 36 symbols, PaddleOCR's default.
 
-    The label (N, T) int64 tells PaddleOCR how many symbols to decode.
+    The label (N, T) int64 states how many symbols PaddleOCR decodes.
     """
 
     extra_inputs = ("image_mask", "label")

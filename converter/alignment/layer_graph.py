@@ -325,7 +325,7 @@ class _Walk:
         kind = _ALIKE.get(operation.kind, operation.kind)
         marked = kind in _ORDERED and len(moving) > 1
         paths = [self.origin[value] for value in moving]
-        if marked and self.merged:  # of what one set of layers made no order can be told
+        if marked and self.merged:  # what one set of layers made has no known order
             marked = len({frozenset(layer for layer, _ in path) for path in paths}) > 1
         self.followed += sum(map(len, paths)) + max(
             (len(m) for p in paths for _, m in p), default=0
@@ -342,7 +342,7 @@ class _Walk:
         )
 
     def marked(self, marks: tuple[str, ...], mark: str) -> tuple[str, ...]:
-        """Return marks with one more; of a state that each step changes alike, one tells all."""
+        """Return marks with one more; of a state that each step changes alike, one is enough."""
         return marks if self.merged and marks[-1:] == (mark,) else (*marks, mark)
 
     def give(self, operation: Operation, origin: frozenset[Edge]) -> None:

@@ -11,21 +11,24 @@ import copy
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 import architectures
 from architectures.necks.rep_lk import DilatedReparamConv
 from architectures.unfuse import unfuse
+from converter.adapters.registry import adapter_for
 from converter.catalog import cards
 from converter.catalog.yaml_io import read_yaml
 from converter.conversion.artefact import output_errors
@@ -37,10 +40,14 @@ from converter.mapping.invert import invert
 from converter.mapping.plan import resolve, signature_of, targets_of
 from converter.mapping.rules import load_mapping
 
+if TYPE_CHECKING:
+    from architectures.interfaces import TeacherForced
+
 TABLE = Path(__file__).with_name("transformers.yaml")
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PROCESSOR, README = "preprocessor_config.json", "README.md"
 FILES = (WEIGHTS, CONFIG, PROCESSOR, README)
+_TUPLES = ("between", "lacking", "options")
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ class Family:
         between: the layers of ours whose input and output are theirs; empty where those are the
             network's own.
         lacking: parts of ours that they lack.
+        options: options of our head that are entries of the configuration too.
+        tokens: where a decoder takes tokens; compared are the scores that tokens given to both lead
+            to, not the text.
+        double: whether both are compared in double precision. Of positions with nearly equal
+            scores, rounding decides in single precision which become queries, and in what order.
     """
 
     released: str
@@ -75,6 +87,9 @@ class Family:
     results: Mapping[str, str] = field(default_factory=lambda: {"output": "last_hidden_state"})
     between: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    tokens: str = ""
+    double: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +112,7 @@ def families() -> Mapping[str, Family]:
     """Return the networks that Transformers has, by the released model."""
     content = read_yaml(TABLE)["models"]
     return {
-        name: Family(name, **{**row, **{k: tuple(row.get(k, ())) for k in ("between", "lacking")}})
+        name: Family(name, **{**row, **{key: tuple(row.get(key, ())) for key in _TUPLES}})
         for name, row in content.items()
     }
 
@@ -126,8 +141,13 @@ def export(artefact: Artefact, folder: Path) -> TransformersExport:
         architecture = _write_weights(artefact, family, config, made / WEIGHTS)
         _write_json(made / CONFIG, {**config, "architectures": [architecture], "dtype": "float32"})
         _write_json(made / PROCESSOR, _processor(artefact, family))
-        run = _runner(artefact, family, made)
-        proof = prove(artefact, run, artefact.inputs(), only=family.results)
+        compared, batches = artefact, artefact.inputs()
+        if family.double:
+            compared = replace(artefact, network=copy.deepcopy(artefact.network).double())
+            batches = [batch.astype(np.float64) for batch in batches]
+        run = _runner(compared, family, made)
+        reference = _scores(artefact) if family.tokens else None
+        proof = prove(compared, run, batches, family.results, reference)
         (made / README).write_text(
             model_card(artefact, family.auto, architecture, proof), encoding="utf-8"
         )
@@ -185,7 +205,8 @@ def _network(artefact: Artefact, family: Family) -> architectures.Model:
 
 def _config(artefact: Artefact, family: Family) -> dict[str, Any]:
     """Return the configuration of Transformers' network, with the number of classes."""
-    config = dict(family.config)
+    head = artefact.network.architecture["Head"]
+    config = {**family.config, **{name: head[name] for name in family.options}}
     classes = next(iter(artefact.network.class_counts.values()), 0)
     if family.classes == "num_labels":
         labels = artefact.card.labels or tuple(map(str, range(classes)))
@@ -211,6 +232,8 @@ def _write_weights(artefact: Artefact, family: Family, config: dict[str, Any], f
             f"the installed version of transformers has other tensors than are known here: {error}"
         ) from error
     arrays = invert(plan, {n: t.numpy() for n, t in network.state_dict().items()}, signatures)
+    # What only their training or nothing reads has to be there all the same.
+    arrays |= {name: np.zeros(signatures[name].shape, np.float32) for name in plan.drops}
     tensors = {n: torch.from_numpy(np.array(a, order="C")) for n, a in arrays.items()}
     save_file(tensors, file, metadata={"format": "pt"})
     return type(theirs).__name__
@@ -230,6 +253,8 @@ def _processor(artefact: Artefact, family: Family) -> dict[str, Any]:
         )
     limits = ("limit_side_len", "limit_type", "max_side_limit")
     entries |= {name: value for name, value in artefact.card.pipeline.items() if name in limits}
+    if family.task == "layout":
+        entries["size"] = {"height": scale.height, "width": scale.width}
     if family.task == "rec":
         entries["character_list"] = ["blank", *_characters(artefact)]
     return entries
@@ -262,9 +287,16 @@ def _runner(artefact: Artefact, family: Family, folder: Path) -> Runner:
             + "; ".join(faults)
         )
 
+    if family.double:
+        theirs = theirs.double()
+
     def results(image: Tensor) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            outputs = theirs(pixel_values=image)
+        given = {"pixel_values": image}
+        if family.tokens:  # of PaddleOCR's networks one channel is enough
+            tokens = _tokens(artefact, image.numpy())
+            given = {"pixel_values": image.expand(-1, 3, -1, -1), family.tokens: tokens}
+        with torch.inference_mode(), _StableOrder():
+            outputs = theirs(**given)
         found = {ours: getattr(outputs, name) for ours, name in family.results.items()}
         if family.activation == "softmax":
             found = {name: scores.softmax(-1) for name, scores in found.items()}
@@ -287,6 +319,48 @@ def _runner(artefact: Artefact, family: Family, folder: Path) -> Runner:
                 hook.remove()
 
     return run
+
+
+def _scores(artefact: Artefact) -> Runner:
+    """Return what scores tokens with a network that decodes step by step."""
+    network = artefact.network
+
+    def run(batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        # Our networks score the tokens after the first, each by those before it.
+        tokens = F.pad(_tokens(artefact, batch), (0, 1))
+        with torch.inference_mode():
+            features = network.backbone(torch.from_numpy(batch))
+            logits = cast("TeacherForced", network.head).score_tokens(features, tokens)
+        return {"logits": logits.numpy()}
+
+    return run
+
+
+def _tokens(artefact: Artefact, batch: np.ndarray) -> Tensor:
+    """Return tokens for images, (N, T) int64, of which the first is the start token."""
+    tokens = adapter_for(artefact.network.architecture).teacher_tokens(batch)
+    return torch.from_numpy(next(iter(tokens.values())))
+
+
+class _StableOrder(TorchFunctionMode):
+    """Lets a sort keep the order of equal values, as our networks do.
+
+    PP-DocLayoutV2 in Transformers leaves it open how regions and other queries, which it sorts by
+    that alone, follow each other.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run a function of PyTorch's; a sort gets `stable`."""
+        options = dict(kwargs or {})
+        if func in (torch.argsort, Tensor.argsort):
+            options["stable"] = True
+        return func(*args, **options)
 
 
 def _auto(family: Family) -> Any:

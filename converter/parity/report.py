@@ -23,7 +23,7 @@ class ParityReport:
         first_difference: the first layer that differs; empty if none does or none was looked for.
         seconds: duration of the check.
         versions: versions of the software that took part, by name.
-        likely_cause: why that layer differs, as far as experiments tell.
+        likely_cause: why that layer differs, as far as experiments show.
     """
 
     reference: str

@@ -48,6 +48,8 @@ def count_entries(
 
 def _varint(content: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
     """Return a number of variable length and the position after it."""
+    if position < end and (first := content[position]) < 0x80:  # most have one byte
+        return first, position + 1
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:

@@ -262,7 +262,7 @@ class _Machine:
     def tuple(self, size: int) -> None:
         """Pop `size` items and push them as a tuple."""
         self.count()
-        items = tuple(_finished(item) for item in self.stack[-size:])
+        items = tuple(map(_finished, self.stack[-size:]))
         if len(items) != size:
             raise _Fault("a tuple of more items than there are")
         self.stack[-size:] = [items]

@@ -61,7 +61,7 @@ def run_corpus(
         store: the folder of the run.
         load: loads the networks.
         options: of the command; with `dpi`, the resolution of PDF pages.
-        progress: is told how many pages of how many are read.
+        progress: called with the number of pages that are read, and of all.
 
     Raises:
         CommandError: the networks cannot be loaded, or the results not be written.

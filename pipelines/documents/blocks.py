@@ -96,7 +96,7 @@ def _read_part(box: np.ndarray, data: PageData) -> Span | None:
 
 
 def _ordered(regions: Sequence[Region], blocks: list[Block], data: PageData) -> list[Block]:
-    """Return the blocks in the order that the layout network tells, else in that of an XY cut."""
+    """Return the blocks in the order of the layout network, else in that of an XY cut."""
     orders = [region.order for region in regions]
     if None not in orders:
         indices = sorted(range(len(blocks)), key=lambda index: orders[index] or 0)

@@ -21,7 +21,7 @@ from pipelines.validation import read_card
 from schemas.processing import DBSettings, DetectionSettings, SettingsError
 
 ORDERED = ("PPDocLayoutV2", "PPDocLayoutV3")
-"""The heads of layout networks that tell the order of reading."""
+"""The heads of layout networks that predict the reading order."""
 DETECTOR_OF_AREAS: Mapping[str, Any] = {"layout_nms": True, "layout_merge_bboxes_mode": "small"}
 
 
@@ -32,7 +32,7 @@ class Networks:
     Attributes:
         layout: finds the regions of a page.
         areas: finds the parts of a page that are read one after the other.
-        orientation: tells how a page lies.
+        orientation: classifies the rotation of a page.
         unwarper: flattens a page.
         ocr: finds and reads the lines of a page.
         tables: recognises tables.
@@ -93,7 +93,7 @@ def load_networks(
         _tables(given, ocr, settings),
         FormulaReader(given["formula"]) if "formula" in given else None,
         seals,
-        "layout" in given and tells_order(given["layout"]),
+        "layout" in given and predicts_order(given["layout"]),
     )
 
 
@@ -126,8 +126,8 @@ def detection_settings(network: Any, wanted: Mapping[str, Any]) -> Mapping[str, 
     return {name: value for name, value in wanted.items() if name in known}
 
 
-def tells_order(network: Any) -> bool:
-    """Return whether a layout network tells the order of reading."""
+def predicts_order(network: Any) -> bool:
+    """Return whether a layout network predicts the reading order."""
     head = read_card(network).architecture.get("Head")
     return isinstance(head, Mapping) and head.get("name") in ORDERED
 
@@ -135,10 +135,10 @@ def tells_order(network: Any) -> bool:
 def _layout(network: Any, wanted: Mapping[str, Any]) -> LayoutDetector:
     """Return the layout network, with the wanted settings where its rules are PaddleX's.
 
-    Networks that tell the order are of a later pipeline and keep their own settings.
+    Networks that predict the order are of a later pipeline and keep their own settings.
     """
     detector = LayoutDetector(network)
-    if detector.settings.decoder != "DetPostProcess" or tells_order(network):
+    if detector.settings.decoder != "DetPostProcess" or predicts_order(network):
         return detector
     labels = {common_label(label): label for label in detector.settings.labels}
     changes: dict[str, Any] = {

@@ -21,7 +21,7 @@ class Region:
         box: left, top, right and bottom in pixels of the page.
         score: 0 to 1.
         content: what a network of its own made of it, as a table; None for texts.
-        order: its place in reading order, where the layout network tells it.
+        order: its place in reading order, if the layout network predicts it.
     """
 
     label: str

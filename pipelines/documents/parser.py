@@ -61,7 +61,7 @@ class PageParser:
             image: `(H, W, 3) uint8` BGR.
             source: the name of its file.
             number: of the page in its file, from 1.
-            text_layer: its lines, where the file tells them; then nothing is read, and the page is
+            text_layer: its lines, if the file has them; then nothing is read, and the page is
                 not turned or flattened.
             folder: where figures are written; None to keep them in memory.
 

@@ -20,8 +20,8 @@ class ParseSettings:
 
     Attributes:
         order: "xycut" finds the reading order by an XY cut with captions, titles and blocks across
-            columns, "columns" by the left and right half of the page. Networks that tell the order
-            are followed with the first.
+            columns, "columns" by the left and right half of the page. The order that a network
+            predicts takes the place of the first.
         levels: of titles: "document" compares the titles of the whole document, "number" counts
             the points in their numbers.
         table_rules: how texts find their cells, see `TableRecognizer`.

@@ -81,7 +81,7 @@ Content: TypeAlias = "Text | Table | Formula | Figure"
 
 @dataclass(frozen=True)
 class Flow:
-    """How the lines of a text fill its block, which tells whether its last paragraph goes on.
+    """How the lines of a text fill its block, which shows whether its last paragraph goes on.
 
     Attributes:
         direction: in which lines run.

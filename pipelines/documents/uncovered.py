@@ -72,7 +72,7 @@ def _region(
 
 
 def _order(top: float, regions: Sequence[Region]) -> int | None:
-    """Return the place after the last region above, where the layout network tells places."""
+    """Return the place after the last region above, where the layout network predicts the order."""
     orders = [region.order for region in regions]
     if not orders or None in orders:
         return None

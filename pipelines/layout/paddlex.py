@@ -131,7 +131,7 @@ def _is_contained(boxes: np.ndarray) -> np.ndarray:
 
 
 def _kept(inside: np.ndarray, mode: str) -> np.ndarray:
-    """Return which boxes a mode keeps, where `inside`, `(N, N)`, tells which lie in which."""
+    """Return which boxes a mode keeps, where `inside`, `(N, N)`, states which lie in which."""
     is_inner, is_outer = np.any(inside, axis=1), np.any(inside, axis=0)
     kept: np.ndarray = np.ones(len(inside), bool)
     if mode == "large":

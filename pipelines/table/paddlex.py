@@ -1,7 +1,7 @@
 """Texts to the cells of a table by the rules of PaddleX.
 
 Rules, order and precision are those of PaddleX 3, inference/pipelines/table_recognition:
-table_recognition_post_processing.py, for boxes that the structure network tells, and
+table_recognition_post_processing.py, for boxes that the structure network predicts, and
 table_recognition_post_processing_v2.py, for detected cells. Other than there, texts are escaped in
 the HTML, and a table without texts has its tokens without spaces between them.
 
@@ -63,7 +63,7 @@ def on_page(boxes: np.ndarray, place: np.ndarray, size: tuple[int, int]) -> np.n
 def by_structure(
     structure: TableStructure, boxes: np.ndarray, texts: Texts, *, sort_lines: bool
 ) -> Table:
-    """Put texts into the cells that the structure network tells.
+    """Put texts into the cells that the structure network predicts.
 
     Args:
         structure: the table.

@@ -57,7 +57,7 @@ class TableRecognizer:
 
     What is given decides how a table is recognised:
 
-    - `structure` alone: the network tells the tokens and the boxes of the cells. Texts go to the
+    - `structure` alone: the network predicts the tokens and the boxes of the cells. Texts go to the
       cells by the rules of PaddleOCR 2 or of PaddleX's first pipeline, as `rules` says.
     - `structure` and `cells`: texts go to the detected cells, and these into the rows of the
       structure, by the rules of PaddleX's second pipeline.
@@ -69,8 +69,8 @@ class TableRecognizer:
             also such networks by kind, `{"wired": ..., "wireless": ...}`.
         ocr: reads the texts; without it, cells have no text.
         cells: a detector of cells, such as RT-DETR-L_wired_table_cell_det; or such by kind.
-        classifier: PP-LCNet_x1_0_table_cls, which tells the kind of a table.
-        orientation: a classifier of page orientation, which tells how a table has to be turned.
+        classifier: PP-LCNet_x1_0_table_cls, which predicts the kind of a table.
+        orientation: a classifier of page orientation, which predicts how a table has to be turned.
         rules: "paddleocr" or "paddlex"; None for the first with `structure` alone, else the second.
         sort_lines: with PaddleX's rules and `structure` alone, sort the texts of a cell into lines.
         device: cpu, cuda, cuda:N or mps, for these networks.

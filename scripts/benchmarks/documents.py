@@ -50,7 +50,7 @@ SETTINGS = PRESETS["pp-structurev3"]
 MOST = 1.0
 """How many times as long as PaddleX this project takes at most, in the median page."""
 NAMES = {"detection": "PP-OCRv4_mobile_det", "recognition": "PP-OCRv4_mobile_rec"}
-"""What PaddleX calls networks of one architecture, where the folder does not tell."""
+"""What PaddleX calls networks of one architecture, where the folder does not state it."""
 DETECTOR: Mapping[str, Any] = {
     "PreProcess": {"transform_ops": [
         {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}},

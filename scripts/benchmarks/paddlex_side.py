@@ -9,7 +9,7 @@ which is answered with the seconds that it took and with its Markdown.
 
 PaddleX has no decoder for exports of PicoDet without suppression, and no model of its own for what
 is left out here. So the layout network is run by Paddle on the page as it takes it, and answers
-with the regions that are given; tables are all taken for wireless ones, whose network tells the
+with the regions that are given; tables are all taken for wireless ones, whose network predicts the
 cells too.
 """
 

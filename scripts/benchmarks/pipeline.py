@@ -267,7 +267,7 @@ def take_turns(
     """Measure every item on every side once a round, after some rounds that do not count.
 
     Returns:
-        The seconds, and a number that tells the results of each side, by stage and side.
+        The seconds, and a number that identifies the results of each side, by stage and side.
     """
     taken: Seconds = {stage: {name: [] for name in sides} for stage in STAGES}
     results = {stage: dict.fromkeys(sides, 0.0) for stage in STAGES}

@@ -164,7 +164,7 @@ def rapidocr_pytorch(job: Job) -> Side:
     params: dict[str, Any] = {"Global.log_level": "error", "Global.use_cls": "cls" in job.weights}
     for task, weights in job.weights.items():
         section = task.capitalize()
-        # The package tells the architecture by the file's name.
+        # The package infers the architecture from the file's name.
         file, *dictionary = export(read_artefact(Path(weights)), Path(job.folder)).files
         if dictionary:
             params["Rec.rec_keys_path"] = str(dictionary[0])

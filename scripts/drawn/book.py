@@ -1,4 +1,4 @@
-"""A document of ten pages: what PP-StructureV3 tells apart, each at least once.
+"""A document of ten pages: what PP-StructureV3 distinguishes, each at least once.
 
 One to three columns, a title over columns, headers, footers, numbers of pages, pictures with
 captions, a footnote, formulas, tables with and without lines and with spans, a table over a page

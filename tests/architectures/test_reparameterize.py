@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import cache, partial
+from typing import Any
 
 import pytest
 import torch
@@ -69,35 +71,52 @@ def difference(expected: list[Tensor], found: list[Tensor]) -> float:
     )
 
 
+class Case:
+    """A network, an image, and what several tests need of them, computed once.
+
+    Attributes:
+        architecture: the network's.
+        model: in the training form. Tests leave it, and the other forms, as they find them.
+        x: the image, (N, 3, H, W) float64.
+        merged: returns the model in the form `deploy` or `fused`.
+        outputs: returns the outputs in a form.
+    """
+
+    def __init__(self, architecture: dict[str, Any], model: Model, x: Tensor) -> None:
+        self.architecture, self.model, self.x = architecture, model, x
+        self.merged = cache(partial(fuse, model))
+        self.outputs = cache(
+            lambda form: outputs(model if form == "train" else self.merged(form), x)
+        )
+
+
 @pytest.fixture(scope="module", params=NETWORKS)
-def case(request: pytest.FixtureRequest) -> tuple[Model, Tensor]:
+def case(request: pytest.FixtureRequest) -> Case:
     architecture, (height, width) = NETWORKS[request.param]
     torch.manual_seed(0)
     model = randomised(build(architecture))
     assert isinstance(model, Model)
     x = torch.rand(2, 3, height, width, dtype=torch.float64) * 2 - 1
-    return calibrated(model, x), x
+    return Case(architecture, calibrated(model, x), x)
 
 
 class TestEquality:
     @pytest.mark.parametrize("form", ["deploy", "fused"])
     def test_every_form_computes_the_same(self, case, form):
-        model, x = case
-        assert difference(outputs(model, x), outputs(fuse(model, form), x)) < 1e-11
+        assert difference(case.outputs("train"), case.outputs(form)) < 1e-11
 
     def test_two_steps_are_one(self, case):
-        model, _ = case
-        once, twice = fuse(model).state_dict(), fuse(fuse(model, "deploy"), "fused").state_dict()
+        once = case.merged("fused").state_dict()
+        twice = fuse(case.merged("deploy"), "fused").state_dict()
         assert list(once) == list(twice)
         assert all(torch.equal(once[name], twice[name]) for name in once)
 
     def test_single_precision(self, case):
-        model, x = case
-        single = fuse(model, "train").float()
-        expected = outputs(single, x.float())
-        bent = any(hasattr(module, "rounding") for module in model.modules())
+        single, x = fuse(case.model, "train").float(), case.x.float()
+        expected = outputs(single, x)
+        bent = any(hasattr(module, "rounding") for module in single.modules())
         limit = 1e-3 if bent else 1e-4
-        assert difference(expected, outputs(fuse(single), x.float())) < limit
+        assert difference(expected, outputs(fuse(single), x)) < limit
 
     @pytest.mark.parametrize(
         ("channels", "kernel", "stride", "groups"),
@@ -139,22 +158,20 @@ class TestEquality:
 
 class TestUnfusing:
     def test_the_training_form_computes_the_same(self, case):
-        model, x = case
-        merged = fuse(model)
+        merged = case.merged("fused")
         restored = unfuse(merged)
         assert {name: t.shape for name, t in restored.state_dict().items()} == {
-            name: t.shape for name, t in model.state_dict().items()
+            name: t.shape for name, t in case.model.state_dict().items()
         }
-        assert difference(outputs(merged, x), outputs(restored, x)) < 1e-11
+        assert difference(case.outputs("fused"), outputs(restored, case.x)) < 1e-11
         again = fuse(restored).state_dict()
         for name, tensor in merged.state_dict().items():
             torch.testing.assert_close(again[name], tensor, rtol=1e-12, atol=1e-12)
 
     @pytest.mark.parametrize("case", ["det v4"], indirect=True)
     def test_the_form_of_exports(self, case):
-        model, x = case
-        merged = fuse(model, "deploy")
-        assert difference(outputs(merged, x), outputs(unfuse(merged), x)) < 1e-11
+        restored = unfuse(case.merged("deploy"))
+        assert difference(case.outputs("deploy"), outputs(restored, case.x)) < 1e-11
 
     def test_a_tensor_of_another_shape_is_an_error(self):
         merged = fuse(build(NETWORKS["cls"][0]))
@@ -181,7 +198,7 @@ class TestForms:
         assert name not in deploy.state_dict()
 
     def test_fused_has_no_norm_and_only_affines_after_activations(self, case):
-        model = fuse(case[0])
+        model = case.merged("fused")
         assert not [m for m in model.modules() if isinstance(m, BATCH_NORMS)]
         affines = [n for n, m in model.named_modules() if isinstance(m, LearnableAffine)]
         assert all(name.endswith("act.lab") for name in affines)
@@ -190,12 +207,11 @@ class TestForms:
         head = fuse(build(NETWORKS["det v2"][0])).head
         assert isinstance(head.binarize.conv_bn1, nn.ReLU)
 
-    def test_build_gives_the_structure_that_fuse_gives(self, case, request):
-        architecture = NETWORKS[request.node.callspec.params["case"]][0]
+    def test_build_gives_the_structure_that_fuse_gives(self, case):
         for form in ("train", "deploy", "fused"):
             with torch.device("meta"):
-                direct = build(architecture, form=form)
-            converted = fuse(case[0], form)
+                direct = build(case.architecture, form=form)
+            converted = case.model if form == "train" else case.merged(form)
             assert direct.form == converted.form == form
             shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (direct, converted)]
             assert shapes[0] == shapes[1]
@@ -206,9 +222,8 @@ class TestForms:
         assert all(t.is_cpu and t.isfinite().all() for t in network.state_dict().values())
 
     def test_the_argument_is_left_alone(self, case):
-        model, x = case
+        model, expected = case.model, case.outputs("train")
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        expected = outputs(model, x)
         result = fuse(model.train())
         assert model.training
         assert not result.training
@@ -216,7 +231,7 @@ class TestForms:
         after = model.eval().state_dict()
         assert list(before) == list(after)
         assert all(torch.equal(before[name], after[name]) for name in before)
-        assert difference(expected, outputs(model, x)) == 0
+        assert difference(expected, outputs(model, case.x)) == 0
 
     def test_precision_is_kept(self):
         model = build(NETWORKS["cls"][0]).to(torch.bfloat16)
@@ -242,9 +257,7 @@ class TestForms:
 class TestTheCheckCanFail:
     def test_folded_convolutions_matter(self, case):
         """Four of them, spread over the network."""
-        model, x = case
-        fused = fuse(model)
-        expected = outputs(model, x)
+        fused, expected = case.merged("fused"), case.outputs("train")
         pairs = [
             module.get_submodule(conv)
             for module in fused.modules()
@@ -256,19 +269,18 @@ class TestTheCheckCanFail:
             with torch.no_grad():
                 kept = tensor.clone()
                 tensor.mul_(1.01)
-                assert difference(expected, outputs(fused, x)) > 1e-9
+                assert difference(expected, outputs(fused, case.x)) > 1e-9
                 tensor.copy_(kept)
-        assert difference(expected, outputs(fused, x)) < 1e-11
+        assert difference(expected, outputs(fused, case.x)) < 1e-11
 
     @pytest.mark.parametrize("form", ["deploy", "fused"])
     def test_a_wrong_shift_is_seen(self, case, form, monkeypatch):
-        model, x = case
-
         def wrong(module: nn.Module) -> tuple[Tensor, Tensor]:
             scale, shift = channel_affine(module)
             return scale, shift * 1.001
 
         monkeypatch.setattr(sys.modules["architectures.reparameterize"], "channel_affine", wrong)
-        found = difference(outputs(model, x), outputs(fuse(model, form), x))
+        model = case.model
+        found = difference(case.outputs("train"), outputs(fuse(model, form), case.x))
         has_branches = any(hasattr(m, "deployed") and m is not model.head for m in model.modules())
         assert (found > 1e-9) == (form == "fused" or has_branches)

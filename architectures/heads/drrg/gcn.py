@@ -1,4 +1,4 @@
-"""A graph convolution network that tells which of a graph's nodes belong together.
+"""A graph convolution network that predicts which of a graph's nodes belong together.
 
 Linkage Based Face Clustering via Graph Convolution Network, https://arxiv.org/abs/1903.11306;
 PaddleOCR: `ppocr/modeling/heads/gcn.py`.

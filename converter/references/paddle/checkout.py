@@ -165,7 +165,7 @@ def build(checkout: Path, architecture: Mapping[str, Any]) -> Any:
 def _without_download(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy whose backbone does not fetch the weights that its training begins with."""
     alone = copy.deepcopy(dict(architecture))
-    # PaddleNLP's networks, for key information, are not fetched, and tell their sizes by the word.
+    # PaddleNLP's networks, for key information, are not fetched, and state their sizes by name.
     if alone.get("model_type") != "kie" and isinstance(alone.get("Backbone"), dict):
         alone["Backbone"].pop("pretrained", None)
     return alone

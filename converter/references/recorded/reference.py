@@ -143,7 +143,7 @@ class RecordedReference:
                 continue
             module = _first_output(actual, ours)
             if layer.calls > 1 and not row.any() and module is not None and not module.any():
-                continue  # its first step is on zeros, as ours is; the results tell of the others
+                continue  # its first step is on zeros, as ours is; the results cover the others
             # Deployed networks lack the branches that were merged, but never the logits.
             if module is not None or complete or ours in network.logits_layers:
                 # What is computed of a map's means is small where they cancel out; its rounding is
@@ -170,7 +170,7 @@ def _doubled(array: np.ndarray) -> np.ndarray:
 
 
 def _plain(name: str) -> str:
-    """Return the name of a result without the prefix that tells it from a layer."""
+    """Return the name of a result without the prefix that distinguishes it from a layer."""
     return name.removeprefix(f"{OUTPUT}.")
 
 

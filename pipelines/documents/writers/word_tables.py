@@ -77,7 +77,7 @@ def add_table(word: WordDocument, table: Table, width: float) -> bool:
 def column_shares(cells: Sequence[TableCell], columns: int) -> list[float]:
     """Return the width of each column as a share of the table's, by the places of its cells.
 
-    Columns are equally wide where the network does not tell the places of cells.
+    Columns are equally wide where the network does not predict the boxes of cells.
     """
     edges: list[list[float]] = [[] for _ in range(columns)]
     for cell in cells:

@@ -166,3 +166,20 @@ def test_another_result_is_found(reader):
         prove(artefact, changed, batches)
     with pytest.raises(ExportError, match="is missing in the export; nothing was written"):
         prove(artefact, lambda _: {}, batches)
+
+
+def test_pairs_that_are_never_read_are_no_part_of_the_maximum(reader):
+    artefact, batches = read_artefact(reader), [np.zeros((1,), np.float32)]
+    scores = np.array([[-1e4, 0.5], [-1e4, 0.4]], np.float32)
+    moved, filled = scores.copy(), scores.copy()
+    moved[1, 1], filled[0, 0] = 0.401, 0
+
+    def compared(actual: np.ndarray) -> float:
+        results = ({"order": actual}, {"order": scores})
+        return prove(artefact, lambda _: results[0], batches, None, lambda _: results[1]).difference
+
+    assert compared(scores) == 0
+    with pytest.raises(ExportError, match=r"differs by 2\.00e-03 of its maximum"):
+        compared(moved)
+    with pytest.raises(ExportError, match="pairs that are never read, the export for others"):
+        compared(filled)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,7 @@ from converter.errors import ExportError
 from converter.exporting import transformers_folder
 from converter.exporting.artefact import Artefact, read_artefact
 from converter.mapping.rules import load_mapping
-from schemas.artefact import Ancestor, ArtefactCard, DictionaryEntry
+from schemas.artefact import Ancestor, ArtefactCard, DictionaryEntry, NetworkInput
 from tests.converter.exporting.test_programs import lively
 
 ORIENTATION = "PP-LCNet_x0_25_textline_ori"
@@ -159,6 +160,82 @@ def test_transformers_is_missing(classifier, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(transformers_folder, "find_spec", lambda _: None)
     assert export(classifier, tmp_path) == 2
     assert "pip install 'paddleocr-to-torch[transformers]'" in capsys.readouterr().err
+
+
+SMALL_VIT = {"image_size": 64, "encoder_embed_dim": 48, "encoder_depth": 1, "encoder_num_heads": 4}
+SMALL_MBART = {
+    "encoder_hidden_size": 1024,
+    "decoder_hidden_size": 32,
+    "decoder_ffn_dim": 32,
+    "decoder_layers": 1,
+    "max_new_tokens": 14,
+    "vocab_size": 40,
+}
+SMALL_CONFIG = {
+    "model_type": "pp_formulanet",
+    "vision_config": {
+        "image_size": 64,
+        "hidden_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "mlp_dim": 192,
+        "global_attn_indexes": [],
+        "decoder_hidden_size": 32,
+    },
+    "text_config": {
+        "vocab_size": 40,
+        "max_position_embeddings": 14,
+        "decoder_layers": 1,
+        "decoder_ffn_dim": 32,
+        "d_model": 32,
+    },
+}
+
+
+def test_a_decoder_is_compared_by_the_scores_of_tokens(tmp_path, monkeypatch):
+    released = transformers_folder.families()["PP-FormulaNet-L"]
+    head = {"name": "PPFormulaNet_Head", **SMALL_MBART}
+    backbone = {"name": "Vary_VIT_B_Formula", **SMALL_VIT}
+    architecture = {"model_type": "rec", "algorithm": "x", "Backbone": backbone, "Head": head}
+    torch.manual_seed(0)
+    network = architectures.build(architecture)
+    card = ArtefactCard(architecture=network.architecture, input=NetworkInput(1, 64, 64))
+    small = replace(released, config=SMALL_CONFIG)
+    monkeypatch.setattr(transformers_folder, "_family", lambda _: small)
+    artefact = Artefact(tmp_path / "f.pth", network.eval(), card)
+    exported = transformers_folder.export(artefact, tmp_path)
+    assert exported.proof.difference < 1e-5
+    theirs = transformers_folder._runner(artefact, small, tmp_path)
+    (batch,) = artefact.inputs()[:1]
+    expected, found = transformers_folder._scores(artefact)(batch), theirs(batch)
+    assert found["logits"].shape == (1, 12, 40)
+    assert np.abs(expected["logits"][:, :-1] - found["logits"][:, 1:]).max() > 0.1
+
+
+def test_a_choice_among_equal_scores_is_compared_in_double_precision(classifier, tmp_path):
+    artefact = read_artefact(classifier)
+    family = replace(transformers_folder._family(artefact), double=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transformers_folder, "_family", lambda _: family)
+        exported = transformers_folder.export(artefact, tmp_path)
+    assert exported.proof.difference < 1e-12
+    assert next(artefact.network.parameters()).dtype == torch.float32
+
+
+def test_equal_values_keep_their_order():
+    flags = torch.arange(300).remainder(3).eq(0)[None].int()
+    with transformers_folder._StableOrder():
+        found = torch.argsort(flags, dim=1, descending=True)
+    assert torch.equal(found, flags.argsort(dim=1, descending=True, stable=True))
+
+
+def test_options_of_the_head_are_in_the_configuration():
+    family = transformers_folder.families()["PP-DocLayoutV2"]
+    card = cards.card("PP-DocLayoutV2")
+    with torch.device("meta"):
+        network = architectures.build(card.architecture, class_counts={"layout": 25})
+    config = transformers_folder._config(Artefact(Path("x.pth"), network, ArtefactCard()), family)
+    assert config["class_order"] == card.architecture["Head"]["class_order"]
 
 
 def test_every_family_names_a_released_model_and_a_mapping():

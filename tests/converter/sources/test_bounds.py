@@ -1,6 +1,6 @@
 """Small files that would take much: each ends in one error, in little time and memory.
 
-Every file is made here and read in a child process that may not hold more than `MEMORY`.
+Every file is made here and read in a process of its own that may not hold more than `MEMORY`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from converter.alignment.layer_graph import program_graph
 from converter.errors import SourceError
 from converter.sources import archive
 from converter.sources import framework_proto as schema
+from converter.sources.ir import MOST_OPERATIONS
 from converter.sources.open import open_source
 from tests.support.paddle_files import parse, pir, pir_operation, program_desc, tensor_type
 from tests.support.paths import ROOT
@@ -31,40 +32,64 @@ from tests.support.paths import ROOT
 MEMORY = 1 << 30  # bytes
 SECONDS = 60  # generous, since other tests run at the same time
 
-READ = f"""
-import resource, sys
+# Imports the readers once; each file, named by a line of the input, is read in a fork of its own.
+READERS = f"""
+import os, resource, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from converter.alignment.layer_graph import program_graph
 from converter.errors import ConverterError
 from converter.sources.open import open_source, read_pdparams, read_program
-resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))
-file = Path(sys.argv[1])
-try:
-    if file.suffix in (".pdmodel", ".json"):
-        program_graph(read_program(file))
-    else:
-        open_source(file)
-except ConverterError as error:
-    print(type(error).__name__, error)
+
+def read(file):
+    signal.alarm({SECONDS})
+    resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))
+    for stream in (1, 2):
+        os.dup2(os.open(f"{{file}}.{{stream}}", os.O_WRONLY | os.O_CREAT, 0o600), stream)
+    try:
+        if file.suffix in (".pdmodel", ".json"):
+            program_graph(read_program(file))
+        else:
+            open_source(file)
+    except ConverterError as error:
+        print(type(error).__name__, error)
+
+for line in sys.stdin:
+    if not (child := os.fork()):
+        read(Path(line.removesuffix("\\n")))
+        sys.stdout.flush()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 ROW = tensor_type("float32", (-1, 3))
 
 
-def refusal(file: Path) -> str:
-    """Return the error, kind first, that reading the file ends in."""
-    done = subprocess.run(
-        [sys.executable, "-c", READ, file],
-        capture_output=True,
+@pytest.fixture(scope="module")
+def refusal() -> Iterator[Callable[[Path], str]]:
+    """Read a file in a process of its own and return the error, kind first, that this ends in."""
+    with subprocess.Popen(
+        [sys.executable, "-c", READERS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr[-2000:]
-    assert done.stdout, "it was read"
-    assert len(done.stdout) < 2000
-    return done.stdout
+        bufsize=1,
+    ) as readers:
+        assert readers.stdin is not None
+        assert readers.stdout is not None
+        ask, answers = readers.stdin, readers.stdout
+
+        def refusal(file: Path) -> str:
+            ask.write(f"{file}\n")
+            code = answers.readline()
+            said, failed = (Path(f"{file}.{stream}").read_text() for stream in (1, 2))
+            assert (code, failed) == ("0\n", ""), failed[-2000:]
+            assert said, "it was read"
+            assert len(said) < 2000
+            return said
+
+        yield refusal
+        ask.close()
 
 
 # Checkpoints.
@@ -109,7 +134,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("bomb", CHECKPOINTS)
-def test_checkpoints(tmp_path, bomb):
+def test_checkpoints(tmp_path, refusal, bomb):
     make, expected = CHECKPOINTS[bomb]
     file = tmp_path / "x.pdparams"
     file.write_bytes(make())
@@ -118,7 +143,7 @@ def test_checkpoints(tmp_path, bomb):
     assert expected.rpartition("*")[2] in message
 
 
-def test_slices_of_one_array_under_many_names(tmp_path):
+def test_slices_of_one_array_under_many_names(tmp_path, refusal):
     """A hundred tensors of one megabyte each, of which the file has one."""
     array = pickle.dumps(np.zeros(250_000, "f4"), protocol=3)[2:-1]
     parts = [text(f"p{i}") + b"h\xff" for i in range(500)]
@@ -187,9 +212,13 @@ def chain(kind: str, slots: tuple[str, str]) -> bytes:
 
 
 PROGRAMS: dict[str, tuple[str, Callable[[], bytes], str]] = {
-    "a million operations in PIR": ("json", lambda: many_pir(150_000), "more than"),
+    "too many operations in PIR": ("json", lambda: many_pir(MOST_OPERATIONS + 1), "more than"),
     "combine that doubles": ("json", doubling_combine, "a list of more than"),
-    "a million empty operations": ("pdmodel", lambda: empty_operations(1_000_000), "operations"),
+    "too many operations": (
+        "pdmodel",
+        lambda: empty_operations(MOST_OPERATIONS + 1),
+        "at most 100000 are read",
+    ),
     "20 million empty operations": ("pdmodel", lambda: empty_operations(20_000_000), "entries"),
     "lists in lists": ("json", lambda: b'{"a":' + b"[" * 5_000_000, "lists and tables"),
     "deep lists": ("json", lambda: b'{"a":' + b"[" * 100_000, "RecursionError"),
@@ -199,14 +228,14 @@ PROGRAMS: dict[str, tuple[str, Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("bomb", PROGRAMS)
-def test_programs(tmp_path, bomb):
+def test_programs(tmp_path, refusal, bomb):
     suffix, make, expected = PROGRAMS[bomb]
     file = tmp_path / f"inference.{suffix}"
     file.write_bytes(make())
     assert expected in refusal(file)
 
 
-def test_sparse_files(tmp_path):
+def test_sparse_files(tmp_path, refusal):
     file = tmp_path / "inference.pdmodel"
     with file.open("wb") as stream:
         stream.write(b"\n")
@@ -215,7 +244,7 @@ def test_sparse_files(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.pdparams", "x.tar", "x.tar.gz", "inference.pdmodel"])
-def test_pipes_in_the_place_of_files(tmp_path, name):
+def test_pipes_in_the_place_of_files(tmp_path, refusal, name):
     os.mkfifo(tmp_path / name)
     assert "expected a" in refusal(tmp_path / name)
 
@@ -332,7 +361,7 @@ ARCHIVES = {
 
 
 @pytest.mark.parametrize("bomb", ARCHIVES)
-def test_archives(tmp_path, bomb):
+def test_archives(tmp_path, refusal, bomb):
     file = tmp_path / "x.tar"
     file.write_bytes(ARCHIVES[bomb])
     assert refusal(file).startswith("UnsafeSource")
