@@ -75,6 +75,7 @@ INPUTS = {
     "e2e": (3, -1, -1),
     "sr": (3, 16, 64),
 }
+TOKENS = 512  # of a page, in PaddleOCR's exports of networks for key information
 # Exports with a transform that straightens lines take images of one size.
 TRANSFORMED = {"TPS": (3, 32, 100), "STN_ON": (3, 64, 256)}
 
@@ -188,7 +189,7 @@ def write(job: Job, form: str) -> Path:
         prefix = deployed_prefix(networks, job.config)
         architecture = architectures[prefix]
         if isinstance(adapter := adapter_for(architecture), TokenAdapter):
-            specs = token_specs(adapter, checkout.default_shape(architecture))
+            specs = token_specs(adapter)
         else:
             specs = specs_of(architecture, input_of(architecture))
         export(networks[prefix], specs, folder)
@@ -338,22 +339,23 @@ def specs_of(architecture: Mapping[str, Any], image: Sequence[int]) -> list[Any]
     return adapter.paddle_arguments(first, extra)
 
 
-def token_specs(adapter: TokenAdapter, shape: Sequence[int]) -> list[Any]:
+def token_specs(adapter: TokenAdapter) -> list[Any]:
     """Return the input specifications of a network that reads tokens; PaddleOCR's are integers.
 
-    Args:
-        adapter: of the network.
-        shape: texts, and tokens of each.
+    Texts are as long as a page's in PaddleOCR, or as the network takes, if that is less.
     """
     import paddle
 
-    count, length = shape
+    length = adapter.fitting(TOKENS)
     specs = [
         paddle.static.InputSpec([None, *array.shape[1:]], np.int64, name=name)
-        for name, array in adapter.paddle_inputs(adapter.tokens(count, length, 0)).items()
+        for name, array in adapter.paddle_inputs(adapter.tokens(1, length, 0)).items()
     ]
-    if specs[-1].name == "relations":
-        specs[-1].shape = (-1, -1, 2)
+    for spec in specs:
+        if spec.name == "entities":
+            spec.shape = (-1, length, 3)  # at inference PaddleOCR gives it a row more
+        elif spec.name == "relations":
+            spec.shape = (-1, -1, 2)
     return adapter.paddle_arguments(specs[0], specs[1:])
 
 

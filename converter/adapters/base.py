@@ -72,13 +72,16 @@ class HeadAdapter:
         options: the Head section of the architecture.
         extra_inputs: names of the inputs of PaddleOCR's network beside the image, in its order.
         computed_inside: those of them that our network computes itself.
+        index_inputs: those of them that hold the places of other values. Neither side computes
+            features from them, and each looks values up in its own way, so data flow does not
+            follow them.
         image_in_list: whether PaddleOCR's network takes image and extra inputs in one list; else it
             takes the image, and a list of the extra inputs as a second argument.
         record_call_inputs: inputs of a record whose results `record_results` computes; without
             them, or if this is None, a record holds what the network returns.
         record_rows: how a record's results correspond to those of `record_results`.
-        decodes: whether the head writes its results step by step. Exports of such heads run layers
-            in a loop, or several times, and are aligned with what `first_steps` runs.
+        decodes: whether the head computes its results step by step. Exports of such heads run
+            layers in a loop, or several times, and are aligned with what `first_steps` runs.
         post_processing: names of inputs of exports that go on from the network's results to boxes
             in pixels of the original. Their last layers are aligned and compared, not the boxes.
         ranked_layers: beginnings of the names of layers whose rows follow a top-k over scores, so
@@ -88,6 +91,7 @@ class HeadAdapter:
     options: Mapping[str, Any]
     extra_inputs: ClassVar[tuple[str, ...]] = ()
     computed_inside: ClassVar[frozenset[str]] = frozenset()
+    index_inputs: ClassVar[frozenset[str]] = frozenset()
     image_in_list: ClassVar[bool] = False
     record_call_inputs: ClassVar[tuple[str, ...] | None] = None
     record_rows: ClassVar[RecordRows] = RecordRows()
@@ -132,6 +136,18 @@ class HeadAdapter:
         sizes = np.tile(np.array(image.shape[2:], np.float32), (len(image), 1))
         known = {"im_shape": sizes, "scale_factor": np.ones_like(sizes)}
         return {name: known.get(name, image) for name in names}
+
+    def runnable(self, network: Model, image: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """Return images that an export can run, in place of those that it cannot.
+
+        Args:
+            network: ours.
+            image: (N, C, H, W) float32.
+
+        Raises:
+            ReferenceUnavailable: no such images are found.
+        """
+        return image
 
     def recorded_inputs(self, image: np.ndarray) -> dict[str, RecordedInput]:
         """Return what a record stores beside the image: extra inputs and teacher-forced tokens."""

@@ -92,7 +92,7 @@ _CONVOLUTIONS = {
 SAME = "SAME"
 """The paddings of a program's convolution that follow from the size of the map."""
 _NORMS = {"batch_norm", "layer_norm", "instance_norm"}
-_ORDERED = {"concat", "stack", "matmul", "subtract", "divide", "deformable_conv"}
+_ORDERED = {"concat", "stack", "matmul", "bilinear", "subtract", "divide", "deformable_conv"}
 _ALIKE = {"bmm": "matmul", "stack": "concat"}
 _SAME_VALUES = {
     "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
@@ -193,9 +193,11 @@ class TracedLayers:
     graph: LayerGraph
 
     @classmethod
-    def of(cls, traced: Trace, merged: bool = False) -> TracedLayers:
-        """Reduce a trace to layers."""
-        return cls(traced.operations, traced.outputs, network_graph(traced, merged))
+    def of(
+        cls, traced: Trace, constant: Collection[str] = (), merged: bool = False
+    ) -> TracedLayers:
+        """Reduce a trace, of whose inputs some are `constant`, to layers."""
+        return cls(traced.operations, traced.outputs, network_graph(traced, constant, merged))
 
     def fit(self, traced: Trace) -> bool:
         """Return whether another run named its values as this one did."""
@@ -206,10 +208,13 @@ class TracedLayers:
         return flows[0] == flows[1] and self.outputs == traced.outputs
 
 
-def network_graph(traced: Trace, merged: bool = False) -> LayerGraph:
-    """Return the layers of a traced network."""
-    outputs = tuple(traced.outputs.values())
-    return layer_graph(traced.operations, traced.parameters, traced.inputs, outputs, merged)
+def network_graph(
+    traced: Trace, constant: Collection[str] = (), merged: bool = False
+) -> LayerGraph:
+    """Return the layers of a traced network, of whose inputs by keyword some are `constant`."""
+    given = (value for name, value in traced.given.items() if name not in constant)
+    inputs, outputs = (*traced.inputs, *given), tuple(traced.outputs.values())
+    return layer_graph(traced.operations, traced.parameters, inputs, outputs, merged)
 
 
 class _Walk:

@@ -28,12 +28,14 @@ Names = tuple[str, ...]
 class Trace:
     """The operations of one forward pass, and the tensors that the module owns.
 
+    `inputs` names the values of the positional inputs, `given` those of the inputs by keyword.
     `outputs` maps the name of each result (`named_tensors`) to the name of its value.
     """
 
     operations: tuple[Operation, ...]
     parameters: Mapping[str, tuple[int, ...]]
     inputs: tuple[str, ...]
+    given: Mapping[str, str]
     outputs: Mapping[str, str]
     values: Mapping[str, Tensor]
 
@@ -69,7 +71,8 @@ def trace(
     return Trace(
         tuple(recorder.operations),
         {name: tuple(tensor.shape) for name, tensor in recorder.owned.items()},
-        tuple(recorder.name(tensor) for tensor in fed),
+        tuple(recorder.name(tensor) for tensor in inputs),
+        {name: recorder.name(tensor) for name, tensor in given.items()},
         outputs,
         recorder.values,
     )
@@ -358,6 +361,12 @@ def _pad(
     return "pad", {"0": [input]}, {"sides": (*pad[2:], *pad[:2])} if is_border else {}
 
 
+def _bilinear(
+    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[str, Inputs, dict[str, Any]]:
+    return "bilinear", _given(x=input1, y=input2, weight=weight, bias=bias), {}
+
+
 def _prelu(input: Tensor, weight: Tensor) -> tuple[str, Inputs, dict[str, Any]]:
     return "prelu", _given(x=input, alpha=weight), {}
 
@@ -398,6 +407,7 @@ _LAYERS: dict[str, Callable[..., tuple[str, Inputs, dict[str, Any]]]] = {
     "layer_norm": _layer_norm,
     "instance_norm": _instance_norm,
     "linear": _linear,
+    "bilinear": _bilinear,
     "pad": _pad,
     "prelu": _prelu,
     "embedding": _embedding,

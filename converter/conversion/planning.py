@@ -285,7 +285,8 @@ def program_layers(card: ModelCard, program: Program, computed: Mapping[str, str
     adapter = adapter_for(card.architecture)
     fed = [spec.name for spec in program.inputs]
     names = ("x", *adapter.extra_inputs)
-    inside = {of for of, name in zip(fed, names, strict=False) if name in adapter.computed_inside}
+    constant = adapter.computed_inside | adapter.index_inputs
+    inside = {of for of, name in zip(fed, names, strict=False) if name in constant}
     if adapter.post_processes(fed):
         inside = set(adapter.post_processing)
         program = replace(program, outputs=())
@@ -312,7 +313,8 @@ def trace_layers(card: ModelCard, network: Model) -> TracedLayers:
         image = torch.zeros(1, card.input.channels, *size)
     given = extra_tensors(network, image)
     run = partial(adapter.first_steps, network)
-    return TracedLayers.of(trace(network, image, given=given, keep=(), run=run), adapter.decodes)
+    traced = trace(network, image, given=given, keep=(), run=run)
+    return TracedLayers.of(traced, adapter.index_inputs, adapter.decodes)
 
 
 def _count_classes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -77,6 +78,7 @@ class ProgramReference:
         compared, too; all that follows them is computed at the program's. Of results step by step,
         those steps are compared that rounding does not decide (`parity/steps.py`).
         """
+        batch = adapter_for(network.architecture).runnable(network, batch)
         layers, trace_run = self.record(network, batch)
         actual, graph = _arrays(trace_run), layers.graph
         compared = self.compared_layers(graph)
@@ -197,8 +199,10 @@ class ProgramReference:
         run = self.rerun(network, batch, layers)
         if not layers.fit(run):
             layers = self.reduce(network, run)
-            if not self.kept(network, layers) <= set(run.values):
+            kept = self.kept(network, layers)
+            if not kept <= set(run.values):
                 run = self.rerun(network, batch, layers)
+            run = replace(run, values={name: run.values[name] for name in kept})
         self._layers = layers
         return layers, run
 
@@ -243,7 +247,8 @@ class ProgramReference:
         """Return the layers of our network; none if no layer has a counterpart."""
         if not self.counterparts:
             return LayerGraph((), frozenset(), ())
-        return network_graph(traced, adapter_for(network.architecture).decodes)
+        adapter = adapter_for(network.architecture)
+        return network_graph(traced, adapter.index_inputs, adapter.decodes)
 
     def compared_layers(self, graph: LayerGraph) -> list[int]:
         """Return the indices of the layers whose outputs leave the backbone, the neck or the head.
@@ -271,6 +276,7 @@ class ProgramReference:
         Where branches were merged or normalisations folded before the export, the program lacks
         counterparts of our layers; the same is then done to a copy of our network.
         """
+        batch = adapter_for(network.architecture).runnable(network, batch)
         for form in FORMS[FORMS.index(network.form) :]:
             alike = network if form == network.form else fuse(network, form)
             image = torch.from_numpy(batch)

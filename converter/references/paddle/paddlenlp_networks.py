@@ -61,6 +61,7 @@ def provide(backbone: Mapping[str, Any]) -> None:
     top.transformers = transformers  # type: ignore[attr-defined]
     transformers.PretrainedModel = _pretrained_model(sizes, visual)  # type: ignore[attr-defined]
     transformers.register_base_model = _register  # type: ignore[attr-defined]
+    transformers.AutoModel = None  # type: ignore[attr-defined]  # newer PaddleOCR imports it only
     for family in _FAMILIES:
         _module(f"paddlenlp.transformers.{family}", root / "transformers" / family)
     configuration = root / "transformers/layoutxlm/visual_backbone.yaml"
