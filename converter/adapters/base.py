@@ -82,6 +82,10 @@ class HeadAdapter:
         record_rows: how a record's results correspond to those of `record_results`.
         decodes: whether the head computes its results step by step. Exports of such heads run
             layers in a loop, or several times, and are aligned with what `first_steps` runs.
+        loops_over_images: whether the loop of a `.pdmodel` runs once for each image, so that of one
+            image the last values in it are those of our layers.
+        cut: names of results that versions of Paddle before 3 cut to integers when they export a loop. There
+            they are not compared, but what they are computed from.
         post_processing: names of inputs of exports that go on from the network's results to boxes
             in pixels of the original. Their last layers are aligned and compared, not the boxes.
         ranked_layers: beginnings of the names of layers whose rows follow a top-k over scores, so
@@ -96,6 +100,8 @@ class HeadAdapter:
     record_call_inputs: ClassVar[tuple[str, ...] | None] = None
     record_rows: ClassVar[RecordRows] = RecordRows()
     decodes: ClassVar[bool] = False
+    loops_over_images: ClassVar[bool] = False
+    cut: ClassVar[frozenset[str]] = frozenset()
     post_processing: ClassVar[frozenset[str]] = frozenset()
     ranked_layers: ClassVar[tuple[str, ...]] = ()
 

@@ -91,7 +91,9 @@ class RelationAdapter(TokenAdapter):
 
     record_call_inputs: ClassVar = ("entities", "relations")
     index_inputs: ClassVar = frozenset({"entities", "relations"})
-    decodes: ClassVar = True  # its export has a loop over the pages
+    decodes: ClassVar = True
+    loops_over_images: ClassVar = True
+    cut: ClassVar = frozenset({"output.loss"})
 
     @property
     def extra_inputs(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -206,7 +206,10 @@ def counterparts(
             if not _has_loop(program):
                 raise
             pairs = ()
-    return {ours.key: theirs for theirs, ours in pairs}
+    found = {ours.key: theirs for theirs, ours in pairs}
+    if program.format == "pdmodel" and adapter_for(card.architecture).loops_over_images:
+        return {key: replace(layer, looped=False) for key, layer in found.items()}
+    return found
 
 
 @dataclass(frozen=True)

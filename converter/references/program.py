@@ -164,11 +164,16 @@ class ProgramReference:
             )
         if self.goes_on(network):
             return comparisons
+        results = {
+            name: value
+            for name, value in layers.outputs.items()
+            if not (name in adapter.cut and expected[value].dtype.kind == "i")
+        }
         return comparisons + compare_results(
             network,
             self.task,
-            {name: expected[value] for name, value in layers.outputs.items()},
-            {name: actual[value] for name, value in layers.outputs.items()},
+            {name: expected[value] for name, value in results.items()},
+            {name: actual[value] for name, value in results.items()},
             input_shape=batch.shape,
             limit=limit,
             logits=logits,

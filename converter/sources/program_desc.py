@@ -74,11 +74,17 @@ def check_operators(content: bytes, name: str) -> None:
 def fetch(content: bytes, values: Sequence[str]) -> bytes:
     """Write `content` again with its fetch operations replaced by those of `values`.
 
+    A value of a loop or branch is declared in the main block instead, where its last value stays.
     Fields that the schema does not know are left out.
     """
     program = _message(content, "the program")
     program.DiscardUnknownFields()
-    block = program.blocks[0]
+    block, *inner = program.blocks
+    for other in inner:
+        moved = [v for v in other.vars if text(v.name) in values]
+        block.vars.extend(moved)
+        for variable in moved:
+            other.vars.remove(variable)
     known = {text(variable.name) for variable in block.vars}
     if unknown := [value for value in values if value not in known]:
         raise ValueError(f"the program has no value {unknown[0]!r}")

@@ -63,14 +63,15 @@ def with_outputs(program: Program, values: Sequence[str]) -> bytes:
 
     Args:
         program: the program as it was read.
-        values: names of values of the main block that are single tensors.
+        values: names of values that are single tensors, of the main block, or in a `.pdmodel` of a
+            loop, whose last iteration counts.
 
     Returns:
         A program file of the same format.
 
     Raises:
         UnsafeSource: an operator does more than compute.
-        ValueError: the main block does not have one of the values as a single tensor.
+        ValueError: the program does not have one of the values there.
     """
     from converter.sources import pir, program_desc
 
