@@ -84,8 +84,8 @@ class HeadAdapter:
             layers in a loop, or several times, and are aligned with what `first_steps` runs.
         loops_over_images: whether the loop of a `.pdmodel` runs once for each image, so that of one
             image the last values in it are those of our layers.
-        cut: names of results that versions of Paddle before 3 cut to integers when they export a loop. There
-            they are not compared, but what they are computed from.
+        cut: names of results that versions of Paddle before 3 cut to integers when they export a
+            loop. There they are not compared, but what they are computed from.
         post_processing: names of inputs of exports that go on from the network's results to boxes
             in pixels of the original. Their last layers are aligned and compared, not the boxes.
         ranked_layers: beginnings of the names of layers whose rows follow a top-k over scores, so
