@@ -247,7 +247,7 @@ def set_weights(
         adapter, shape = adapter_for(architecture), checkout.default_shape(architecture)
         if isinstance(adapter, TokenAdapter):
             count, length = shape
-            image = adapter.tokens(count, length, job.salt)
+            image = adapter.tokens(count, adapter.fitting(length), job.salt)
         else:
             count, *usual = shape
             sizes = [n if n > 0 else m for n, m in zip(input_of(architecture), usual, strict=True)]

@@ -143,18 +143,6 @@ class HeadAdapter:
         known = {"im_shape": sizes, "scale_factor": np.ones_like(sizes)}
         return {name: known.get(name, image) for name in names}
 
-    def runnable(self, network: Model, image: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        """Return images that an export can run, in place of those that it cannot.
-
-        Args:
-            network: ours.
-            image: (N, C, H, W) float32.
-
-        Raises:
-            ReferenceUnavailable: no such images are found.
-        """
-        return image
-
     def recorded_inputs(self, image: np.ndarray) -> dict[str, RecordedInput]:
         """Return what a record stores beside the image: extra inputs and teacher-forced tokens."""
         inputs = {

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from converter.adapters.base import HeadAdapter, RecordedInput, RecordRows
-from converter.errors import ReferenceUnavailable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 WITHOUT_IMAGE = "LayoutLMForSer"  # the only network besides those of mode `vi`
 VOCABULARY = 20_000  # tokens below this are in all of PaddleNLP's vocabularies
 PICTURE = 224  # height and width of the image, in pixels
-ATTEMPTS = 20  # at finding a page with a relation
 ENTITIES = 24  # of a page at most
 RECORDED = 32  # rows of the relations that a record holds
 USED = 0.9  # of the length; the rest of the last text is padding
@@ -113,30 +111,6 @@ class RelationAdapter(TokenAdapter):
         """Run the network; relations follow from the scores, even where none is found."""
         results = cast("dict[str, Tensor]", network(image, **extra))
         return {**results, "pred_relations": results["pred_relations"] + results["loss"].long()}
-
-    def runnable(self, network: Model, image: np.ndarray) -> np.ndarray:
-        """Return tokens, (N, T) int64, of pages with a relation each, by our network.
-
-        In the program the relations of a page are a list, and the stacked list if it has an item.
-        Paddle keeps one type for both, so it fails where a page has no relation.
-        """
-        import torch
-
-        for attempt in range(1, ATTEMPTS + 1):
-            values = {n: torch.from_numpy(v) for n, v in self.extra_values(image).items()}
-            with torch.inference_mode():
-                results = cast("dict[str, Tensor]", network(torch.from_numpy(image), **values))
-            empty = (results["pred_relations"][:, 0, 0, 0] < 1).numpy()
-            if not empty.any():
-                return image
-            fresh = self.tokens(empty.sum(), image.shape[1], 1000 * attempt)
-            image = image.copy()
-            image[empty] = fresh
-        raise ReferenceUnavailable(
-            "Paddle's program fails on pages without relations, and with these weights no relation "
-            f"is found on {ATTEMPTS} trial pages; give PaddleOCR's source (--paddleocr), or "
-            "--reference recorded"
-        )
 
     def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """Run PaddleOCR's network; of the relations a record holds the first."""

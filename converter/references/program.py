@@ -78,7 +78,6 @@ class ProgramReference:
         compared, too; all that follows them is computed at the program's. Of results step by step,
         those steps are compared that rounding does not decide (`parity/steps.py`).
         """
-        batch = adapter_for(network.architecture).runnable(network, batch)
         layers, trace_run = self.record(network, batch)
         actual, graph = _arrays(trace_run), layers.graph
         compared = self.compared_layers(graph)
@@ -281,7 +280,6 @@ class ProgramReference:
         Where branches were merged or normalisations folded before the export, the program lacks
         counterparts of our layers; the same is then done to a copy of our network.
         """
-        batch = adapter_for(network.architecture).runnable(network, batch)
         for form in FORMS[FORMS.index(network.form) :]:
             alike = network if form == network.form else fuse(network, form)
             image = torch.from_numpy(batch)

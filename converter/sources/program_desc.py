@@ -24,6 +24,8 @@ from converter.sources.ir import (
 )
 
 _MOST_MESSAGES = 2_000_000
+_COPIES = {b"assign", b"select_input"}
+_CONDITIONS = {b"Condition", b"Cond"}  # operands of loops and branches
 _LEVELS = 3  # blocks, operations and variables, attributes
 
 
@@ -85,6 +87,7 @@ def fetch(content: bytes, values: Sequence[str]) -> bytes:
         block.vars.extend(moved)
         for variable in moved:
             other.vars.remove(variable)
+    _remove_unread_copies(program, values)
     known = {text(variable.name) for variable in block.vars}
     if unknown := [value for value in values if value not in known]:
         raise ValueError(f"the program has no value {unknown[0]!r}")
@@ -98,6 +101,31 @@ def fetch(content: bytes, values: Sequence[str]) -> bytes:
     del block.ops[:]
     block.ops.extend(kept)
     return program.SerializeToString()
+
+
+def _remove_unread_copies(program: Any, values: Collection[str]) -> None:
+    """Remove the operations that copy a value to one that nothing reads; keep `values`.
+
+    A loop hands on what every name of its source stood for, used or not. Of a name that is a list
+    in one case and a tensor in another, Paddle fails to make that copy.
+    """
+    before = -1
+    while before != (before := sum(len(block.ops) for block in program.blocks)):
+        read = {value.encode() for value in values}
+        for op in (op for block in program.blocks for op in block.ops):
+            owns_block = any(map(_sub_blocks, op.attrs))  # it lists all that is read inside, too
+            for slot in op.inputs:
+                if not owns_block or slot.parameter in _CONDITIONS:
+                    read.update(slot.arguments)
+        for block in program.blocks:
+            kept = [
+                op
+                for op in block.ops
+                if op.type not in _COPIES or any(read & {*slot.arguments} for slot in op.outputs)
+            ]
+            if len(kept) < len(block.ops):
+                del block.ops[:]
+                block.ops.extend(kept)
 
 
 def text(raw: bytes) -> str:
