@@ -23,7 +23,7 @@ from converter.references.processes.messages import Arrays, serve
 
 
 class Program:
-    """An exported inference program, run by Paddle's own predictor without any optimisation.
+    """An exported inference program, run by Paddle's own predictor operation by operation.
 
     Attributes:
         facts: sent to the parent when it is loaded; so for `Network`.
@@ -36,6 +36,7 @@ class Program:
         config.disable_gpu()
         config.disable_mkldnn()
         config.switch_ir_optim(False)  # fusing would remove values that are compared
+        config.enable_memory_optim()  # values that nothing needs any more make room
         config.disable_glog_info()
         self.predictor = inference.create_predictor(config)
         self.facts = {"inputs": self.predictor.get_input_names()}

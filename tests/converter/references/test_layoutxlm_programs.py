@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -12,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import architectures
 from converter.cli.main import main as convert
@@ -34,7 +32,7 @@ from tests.support.layoutxlm_programs import (
     write_training,
 )
 
-EXPORTS = {"ser.pdmodel": ".pdmodel", "ser.json": ".json", "re.pdmodel": ".pdmodel"}
+EXPORTS = {"ser.json": ".json", "re.pdmodel": ".pdmodel"}
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +88,13 @@ def test_an_export_alone(alone, name):
         assert "logits (backbone.model.classifier)" in compared
 
 
-@pytest.mark.parametrize("name", ["ser.pdmodel", "re.pdmodel"])
-def test_the_folder_of_a_run_beside_its_export(alone, converted, folder, name):
-    kind = name.partition(".")[0]
-    source = write_run(folder / f"{kind}_run", folder / f"{name}.pth")
-    card = converted(kind, source, f"{kind}_run", program=folder / name)
+@pytest.mark.usefixtures("alone")
+def test_the_folder_of_a_run_beside_its_export(converted, folder):
+    source = write_run(folder / "re_run", folder / "re.pdmodel.pth")
+    card = converted("re", source, "re_run", program=folder / "re.pdmodel")
     assert (card["parity"]["status"], card["parity"]["reference"]) == ("passed", "program")
-    same = torch.load(folder / f"{name}.pth", weights_only=True)
-    state = torch.load(folder / f"{kind}_run.pth", weights_only=True)
+    same = torch.load(folder / "re.pdmodel.pth", weights_only=True)
+    state = torch.load(folder / "re_run.pth", weights_only=True)
     assert all(torch.equal(tensor, same[key]) for key, tensor in state.items())
 
 
@@ -110,38 +107,15 @@ def related(folder):
     return model, chosen
 
 
-def projections_exchanged(network: nn.Module) -> None:
-    decoder = network.get_submodule("backbone.model.extractor")
-    decoder.ffnn_head, decoder.ffnn_tail = decoder.ffnn_tail, decoder.ffnn_head
-
-
-def answers_first(network: nn.Module) -> None:
-    bilinear = network.get_submodule("backbone.model.extractor.rel_classifier.bilinear")
-    bilinear.weight = nn.Parameter(bilinear.weight.transpose(1, 2).contiguous())
-
-
-def tables_exchanged(network: nn.Module) -> None:
-    tables = network.get_submodule("backbone.model.layoutxlm.embeddings")
-    tables.x_position_embeddings, tables.y_position_embeddings = (
-        tables.y_position_embeddings,
-        tables.x_position_embeddings,
-    )
-
-
-def labels_shifted(network: nn.Module) -> None:
-    table = network.get_submodule("backbone.model.extractor.entity_emb")
-    table.weight = nn.Parameter(table.weight.roll(1, 0))
-
-
-@pytest.mark.parametrize(
-    "mistake", [projections_exchanged, answers_first, tables_exchanged, labels_shifted]
-)
-def test_a_mistake_is_seen_by_paddle(alone, related, session, folder, mistake):
+@pytest.mark.usefixtures("alone")
+def test_exchanged_sides_are_seen_by_paddle(related, session, folder):
     model, chosen = related
     network = architectures.load(folder / "re.pdmodel.pth")
-    assert check(model, chosen, copy.deepcopy(network), session).passed
-    mistake(network)
-    assert not check(model, chosen, network, session, locate=False).passed
+    decoder = network.get_submodule("backbone.model.extractor")
+    decoder.ffnn_head, decoder.ffnn_tail = decoder.ffnn_tail, decoder.ffnn_head
+    report = check(model, chosen, network, session, locate=False)
+    faulty = {row.probe for row in report.comparisons if row.fault}
+    assert "logits (backbone.model.extractor.rel_classifier.linear)" in faulty
 
 
 def test_a_biaffine_layer_of_answers_and_questions_is_another_network(monkeypatch, related):
@@ -186,7 +160,8 @@ def form(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_drawn_form_is_read_as_by_paddles_programs(alone, session, folder, form):
+@pytest.mark.usefixtures("alone")
+def test_a_drawn_form_is_read_as_by_paddles_programs(session, folder, form):
     assert convert(["add-tokenizer", str(folder / "ser.json.pth"), str(form / "vocab.txt")]) == 0
     page = cv2.imread(str(form / "form.png"))
     (lines,) = read_words(form / "words.json")
@@ -210,5 +185,5 @@ def test_a_drawn_form_is_read_as_by_paddles_programs(alone, session, folder, for
     spans, labels = [tokens.spans[n] for n in chosen], [classes[n][0] for n in chosen]
     _, _, found = program("re.pdmodel", inputs | relation_inputs(spans, labels, TOKENS + 1))
     questions = {answer: question + 1 for question, answer in related_pairs(found[0])}
-    assert questions
+    assert len(set(questions.values())) > 1
     assert [e.question for e in ours] == [questions.get(place, 0) for place in range(len(ours))]
