@@ -36,7 +36,8 @@ class Program:
         config.disable_gpu()
         config.disable_mkldnn()
         config.switch_ir_optim(False)  # fusing would remove values that are compared
-        config.enable_memory_optim()  # values that nothing needs any more make room
+        if program.endswith(".pdmodel"):  # of PIR, Paddle frees what nothing needs any more
+            config.enable_memory_optim()
         config.disable_glog_info()
         self.predictor = inference.create_predictor(config)
         self.facts = {"inputs": self.predictor.get_input_names()}
