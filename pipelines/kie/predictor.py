@@ -42,10 +42,10 @@ from pipelines.validation import weights_name
 from schemas.processing import KieSettings, SettingsError
 
 TOKENIZERS = {
-    "LayoutXLM": "sentencepiece.bpe.model, XLM-RoBERTa's (MIT licence), as PaddleNLP fetches it "
-    "for layoutxlm-base-uncased",
-    "LayoutLM": "vocab.txt, that of BERT base uncased (Apache-2.0 licence), as PaddleNLP fetches "
-    "it for layoutlm-base-uncased",
+    "LayoutXLM": "sentencepiece.bpe.model, XLM-RoBERTa's (MIT licence), from "
+    "FacebookAI/xlm-roberta-base on the Hugging Face Hub",
+    "LayoutLM": "vocab.txt, that of BERT base uncased (Apache-2.0 licence), from "
+    "google-bert/bert-base-uncased on the Hugging Face Hub",
 }
 """The file of each kind of network's tokeniser, and where it is from."""
 
