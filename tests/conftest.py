@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,9 +21,18 @@ from tests.support.file_server import serve
 # Tests run side by side: spinning threads would take the cores from each other, and be warned of.
 configure_waiting()
 
+# What is imported and collected stays to the end of the session.
+gc.disable()
+
 # On a busy machine an example may take any time.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of the garbage collections to come."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

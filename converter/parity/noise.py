@@ -119,6 +119,7 @@ def measure(
     """
     generator = np.random.default_rng(0)
     changes: dict[str, list[tuple[float, float, float]]] = {name: [] for name in actual}
+    moments = {name: (array.mean(), array.std()) for name, array in actual.items()}
     for _ in range(_RUNS):
         moved = batch
         if batch.dtype.kind == "f":  # tokens are not moved
@@ -126,7 +127,7 @@ def measure(
         with _shaken(network, generator):
             disturbed = run(moved)
         for name, array in disturbed.items():
-            changes[name].append(_change(actual[name], array))
+            changes[name].append(_change(actual[name], array, moments[name]))
     return {name: _noise(*np.max(measured, 0)) for name, measured in changes.items()}
 
 
@@ -152,11 +153,20 @@ def _shaken(network: nn.Module, generator: np.random.Generator) -> Iterator[None
             handle.remove()
 
 
-def _change(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """Return the largest change, its root mean square, and the change of mean or deviation."""
-    gap = after.astype(np.float64) - before
-    moments = max(abs(after.mean() - before.mean()), abs(after.std() - before.std()))
-    return float(np.abs(gap).max()), float((gap**2).mean() ** 0.5), float(moments)
+def _change(
+    before: np.ndarray, after: np.ndarray, moments: tuple[float, float]
+) -> tuple[float, float, float]:
+    """Return the largest change, its root mean square, and the change of mean or deviation.
+
+    Args:
+        before: the undisturbed output.
+        after: the disturbed one.
+        moments: mean and standard deviation of `before`.
+    """
+    gap = np.subtract(after, before, dtype=np.float64).ravel()
+    moved = max(abs(after.mean() - moments[0]), abs(after.std() - moments[1]))
+    largest = float(np.maximum(gap.max(), -gap.min()))
+    return largest, float((gap @ gap / gap.size) ** 0.5), float(moved)
 
 
 def _noise(largest: float, rms: float, moments: float) -> Noise:

@@ -41,15 +41,20 @@ def seeded_weight(salt: int, name: str, shape: tuple[int, ...], exponent: int = 
     elif rank == 2 and "emb" in name.lower():
         array = 0.25 * random.standard_normal(shape)
     elif rank == 2:
-        array = random.standard_normal(shape) * math.sqrt(1 / shape[0])
-        array = array - array.mean(0) if shape[0] > 8 else array
+        array = random.standard_normal(shape)
+        array *= math.sqrt(1 / shape[0])
+        if shape[0] > 8:
+            array -= array.mean(0)
     elif shape[0] == 1 and re.search("pos|token|emb|query", name.lower()):
         array = 0.5 * random.standard_normal(shape)
     else:
-        array = random.standard_normal(shape) * math.sqrt(1.5 / np.prod(shape[1:]))
+        array = random.standard_normal(shape)
+        array *= math.sqrt(1.5 / np.prod(shape[1:]))
         if shape[1] > 1:
-            array = array - array.mean(tuple(range(1, rank)), keepdims=True)
-    return np.asarray(array).astype(np.float32) * np.float32(2.0) ** exponent
+            array -= array.mean(tuple(range(1, rank)), keepdims=True)
+    weight = np.asarray(array).astype(np.float32)
+    weight *= np.float32(2.0) ** exponent
+    return weight
 
 
 def uniform(salt: int, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -30,7 +30,7 @@ from tests.support.paddle_files import parse, pir, pir_operation, program_desc, 
 from tests.support.paths import ROOT
 
 MEMORY = 1 << 30  # bytes
-SECONDS = 60  # generous, since other tests run at the same time
+SECONDS = 60  # of computing; ten times as many may pass, since others compute at the same time
 
 # Imports the readers once; each file, named by a line of the input, is read in a fork of its own.
 READERS = f"""
@@ -42,7 +42,8 @@ from converter.errors import ConverterError
 from converter.sources.open import open_source, read_pdparams, read_program
 
 def read(file):
-    signal.alarm({SECONDS})
+    signal.alarm({10 * SECONDS})
+    resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
     resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))
     for stream in (1, 2):
         os.dup2(os.open(f"{{file}}.{{stream}}", os.O_WRONLY | os.O_CREAT, 0o600), stream)
@@ -355,8 +356,6 @@ ARCHIVES = {
     "long names in a row": long_name() * 5000 + LAST,
     "pax headers in a row": pax(b"9 a=bcde\n") * 5000 + LAST,
     "a large long name": long_name(b"a" * 100_000) + LAST,
-    "many files": b"".join(member(f"{i}.json", octal(0)) for i in range(10_001)) + LAST,
-    "many folders": b"".join(member(f"{i}/", octal(0), b"5") for i in range(10_001)) + LAST,
 }
 
 
@@ -364,6 +363,14 @@ ARCHIVES = {
 def test_archives(tmp_path, refusal, bomb):
     file = tmp_path / "x.tar"
     file.write_bytes(ARCHIVES[bomb])
+    assert refusal(file).startswith("UnsafeSource")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("{}.json", b"0"), ("{}/", b"5")])
+def test_archives_of_many_entries(tmp_path, refusal, name, kind):
+    file = tmp_path / "x.tar"
+    entries = [member(name.format(number), octal(0), kind) for number in range(10_001)]
+    file.write_bytes(b"".join(entries) + LAST)
     assert refusal(file).startswith("UnsafeSource")
 
 
