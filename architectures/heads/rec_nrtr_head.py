@@ -95,9 +95,12 @@ class Transformer(OutputPart):
 
     def score_tokens(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Return the scores `(N, T, classes)` after each of the teacher-forced `tokens (N, T)`."""
-        memory = self.encode(x)
+        return self.score_memory(self.encode(x), tokens)
+
+    def score_memory(self, memory: Tensor, tokens: Tensor) -> Tensor:
+        """Return the scores as `score_tokens`, from an encoded image `(N, S, d_model)`."""
         y = self.embedding(tokens) + sinusoids(tokens.shape[1], self.d_model, memory)
-        mask = causal(tokens.shape[1], x.device)
+        mask = causal(tokens.shape[1], memory.device)
         for block in self._blocks():
             y = block(y, memory, mask)
         return self.tgt_word_prj(y)

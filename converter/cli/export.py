@@ -54,6 +54,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         metavar="ORIGINAL.pdparams",
         help="paddle: the checkpoint that was converted; what only training uses is kept from it",
     )
+    add(
+        "--compile",
+        action="store_true",
+        help="torch: write machine code of AOTInductor for this processor; needs a C++ compiler",
+    )
     return parser
 
 
@@ -63,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.out.exists() and not options.out.is_dir():
         raise UsageError(f"--out {options.out} is a file; name a folder")
+    if options.compile and options.to != "torch":
+        raise UsageError(f"--compile goes with --to torch, not with --to {options.to}")
     artefact = read_artefact(options.weights)
     folder = make_folder(options.out, f"the folder {options.out} of --out")
     _WRITERS[options.to](artefact, folder, options)
@@ -103,7 +110,7 @@ def _torch(artefact: Artefact, folder: Path, options: argparse.Namespace) -> Non
     from converter.exporting import torch_program
 
     write = torch_program.export if options.to == "torch" else torch_program.export_script
-    _report(write(artefact, folder))
+    _report((torch_program.export_compiled if options.compile else write)(artefact, folder))
 
 
 def _transformers(artefact: Artefact, folder: Path, _: argparse.Namespace) -> None:
@@ -116,7 +123,9 @@ def _transformers(artefact: Artefact, folder: Path, _: argparse.Namespace) -> No
 
 
 def _report(written: ProgramExport) -> None:
-    print(f"wrote {written.file}: takes {written.takes}")
+    for file in written.files:
+        print(f"wrote {file}")
+    print(f"takes {written.takes}")
     print(written.proof.describe())
 
 

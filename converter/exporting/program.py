@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,26 +70,36 @@ class Positional(nn.Module):
         return self.network(x, **dict(zip(self.network.extra_inputs, extra, strict=True)))
 
 
-def make_graph(artefact: Artefact) -> Graph:
+def make_graph(
+    artefact: Artefact, part: Callable[[architectures.Model], nn.Module] = Positional
+) -> Graph:
     """Export a network in the fused form to a graph, with as many free axes as possible.
+
+    Args:
+        artefact: the network.
+        part: makes the module that is exported, of the fused network.
 
     Raises:
         UsageError: the network has no graph, as where the number of steps depends on the image.
     """
     artefact = artefact.fused()
+    module = part(artefact.network)
     kind = artefact.kind
     multiple = artefact.card.input.multiple_of or MULTIPLES[kind]
     reasons = []
     for free in FREE[kind]:
         batches = batches_of(artefact, free, multiple)
+        arguments = artefact.arguments(batches[0])
         try:
-            program = _exported(artefact, batches[0], free, multiple)
+            program = _exported(module, arguments, free, multiple)
         except Exception as error:  # PyTorch raises many kinds, for each of its stages
             reasons.append(_first_line(error))
             continue
-        results = artefact.results(batches[0])
+        with torch.inference_mode():
+            results = module(*arguments)
+        outputs = tuple(results) if isinstance(results, dict) else ("output",)
         inputs = ("x", *artefact.network.extra_inputs)
-        return Graph(program, free, multiple, inputs, tuple(results), batches)
+        return Graph(program, free, multiple, inputs, outputs, batches)
     raise UsageError(
         f"{artefact.path} cannot be exported as one graph: {reasons[-1]}. Networks that decode "
         "step by step until the end of a text have no fixed graph"
@@ -114,17 +124,27 @@ def batches_of(artefact: Artefact, free: Sequence[str], multiple: int) -> tuple[
 
 
 def _exported(
-    artefact: Artefact, batch: np.ndarray, free: Sequence[str], multiple: int
+    module: nn.Module, arguments: tuple[Tensor, ...], free: Sequence[str], multiple: int
 ) -> torch.export.ExportedProgram:
-    arguments = artefact.arguments(batch)
     dims = {AXES[axis]: _dim(axis, multiple) for axis in free}
     by_batch = {0: dims[0]} if "batch" in free else {}
     shapes = (dims, *(by_batch for _ in arguments[1:]))
+    return export_module(module, arguments, shapes)
+
+
+def export_module(
+    module: nn.Module, arguments: tuple[Tensor, ...], shapes: Any
+) -> torch.export.ExportedProgram:
+    """Export a module to a graph, without the advice that the exporter gives.
+
+    Args:
+        module: the module, which takes its inputs by position.
+        arguments: inputs.
+        shapes: their free axes, as `torch.export.export` takes them.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(
-            Positional(artefact.network), arguments, dynamic_shapes=shapes, strict=False
-        )
+        return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
 
 
 def _dim(axis: str, multiple: int) -> Any:

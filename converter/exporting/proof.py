@@ -66,14 +66,14 @@ def prove(
                 raise ExportError(
                     f"{artefact.path} with {where} is missing in the export; nothing was written"
                 )
-            difference, fault = _difference(result, np.asarray(actual[name]))
+            gap, fault = difference(result, np.asarray(actual[name]))
             if fault:
                 raise ExportError(f"{artefact.path} with {where} {fault}; nothing was written")
-            worst = max(worst, difference)
+            worst = max(worst, gap)
     return ExportProof(worst, tuple(batch.shape for batch in batches))
 
 
-def _difference(expected: np.ndarray, actual: np.ndarray) -> tuple[float, str]:
+def difference(expected: np.ndarray, actual: np.ndarray) -> tuple[float, str]:
     """Return the relative difference, and why the two do not agree, or an empty text."""
     if expected.shape != actual.shape:
         return np.inf, f"has the shape {expected.shape}, the export's {actual.shape}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._inductor
 
 from converter.conversion.artefact import output_errors
 from converter.errors import ExportError, UsageError
@@ -28,12 +32,12 @@ class ProgramExport:
     """What was written.
 
     Attributes:
-        file: the program.
+        files: the program, or its parts.
         takes: the shape of its images; letters stand for free sizes.
         proof: its comparison with the network.
     """
 
-    file: Path
+    files: tuple[Path, ...]
     takes: str
     proof: ExportProof
 
@@ -59,7 +63,45 @@ def export(artefact: Artefact, folder: Path) -> ProgramExport:
             module = torch.export.load(stream).module()
         proof = prove(artefact, _runner(artefact, module, graph.outputs), graph.batches)
         partial.replace(file)
-    return ProgramExport(file, graph.describe(), proof)
+    return ProgramExport((file,), graph.describe(), proof)
+
+
+def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
+    """Write a network as `STEM.compiled.pt2`, machine code of AOTInductor for this processor.
+
+    `torch._inductor.aoti_load_package` loads it; the JSON is the metadata `card`.
+
+    Args:
+        artefact: the network.
+        folder: where to write; it exists.
+
+    Raises:
+        UsageError: the network has no graph, or there is no C++ compiler, or it fails.
+        ExportError: the code does not compute what the network does.
+        OutputError: the file cannot be written.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UsageError(
+            f"--compile needs a C++ compiler, and {compiler} is not installed; install g++, or "
+            "name another one in $CXX"
+        )
+    graph = make_graph(artefact)
+    file = folder / f"{artefact.path.stem}.compiled.pt2"
+    with output_errors(), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
+        package = Path(place) / file.name
+        try:
+            torch._inductor.aoti_compile_and_package(
+                graph.program,
+                package_path=str(package),
+                inductor_configs={"aot_inductor.metadata": {"card": _card(artefact)}},
+            )
+        except Exception as error:  # whatever stops in PyTorch's compiler or that of C++
+            raise UsageError(f"{artefact.path} cannot be compiled: {error}") from error
+        module = torch._inductor.aoti_load_package(str(package))
+        proof = prove(artefact, _runner(artefact, module, graph.outputs), graph.batches)
+        package.replace(file)
+    return ProgramExport((file,), graph.describe(), proof)
 
 
 def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
@@ -94,7 +136,7 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
         proof = prove(artefact, _runner(artefact, module, outputs), batches)
         partial.replace(file)
     sizes = ", ".join(free) or "none"
-    return ProgramExport(file, f"images as the network; free axes: {sizes}", proof)
+    return ProgramExport((file,), f"images as the network; free axes: {sizes}", proof)
 
 
 def _runs(artefact: Artefact, free: tuple[str, ...], multiple: int) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from architectures.reparameterize import BATCH_NORMS
 from architectures.saving import write_artefact
 from converter.cli.main import main
 from converter.errors import ExportError
-from converter.exporting import torch_program
+from converter.exporting import decoders, onnx_steps, torch_program
 from converter.exporting.artefact import read_artefact
 from converter.exporting.program import make_graph
 from converter.exporting.proof import prove
 from converter.parity import rendered_inputs
+from examples import decode_onnx
 from schemas.artefact import ArtefactCard, DictionaryEntry, NetworkInput
 from tests.support.small_networks import NETWORKS
 
@@ -123,6 +126,69 @@ def test_onnx_has_the_characters_and_free_sides(reader, capsys):
     (result,) = session.run(None, {"x": image})
     expected = read_artefact(reader).results(image)["output"]
     np.testing.assert_allclose(result, expected, atol=1e-4 * expected.max())
+
+
+WRITER = {
+    "model_type": "rec",
+    "Backbone": {"name": "ShallowCNN", "hidden_dim": 8},
+    "Neck": {"name": "SequenceEncoder", "encoder_type": "reshape"},
+    "Head": {"name": "AttentionHead", "hidden_size": 8, "out_channels": 7, "batch_max_length": 12},
+}
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory) -> Path:
+    path = written(
+        tmp_path_factory.mktemp("writer"), "writer", WRITER, "rec", NetworkInput(3, 4, 32)
+    )
+    artefact = read_artefact(path)
+    for tensor in artefact.network.head.parameters():
+        tensor.data *= 8  # so that the text depends on the image
+    write_artefact(path, "pth", artefact.network.state_dict(), artefact.card)
+    assert main(["export", str(path), "--to", "onnx", "--out", str(path.parent)]) == 0
+    return path
+
+
+def test_a_network_that_writes_step_by_step_is_two_files(writer):
+    assert {file.name for file in writer.parent.glob("*.onnx")} == {
+        "writer.encoder.onnx",
+        "writer.step.onnx",
+    }
+    image = np.random.default_rng(0).random((3, 3, 4, 56), np.float32)
+    tokens, results = decode_onnx.decode(str(writer.with_suffix("")), image)
+    expected = read_artefact(writer).results(image)["output"][:, : tokens.shape[1] - 1]
+    np.testing.assert_allclose(results["scores"], expected, atol=1e-4 * expected.max())
+    assert (tokens[:, 1:] == expected.argmax(2)).all()
+    assert len(np.unique(tokens)) == 3
+
+
+def test_a_wrong_step_is_found(writer, monkeypatch):
+    artefact = read_artefact(writer)
+    files = [writer.with_suffix(f".{part}.onnx") for part in ("encoder", "step")]
+
+    def proof(network: Model) -> float:
+        decoder = decoders.decoder_of(artefact.network)
+        image = decoders.ImagePart(artefact.network)
+        step = decoders.StepPart(decoder, ("features", "keys", "state0"))
+        compared = replace(artefact, network=network)
+        batches = artefact.inputs()[:1]
+        own = decoders.decoder_of(network)
+        return onnx_steps._prove(compared, own, (image, step), files, batches).difference
+
+    assert proof(artefact.network) < 1e-5
+    other = copy.deepcopy(artefact.network)
+    other.head.generator.bias.data += torch.arange(7) * 0.01
+    with pytest.raises(ExportError, match=r"output differs by .*; nothing was written"):
+        proof(other)
+    right = decoders.Attention.step
+
+    def changed(self, memory, tokens):
+        results = right(self, memory, tokens)
+        return {**results, "next_state0": results["next_state0"] * 1.001}
+
+    monkeypatch.setattr(decoders.Attention, "step", changed)
+    with pytest.raises(ExportError, match=r"next_state0 of step 1 differs"):
+        proof(artefact.network)
 
 
 def test_a_trace_of_a_free_width(reader):

@@ -1,0 +1,244 @@
+"""Heads that write a text step by step, as two graphs: one of the image, and one of a step.
+
+The graph of the image runs once, and gives what all steps read. That of a step takes this and the
+tokens so far, and scores those that follow. What a step hands on to the next one is a result named
+`next_X`, which becomes the input `X`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import architectures
+from architectures.heads import _mbart, rec_att_head, rec_latexocr_head, rec_nrtr_head
+from architectures.heads.table_att_head import as_sequence
+
+Tensors = Mapping[str, Tensor]
+NEXT = "next_"
+
+
+class Decoder:
+    """A head whose steps score all tokens so far anew, by `TeacherForced.score_tokens`.
+
+    Attributes:
+        head: the head.
+        start: the token that a text begins with.
+        setting: the name of the head's option that limits the steps.
+        more: what the option is for no step at all.
+        tokens: the network's result that holds the text, `output` if it is the only one; empty
+            where all of its results are scores.
+        starts: how many start tokens the result holds.
+        scores: the network's results, by the names of a step's results that they stack.
+    """
+
+    start: int = 0
+    setting: ClassVar[str] = ""
+    more: ClassVar[int] = 0
+    tokens: ClassVar[str] = ""
+    starts: int = 0
+    scores: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, head: Any) -> None:
+        self.head = head
+
+    @property
+    def end(self) -> int:
+        """The token that ends a text."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """How many tokens a step writes."""
+        return 1
+
+    @property
+    def owner(self) -> Any:
+        """What has the option `setting`."""
+        return self.head
+
+    @property
+    def longest(self) -> int:
+        """How many steps there are at most."""
+        return (getattr(self.owner, self.setting) - self.more) // self.width
+
+    def memory(self, features: Any) -> Tensors:
+        """Return what the steps read of the image, from what the head takes."""
+        return {"memory": features}
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:
+        """Return a step's results, of which `scores` are those of the next tokens, (N, K, V).
+
+        Args:
+            memory: of the image, and what the step before handed on.
+            tokens: (N, T) int64, all so far, from the start token on.
+        """
+        return {"scores": self.head.score_tokens(memory["memory"], tokens)[:, -1:]}
+
+
+class NRTR(Decoder):
+    """NRTR, whose head has layers for the image too."""
+
+    start, end = rec_nrtr_head.START, rec_nrtr_head.END
+    setting, more, tokens, starts = "max_len", 1, "tokens", 1
+
+    def memory(self, features: Tensor) -> Tensors:  # noqa: D102
+        return {"memory": self.head.encode(features)}
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
+        return {"scores": self.head.score_memory(memory["memory"], tokens)[:, -1:]}
+
+
+class SATRN(Decoder):
+    """SATRN, which writes a fixed number of characters."""
+
+    setting, scores = "places", {"scores": "output"}
+
+    @property
+    def start(self) -> int:  # type: ignore[override]  # noqa: D102
+        return int(self.head.decoder.start)
+
+    end = start  # one class stands for both
+
+    @property
+    def owner(self) -> Any:  # noqa: D102
+        return self.head.decoder
+
+    def memory(self, features: Tensor) -> Tensors:  # noqa: D102
+        return {"memory": self.head.encoder(features)}
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
+        scores = self.head.decoder.score_tokens(memory["memory"], tokens)[:, -1:]
+        return {"scores": scores.softmax(-1)}
+
+
+class LaTeXOCR(Decoder):
+    """LaTeX-OCR."""
+
+    start, end = rec_latexocr_head.START, rec_latexocr_head.END
+    setting, tokens = "max_seq_len", "output"
+
+
+class MBart(Decoder):
+    """UniMERNet and PP-FormulaNet; a step of PP-FormulaNet-S writes several tokens."""
+
+    start, end = _mbart.START, _mbart.END
+    setting, tokens = "max_seq_len", "output"
+
+    @property
+    def width(self) -> int:  # noqa: D102
+        return int(self.head.step)
+
+    @property
+    def starts(self) -> int:  # type: ignore[override]  # noqa: D102
+        return self.width
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
+        # `score_tokens` adds the start tokens but one, and scores those after the first.
+        given = F.pad(tokens[:, self.width - 1 :], (0, self.width))
+        scores = self.head.score_tokens(memory["memory"], given)
+        return {"scores": scores[:, -self.width :]}
+
+
+class Attention(Decoder):
+    """RARE, which writes a fixed number of characters from the state of a recurrent cell."""
+
+    start = rec_att_head.START
+    setting, scores = "batch_max_length", {"scores": "output"}
+
+    @property
+    def end(self) -> int:  # noqa: D102
+        return int(self.head.generator.out_features) - 1
+
+    @property
+    def cell(self) -> Any:
+        """The recurrent cell."""
+        return self.head.attention_cell
+
+    def memory(self, features: Any) -> Tensors:  # noqa: D102
+        state, keys = self.cell.start(features)
+        states = {f"state{n}": tensor for n, tensor in enumerate(state)}
+        return {"features": features, "keys": keys, **states}
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
+        state = tuple(memory[name] for name in memory if name.startswith("state"))
+        state = self.cell(state, memory["features"], memory["keys"], tokens[:, -1])
+        handed_on = {f"{NEXT}state{n}": tensor for n, tensor in enumerate(state)}
+        return {**self.describe(state[0]), **handed_on}
+
+    def describe(self, state: Tensor) -> Tensors:
+        """Return what is read from a state `(N, hidden_size)`."""
+        return {"scores": self.head.generator(state).softmax(-1).unsqueeze(1)}
+
+
+class Structure(Attention):
+    """SLANet and SLANeXt, which write tokens of HTML and the boxes of cells."""
+
+    setting, more = "max_text_length", -1
+    scores: ClassVar = {"scores": "structure_probs", "boxes": "loc_preds"}
+
+    @property
+    def end(self) -> int:  # noqa: D102
+        return int(self.head.end)
+
+    @property
+    def cell(self) -> Any:  # noqa: D102
+        return self.head.structure_attention_cell
+
+    def memory(self, features: Any) -> Tensors:  # noqa: D102
+        return super().memory(as_sequence(features))
+
+    def describe(self, state: Tensor) -> Tensors:  # noqa: D102
+        scores = self.head.structure_generator(state).softmax(-1)
+        return {"scores": scores.unsqueeze(1), "boxes": self.head.loc_generator(state).unsqueeze(1)}
+
+
+DECODERS: Mapping[str, type[Decoder]] = {
+    "AttentionHead": Attention,
+    "AttentionLSTM": Attention,
+    "LaTeXOCRHead": LaTeXOCR,
+    "PPFormulaNet_Head": MBart,
+    "SATRNHead": SATRN,
+    "SLAHead": Structure,
+    "Transformer": NRTR,
+    "UniMERNetHead": MBart,
+}
+"""By PaddleOCR's name of the head."""
+
+
+def decoder_of(network: architectures.Model) -> Decoder | None:
+    """Return how a network writes its text, or None where it does not do so step by step."""
+    head = network.architecture.get("Head") or {}
+    kind = DECODERS.get(head.get("name", ""))
+    return kind(network.head) if kind else None
+
+
+class ImagePart(nn.Module):
+    """The network up to its decoder, as a module that returns `Decoder.memory`."""
+
+    def __init__(self, network: architectures.Model) -> None:
+        super().__init__()
+        self.network, self.decoder = network, decoder_of(network)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what the steps read of images (N, C, H, W)."""
+        for part in (self.network.transform, self.network.backbone, self.network.neck):
+            x = part(x)
+        assert self.decoder is not None
+        return dict(self.decoder.memory(x))
+
+
+class StepPart(nn.Module):
+    """A step of a decoder, which takes the memory by position, then the tokens."""
+
+    def __init__(self, decoder: Decoder, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.head, self.decoder, self.names = decoder.head, decoder, names
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Return `Decoder.step` of tensors of the memory and tokens (N, T) int64."""
+        *memory, tokens = inputs
+        return dict(self.decoder.step(dict(zip(self.names, memory, strict=True)), tokens))

@@ -1,0 +1,182 @@
+"""Networks that decode step by step as two ONNX files: the image's part, and a step.
+
+`STEM.encoder.onnx` takes images; `STEM.step.onnx` takes its results and the tokens so far. The
+metadata of the step has, under the key `decoding`, the start and the end token and the number of
+steps. `examples/decode_onnx.py` runs the two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from converter.adapters.base import limited
+from converter.conversion.artefact import output_errors
+from converter.errors import ExportError, UsageError
+from converter.exporting.artefact import Artefact
+from converter.exporting.decoders import NEXT, Decoder, ImagePart, StepPart, decoder_of
+from converter.exporting.onnx_writing import open_session, save_onnx
+from converter.exporting.program import export_module, make_graph
+from converter.exporting.proof import ExportProof, difference
+from converter.exporting.torch_program import ProgramExport
+from schemas.artefact_files import partial_files
+
+STEPS = 8
+"""Steps that are compared at most."""
+SEEN = 3
+"""Steps of the tokens that a step is exported with."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def export_steps(artefact: Artefact, folder: Path) -> ProgramExport:
+    """Write a network as `STEM.encoder.onnx` and `STEM.step.onnx`.
+
+    Args:
+        artefact: the network.
+        folder: where to write; it exists.
+
+    Raises:
+        UsageError: a part has no graph, or an operator that ONNX lacks.
+        ExportError: ONNX Runtime does not compute what the network does.
+        OutputError: a file cannot be written.
+    """
+    fused = artefact.fused()
+    decoder = decoder_of(fused.network)
+    assert decoder is not None
+    graph = make_graph(artefact, ImagePart)
+    image = ImagePart(fused.network)
+    with torch.no_grad():
+        memories = [image(torch.from_numpy(batch)) for batch in graph.batches]
+    names = tuple(memories[0])
+    program, step, outputs = _export_step(artefact, decoder, memories, "batch" in graph.free)
+    stem = artefact.path.stem
+    files = (folder / f"{stem}.encoder.onnx", folder / f"{stem}.step.onnx")
+    described = {"decoding": json.dumps(_decoding(decoder))}
+    with output_errors(), partial_files(*files) as partial:
+        save_onnx(artefact, graph.program, ("x",), graph.outputs, partial[0])
+        save_onnx(artefact, program, (*names, "tokens"), outputs, partial[1], described)
+        proof = _prove(fused, decoder, (image, step), partial, graph.batches)
+        for written, file in zip(partial, files, strict=True):
+            written.replace(file)
+    return ProgramExport(files, graph.describe(), proof)
+
+
+def _decoding(decoder: Decoder) -> dict[str, int]:
+    """Return what a program needs that runs the steps."""
+    return {
+        "start": decoder.start,
+        "end": decoder.end,
+        "tokens_of_a_step": decoder.width,
+        "steps": decoder.longest,
+    }
+
+
+def _export_step(
+    artefact: Artefact, decoder: Decoder, memories: Sequence[Mapping[str, Tensor]], batch_free: bool
+) -> tuple[torch.export.ExportedProgram, StepPart, tuple[str, ...]]:
+    """Export a step; of the memory, those axes are free that differ from image to image."""
+    dynamic = torch.export.Dim.DYNAMIC
+    shapes = []
+    for name in memories[0]:
+        sizes = [memory[name].shape for memory in memories]
+        if len({len(each) for each in sizes}) > 1:
+            raise UsageError(f"{artefact.path} cannot be exported: {name} changes its axes")
+        shapes.append(
+            {
+                axis: dynamic
+                for axis, size in enumerate(zip(*sizes, strict=True))
+                if len(set(size)) > 1
+            }
+        )
+    shapes.append({1: dynamic, **({0: dynamic} if batch_free else {})})
+    step = StepPart(decoder, tuple(memories[0])).eval()
+    count = next(iter(memories[0].values())).shape[0]
+    tokens = torch.full((count, min(SEEN, decoder.longest) * decoder.width), decoder.start)
+    arguments = (*memories[0].values(), tokens)
+    with torch.no_grad():
+        outputs = tuple(step(*arguments))
+    try:
+        program = export_module(step, arguments, (tuple(shapes),))
+    except Exception as error:  # PyTorch raises many kinds, for each of its stages
+        raise UsageError(f"{artefact.path} has a step without a graph: {error}") from error
+    return program, step, outputs
+
+
+def _prove(
+    artefact: Artefact,
+    decoder: Decoder,
+    parts: tuple[ImagePart, StepPart],
+    files: Sequence[Path],
+    batches: Sequence[np.ndarray],
+) -> ExportProof:
+    """Compare steps of the files with those of PyTorch, and with what the network returns."""
+    sessions = [open_session(file) for file in files]
+    image, step = parts
+    steps, worst = min(STEPS, decoder.longest), 0.0
+
+    def compared(expected: np.ndarray, actual: np.ndarray, batch: np.ndarray, what: str) -> None:
+        nonlocal worst
+        gap, fault = difference(expected, actual)
+        if fault:
+            shape = "x".join(map(str, batch.shape))
+            raise ExportError(
+                f"{artefact.path} with images of {shape}: {what} {fault}; nothing was written"
+            )
+        worst = max(worst, gap)
+
+    for batch in batches:
+        (_, *rows), tokens = [{}], np.full((len(batch), decoder.width), decoder.start)
+        given = _run(artefact, sessions[0], {"x": batch})
+        with torch.inference_mode():
+            for name, memory in image(torch.from_numpy(batch)).items():
+                if memory.any():  # the first state of a recurrent cell is zero
+                    compared(memory.numpy(), given[name], batch, f"{name} of the image")
+        for number in range(steps):
+            found = _run(artefact, sessions[1], {**given, "tokens": tokens})
+            with torch.inference_mode():
+                inputs = (*(given[name] for name in step.names), tokens)
+                expected = step(*map(torch.from_numpy, inputs))
+            for name, result in expected.items():
+                compared(result.numpy(), found[name], batch, f"{name} of step {number + 1}")
+            rows.append(found)
+            given |= {name.removeprefix(NEXT): found[name] for name in found if NEXT in name}
+            tokens = np.concatenate([tokens, found["scores"].argmax(2)], 1)
+        with limited(decoder.owner, decoder.setting, steps * decoder.width + decoder.more):
+            results = artefact.results(batch)
+        for name, of_network in decoder.scores.items():
+            stacked = np.concatenate([row[name] for row in rows], 1)
+            common = min(stacked.shape[1], results[of_network].shape[1])
+            compared(results[of_network][:, :common], stacked[:, :common], batch, of_network)
+        if decoder.tokens:
+            _compare_texts(decoder, results[decoder.tokens], tokens, batch, compared)
+    return ExportProof(worst, tuple(batch.shape for batch in batches))
+
+
+def _compare_texts(
+    decoder: Decoder, expected: np.ndarray, actual: np.ndarray, batch: np.ndarray, compared: Any
+) -> None:
+    """Compare tokens up to the end of each text; what follows it says nothing."""
+    expected, actual = expected[:, decoder.starts :], actual[:, decoder.width :]
+    steps = min(expected.shape[1], actual.shape[1])
+    expected, actual = expected[:, :steps], actual[:, :steps]
+    ended = np.cumsum(expected == decoder.end, 1) - (expected == decoder.end) > 0
+    compared(np.where(ended, 0, expected), np.where(ended, 0, actual), batch, "the text")
+
+
+def _run(artefact: Artefact, session: Any, given: Mapping[str, np.ndarray]) -> Arrays:
+    """Run a file; the exporter leaves out inputs that no result depends on."""
+    inputs = [each.name for each in session.get_inputs()]
+    try:
+        results = session.run(None, {name: given[name] for name in inputs})
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        raise ExportError(
+            f"ONNX Runtime does not run the export of {artefact.path}: {error}"
+        ) from error
+    return dict(zip([each.name for each in session.get_outputs()], results, strict=True))
