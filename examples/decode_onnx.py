@@ -49,6 +49,8 @@ def main() -> None:
     (_, channels, height, width) = session.get_inputs()[0].shape
     scale = json.loads(session.get_modelmeta().custom_metadata_map["card"])["input"]
     image = cv2.imread(options.image, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR)
+    if image is None:
+        parser.error(f"{options.image} is no image that OpenCV reads")
     size = (scale.get("width") or width, scale.get("height") or height)
     pixels = cv2.resize(image, size).reshape(size[1], size[0], channels) / 255
     mean, std = (np.array(scale.get(key) or [0.5] * channels) for key in ("mean", "std"))

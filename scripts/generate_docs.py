@@ -2,9 +2,10 @@
 
     python scripts/generate_docs.py [--verified FILE.json]
 
-Writes `docs/models.md` (committed, since GitHub shows it too), `docs/commands.md` and `docs/api/`
-(both made by each build). `--verified` adds the results of `python -m converter verify records
---json FILE.json` to `docs/verified.json`, from which the errors in `models.md` come.
+Writes `docs/models.md` and `docs/exports.md` (committed, since GitHub shows them too), and
+`docs/commands.md` and `docs/api/` (both made by each build). `--verified` adds the results of
+`python -m converter verify records --json FILE.json` to `docs/verified.json`, from which the errors
+in `models.md` come.
 
 MkDocs calls `on_config` before a build (`hooks` in mkdocs.yml).
 """
@@ -27,12 +28,22 @@ from typing import Any
 from converter.catalog import cards as catalog
 from converter.cli.main import COMMANDS as CONVERTER_COMMANDS
 from converter.cli.main import main as converter_main
+from converter.exporting.rapidocr import MODELS
+from converter.exporting.transformers_folder import families
 from pipelines.cli.main import COMMANDS as PIPELINE_COMMANDS
 from pipelines.cli.main import main as pipelines_main
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 VERIFIED = DOCS / "verified.json"
+EXPORTS = DOCS / "exports.json"
+ROUTES = {
+    "torch": "torch.export",
+    "onnx": "ONNX",
+    "torchscript": "TorchScript",
+    "compiled": "AOTInductor",
+}
+"""Routes of an export that `scripts/measure_exports.py` takes."""
 PACKAGES = ("architectures", "pipelines", "converter", "schemas", "cores")
 NOISE_LIMIT = 1e-4
 TITLES = {
@@ -51,6 +62,7 @@ TITLES = {
 def on_config(config: Any) -> Any:
     """Write all generated pages and put the API pages into MkDocs' navigation."""
     write_if_changed(DOCS / "models.md", models_page())
+    write_if_changed(DOCS / "exports.md", exports_page())
     write_if_changed(DOCS / "commands.md", commands_page())
     config["nav"].append({"API reference": api_pages()})
     return config
@@ -149,6 +161,51 @@ def models_page() -> str:
     page += ["| model | reason |", "|---|---|"]
     page += [f"| `{name}` | {reason} |" for name, reason in catalog.refused().items()]
     return "\n".join(page) + "\n"
+
+
+def exports_page() -> str:
+    """Return the page of routes: which networks were exported by which, and what they take."""
+    measured: dict[str, dict[str, Any]] = json.loads(EXPORTS.read_text(encoding="utf-8"))
+    transformers = {network_of(catalog.card(name).architecture) for name in families()}
+    rapid = {network_of(catalog.card(each.released).architecture) for each in MODELS.values()}
+    page = [
+        "# Which networks go where",
+        "",
+        "<!-- Written by scripts/generate_docs.py from exports.json; do not edit. -->",
+        "",
+        "`scripts/measure_exports.py` exported small networks of these architectures with seeded "
+        "weights, by the routes of [`export`](export.md). A cell says what the file takes: N "
+        "images, and sides that are any multiple of a number or fixed. Each was compared with "
+        "the network on images of three sizes, where sides are free, and the worst difference of "
+        "the maximum follows. *Two files* are an image's part and a step of the decoder. Refused "
+        "exports are not written. Networks that are not listed were not measured in this way.",
+        "",
+        f"| network | {' | '.join(ROUTES.values())} | Transformers | RapidOCR |",
+        f"|---|{'---|' * len(ROUTES)}---|---|",
+    ]
+    for result in measured.values():
+        name = network_of(result["architecture"])
+        cells = [export_of(result["routes"].get(route)) for route in ROUTES]
+        cells += ["yes" if name in others else "no" for others in (transformers, rapid)]
+        page.append(f"| {name} | {' | '.join(cells)} |")
+    states = sorted({(row["commit"], row["torch"]) for row in measured.values()})
+    said = ", ".join(f"commit {commit} (PyTorch {torch})" for commit, torch in states)
+    page += [
+        "",
+        f"Measured at {said}. Every architecture goes back to [Paddle](export.md#paddleocr).",
+    ]
+    return "\n".join(page) + "\n"
+
+
+def export_of(result: Mapping[str, Any] | None) -> str:
+    """Return a cell: what an export takes and how far it is from the network."""
+    if result is None:
+        return "not measured"
+    if "refused" in result:
+        return "refused"
+    takes = str(result["takes"]).replace("images as the network; free axes: ", "free: ")
+    files = "two files, " if result["files"] > 1 else ""
+    return f"{files}{takes}, {result['difference']:.0e}"
 
 
 def network_of(architecture: Mapping[str, Any]) -> str:

@@ -116,6 +116,11 @@ def test_the_list_of_models_is_generated():
     assert named >= set(catalog.names()) | set(catalog.refused())
 
 
+def test_the_table_of_exports_is_generated():
+    page = (DOCS / "exports.md").read_text(encoding="utf-8")
+    assert page == generate_docs.exports_page(), "run python scripts/generate_docs.py"
+
+
 def test_models_without_a_passing_record_are_not_published():
     results = {"a": {"status": "passed"}, "b": {"status": "failed"}}
     with pytest.raises(ValueError, match="these records failed: b"):

@@ -1,4 +1,4 @@
-"""`python -m converter prove`: read pages with Paddle and with PyTorch, and compare the texts."""
+"""`python -m converter prove`: read pages with the exports and with PyTorch, and compare texts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from converter.errors import ParityError, SourceError, UsageError
 # more that no other command does.
 
 _DESCRIPTION = """Read pages twice with the same pipeline, once with the exported programs in Paddle
-and once with the converted weights in PyTorch, and compare boxes, texts and scores of every line;
-with --layout the regions of the pages and their labels, with --table the HTML and the cells of
-images of tables, with --unwarp the brightness of the tiles of flattened pages. With --layout, --det
-and --rec, and further networks, whole documents: the blocks of the pages, their order and contents.
-Both runs prepare
-images and decode outputs with the settings in the JSON of the weights."""
+or, if they are ONNX files, in ONNX Runtime, and once with the converted weights in PyTorch, and
+compare boxes, texts and scores of every line; with --layout the regions of the pages and their
+labels, with --table the HTML and the cells of images of tables, with --unwarp the brightness of the
+tiles of flattened pages. With --layout, --det and --rec, and further networks, whole documents: the
+blocks of the pages, their order and contents. Both runs prepare images and decode outputs with the
+settings in the JSON of the weights."""
 _EPILOG = """PATH is an image, a PDF, a folder (the images and PDFs directly in it), or a quoted
-pattern. DIR is a folder, a program file or the release's .tar, as in a conversion.
+pattern. DIR is a folder, a program file, an ONNX file or the release's .tar, as in a conversion.
 exit codes: 0 all pages agree; 2 usage; 3 weights, programs or pages cannot be read; 5 a page
-differs; 6 Paddle cannot be run"""
+differs; 6 Paddle or ONNX Runtime cannot be run"""
 
 
 TASKS = {

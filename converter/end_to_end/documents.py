@@ -15,10 +15,15 @@ from typing import Any
 import numpy as np
 
 from architectures.loading import ArtefactError
-from converter.end_to_end.runtimes import TASKS, PaddleNetwork, Runtimes, described_models
+from converter.end_to_end.runtimes import (
+    TASKS,
+    PaddleNetwork,
+    Runtimes,
+    described_models,
+    open_reference,
+)
 from converter.end_to_end.structure import ExportedProgram, Reader, regions_finder
 from converter.errors import SourceError, UsageError
-from converter.references.paddle.session import PaddleSession
 from converter.sources.open import open_source
 from pipelines import TextLine
 from pipelines.documents.networks import load_networks
@@ -51,7 +56,7 @@ def open_documents(weights: Mapping[str, Path], exports: Mapping[str, Path]) -> 
         ReferenceUnavailable: Paddle is not installed, or cannot run a program.
     """
     sources = {task: open_source(export) for task, export in exports.items()}
-    with PaddleSession() as session:  # Paddle is imported while the weights are loaded
+    with open_reference(sources) as session:  # it starts while the weights are loaded
         try:
             networks = {task: TorchNetwork(file) for task, file in weights.items()}
             programs: dict[str, Any] = {}

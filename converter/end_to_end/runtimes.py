@@ -1,4 +1,7 @@
-"""One pipeline with two runtimes: PyTorch on the converted weights, Paddle on the exports."""
+"""One pipeline with two runtimes: PyTorch on the converted weights, another one on the exports.
+
+The other one is Paddle, or ONNX Runtime where the exports are ONNX files.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 
 from architectures.loading import ArtefactError
 from converter.errors import SourceError, UsageError
+from converter.references.onnxruntime.session import OnnxSession
 from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
 from pipelines import OCR, Network, TextLine
@@ -19,14 +23,15 @@ from pipelines.detection.predictor import output_names
 from pipelines.runtime import TorchNetwork
 from schemas.artefact import ArtefactCard
 
+ReferenceSession = PaddleSession | OnnxSession
 TASKS = {"det": "detector", "rec": "recogniser", "cls": "classifier of upside-down lines"}
 
 
 class PaddleNetwork:
-    """An exported program, run by a Paddle process, with the interface of a pipeline's network.
+    """An exported program, run by another process, with the interface of a pipeline's network.
 
     Args:
-        session: the Paddle process.
+        session: the process of Paddle or ONNX Runtime.
         task: det, rec or cls.
         source: files that hold the exported program.
         card: artefact card of the converted weights, so that both runtimes preprocess and decode
@@ -35,17 +40,17 @@ class PaddleNetwork:
     Raises:
         SourceError: the program does not have one input, and one output or those that the decoder
             of these weights takes.
-        ReferenceUnavailable: Paddle is not installed, or cannot run the program.
+        ReferenceUnavailable: the runtime is not installed, or cannot run the program.
     """
 
     def __init__(
-        self, session: PaddleSession, task: str, source: Source, card: ArtefactCard
+        self, session: ReferenceSession, task: str, source: Source, card: ArtefactCard
     ) -> None:
         export = source.export
-        if export is None or export.program.format == "onnx":
+        if export is None:
             raise SourceError(
-                f"{source.path} holds no exported program (inference.pdmodel or inference.json), "
-                "which Paddle could run"
+                f"{source.path} holds no exported program (inference.pdmodel, inference.json or an "
+                "ONNX file)"
             )
         self._session, self._task, self.card = session, task, card
         self._results = output_names(card) if task == "det" else ("",)
@@ -69,30 +74,48 @@ class Runtimes:
     """Both pipelines, which differ in their networks only.
 
     Attributes:
-        paddle: the pipeline that runs the exports in Paddle.
+        paddle: the pipeline that runs the exports, in Paddle or ONNX Runtime.
         torch: the pipeline that runs the converted weights in PyTorch.
-        session: the Paddle process.
+        session: the process that runs the exports.
         models: weights, form and program files of each task.
         thing: one of what they find, in a word.
     """
 
     paddle: Callable[[np.ndarray], list[TextLine]]
     torch: Callable[[np.ndarray], list[TextLine]]
-    session: PaddleSession | None = None
+    session: ReferenceSession | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
     thing: str = "line"
 
     @property
     def paddle_versions(self) -> dict[str, str]:
-        """Version of Paddle by its name; nothing without a Paddle process."""
+        """Version of what runs the exports by its name; nothing without a process."""
         return self.session.versions if self.session else {}
+
+
+def open_reference(sources: Mapping[str, Source]) -> ReferenceSession:
+    """Start the process that runs exports: ONNX Runtime for ONNX files, else Paddle.
+
+    Raises:
+        UsageError: some exports are ONNX files, and others Paddle's.
+    """
+    by_format: dict[bool, list[str]] = {}
+    for source in sources.values():
+        is_onnx = source.export is not None and source.export.program.format == "onnx"
+        by_format.setdefault(is_onnx, []).append(str(source.path))
+    if len(by_format) > 1:
+        raise UsageError(
+            f"{', '.join(by_format[True])} are ONNX files, {', '.join(by_format[False])} are not; "
+            "give all exports in one format, so that one runtime reads the pages"
+        )
+    return OnnxSession() if True in by_format else PaddleSession()
 
 
 @contextmanager
 def open_runtimes(
     weights: Mapping[str, Path], exports: Mapping[str, Path], **options: Any
 ) -> Iterator[Runtimes]:
-    """Open both pipelines; the Paddle process ends with the context.
+    """Open both pipelines; the process of the exports ends with the context.
 
     Args:
         weights: converted weights by task of `TASKS`; cls is optional.
@@ -101,11 +124,12 @@ def open_runtimes(
 
     Raises:
         SourceError: weights or programs are missing or unreadable.
-        UsageError: weights are of another task than the one they are given for.
-        ReferenceUnavailable: Paddle is not installed, or cannot run a program.
+        UsageError: weights are of another task than the one they are given for, or exports are of
+            two formats.
+        ReferenceUnavailable: the runtime is not installed, or cannot run a program.
     """
     sources = {task: open_source(exports[task]) for task in weights}
-    with PaddleSession() as session:  # Paddle is imported while the weights are loaded
+    with open_reference(sources) as session:  # it starts while the weights are loaded
         try:
             networks = {task: TorchNetwork(file) for task, file in weights.items()}
             torch = _pipeline(networks, options)

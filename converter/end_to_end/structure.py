@@ -17,9 +17,13 @@ from typing import Any
 import numpy as np
 
 from architectures.loading import ArtefactError
-from converter.end_to_end.runtimes import Runtimes, described_models
+from converter.end_to_end.runtimes import (
+    ReferenceSession,
+    Runtimes,
+    described_models,
+    open_reference,
+)
 from converter.errors import SourceError, UsageError
-from converter.references.paddle.session import PaddleSession
 from converter.sources.open import Source, open_source
 from pipelines import LayoutDetector, TableRecognizer, TextLine, Unwarper
 from pipelines.io.items import frame_of
@@ -50,7 +54,7 @@ def open_structure(task: str, weights: Path, export: Path) -> Iterator[Runtimes]
         ReferenceUnavailable: Paddle is not installed, or cannot run the program.
     """
     source = open_source(export)
-    with PaddleSession() as session:  # Paddle is imported while the weights are loaded
+    with open_reference({task: source}) as session:  # it starts while the weights are loaded
         try:
             network = TorchNetwork(weights)
             program = ExportedProgram(session, task, source, network.card)
@@ -65,10 +69,10 @@ def open_structure(task: str, weights: Path, export: Path) -> Iterator[Runtimes]
 
 
 class ExportedProgram:
-    """An exported program, run by a Paddle process, with the interface of a pipeline's network.
+    """An exported program, run by another process, with the interface of a pipeline's network.
 
     Args:
-        session: the Paddle process.
+        session: the process of Paddle or ONNX Runtime.
         task: layout, table or unwarp; the process knows the program by it.
         source: files that hold the program.
         card: artefact card of the converted weights.
@@ -83,13 +87,13 @@ class ExportedProgram:
     """
 
     def __init__(
-        self, session: PaddleSession, task: str, source: Source, card: ArtefactCard
+        self, session: ReferenceSession, task: str, source: Source, card: ArtefactCard
     ) -> None:
         export = source.export
         if export is None:
             raise SourceError(
-                f"{source.path} holds no exported program (inference.pdmodel or inference.json), "
-                "which Paddle could run"
+                f"{source.path} holds no exported program (inference.pdmodel, inference.json or an "
+                "ONNX file)"
             )
         self._session, self._task, self.card = session, task, card
         self._inputs = session.load_program(export.program, export.weights_file, name=task)

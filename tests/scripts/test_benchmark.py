@@ -274,14 +274,20 @@ def a_job(tmp_path, **cards):
         paths[task] = str(tmp_path / f"{task}.pth")
         (tmp_path / f"{task}.json").write_text(json.dumps(card))
     programs = dict.fromkeys(paths, str(tmp_path))
-    return sides.Job(1, paths, programs, (), {}, "process_time", str(tmp_path))
+    return sides.Job(1, paths, programs, programs, (), {}, "process_time", str(tmp_path))
 
 
 def test_sides_that_have_other_networks_are_left_out(tmp_path):
     known = {"name": "ch_PP-OCRv4_det", "form": "deploy"}
-    assert pipeline.not_the_same(a_job(tmp_path, det=known)) == {}
+    assert pipeline.not_the_same(a_job(tmp_path, det=known)).keys() == {"rapidocr-onnx"}
+    small = {"name": "PP-OCRv6_small_det", "form": "deploy"}
+    others = {"paddle", "onnxruntime", "rapidocr-pytorch"}
+    assert pipeline.not_the_same(a_job(tmp_path, det=small)).keys() == others
     own = pipeline.not_the_same(a_job(tmp_path, det=known, rec={"name": "mine", "form": "train"}))
-    assert own == dict.fromkeys(["paddle", "onnxruntime", "rapidocr-pytorch"], "has no mine")
+    assert own == {
+        **dict.fromkeys(others, "has no mine"),
+        "rapidocr-onnx": "has no ch_PP-OCRv4_det, mine",
+    }
 
 
 def test_a_side_that_is_not_installed_says_so(tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from converter.end_to_end.runtimes import PaddleNetwork
-from converter.errors import SourceError
+from converter.end_to_end import runtimes
+from converter.end_to_end.runtimes import PaddleNetwork, open_reference
+from converter.errors import SourceError, UsageError
 from schemas.artefact import ArtefactCard
 
 EAST = ArtefactCard.from_dict({"task": "det", "architecture": {"Head": {"name": "EASTHead"}}})
@@ -45,3 +46,14 @@ def test_one_output_too_many(source, task, card):
     said = "east has 1 inputs and 2 outputs; a network of this kind has 1 and 1"
     with pytest.raises(SourceError, match=said):
         PaddleNetwork(Session(), task, source, card)
+
+
+def test_onnx_files_are_run_by_onnx_runtime(source, monkeypatch):
+    monkeypatch.setattr(runtimes, "OnnxSession", lambda: "ONNX Runtime")
+    monkeypatch.setattr(runtimes, "PaddleSession", lambda: "Paddle")
+    export = SimpleNamespace(program=SimpleNamespace(format="onnx"))
+    file = SimpleNamespace(path="rec.onnx", export=export)
+    assert open_reference({"rec": file}) == "ONNX Runtime"
+    assert open_reference({"det": source}) == "Paddle"
+    with pytest.raises(UsageError, match=r"rec\.onnx are ONNX files, east are not"):
+        open_reference({"det": source, "rec": file})
