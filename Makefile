@@ -84,9 +84,10 @@ convert-all: $(READY)
 	$(BIN)/python -m converter convert-all --paddle-root "$(PADDLE_ROOT)" --out "$(OUT)" \
 		--jobs $(JOBS) $(ARGS)
 
-# In two processes of one thread each; what is in one file stays together.
+# In two processes of one thread each; what is in one file stays together. Compiled modules are kept,
+# even if the environment asks for none: the tests start many processes that import them.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Reads damaged files for five minutes; ARGS takes more options (--seconds N, --seed N).
 fuzz: $(READY)

@@ -15,6 +15,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 from schemas.checks import is_number, shorten
 
@@ -88,10 +89,29 @@ def build_abstractly(assemble: Callable[[], T]) -> T:
     Raises:
         ValueError: it has more than `MAX_MODULES` layers or `MAX_VALUES` values.
     """
-    # One context is enough: within two, PyTorch would pass through both at every call.
+    # One context of a device is enough: PyTorch would pass through both at every call.
     abstract = torch.empty(0).is_meta
-    with nullcontext() if abstract else torch.device("meta"), _limited():
+    with nullcontext() if abstract else torch.device("meta"), _Uninitialised(), _limited():
         return assemble()
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out the drawing of initial values, which tensors without values cannot hold.
+
+    On the meta device PyTorch would import its compiler for some of it, which takes seconds.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 @contextmanager

@@ -147,3 +147,16 @@ def test_a_network_is_the_same_whether_it_was_checked_before_or_not():
         for name in ("det v4", "svtr", "abinet", "star-net"):
             architectures.build(NETWORKS[name][0])
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_networks_without_values_draw_none(monkeypatch):
+    """PyTorch imports its compiler for some of what it draws there, which takes seconds."""
+
+    def drawn(*_: object) -> None:
+        raise AssertionError("values were drawn")
+
+    for name in ("normal_", "uniform_"):
+        monkeypatch.setattr(torch.Tensor, name, drawn, raising=False)
+    with torch.device("meta"):
+        network = architectures.build(NETWORKS["formula"][0])
+    assert any(isinstance(module, torch.nn.Embedding) for module in network.modules())
