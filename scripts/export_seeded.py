@@ -192,7 +192,10 @@ def write(job: Job, form: str) -> Path:
             specs = token_specs(adapter)
         else:
             specs = specs_of(architecture, input_of(architecture))
-        export(networks[prefix], specs, folder)
+        # A network that has run may hold what it computed, which Paddle would save as weights.
+        unused = checkout.build(job.paddleocr, architecture)
+        unused.set_state_dict(networks[prefix].state_dict())
+        export(unused, specs, folder)
         settings = inference_settings(training, characters)
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (folder / "inference.yml").write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from architectures.heads._reading_order import KINDS, PAGE, ReadingOrder
 from architectures.heads.rtdetr_head import RTDETRTransformer
@@ -72,10 +72,6 @@ class PPDocLayoutV2(RTDETRTransformer):
             order_layers,
             pointer_size=global_pointer_head_size,
         )
-
-    def deployed(self) -> nn.Module:
-        """Return the head as it is: its records hold the classes of every layer."""
-        return self
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Find the regions of each image, those that are sure enough first.

@@ -6,11 +6,12 @@ SLANet, https://arxiv.org/abs/2210.05391; EDD, https://arxiv.org/abs/1911.10683;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.heads.rec_att_head import AttentionCell
 from architectures.interfaces import OutputPart
 
@@ -40,6 +41,9 @@ class SLAHead(OutputPart):
     """
 
     logits_layers = ("structure_generator.1",)
+    activations: Mapping[str, Activation] = {
+        "structure_probs": Activation("softmax", logits_layers, axis=2)
+    }
     results = ("loc_preds", "structure_probs")
     text_scores = "structure_probs"
     stepwise = True
@@ -113,6 +117,9 @@ class TableAttentionHead(OutputPart):
     """
 
     logits_layers = ("structure_generator",)
+    activations: Mapping[str, Activation] = {
+        "structure_probs": Activation("softmax", logits_layers, axis=2)
+    }
     results = ("loc_preds", "structure_probs")
     text_scores = "structure_probs"
     stepwise = True

@@ -11,12 +11,13 @@ the earlier results change and the sequence is decoded anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from architectures.activations import Activation
 from architectures.interfaces import OutputPart
 from architectures.layers.attention import Cache, KeysValues, sinusoids, split_heads
 
@@ -127,6 +128,9 @@ class TableMasterHead(OutputPart):
     """
 
     logits_layers = ("cls_fc",)
+    activations: Mapping[str, Activation] = {
+        "structure_probs": Activation("softmax", logits_layers, axis=2)
+    }
     results = ("loc_preds", "structure_probs")
     text_scores = "structure_probs"
     stepwise = True
@@ -145,6 +149,7 @@ class TableMasterHead(OutputPart):
         self.out_channels = out_channels
         self.max_text_length = max_text_length
         self.loc_reg_num = loc_reg_num
+        self.stops_at_end = True  # else it decodes all tokens, as PaddleOCR's exports do
         self.layers, self.cls_layer, self.bbox_layer = (
             nn.ModuleList(DecoderLayer(headers, width, d_ff) for _ in range(count))
             for count in (2, 1, 1)
@@ -176,7 +181,7 @@ class TableMasterHead(OutputPart):
                 step, box = self._decode(tokens, caches, logits.shape[1])
                 logits, boxes = torch.cat([logits, step], 1), torch.cat([boxes, box], 1)
             tokens = torch.cat([tokens, logits[:, -1:].argmax(2)], 1)
-            if bool((tokens == self.out_channels - EOS).any(1).all()):
+            if self.stops_at_end and bool((tokens == self.out_channels - EOS).any(1).all()):
                 break
         return {"structure_probs": logits.softmax(2), "loc_preds": boxes}
 

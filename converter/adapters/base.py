@@ -7,8 +7,9 @@ level.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from architectures import Model
 
 RECORDED_STEPS = 16  # the most tokens that a decoding loop writes for a record
+SIZES = frozenset({"im_shape", "scale_factor"})  # inputs of exports that go on to boxes
 TRACED_STEPS = 3  # by then, what a step hands on to later ones has reached every layer
 
 
@@ -88,6 +90,8 @@ class HeadAdapter:
             loop. There they are not compared, but what they are computed from.
         post_processing: names of inputs of exports that go on from the network's results to boxes
             in pixels of the original. Their last layers are aligned and compared, not the boxes.
+        fewer_steps: options of the head that limit its loop, with the limit for comparisons with an
+            export, of decoders each of whose steps repeats all before; its own would take hours.
         ranked_layers: beginnings of the names of layers whose rows follow a top-k over scores, so
             that they are matched by value.
     """
@@ -104,6 +108,7 @@ class HeadAdapter:
     cut: ClassVar[frozenset[str]] = frozenset()
     post_processing: ClassVar[frozenset[str]] = frozenset()
     ranked_layers: ClassVar[tuple[str, ...]] = ()
+    fewer_steps: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     # Values of the extra inputs, (N, C, H, W) float32 being the image.
 
@@ -186,6 +191,14 @@ class HeadAdapter:
             The results by the record's names.
         """
         raise NotImplementedError(f"{type(self).__name__} has no calls of its own for a record")
+
+    @contextmanager
+    def shortened(self, network: Model) -> Iterator[None]:
+        """Let our network's loop make as many steps as that of the export, of `fewer_steps`."""
+        with ExitStack() as stack:
+            for option, steps in self.fewer_steps.items():
+                stack.enter_context(limited(network.head, option, steps))
+            yield
 
     def prime(self, network: Model, image: Tensor, extra: Mapping[str, Tensor]) -> None:
         """Make the first calls of layers that PaddleOCR's decoder makes and ours does not.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from converter.adapters.base import HeadAdapter, RecordRows
+from converter.adapters.base import SIZES, HeadAdapter, RecordRows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ SUPPRESSED = "boxes after non-maximum suppression, which is no part of the netwo
 class PicoAdapter(HeadAdapter):
     """Our network takes the image alone, PaddleDetection's its size and scale for the boxes."""
 
-    post_processing = frozenset({"im_shape", "scale_factor"})
+    post_processing = SIZES
     record_call_inputs: ClassVar = ()
     record_rows: ClassVar = RecordRows(left_out={"detections": SUPPRESSED, "count": SUPPRESSED})
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from converter.adapters.base import HeadAdapter, RecordRows
-from converter.adapters.rtdetr import POST_PROCESSED
+from converter.adapters.base import SIZES, HeadAdapter, RecordRows
+from converter.adapters.rtdetr import POST_PROCESSED, RTDETRAdapter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,8 @@ LAYERS = "fixed_intermediate"
 class PPDocLayoutV3Adapter(HeadAdapter):
     """Both networks take the image alone; a record's rows are as those of RT-DETR."""
 
+    post_processing = SIZES
+    ranked_layers = RTDETRAdapter.ranked_layers
     record_call_inputs: ClassVar = ("queries", "points")
     record_rows: ClassVar = RecordRows(
         ranked={

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from converter.adapters.base import HeadAdapter, RecordRows
+from converter.adapters.base import SIZES, HeadAdapter, RecordRows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ class RTDETRAdapter(HeadAdapter):
     makes of the record's `queries` and `points`.
     """
 
-    post_processing = frozenset({"im_shape", "scale_factor"})
+    post_processing = SIZES
     ranked_layers = ("head.decoder.", "head.dec_")
     record_call_inputs: ClassVar[tuple[str, ...]] = ("queries", "points")
     record_rows: ClassVar = RecordRows(

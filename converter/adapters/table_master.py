@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from converter.adapters.base import TRACED_STEPS, HeadAdapter, limited
@@ -21,6 +22,7 @@ class TableMasterAdapter(HeadAdapter):
 
     record_call_inputs: ClassVar = ()
     decodes: ClassVar = True
+    fewer_steps: ClassVar = {"max_text_length": RECORDED_TOKENS}
 
     def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """Run PaddleOCR's network for `RECORDED_TOKENS` tokens."""
@@ -36,6 +38,12 @@ class TableMasterAdapter(HeadAdapter):
         """Run our network for `RECORDED_TOKENS` tokens."""
         with limited(network.head, "max_text_length", RECORDED_TOKENS):
             return cast("Mapping[str, Tensor]", network(image))
+
+    @contextmanager
+    def shortened(self, network: Model) -> Iterator[None]:
+        """Let our loop end after the tokens of the export, which does not see the end token."""
+        with super().shortened(network), limited(network.head, "stops_at_end", False):
+            yield
 
     def first_steps(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from converter.adapters.base import HeadAdapter, RecordRows
+from converter.adapters.base import SIZES, HeadAdapter, RecordRows
 from converter.adapters.pico import SUPPRESSED
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class YOLOAdapter(HeadAdapter):
     """Our network takes the image alone, PaddleDetection's its size and scale for the boxes."""
 
+    post_processing = SIZES
     record_call_inputs: ClassVar = ()
     record_rows: ClassVar = RecordRows(left_out={"detections": SUPPRESSED, "count": SUPPRESSED})
 

@@ -332,6 +332,8 @@ class _Walk:
         paths = [self.origin[value] for value in moving]
         if marked and self.merged:  # what one set of layers made has no known order
             marked = len({frozenset(layer for layer, _ in path) for path in paths}) > 1
+        elif marked:  # parts of one value: their places would mark all of its paths alike
+            marked = len(set(paths)) > 1
         self.followed += sum(map(len, paths)) + max(
             (len(m) for p in paths for _, m in p), default=0
         )

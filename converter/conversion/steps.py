@@ -444,7 +444,8 @@ def check(
         chosen: the plan by which the network was converted.
         network: the network in its written form.
         session: the process of a live reference; None for a recorded one.
-        locate: whether the report of a failure names the first layer that differs, and why.
+        locate: whether the report of a failure names the first layer that differs, and why; else
+            the first input alone is compared, to choose among plans.
     """
     took_part = versions(session.versions if session else None)
     if session is None:
@@ -454,10 +455,11 @@ def check(
         return replace(report, versions=took_part)
     from converter.diagnosis.check import check as compare
 
+    batches = proof_batches(model.card)
     return compare(
         live_reference(model, chosen, network, session),
         network,
-        proof_batches(model.card),
+        batches if locate else batches[:1],
         limit=model.request.tolerance,
         versions=took_part,
         locate=locate,

@@ -20,6 +20,38 @@ from converter.parity.jitter import JITTER
 _RUNS = 3
 
 
+LEAST = 1e-20
+"""Probabilities below this one are taken for it: Paddle's softmax gives none below exp(-64)."""
+FAR = 10.0
+"""Times the limit by which the first step differs where it is no rounding."""
+
+
+def step_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logits of a softmax over the last axis, of each step less their mean.
+
+    Inside a loop logits cannot be observed, and probabilities hide a change of a class that is not
+    probable. Their logarithms are the logits but for a number that all classes of a step share.
+    """
+    logits = np.log(np.maximum(probabilities.astype(np.float64), LEAST))
+    centred: np.ndarray = logits - logits.mean(-1, keepdims=True)
+    return centred
+
+
+def started_alike(expected: np.ndarray, actual: np.ndarray, limit: float) -> bool:
+    """Return whether the first step of some results, (N, T, ...) each, may differ by rounding.
+
+    Args:
+        expected: the reference's.
+        actual: ours.
+        limit: allowed difference as a fraction of max|expected|.
+    """
+    first, ours = expected[:, :1], actual[:, :1]
+    if first.shape != ours.shape or not np.isfinite(first).all():
+        return False
+    gap = np.abs(ours - first.astype(np.float64)).max(initial=0.0)
+    return bool(gap <= FAR * limit * np.abs(expected).max(initial=0.0))
+
+
 def step_noise(
     run: Callable[[np.ndarray], Mapping[str, np.ndarray]],
     batch: np.ndarray,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,16 +27,17 @@ from converter.alignment.layer_graph import (
 from converter.alignment.trace import Trace, trace
 from converter.errors import ReferenceUnavailable
 from converter.parity import noise
-from converter.parity.comparison import INNER, Comparison, compare, compare_results
+from converter.parity.comparison import INNER, Comparison, common_steps, compare, compare_results
 from converter.parity.layerwise import FullTensor, Pair, SideBySide, failed
 from converter.parity.ranked import row_gap
-from converter.parity.steps import settled, step_noise
+from converter.parity.steps import settled, started_alike, step_logits, step_noise
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
 from converter.references.positions import POSITIONS, sampling_positions, tensors_of
 from converter.references.processes.session import ChildSession
 from converter.sources.ir import Program
 from converter.sources.pdiparams import read_export
+from converter.sources.reader import with_integers
 
 
 class ProgramReference:
@@ -70,6 +71,7 @@ class ProgramReference:
         self.counterparts, self.task = counterparts, task
         self._loaded: tuple[str, ...] = ()
         self._layers = layers
+        self._running = program  # the program as it is run
 
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare outputs of backbone and neck, the logits, the results, and the decisions.
@@ -78,6 +80,23 @@ class ProgramReference:
         compared, too; all that follows them is computed at the program's. Of results step by step,
         those steps are compared that rounding does not decide (`parity/steps.py`).
         """
+        with self.bounded(network):
+            return self.compare_bounded(network, batch, limit)
+
+    @contextmanager
+    def bounded(self, network: Model) -> Iterator[None]:
+        """Let both sides make fewer steps where each of them repeats all before; not of ONNX."""
+        adapter = adapter_for(network.architecture)
+        if self.program.format == "onnx":
+            yield
+            return
+        limits = {getattr(network.head, option): n for option, n in adapter.fewer_steps.items()}
+        self._running = with_integers(self.program, limits)
+        with adapter.shortened(network):
+            yield
+
+    def compare_bounded(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
+        """Compare as `compare` does, with the steps that both sides make now."""
         layers, trace_run = self.record(network, batch)
         actual, graph = _arrays(trace_run), layers.graph
         compared = self.compared_layers(graph)
@@ -95,17 +114,22 @@ class ProgramReference:
             return comparisons  # what is sampled elsewhere has to differ
         if positions:
             actual = _arrays(self.rerun(network, batch, layers, positions))
-        run = partial(self.values_at, network, layers=layers, positions=positions)
+        scored = self.scored_steps(network, layers)
+        run = partial(self.values_at, network, layers=layers, positions=positions, scored=scored)
         names = [graph.layers[index].output for index in compared]
         if not self.goes_on(network):  # a program's results have no names: ours are in its order
             names += layers.outputs.values()
         theirs = dict(zip(names, expected[: len(names)], strict=True))
+        theirs |= _with_logits(theirs, scored)
+        actual |= _with_logits(actual, scored)
         if self.noisy:
             actual = noise.subtract_noise(network, run, batch, actual, theirs, limit)
         of_values = self.compare_values(network, batch, limit, layers, theirs, actual)
         if network.stepwise and any(comparison.fault for comparison in of_values):
-            limits = self.limits(layers, limit)
+            limits = self.limits(layers, limit) | dict.fromkeys(scored, limit)
             steps = {n: actual[n] for n in limits if actual[n].ndim > 2}
+            if not all(started_alike(theirs[n], x, limits[n]) for n, x in steps.items()):
+                return comparisons + of_values
             for name, grown in step_noise(run, batch, steps).items():
                 pair = settled(theirs[name], actual[name], grown, limits[name])
                 theirs[name], actual[name] = pair
@@ -116,6 +140,17 @@ class ProgramReference:
         """Return whether the program goes on to boxes, and so has other results than ours."""
         inputs = (spec.name for spec in self.program.inputs)
         return adapter_for(network.architecture).post_processes(inputs)
+
+    def scored_steps(self, network: Model, layers: TracedLayers) -> dict[str, str]:
+        """Return the values of a decoder that are a softmax, by the names of its logits here."""
+        if not network.stepwise or self.goes_on(network):
+            return {}
+        results = {name.removeprefix("output."): value for name, value in layers.outputs.items()}
+        return {
+            f"logits ({', '.join(known.layers)}), from {name}": results[name]
+            for name, known in network.activations.items()
+            if known.function == "softmax" and name in results
+        }
 
     def limits(self, layers: TracedLayers, limit: float) -> dict[str, float]:
         """Return the limits of the values that follow a decoder's steps: logits, and results."""
@@ -168,6 +203,16 @@ class ProgramReference:
             for name, value in layers.outputs.items()
             if not (name in adapter.cut and expected[value].dtype.kind == "i")
         }
+        comparisons += [
+            compare(
+                name,
+                common_steps(expected[name], actual[name]),
+                actual[name],
+                input_shape=batch.shape,
+                limit=limit,
+            )
+            for name in self.scored_steps(network, layers)
+        ]
         return comparisons + compare_results(
             network,
             self.task,
@@ -184,9 +229,11 @@ class ProgramReference:
         batch: np.ndarray,
         layers: TracedLayers,
         positions: Mapping[str, np.ndarray],
+        scored: Mapping[str, str],
     ) -> dict[str, np.ndarray]:
         """Run a network as `rerun` does and return the values that are compared."""
-        return _arrays(self.rerun(network, batch, layers, positions))
+        values = _arrays(self.rerun(network, batch, layers, positions))
+        return values | _with_logits(values, scored)
 
     def record(self, network: Model, batch: np.ndarray) -> tuple[TracedLayers, Trace]:
         """Run a network; return its layers, and the trace with the values to compare.
@@ -280,6 +327,11 @@ class ProgramReference:
         Where branches were merged or normalisations folded before the export, the program lacks
         counterparts of our layers; the same is then done to a copy of our network.
         """
+        with self.bounded(network):
+            return self.bounded_layers(network, batch)
+
+    def bounded_layers(self, network: Model, batch: np.ndarray) -> SideBySide:
+        """Return the layers as `layers` does, with the steps that both sides make now."""
         for form in FORMS[FORMS.index(network.form) :]:
             alike = network if form == network.form else fuse(network, form)
             image = torch.from_numpy(batch)
@@ -340,7 +392,7 @@ class ProgramReference:
         asked = (*values, *self.program.outputs)
         # Logits may be the result; Paddle cannot return one value of a PIR program twice.
         if self._loaded != (wanted := tuple(dict.fromkeys(asked))):
-            self.session.load_program(self.program, self.weights, wanted)
+            self.session.load_program(self._running, self.weights, wanted)
             self._loaded = wanted
         outputs = self.session.run(self.inputs(inputs))
         arrays = {value: outputs[str(index)] for index, value in enumerate(wanted)}
@@ -432,6 +484,13 @@ def _without_height(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Return a map (N, C, 1, W) as (N, C, W) if that is the shape of ours."""
     alike = array.ndim == len(shape) + 1 and array.size == math.prod(shape)
     return array.reshape(shape) if alike else array
+
+
+def _with_logits(
+    values: Mapping[str, np.ndarray], scored: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Return the logits of the steps of some values, by the names in `scored`."""
+    return {name: step_logits(values[value]) for name, value in scored.items()}
 
 
 def _arrays(run: Trace) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ and taken apart by `builtin.split`; both are removed. So are constants that beco
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +43,8 @@ _NUMBERS = {"INF": float("inf"), "-INF": float("-inf"), "NAN": float("nan")}
 
 _MOST_VALUES = 3_000_000  # lists and tables of a document, each a hundred bytes of memory
 _LONGEST_LIST = 10_000  # tensors that one list of the program holds
+
+_CONSTANTS = {"1.full", "1.assign_value", "1.assign_value_"}
 
 _NONE = 0  # the number of an absent operand or result
 
@@ -131,6 +133,19 @@ def fetch(content: bytes, values: Sequence[str]) -> bytes:
         number, kind = types[value]
         kept.append(_fetch(column, number, reader.highest + 1 + column, kind))
     block["ops"] = kept
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def with_integers(content: bytes, changed: Mapping[int, int]) -> bytes:
+    """Write `content` again with other values of integer constants, of all that have the value."""
+    document = json.loads(content)
+    for _, op in _all_operations(document["program"]):
+        stated = {entry["N"]: entry["AT"] for entry in op["A"]} if op["#"] in _CONSTANTS else {}
+        if stated.get("dtype", {}).get("D") not in ("int32", "int64"):
+            continue
+        value, values = stated.get("value"), stated.get("values", {}).get("D", ())
+        for held in (value, *values) if value else values:
+            held["D"] = changed.get(held["D"], held["D"])
     return json.dumps(document, separators=(",", ":")).encode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from converter.sources.ir import (
 _MOST_MESSAGES = 2_000_000
 _COPIES = {b"assign", b"select_input"}
 _CONDITIONS = {b"Condition", b"Cond"}  # operands of loops and branches
+_CONSTANTS = {b"fill_constant", b"assign_value"}
 _LEVELS = 3  # blocks, operations and variables, attributes
 
 
@@ -126,6 +127,35 @@ def _remove_unread_copies(program: Any, values: Collection[str]) -> None:
             if len(kept) < len(block.ops):
                 del block.ops[:]
                 block.ops.extend(kept)
+
+
+def with_integers(content: bytes, changed: Mapping[int, int]) -> bytes:
+    """Write `content` again with other values of integer constants, of all that have the value."""
+    program = _message(content, "the program")
+    program.DiscardUnknownFields()
+    constants = (op for block in program.blocks for op in block.ops if op.type in _CONSTANTS)
+    for op in constants:
+        stated = {text(attribute.name): attribute for attribute in op.attrs}
+        if "dtype" not in stated or schema.DTYPES.get(stated["dtype"].i) not in ("int32", "int64"):
+            continue
+        if "value" in stated:  # of fill_constant, which also holds it as a text
+            value = stated["value"]
+            value.f = changed.get(value.f, value.f)
+            written = stated.get("str_value")
+            if written is not None and text(written.s).isdecimal():
+                written.s = str(changed.get(int(written.s), int(written.s))).encode()
+        for name in ("int32_values", "int64_values", "values"):
+            if name in stated:
+                _change(stated[name], changed)
+    return program.SerializeToString()
+
+
+def _change(values: Any, changed: Mapping[int, int]) -> None:
+    """Change the integers of a list among the attributes of an operation."""
+    for numbers in (values.ints, values.longs):
+        numbers[:] = [changed.get(number, number) for number in numbers]
+    for scalar in values.scalars:
+        scalar.i = changed.get(scalar.i, scalar.i)
 
 
 def text(raw: bytes) -> str:

@@ -5,7 +5,8 @@ The readers of the formats are imported only for a program; a checkpoint does wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from converter.errors import SourceError
@@ -53,6 +54,21 @@ def check_operators(program: Program) -> None:
         return
     check = pir.check_operators if program.format == "pir" else program_desc.check_operators
     check(program.content, program.source)
+
+
+def with_integers(program: Program, changed: Mapping[int, int]) -> Program:
+    """Return a program with other values of integer constants; an ONNX file as it is.
+
+    Args:
+        program: the program as it was read.
+        changed: the new value of every constant that has one of these values, in all blocks.
+    """
+    from converter.sources import pir, program_desc
+
+    if program.format == "onnx" or not changed:
+        return program
+    write = pir.with_integers if program.format == "pir" else program_desc.with_integers
+    return replace(program, content=write(program.content, changed))
 
 
 def with_outputs(program: Program, values: Sequence[str]) -> bytes:

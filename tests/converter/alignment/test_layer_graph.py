@@ -122,6 +122,13 @@ def test_the_place_in_a_concatenation_is_marked():
     assert layers[2].sources == {(0, ("concat:0",)), (1, ("concat:1",))}
 
 
+def test_parts_of_one_value_have_no_order():
+    """Boxes that are refined layer by layer divide a value by one made of it, again and again."""
+    rounds = [op("divide", f"{n + 1}", x=f"{n}", y=f"{n}") for n in range(40)]
+    graph = reduced(conv("0"), *rounds, conv("y", "40", "m"))
+    assert graph.layers[1].sources == {(0, ())}
+
+
 def test_the_places_in_a_sum_are_not():
     operations = (conv("l"), conv("r", weight="w2"), op("add", "c", x="l", y="r"),
                   conv("y", "c", "m"))  # fmt: skip

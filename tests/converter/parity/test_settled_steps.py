@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converter.parity.jitter import JITTER
-from converter.parity.steps import settled, step_noise
+from converter.parity.steps import settled, started_alike, step_logits, step_noise
 
 GENERATOR = np.random.default_rng(0)
 IMAGE = GENERATOR.uniform(-1, 1, (2, 3, 4, 4)).astype(np.float32)
@@ -37,6 +37,32 @@ def test_steps_that_a_run_does_not_reach(shorter):
 
     grown = step_noise(run, IMAGE, {"scores": STEPS})["scores"]
     assert list(np.isinf(grown)) == [step >= shorter for step in range(5)]
+
+
+def test_logits_of_steps_show_a_class_that_is_not_probable():
+    logits = STEPS.astype(np.float64)
+    logits[..., 0] -= 8
+    moved = logits.copy()
+    moved[..., 0] *= 1.01
+
+    def softmax(x):
+        powers = np.exp(x)
+        return (powers / powers.sum(2, keepdims=True)).astype(np.float32)
+
+    right, wrong = softmax(logits), softmax(moved)
+    assert np.abs(right - wrong).max() < 1e-4
+    logits -= logits.mean(2, keepdims=True)
+    np.testing.assert_allclose(step_logits(right), logits, atol=1e-5)
+    assert np.abs(step_logits(right) - step_logits(wrong)).max() > 1e-2 * np.abs(logits).max() / 2
+
+
+def test_a_first_step_far_off_is_no_rounding():
+    assert started_alike(STEPS, STEPS + LIMIT * LARGEST, LIMIT)
+    moved = STEPS.copy()
+    moved[:, 1:] += 1
+    assert started_alike(STEPS, moved, LIMIT)
+    assert not started_alike(STEPS, STEPS + 100 * LIMIT * LARGEST, LIMIT)
+    assert not started_alike(STEPS, STEPS[:, :, :3], LIMIT)
 
 
 def kept(grown: list[float], ours: np.ndarray = STEPS) -> tuple[np.ndarray, np.ndarray]:

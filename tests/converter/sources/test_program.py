@@ -13,7 +13,7 @@ from converter.errors import SourceError
 from converter.sources import framework_proto as schema
 from converter.sources.ir import Program, TensorSpec
 from converter.sources.pir import fetch
-from converter.sources.reader import with_outputs
+from converter.sources.reader import with_integers, with_outputs
 from tests.support.paddle_files import (
     PARAMETERS,
     attempt,
@@ -74,6 +74,52 @@ def test_a_program_that_is_written_again_holds_what_was_checked_alone():
     assert b"evil" not in changed
     changed = with_outputs(parse(json.dumps({**pir(), "evil": 1}).encode()), ["%21"])
     assert b"evil" not in changed
+
+
+def test_other_integers():
+    """Integer constants of one value get another one; real numbers of that value stay."""
+    message = program_desc()
+    values = {}
+    for name, dtype, value in (("a", 3, 500), ("b", 5, 500), ("c", 3, 7)):
+        op = message.blocks[0].ops.add(type=b"fill_constant")
+        op.outputs.add(parameter=b"Out", arguments=[name.encode()])
+        op.attrs.add(name=b"dtype", type=schema.INT, i=dtype)
+        op.attrs.add(name=b"value", type=1, f=value)
+        op.attrs.add(name=b"str_value", type=2, s=str(value).encode())
+    assigned = message.blocks[0].ops.add(type=b"assign_value")
+    assigned.attrs.add(name=b"dtype", type=schema.INT, i=3)
+    assigned.attrs.add(name=b"values", type=17).scalars.add(type=2, i=500)
+    changed = with_integers(parse(message.SerializeToString()), {500: 24}).content
+    *filled, assigned = schema.message("ProgramDesc").FromString(changed).blocks[0].ops[-4:]
+    for op in filled:
+        stated = {attribute.name: attribute for attribute in op.attrs}
+        values[op.outputs[0].arguments[0]] = stated[b"value"].f, stated[b"str_value"].s
+    assert values == {b"a": (24, b"24"), b"b": (500, b"500"), b"c": (7, b"7")}
+    assert assigned.attrs[1].scalars[0].i == 24
+
+
+def test_other_integers_of_pir():
+    def full(number, dtype, value):
+        stated = FULL | {
+            "dtype": attribute("1.a_dtype", dtype),
+            "value": attribute("0.a_f64", value),
+        }
+        return pir_operation("1.full", [], {number: tensor_type(dtype, ())}, **stated)
+
+    listed = {
+        "dtype": attribute("1.a_dtype", "int64"),
+        "values": attribute("0.a_array", [attribute("0.a_f64", 500.0)]),
+    }
+    program = parse_pir(
+        full(30, "int64", 500.0),
+        full(31, "float32", 500.0),
+        pir_operation("1.assign_value", [], {32: tensor_type("int64", ())}, **listed),
+    )
+    changed = with_integers(program, {500: 24})
+    text = changed.content.decode()
+    assert text.count("500.0") == 1
+    assert text.count('"D":24') == 2
+    assert with_integers(program, {}) is program
 
 
 def attribute(dtype, value):
