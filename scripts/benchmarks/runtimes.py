@@ -221,7 +221,7 @@ SIDES: dict[str, tuple[Callable[[Job], Side], str]] = {
     "rapidocr-pytorch": (rapidocr_pytorch, _EXTRAS),
     "rapidocr-onnx": (
         rapidocr_onnx,
-        "pip install .[onnx] and pip install --no-deps rapidocr==3.10.0",
+        "pip install .[benchmark]",
     ),
 }
 """Each side by its name, with what to install where it cannot be imported."""
