@@ -381,7 +381,7 @@ def export(network: Any, specs: Sequence[Any], folder: Path) -> None:
             layer.rep()
     try:
         paddle.jit.save(static, str(folder / "inference"))
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[-4:]).strip()
         later = folder.name == "pdmodel" and not paddle.__version__.startswith("3.0.")
         hint = "; Paddle 3.0 may (--old-paddle)" if later else ""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 WITHOUT_IMAGE = "LayoutLMForSer"  # the only network besides those of mode `vi`
 VOCABULARY = 20_000  # tokens below this are in all of PaddleNLP's vocabularies
 PICTURE = 224  # height and width of the image, in pixels
-ENTITIES = 24  # of a page at most
 RECORDED = 32  # rows of the relations that a record holds
 USED = 0.9  # of the length; the rest of the last text is padding
 QUESTION, ANSWER = 1, 2
@@ -157,6 +156,13 @@ class LayoutLMv2RelationAdapter(RelationAdapter):
 
     record_rows: ClassVar = RecordRows(optional=frozenset({"pred_relations"}))
 
+    def extra_values(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the relations in the order in which Python's sets, as PaddleNLP's, have them."""
+        values = super().extra_values(image)
+        for page in values["relations"]:
+            page[1:] = list(set({(int(head), int(tail)) for head, tail in page[1:]}))
+        return values
+
     def call_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """Run PaddleOCR's network on lists, and return what all networks of relations do."""
         lists = dict(extra)
@@ -227,7 +233,7 @@ def entities_of(tokens: np.ndarray) -> np.ndarray:
     count, length = tokens.shape
     entities = np.full((count, length + 1, 3), -1, np.int64)
     used = int(USED * length)
-    number = min(ENTITIES, used // 4)
+    number = min(8, used // 4)
     for row in range(number):
         start = row * (used // number)
         entities[:, row + 1] = start, start + 3, (row + 1) % 3
