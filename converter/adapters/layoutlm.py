@@ -6,7 +6,7 @@ are made from its shape and values, so that two sides that get the same tokens g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -165,6 +165,8 @@ class LayoutLMv2RelationAdapter(RelationAdapter):
 
     def call_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """Run PaddleOCR's network on lists, and return what all networks of relations do."""
+        import paddle
+
         lists = dict(extra)
         for name, keys in (
             ("entities", ("start", "end", "label")),
@@ -175,11 +177,15 @@ class LayoutLMv2RelationAdapter(RelationAdapter):
                 for rows in extra[name].numpy()
             ]
         results = network([image, *lists.values()])
-        return {name: results[name] for name in ("loss", "hidden_states")}
+        found = relation_rows(results["pred_relations"], extra["entities"].shape[1])
+        kept = {name: results[name] for name in ("loss", "hidden_states")}
+        return {**kept, "pred_relations": paddle.to_tensor(found)}
 
     def record_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """As of any network of relations, without the relations, which are lists here."""
-        return self.with_scores(network, image, extra)
+        results = self.with_scores(network, image, extra)
+        del results["pred_relations"]
+        return results
 
     def record_results(
         self, network: Model, image: Tensor, inputs: Mapping[str, Tensor]
@@ -190,6 +196,21 @@ class LayoutLMv2RelationAdapter(RelationAdapter):
             pairs = {(int(head), int(tail)) for head, tail in page[1 : 1 + int(page[0, 0])]}
             page[1 : 1 + len(pairs)] = page.new_tensor(list(set(pairs)))
         return super().record_results(network, image, {**inputs, "relations": relations})
+
+
+def relation_rows(pages: Sequence[Sequence[Mapping[str, Any]]], most: int) -> np.ndarray:
+    """Return PaddleNLP's relations as `RelationDecoder` does, (N, most * most, 7, 2) int64."""
+    rows = np.full((len(pages), most**2, 7, 2), -1, np.int64)
+    for page, relations in zip(rows, pages, strict=True):
+        for row, relation in zip(page[1:], relations, strict=False):
+            for side, first in (("head", 0), ("tail", 3)):
+                row[first, 0] = relation[f"{side}_id"]
+                row[first + 1] = relation[side]
+                row[first + 2, 0] = relation[f"{side}_type"]
+            row[-1, 0] = relation["type"]
+        if relations:
+            page[0] = len(relations)
+    return rows
 
 
 def _alone(result: Any) -> Any:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from architectures import Model
+from architectures.backbones._relation_decoder import RelationDecoder, possible_pairs
 from architectures.interfaces import OutputPart, Part
 from converter.adapters import running
 from converter.adapters.base import HeadAdapter
-from converter.adapters.layoutlm import TokenAdapter
+from converter.adapters.layoutlm import TokenAdapter, entities_of, relation_rows
 from converter.adapters.registry import ADAPTERS, adapter_for
 from converter.alignment.trace import named_tensors, trace
 from converter.errors import SourceError
@@ -280,3 +281,23 @@ def test_records_of_table_master_hold_its_first_tokens():
     network = Network()
     assert adapter.record_results(network, "image", {}) == {"tokens": 24, "image": "image"}
     assert network.head.max_text_length == 500
+
+
+def test_relations_of_paddlenlp_get_the_rows_of_our_network():
+    torch.manual_seed(1)
+    entities = torch.from_numpy(entities_of(np.ones((2, 40), np.int64)))
+    entities[1, 0] = 0  # a page without entities has no relations
+    decoder = RelationDecoder(8).eval()
+    features, pairs = 9 * torch.randn(2, 40, 8), possible_pairs(entities[0])
+    with torch.inference_mode():
+        _, expected = decoder(features, entities, torch.zeros(2, 1, 2, dtype=torch.int64))
+        is_found = decoder.score(features[0], entities[0], pairs).argmax(1) == 1
+    assert 0 < is_found.sum() < len(pairs)
+    relations = []
+    for head, tail in pairs[is_found].tolist():
+        relation = {"type": 1}
+        for side, place in (("head", head), ("tail", tail)):
+            start, end, label = entities[0, place + 1].tolist()
+            relation |= {f"{side}_id": place, side: (start, end), f"{side}_type": label}
+        relations.append(relation)
+    assert np.array_equal(relation_rows([relations, []], entities.shape[1]), expected)
