@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NEEDED = ("fastapi", "prometheus_client", "uvicorn")
 """The modules of the extra `serve`."""
 EPILOG = """POST an image or a PDF as the body of a request to /ocr or /parse; /docs describes the
-endpoints, /health tells whether requests are read, /metrics has figures for Prometheus. SIGTERM
+endpoints, /health reports whether requests are read, /metrics has figures for Prometheus. SIGTERM
 and Ctrl-C stop the service after the requests that it took.
 exit codes: 0 stopped; 2 usage, or the port cannot be used; 3 weights could not be read"""
 

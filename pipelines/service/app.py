@@ -40,7 +40,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-class _House:
+class _Admission:
     """The requests that were taken and are not answered yet.
 
     Args:
@@ -85,8 +85,8 @@ def create_app(
         dpi: resolution of PDF pages, in pixels per inch.
     """
     limits = limits or Limits()
-    house = _House(limits)
-    metrics = Metrics(lambda: house.taken)
+    admission = _Admission(limits)
+    metrics = Metrics(lambda: admission.taken)
     computes = threading.Lock()
     engines: dict[str, Engine[Any]] = {
         name: Engine(reading, limits, computes, dpi, metrics.together.labels(name).observe)
@@ -104,7 +104,7 @@ def create_app(
     async def answer(request: Request, name: str, ending: str) -> Response:
         start, status = time.monotonic(), 500
         try:
-            with house.place():
+            with admission.place():
                 content = await receive(request, limits)
                 job: Job[Any] = Job(content, ending, time.monotonic() + limits.seconds)
                 del content
@@ -149,7 +149,7 @@ def create_app(
 
     @app.get("/health", responses={503: {"model": Health}})
     async def health() -> JSONResponse:
-        """Tell whether requests are read."""
+        """Report whether requests are read."""
         is_well = all(engine.is_alive for engine in engines.values())
         return JSONResponse({"status": "ok" if is_well else "failed"}, 200 if is_well else 503)
 

@@ -115,7 +115,7 @@ class Engine(Generic[Result]):
         limits: on the files.
         computes: is held while networks compute; engines that share the cores share it.
         dpi: resolution of PDF pages, in pixels per inch.
-        observe: is told the number of pages that were read together.
+        observe: called with the number of pages that were read together.
     """
 
     def __init__(

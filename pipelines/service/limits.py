@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pipelines.io.pdf import MAX_PAGE_PIXELS
 
-FAILED = "the service failed; its log tells why"
-"""What a client is told of an error that is not its own."""
+FAILED = "the service failed; its log says why"
+"""The answer to a client about an error that is not its own."""
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ def test_networks_of_another_kind_are_an_error_of_the_service(caplog):
     reading = OcrReading(OCR(lambda _: np.zeros((1, 2, 3)), READER))
     with client_of({"ocr": reading}) as send:
         first, health = send(post(png(bar_page())), {"method": "GET", "url": "/health"})
-    assert first.json() == {"error": "the service failed; its log tells why"}
+    assert first.json() == {"error": "the service failed; its log says why"}
     assert (first.status_code, health.status_code) == (500, 200)
     assert "a page could not be read" in caplog.text
 
