@@ -65,9 +65,7 @@ class PPDocLayoutV3(RTDETRTransformer):
         return repeat(self.enc_bbox_head, len(self.decoder.layers))
 
     def deployed(self) -> nn.Module:
-        """Return the head without the order that training reads of the layers before the last."""
-        for layer in range(len(self.dec_order_head) - 1):
-            self.dec_order_head[layer] = nn.Identity()
+        """Return the head as it is: all its layers share the classes of the encoder."""
         return self
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:

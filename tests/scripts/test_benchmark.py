@@ -376,6 +376,7 @@ def test_a_side_of_document_structure(tmp_path, monkeypatch):
     (tmp_path / "page.png").write_bytes(cv2.imencode(".png", np.zeros((40, 30, 3), np.uint8))[1])
     network = Layout()
     monkeypatch.setattr("pipelines.predictor.as_network", lambda *_, **__: network)
+    monkeypatch.setattr(structure_sides, "configure_threads", lambda _: None)  # it lasts
     files = structure_sides.Files("x.pth", str(tmp_path / "page.png"))
     job = structure_sides.Job(1, "process_time", str(tmp_path), {"layout": files})
     assert structure_sides.record(job) == {"layout": 1}

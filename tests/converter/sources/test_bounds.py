@@ -196,19 +196,27 @@ def doubling_combine() -> bytes:
 
 
 def chain(kind: str, slots: tuple[str, str]) -> bytes:
-    """Return a program in which each value is made of the one before, twice."""
+    """Return a program in which two values are made of the two before, in either order.
+
+    The first two are a value of the program, and one that is made of it and the input.
+    """
     program = program_desc()
     block = program.blocks[0]
-    before = "m"
-    for number in range(60):
+
+    def add(made: str, *given: str) -> None:
         op = block.ops.add(type=kind.encode())
-        if len(set(slots)) == 1:
-            op.inputs.add(parameter=slots[0].encode(), arguments=[before.encode()] * 2)
-        else:
-            for slot in slots:
-                op.inputs.add(parameter=slot.encode(), arguments=[before.encode()])
-        before = f"v{number}"
-        op.outputs.add(parameter=b"Out", arguments=[before.encode()])
+        for slot in dict.fromkeys(slots):
+            arguments = [g.encode() for g, s in zip(given, slots, strict=True) if s == slot]
+            op.inputs.add(parameter=slot.encode(), arguments=arguments)
+        op.outputs.add(parameter=b"Out", arguments=[made.encode()])
+
+    before = ("m", "n")
+    add("n", "x", "m")
+    for number in range(60):
+        made = (f"v{number}", f"w{number}")
+        add(made[0], *before)
+        add(made[1], *reversed(before))
+        before = made
     return program.SerializeToString()
 
 
