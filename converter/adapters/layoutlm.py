@@ -202,7 +202,7 @@ def relation_rows(pages: Sequence[Sequence[Mapping[str, Any]]], most: int) -> np
     """Return PaddleNLP's relations as `RelationDecoder` does, (N, most * most, 7, 2) int64."""
     rows = np.full((len(pages), most**2, 7, 2), -1, np.int64)
     for page, relations in zip(rows, pages, strict=True):
-        for row, relation in zip(page[1:], relations, strict=False):
+        for row, relation in zip(page[1 : len(relations) + 1], relations, strict=True):
             for side, first in (("head", 0), ("tail", 3)):
                 row[first, 0] = relation[f"{side}_id"]
                 row[first + 1] = relation[side]

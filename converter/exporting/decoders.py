@@ -48,7 +48,7 @@ class Decoder:
     @property
     def end(self) -> int:
         """The token that ends a text."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not state its end token")
 
     @property
     def width(self) -> int:
