@@ -30,6 +30,7 @@ from converter.cli.main import COMMANDS as CONVERTER_COMMANDS
 from converter.cli.main import main as converter_main
 from converter.exporting.rapidocr import MODELS
 from converter.exporting.transformers_folder import families
+from converter.exporting.vision_language import family as vision_language
 from pipelines.cli.main import COMMANDS as PIPELINE_COMMANDS
 from pipelines.cli.main import main as pipelines_main
 
@@ -157,6 +158,19 @@ def models_page() -> str:
                 "|---|---|---|---|---|",
             ]
             page += rows[task]
+    page += ["", "## Vision-language models", ""]
+    page += [
+        "They become [folders for Transformers](export.md#vision-language-models).",
+        "",
+        "| model | release | class | record |",
+        "|---|---|---|---|",
+    ]
+    for name, row in catalog.vision_language().items():
+        family = vision_language.families()[row["model_type"]]
+        note = f"; {row['note']}" if "note" in row else ""
+        known = filter(None, (family.tied, family.untied))
+        records = ", ".join(f"`{network.record}`" for network in known)
+        page.append(f"| `{name}` | {row['release']}{note} | {family.kind} | {records} |")
     page += ["", "## Refused", "", "These releases are known, but not converted:", ""]
     page += ["| model | reason |", "|---|---|"]
     page += [f"| `{name}` | {reason} |" for name, reason in catalog.refused().items()]

@@ -30,8 +30,8 @@ FOLDER = SHIPPED.parent
 TASKS = ("det", "cls", "rec", "e2e", "formula", "sr", "table", "layout", "unwarp", "kie")
 READING = ("rec", "e2e", "formula", "table")
 """The tasks whose results are characters or tokens, and so need a dictionary."""
-NAMED_ONLY = "vlm"
-"""The task of models that are known by name and refused; their config holds nothing else."""
+VISION_LANGUAGE = "vlm"
+"""The task of models that HF Transformers has; a row of their config has its `model_type`."""
 LABELLED = ("cls", "layout", "kie", "ser")
 """The tasks, and the class counts, whose classes have labels."""
 _COUNTED = ("layout", "kie")
@@ -41,6 +41,7 @@ _REQUIRED_KEYS = ("task", "architecture", "mapping", "input", "proof", "recorded
 _OPTIONAL_KEYS = ("class_counts", "submodels", "paddlex", "pipeline", "recorded_sizes", "models")
 _PADDLEX_KEYS = ("mapping", "form", "architecture", "class_counts")
 _INPUT_KEYS = tuple(field.name for field in fields(NetworkInput))
+_VISION_LANGUAGE_KEYS = ("release", "aliases", "infer", "model_type", "note", "refused")
 _MODEL_KEYS = (
     "release",
     "aliases",
@@ -158,8 +159,20 @@ class ModelCard:
 
 
 def names() -> list[str]:
-    """Return the names of all models that can be converted, sorted."""
-    return sorted(name for name, row in rows().items() if "refused" not in row)
+    """Return the names of all models with a network of ours that can be converted, sorted."""
+    other = ("refused", "model_type")
+    return sorted(name for name, row in rows().items() if not any(key in row for key in other))
+
+
+def vision_language() -> dict[str, dict[str, Any]]:
+    """Return the rows of the vision-language models that become folders of HF Transformers."""
+    return {name: row for name, row in sorted(rows().items()) if "model_type" in row}
+
+
+def vision_language_name(name: str) -> str | None:
+    """Return the released name of a vision-language model that can be converted, else None."""
+    found, _ = _index().get(name, ("", {}))
+    return found if found in vision_language() else None
 
 
 def task(name: str) -> str:
@@ -194,9 +207,15 @@ def card(name: str, dictionary: Path | None = None, submodel: str | None = None)
             "(all: python -m converter --list; your own model: --config TRAINING.yml)"
         )
     name, config = index[name]
-    if reason := config["models"][name].get("refused"):
-        raise RefusedModel(f"{name} cannot be converted: {reason}")
-    released = read_card(name, config, config["models"][name], dictionary)
+    row = config["models"][name]
+    if reason := row.get("refused"):
+        raise RefusedModel(f"{name} is not converted: {reason}")
+    if "model_type" in row:
+        raise RefusedModel(
+            f"{name} is a vision-language model; it is converted alone, into a folder: "
+            f"python -m converter {name} --paddle-dir PATH --out FOLDER"
+        )
+    released = read_card(name, config, row, dictionary)
     return _submodel(released, config, submodel) if submodel else released
 
 
@@ -228,7 +247,9 @@ def without_class_counts(architecture: Architecture) -> dict[str, Any]:
 @cache
 def configs() -> tuple[dict[str, Any], ...]:
     """Return the content of every file of `configs/` that describes a network, checked."""
-    return tuple(config for config in map(_read, _texts(FOLDER)) if config["task"] != NAMED_ONLY)
+    return tuple(
+        config for config in map(_read, _texts(FOLDER)) if config["task"] != VISION_LANGUAGE
+    )
 
 
 @cache
@@ -264,12 +285,12 @@ def _read(file: Path) -> dict[str, Any]:
     """Read one config and check its keys and settings."""
     content = read_yaml(file)
     where = str(file.relative_to(FOLDER))
-    if content.get("task") == NAMED_ONLY:
+    if content.get("task") == VISION_LANGUAGE:
         check_keys(content, ("task", "models"), where)
         for name, model in content["models"].items():
-            check_keys(model, ("release", "aliases", "infer", "refused"), f"{where}, {name}")
-            if "refused" not in model:
-                raise ConfigError(f"{where}, {name}: the row does not say why it is refused")
+            check_keys(model, _VISION_LANGUAGE_KEYS, f"{where}, {name}")
+            if ("refused" in model) == ("model_type" in model):
+                raise ConfigError(f"{where}, {name}: the row has either model_type or refused")
         return content
     check_keys(content, (*_REQUIRED_KEYS, *_OPTIONAL_KEYS), where)
     if missing := [key for key in _REQUIRED_KEYS if key not in content]:

@@ -43,7 +43,12 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     add_model_options(parser)
     add = parser.add_argument
-    add("--out", type=Path, metavar="FILE", help="file to write: X.pth or X.safetensors")
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="file to write: X.pth or X.safetensors; of a vision-language model, a folder",
+    )
     add(
         "--format",
         choices=("pth", "safetensors"),
@@ -86,6 +91,10 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         _print_models()
         return 0
+    if options.name and (known := catalog.vision_language_name(options.name)):
+        from converter.cli import vision_language
+
+        return vision_language.run(known, options)
     request = build_request(
         options,
         out=options.out,
@@ -178,6 +187,10 @@ def _print_models() -> None:
         classes = f", {card.classes} classes" if card.classes else ""
         table = f", dictionary {card.dictionary.file}" if card.dictionary else ""
         print(f"  {names:<34} {card.release:<16} {forms}{classes}{table}")
+    print(f"vision-language models for transformers ({catalog.VISION_LANGUAGE})")
+    for name, row in catalog.vision_language().items():
+        note = f"; {row['note']}" if "note" in row else ""
+        print(f"  {name:<34} {row['release']:<16} export{note}")
     print("known, but not converted")
     for name, reason in catalog.refused().items():
         print(f"  {name:<34} {reason}")

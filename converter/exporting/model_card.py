@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from converter.exporting.artefact import Artefact
 from converter.exporting.proof import ExportProof
@@ -26,37 +26,67 @@ def model_card(artefact: Artefact, auto: str, architecture: str, proof: ExportPr
         proof: the comparison of what is loaded with the network.
     """
     card = artefact.card
-    name = card.name or artefact.path.stem
     lines = [
-        "---",
-        "license: apache-2.0",
-        "library_name: transformers",
-        *([f"pipeline_tag: {TAGS[card.task]}"] if card.task in TAGS else []),
-        "tags: [ocr, paddleocr]",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"Weights of PaddleOCR, converted to PyTorch and written for {architecture}.",
-        "",
-        "```python",
-        f"from transformers import {auto}",
-        "",
-        f'model = {auto}.from_pretrained("FOLDER")',
-        "```",
-        "",
-        "## Proof",
-        "",
+        *_head(card.name or artefact.path.stem, auto, architecture, TAGS.get(card.task or "")),
         f"Transformers loaded this folder, and its results were compared with those of "
         f"`{artefact.path.name}`: {proof.describe()}.",
         "",
         *_origin(artefact),
-        "",
-        "The licence is that of PaddleOCR's released models; weights that were trained further may",
-        "have another one.",
-        "",
+        *_LICENCE,
     ]
     return "\n".join(lines)
+
+
+def vision_language_card(
+    name: str,
+    call: str,
+    architecture: str,
+    proof: str,
+    hashes: Mapping[str, str],
+) -> str:
+    """Return the text of a model card of a vision-language model.
+
+    Args:
+        name: the released model.
+        call: Transformers' class that loads the folder, and further options of the call.
+        architecture: the class that it gives.
+        proof: what was compared, a sentence.
+        hashes: the SHA-256 of each file that the weights come from.
+    """
+    auto, _, options = call.partition(", ")
+    lines = [
+        *_head(name, auto, architecture, "image-text-to-text", options),
+        proof,
+        "",
+        "The weights come from:",
+        "",
+        *(f"- `{file}`, sha256 `{digest}`" for file, digest in hashes.items()),
+        *_LICENCE,
+    ]
+    return "\n".join(lines)
+
+
+_LICENCE = (
+    "",
+    "The licence is that of PaddleOCR's released models; weights that were trained further may",
+    "have another one.",
+    "",
+)
+
+
+def _head(
+    name: str, auto: str, architecture: str, tag: str | None, options: str = ""
+) -> Iterator[str]:
+    """Yield the lines up to the proof."""
+    yield from ("---", "license: apache-2.0", "library_name: transformers")
+    if tag:
+        yield f"pipeline_tag: {tag}"
+    yield from ("tags: [ocr, paddleocr]", "---", "", f"# {name}", "")
+    yield f"Weights of PaddleOCR, converted to PyTorch and written for {architecture}."
+    yield from ("", "```python", f"from transformers import {auto}", "")
+    more = f", {options}" if options else ""
+    yield f'model = {auto}.from_pretrained("FOLDER"{more})'
+    yield from ("```", "", "## Proof", "")
 
 
 def _origin(artefact: Artefact) -> Iterator[str]:

@@ -139,8 +139,8 @@ def export(artefact: Artefact, folder: Path) -> TransformersExport:
     with output_errors(), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
         made = Path(place)
         architecture = _write_weights(artefact, family, config, made / WEIGHTS)
-        _write_json(made / CONFIG, {**config, "architectures": [architecture], "dtype": "float32"})
-        _write_json(made / PROCESSOR, _processor(artefact, family))
+        write_json(made / CONFIG, {**config, "architectures": [architecture], "dtype": "float32"})
+        write_json(made / PROCESSOR, _processor(artefact, family))
         compared, batches = artefact, artefact.inputs()
         if family.double:
             compared = replace(artefact, network=copy.deepcopy(artefact.network).double())
@@ -222,7 +222,7 @@ def _write_weights(artefact: Artefact, family: Family, config: dict[str, Any], f
     from safetensors.torch import save_file
 
     network = _network(artefact, family)
-    with _quiet(), torch.device("meta"):
+    with quiet(), torch.device("meta"):
         theirs = _auto(family).from_config(_configured(config))
     signatures = {name: signature_of(tensor) for name, tensor in theirs.state_dict().items()}
     try:
@@ -274,7 +274,7 @@ def _runner(artefact: Artefact, family: Family, folder: Path) -> Runner:
     """Load a folder as its users do, and return what runs it."""
     options = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     try:
-        with _quiet():
+        with quiet():
             theirs, found = _auto(family).from_pretrained(str(folder), **options)
     except (RuntimeError, ValueError, OSError) as error:
         raise ExportError(
@@ -376,12 +376,13 @@ def _configured(config: Mapping[str, Any]) -> Any:
     return AutoConfig.for_model(entries.pop("model_type"), **entries)
 
 
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of JSON for Transformers."""
     file.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Transformers' progress bars and advice away."""
     from transformers.utils import logging
 

@@ -15,8 +15,11 @@ from converter.errors import SourceError, UnsafeSource
 from converter.sources.scratch import ScratchFolder
 from converter.sources.tar_headers import check_headers
 
-_MODEL_SUFFIXES = (".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json")
-_MODEL_NAMES = ("__model__", "__params__", "inference.yml")
+_MODEL_SUFFIXES = (
+    *(".pdparams", ".pdmodel", ".pdiparams", ".pdiparams.info", ".json"),
+    ".safetensors",  # of vision-language models
+)
+_MODEL_NAMES = ("__model__", "__params__", "inference.yml", "merges.txt", "chat_template.jinja")
 _LARGEST_RATIO = 20  # of unpacked to compressed size: weights hardly shrink, a bomb does
 _MARGIN = 64 << 20  # bytes above the ratio, since small archives of programs shrink well
 

@@ -126,7 +126,7 @@ def open_source(path: Path, program: Path | None = None, submodel: str | None = 
         from converter.sources import archive
 
         folder = archive.unpack(path)
-        source = replace(_open_folder(_top(Path(folder.name)), submodel, path), path=path)
+        source = replace(_open_folder(only_folder(Path(folder.name)), submodel, path), path=path)
         weakref.finalize(source, folder.cleanup)
         return source
     if path.suffix == ".pdparams":
@@ -198,7 +198,7 @@ def _joined(first: Source, second: Source) -> Source:
     return both
 
 
-def _top(folder: Path) -> Path:
+def only_folder(folder: Path) -> Path:
     """Return the only folder in a folder, which release archives have, or the folder itself."""
     entries = list(folder.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder

@@ -74,8 +74,12 @@ class Checkpoint:
         return replace(self, tensors=tensors, notes=(*self.notes, *notes))
 
 
-def read_pdparams(file: Path) -> Checkpoint:
+def read_pdparams(file: Path, *, widen: bool = True) -> Checkpoint:
     """Read a checkpoint without Paddle.
+
+    Args:
+        file: the `.pdparams`.
+        widen: whether bfloat16 becomes float32; else its bits stay, as uint16.
 
     Raises:
         UnsafeSource: the pickle would create anything but arrays and containers.
@@ -101,7 +105,7 @@ def read_pdparams(file: Path) -> Checkpoint:
     if not tensors:
         raise SourceError(f"{file} holds no tensors; expected the state of a trained network.")
     return Checkpoint(
-        file, MappingProxyType(_widen(file, tensors, len(data))), _name_table(file, names)
+        file, MappingProxyType(_finish(file, tensors, len(data), widen)), _name_table(file, names)
     )
 
 
@@ -168,13 +172,15 @@ def _join(file: Path, tensors: dict[str, np.ndarray], slices: object, size: int)
         tensors[name] = whole.reshape(lengths)
 
 
-def _widen(file: Path, tensors: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    """Convert bfloat16 to float32, shared arrays only once, and make all arrays read-only."""
+def _finish(
+    file: Path, tensors: dict[str, np.ndarray], size: int, widen: bool
+) -> dict[str, np.ndarray]:
+    """Make all arrays read-only, and bfloat16 float32 if wanted, shared arrays only once."""
     distinct = {id(array): array for array in tensors.values()}
     if sum(array.nbytes for array in distinct.values()) > size:
         raise SourceError(f"{file} holds more tensors than its {size} bytes can; it is corrupt.")
     for key, array in distinct.items():
-        if array.dtype == np.uint16:
+        if widen and array.dtype == np.uint16:
             distinct[key] = files.widen(array)
         distinct[key].setflags(write=False)
     return {name: distinct[id(array)] for name, array in tensors.items()}

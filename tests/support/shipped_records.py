@@ -12,10 +12,10 @@ from architectures.interfaces import Deployable, Foldable
 from converter.diagnosis.records import prove
 from converter.mapping.plan import Plan
 from converter.references.recorded.network import build_recorded, networks
-from converter.references.recorded.record import Record, read_record
+from converter.references.recorded.record import Record, find_records, read_record
 from tests.support.paths import RECORDS
 
-NAMES = sorted(path.name for path in RECORDS.iterdir())
+NAMES = [folder.name for folder in find_records(RECORDS)]
 FORMS = ("train", "deploy", "fused")
 LINES = [name for name in NAMES if name.startswith(("rec__", "cls__", "sr__"))]
 """Records of networks whose images are lines of text."""

@@ -86,7 +86,7 @@ def distilled(**models: object) -> dict[str, object]:
 class TestShipped:
     def test_every_name_stands_once(self):
         others = [other for card in catalog.cards() for other in card.aliases]
-        known = [*catalog.names(), *catalog.refused(), *others]
+        known = [*catalog.names(), *catalog.vision_language(), *catalog.refused(), *others]
         assert len(known) == len(set(known))
         assert len(catalog.names()) > 90
 
@@ -124,9 +124,16 @@ class TestShipped:
 
     @pytest.mark.parametrize("name", catalog.refused())
     def test_what_cannot_be_converted_says_why(self, name):
-        reason = "quantised|not mirrored yet|are released"
-        with pytest.raises(RefusedModel, match=f"{name} cannot be converted: .*({reason})"):
+        reason = "quantised|are released for PyTorch already"
+        with pytest.raises(RefusedModel, match=f"{name} is not converted: .*({reason})"):
             catalog.card(name)
+
+    def test_a_vision_language_model_has_no_card(self):
+        assert catalog.vision_language_name("PP-DocBee-2B") == "PP-DocBee-2B"
+        assert catalog.vision_language_name("PaddleOCR-VL") is None
+        assert catalog.vision_language_name("PP-OCRv4_mobile_det") is None
+        with pytest.raises(RefusedModel, match="converted alone, into a folder: python -m conv"):
+            catalog.card("PP-DocBee-2B")
 
     def test_another_name_of_a_model(self):
         for card in catalog.cards():

@@ -152,10 +152,11 @@ def test_list(convert):
     done = convert("--list")
     assert (done.code, done.err) == (0, "")
     listed = [line.split()[0] for line in done.out.splitlines() if line.startswith("  ")]
-    assert sorted(listed) == sorted([*catalog.names(), *catalog.refused()])
+    known = [*catalog.names(), *catalog.vision_language(), *catalog.refused()]
+    assert sorted(listed) == sorted(known)
     *titles, last = [line for line in done.out.splitlines() if not line.startswith("  ")]
     assert titles[:3] == ["text detection (det)", "classification (cls)", "text recognition (rec)"]
-    tasks = list(dict.fromkeys(card.task for card in catalog.cards()))
+    tasks = [*dict.fromkeys(card.task for card in catalog.cards()), "vlm"]
     assert [title.rpartition("(")[2] for title in titles] == [f"{task})" for task in tasks]
     assert last == "known, but not converted"
     assert "97 classes, dictionary en_dict.txt" in done.out

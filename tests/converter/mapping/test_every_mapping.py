@@ -21,6 +21,7 @@ from architectures.registry import class_count, scored_width
 from converter.catalog import cards as catalog
 from converter.errors import MappingError
 from converter.exporting.transformers_folder import families
+from converter.exporting.vision_language import family as vision_language
 from converter.mapping import ops
 from converter.mapping.invert import invert
 from converter.mapping.plan import Plan, Signature, Target, resolve, targets_of
@@ -222,6 +223,12 @@ def test_no_mapping_is_without_a_model():
     shipped = {file.stem for file in FOLDER.glob("[!_]*.yaml")}
     of_paddlex = {card.paddlex.mapping for card in catalog.cards() if card.paddlex}
     of_transformers = {family.mapping for family in families().values()}
+    of_transformers |= {
+        network.mapping
+        for family in vision_language.families().values()
+        for network in (family.tied, family.untied)
+        if network
+    }
     assert shipped == {card.mapping for card in catalog.cards()} | of_paddlex | of_transformers
 
 
