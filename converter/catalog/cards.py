@@ -185,6 +185,21 @@ def refused() -> dict[str, str]:
     return {name: row["refused"] for name, row in sorted(rows().items()) if "refused" in row}
 
 
+def refusal(name: str) -> str | None:
+    """Return why a released model has no card, else None."""
+    return _refusal(name, rows()[name])
+
+
+def _refusal(name: str, row: Mapping[str, Any]) -> str | None:
+    if "model_type" in row:
+        return (
+            "a vision-language model, which becomes a folder of its own: "
+            f"python -m converter {name} --paddle-dir PATH --out FOLDER"
+        )
+    reason: str | None = row.get("refused")
+    return reason
+
+
 def card(name: str, dictionary: Path | None = None, submodel: str | None = None) -> ModelCard:
     """Return the card of a released model.
 
@@ -207,15 +222,9 @@ def card(name: str, dictionary: Path | None = None, submodel: str | None = None)
             "(all: python -m converter --list; your own model: --config TRAINING.yml)"
         )
     name, config = index[name]
-    row = config["models"][name]
-    if reason := row.get("refused"):
+    if reason := _refusal(name, config["models"][name]):
         raise RefusedModel(f"{name} is not converted: {reason}")
-    if "model_type" in row:
-        raise RefusedModel(
-            f"{name} is a vision-language model; it is converted alone, into a folder: "
-            f"python -m converter {name} --paddle-dir PATH --out FOLDER"
-        )
-    released = read_card(name, config, row, dictionary)
+    released = read_card(name, config, config["models"][name], dictionary)
     return _submodel(released, config, submodel) if submodel else released
 
 

@@ -55,7 +55,7 @@ class Discovery:
 
     Args:
         models: the models that can be converted.
-        refused: from the name of a model that cannot be converted to the reason.
+        refused: from the name of a model that is not converted here to the reason.
         ambiguous: from the name of a model that is there more than once to the message.
         unknown: from the path of a model that was not recognised to the advice.
     """
@@ -117,7 +117,7 @@ def discover(
     for name, candidates in sorted(by_name.items()):
         if not re.search(only, name):
             continue
-        if reason := catalog.rows()[name].get("refused"):
+        if reason := catalog.refusal(name):
             refused[name] = reason
         elif files := _combine(name, _without_unpacked_archives(candidates)):
             models.append(files)

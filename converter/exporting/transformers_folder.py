@@ -151,9 +151,8 @@ def export(artefact: Artefact, folder: Path) -> TransformersExport:
         (made / README).write_text(
             model_card(artefact, family.auto, architecture, proof), encoding="utf-8"
         )
-        for name in FILES:
-            shutil.move(made / name, folder / name)
-    return TransformersExport(tuple(folder / name for name in FILES), family.auto, proof)
+        written = publish(made, folder, FILES)
+    return TransformersExport(written, family.auto, proof)
 
 
 def _family(artefact: Artefact) -> Family:
@@ -219,8 +218,6 @@ def _config(artefact: Artefact, family: Family) -> dict[str, Any]:
 
 def _write_weights(artefact: Artefact, family: Family, config: dict[str, Any], file: Path) -> str:
     """Write the tensors under Transformers' names; return the name of its class."""
-    from safetensors.torch import save_file
-
     network = _network(artefact, family)
     with quiet(), torch.device("meta"):
         theirs = _auto(family).from_config(_configured(config))
@@ -235,7 +232,7 @@ def _write_weights(artefact: Artefact, family: Family, config: dict[str, Any], f
     # What only their training or nothing reads has to be there all the same.
     arrays |= {name: np.zeros(signatures[name].shape, np.float32) for name in plan.drops}
     tensors = {n: torch.from_numpy(np.array(a, order="C")) for n, a in arrays.items()}
-    save_file(tensors, file, metadata={"format": "pt"})
+    save_weights(tensors, file)
     return type(theirs).__name__
 
 
@@ -374,6 +371,29 @@ def _configured(config: Mapping[str, Any]) -> Any:
 
     entries = copy.deepcopy(dict(config))
     return AutoConfig.for_model(entries.pop("model_type"), **entries)
+
+
+def save_weights(state: dict[str, Tensor], file: Path) -> None:
+    """Write a safetensors file for Transformers; OSError where the disk is full."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(state, file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def publish(made: Path, folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """Move finished files to their folder, with the permissions that new files have.
+
+    The library safetensors lets the owner alone read what it writes.
+    """
+    for name in names:
+        shutil.copymode(made / CONFIG, made / name)
+    for name in names:
+        shutil.move(made / name, folder / name)
+    return tuple(folder / name for name in names)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

@@ -19,7 +19,14 @@ from converter.catalog import cards
 from converter.conversion.artefact import make_folder, output_errors
 from converter.errors import MappingError, OutputError, SourceError, UsageError
 from converter.exporting.model_card import vision_language_card
-from converter.exporting.transformers_folder import quiet, write_json
+from converter.exporting.transformers_folder import (
+    CONFIG,
+    README,
+    publish,
+    quiet,
+    save_weights,
+    write_json,
+)
 from converter.exporting.vision_language.family import AUTO, Family, families, layers_of
 from converter.exporting.vision_language.proof import NetworkProof, prove
 from converter.mapping.apply import apply
@@ -32,8 +39,6 @@ from converter.sources import mapped_files as files
 from converter.sources.open import ARCHIVES, only_folder
 from converter.sources.weight_folders import BFLOAT16, WeightFolder, read_json, read_weights
 
-CONFIG = "config.json"
-README = "README.md"
 PROCESSING = (
     "added_tokens.json",
     "chat_template.jinja",
@@ -47,8 +52,8 @@ PROCESSING = (
     "vocab.json",
 )
 """Files of tokens and of images, which are copied where they are given."""
-LARGEST_SHARD = 2**30
-"""Bytes of a file of weights, unless one tensor has more; so much is in memory at a time."""
+LARGEST_SHARD = 2**29
+"""Bytes of a file of weights, unless one tensor has more; twice that is in memory at a time."""
 _LARGEST_COPY = 2**26  # bytes
 _DTYPES = {"float64": "float64", "float32": "float32", "float16": "float16"} | {
     str(BFLOAT16): "bfloat16"
@@ -192,10 +197,7 @@ def write(planned: Planned, out: Path) -> tuple[Path, ...]:
                 if given.is_file() and given.stat().st_size <= _LARGEST_COPY:
                     shutil.copyfile(given, made / name)
             (made / README).write_text(_card(planned), encoding="utf-8")
-            names = sorted(file.name for file in made.iterdir())
-            for name in names:
-                shutil.move(made / name, folder / name)
-    return tuple(folder / name for name in names)
+            return publish(made, folder, sorted(file.name for file in made.iterdir()))
 
 
 def call_of(family: Family) -> str:
@@ -231,8 +233,6 @@ def _resolve(
 
 def _write_weights(planned: Planned, folder: Path) -> None:
     """Write files of at most `LARGEST_SHARD` bytes, and their index if there are several."""
-    from safetensors.torch import save_file
-
     tensors = planned.source.weights.tensors
     shards = list(_shards(_moves(planned.plan, tensors), tensors))
     table: dict[str, str] = {}
@@ -241,7 +241,7 @@ def _write_weights(planned: Planned, folder: Path) -> None:
         if len(shards) > 1:
             name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         state = _state(planned, moves)
-        save_file(state, folder / name, metadata={"format": "pt"})
+        save_weights(state, folder / name)
         table |= dict.fromkeys(state, name)
     if len(shards) > 1:
         size = sum(tensors[move.sources[0]].nbytes for moves in shards for move in moves)

@@ -132,7 +132,7 @@ class TestShipped:
         assert catalog.vision_language_name("PP-DocBee-2B") == "PP-DocBee-2B"
         assert catalog.vision_language_name("PaddleOCR-VL") is None
         assert catalog.vision_language_name("PP-OCRv4_mobile_det") is None
-        with pytest.raises(RefusedModel, match="converted alone, into a folder: python -m conv"):
+        with pytest.raises(RefusedModel, match="becomes a folder of its own: python -m conv"):
             catalog.card("PP-DocBee-2B")
 
     def test_another_name_of_a_model(self):

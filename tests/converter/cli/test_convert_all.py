@@ -99,10 +99,12 @@ def test_a_checkpoint_with_its_export(command, root, export, tmp_path):
 def test_what_is_refused_or_ambiguous(command, root):
     slim, reason = next(iter(catalog.refused().items()))
     (root / f"{slim}_infer.tar").touch()
+    (root / "PP-DocBee-2B_infer.tar").touch()
     shutil.copytree(root / "ch_PP-OCRv2_det_distill_train", root / f"b/{DETECTOR}_train")
     code, said, _ = command("--paddle-root", root)
     assert code == 2
     assert f"  {slim}: {reason}" in said
+    assert "  PP-DocBee-2B: a vision-language model, which becomes a folder" in said
     assert f"{DETECTOR}: found more than once" in said
     assert "1 converted, 1 failed" in said
 

@@ -142,7 +142,7 @@ def test_what_is_not_recognised(tree):
 
 
 def test_a_slim_release_is_refused_with_its_reason(tree):
-    (slim, reason), *_ = catalog.refused().items()
+    slim, reason = next(row for row in catalog.refused().items() if "slim" in row[0])
     (file,) = [stem_of(catalog.rows()[slim][key]) for key in ("infer",)]
     found = discover(tree(f"{file}.tar"))
     assert (found.models, found.refused, found.unknown) == ((), {slim: reason}, {})

@@ -67,6 +67,7 @@ def test_the_folder_answers_as_paddlex_does(name, tmp_path, monkeypatch, capsys)
     written = {"README.md", "config.json", "model.safetensors", "vocab.json"}
     written |= {"modeling_pp_docbee2.py"} if own else set()
     assert {file.name for file in out.iterdir()} == written
+    assert len({file.stat().st_mode for file in out.iterdir()}) == 1
     theirs, found = transformers.AutoModelForImageTextToText.from_pretrained(
         out, trust_remote_code=own, output_loading_info=True
     )
