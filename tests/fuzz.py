@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save
 
 from converter.alignment.layer_graph import program_graph
 from converter.errors import ConverterError
@@ -32,6 +33,7 @@ from converter.sources.onnx.program import read_onnx
 from converter.sources.open import open_source, read_pdparams, read_program
 from converter.sources.pdiparams import read_info, read_pdiparams
 from converter.sources.reader import with_outputs
+from converter.sources.weight_folders import read_weights
 from tests.support.onnx_files import recogniser
 from tests.support.paddle_files import pir, program_desc, weights
 
@@ -57,6 +59,10 @@ def _tar() -> bytes:
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return stream.getvalue()
+
+
+def _safetensors() -> bytes:
+    return save({f"layers.{i}.weight": np.full((2, 3), i, np.float32) for i in range(3)})
 
 
 def _program(file: Path) -> None:
@@ -87,6 +93,7 @@ KINDS: Mapping[str, tuple[bytes, Callable[[Path], object]]] = {
     "inference.json": (json.dumps(pir()).encode(), _program),
     "inference.pdiparams": (weights(), _weights),
     "inference.onnx": (recogniser().SerializeToString(), _onnx),
+    "x.safetensors": (_safetensors(), read_weights),
     "x.info": (pickle.dumps({"w_0": {"structured_name": "a"}}, 2), read_info),
     "x.tar": (_tar(), open_source),
     "x.tar.gz": (gzip.compress(_tar(), mtime=0), open_source),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from converter.catalog.yaml_io import read_yaml
 from converter.errors import SourceError
@@ -80,7 +80,7 @@ class Family:
         text = _entries(self.text, source, where)
         text |= {name: source[name] for name in _WORDS if _is_like(None, source.get(name))}
         if self.positions:
-            text["rope_scaling"] = _mrope(source.get("rope_scaling"), where)
+            text["rope_scaling"] = _mrope(source.get("rope_scaling"), text, where)
         given = {name: source[old] for name, old in self.renamed.items() if old in source}
         return {
             _TYPE: self.name,
@@ -155,7 +155,7 @@ def _entry(name: str, default: Any, source: Mapping[str, object], where: str) ->
     if not _is_like(default, value):
         kind = "a whole number" if default is None else f"a value like {default!r}"
         raise SourceError(f"{where}: {name} is {ascii(value)[:60]}, expected {kind}")
-    return value
+    return float(cast("float", value)) if isinstance(default, float) else value
 
 
 def _is_like(default: object, value: object) -> bool:
@@ -169,14 +169,21 @@ def _is_like(default: object, value: object) -> bool:
     return type(value) is int and 0 <= value < _LARGEST
 
 
-def _mrope(value: object, where: str) -> dict[str, Any]:
-    """Return how channels are shared out among time, rows and columns, as Qwen2-VL states it."""
+def _mrope(value: object, text: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return how channels are shared out among time, rows and columns, as Qwen2-VL states it.
+
+    Args:
+        value: the entry `rope_scaling` of the source.
+        text: the other entries of the text's network.
+        where: the source, for messages.
+    """
     match value:
         case {"mrope_section": [int(), int(), int()] as section, **rest} if rest.get(
             "type", rest.get("rope_type", "mrope")
         ) in ("mrope", "default"):
-            return {"type": "mrope", "mrope_section": section}
+            if 2 * sum(section) * text["num_attention_heads"] == text["hidden_size"]:
+                return {"type": "mrope", "mrope_section": section}
     raise SourceError(
         f"{where}: rope_scaling is {ascii(value)[:80]}, expected the type mrope and mrope_section, "
-        "three numbers"
+        "three numbers whose sum is half the width of an attention head"
     )

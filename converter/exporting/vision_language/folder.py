@@ -144,10 +144,13 @@ def plan(source: Source, *, proved: bool = True) -> Planned:
             f"{where} announces {layers_of(config)} layers, of {len(tensors)} tensors; it does not "
             "belong to these weights"
         )
+    from huggingface_hub.errors import StrictDataclassError  # comes with Transformers
+
+    unfit = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError)
     with quiet(), torch.device("meta"):
         try:
             targets = targets_of(family.build(config))
-        except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError) as error:
+        except (*unfit, StrictDataclassError) as error:
             reason = " ".join(str(error).split())
             raise SourceError(f"{where} describes no {family.kind}: {reason}") from error
     # Their numbers are numbers of float32, in which the network is built here.

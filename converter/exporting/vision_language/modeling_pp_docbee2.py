@@ -25,6 +25,13 @@ class PPDocBee2Config(Qwen2_5_VLConfig):  # type: ignore[misc]
 class PPDocBee2VisionTransformer(Qwen2_5_VisionTransformerPretrainedModel):  # type: ignore[misc]
     """The vision network: its merger gets the sum of two blocks' results."""
 
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        if not 0 <= config.added_block_index < config.depth:
+            raise ValueError(
+                f"added_block_index is {config.added_block_index}, of {config.depth} blocks"
+            )
+
     def forward(self, hidden_states: torch.Tensor, grid_thw: torch.Tensor, **kwargs: Any) -> Any:
         """Return the features of images.
 

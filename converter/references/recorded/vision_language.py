@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class VisionLanguageRecord:
             yield question, self.logits[question.name]
 
 
+@cache
 def read(name: str) -> VisionLanguageRecord:
     """Read a record that comes along."""
     content = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))

@@ -257,9 +257,13 @@ def test_an_archive(tmp_path):
         ({"hidden_size": "48"}, "hidden_size is '48', expected a value like 8192"),
         ({"hidden_size": True}, "hidden_size is True"),
         ({"num_hidden_layers": 10**9}, "announces 1000000002 layers, of 58 tensors"),
-        ({"num_attention_heads": 0}, "describes no Qwen2VLForConditionalGeneration"),
+        ({"num_key_value_heads": 0}, "describes no Qwen2VLForConditionalGeneration"),
         ({"rope_scaling": {"type": "yarn", "mrope_section": [1, 1, 1]}}, "expected the type mrope"),
         ({"rope_scaling": {"type": "mrope", "mrope_section": "112"}}, "expected the type mrope"),
+        (
+            {"rope_scaling": {"type": "mrope", "mrope_section": [2, 2, 3]}},
+            "half the width of an att",
+        ),
         ({"vision_config": 3}, "vision_config is no object"),
     ],
 )
@@ -270,8 +274,16 @@ def test_a_configuration_that_does_not_fit(entries, message, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_a_network_without_the_added_block(tmp_path, capsys):
+    vision = recorded.read("qwen2_5_vl").config["vision_config"]
+    source = release(tmp_path, "PP-DocBee2-3B", vision_config={**vision, "added_block_index": 15})
+    assert convert(source, tmp_path / "out", name="PP-DocBee2-3B") == 3
+    assert "added_block_index is 15, of 3 blocks" in capsys.readouterr().err
+
+
 def test_tensors_that_do_not_fit(tmp_path, capsys):
-    assert convert(release(tmp_path / "source", hidden_size=64), tmp_path / "out") == 4
+    source = release(tmp_path / "source", intermediate_size=64)
+    assert convert(source, tmp_path / "out") == 4
     assert "mapping qwen2_vl does not fit" in capsys.readouterr().err
     source = release(tmp_path / "chart", "PP-Chart2Table", tie_word_embeddings=False)
     assert convert(source, tmp_path / "out", name="PP-Chart2Table") == 3
@@ -294,7 +306,7 @@ def test_impossible_values(value, code, message, tmp_path, capsys):
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
-    source, out = release(tmp_path / "source"), tmp_path / "out"
+    source, out = release(tmp_path / "source", rope_theta=1000), tmp_path / "out"
     assert convert(source, out, "--plan") == 0
     assert "visual.patch_embed.proj.weight -> model.visual" in capsys.readouterr().out
     assert not out.exists()
