@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -45,7 +45,8 @@ class TextLine:
         score: mean probability of its characters, 0 to 1.
         character_scores: probability of each character, 0 to 1. A dictionary entry counts as one
             character, even if it is a longer string.
-        words: the words and Chinese characters of the line, with `OCR(word_boxes=True)`.
+        words: the words and Chinese characters of the line, with `OCR(word_boxes=True)`; or what
+            stands between spaces, with `OCR(word_boxes="spaces")`.
     """
 
     box: np.ndarray
@@ -107,7 +108,9 @@ class OCR:
         characters: the recogniser's dictionary, in the order of its classes and without special
             tokens; by default that of its weights.
         min_score: lines with a lower score are left out.
-        word_boxes: also locate the words of each line.
+        word_boxes: also locate the words of each line, by PaddleOCR's rule: Latin words, numbers
+            and Chinese characters, without punctuation and other scripts. With "spaces" a word is
+            what stands between spaces, so that the words hold all of the text.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision, on other devices than a CPU.
         compile: use `torch.compile`: a slow first call, then faster ones.
@@ -125,7 +128,7 @@ class OCR:
             unknown or invalid.
         DeviceError: the device is not available, or has no half precision.
         ArtefactError: weights are missing or damaged.
-        ValueError: `batch_size` is below 1.
+        ValueError: `batch_size` is below 1, or `word_boxes` is another word than "spaces".
     """
 
     def __init__(
@@ -137,7 +140,7 @@ class OCR:
         *,
         characters: Sequence[str] | None = None,
         min_score: float = 0.5,
-        word_boxes: bool = False,
+        word_boxes: bool | Literal["spaces"] = False,
         device: str = "cpu",
         half: bool = False,
         compile: bool = False,
@@ -149,6 +152,8 @@ class OCR:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected a whole number above 0")
+        if word_boxes not in (False, True, "spaces"):
+            raise ValueError(f'word_boxes is {word_boxes!r}, expected True, False or "spaces"')
         runtime: dict[str, Any] = {"device": device, "half": half, "compile": compile}
         self.detector = Detector(det, tiles=tiles, **runtime, **(det_settings or {}))
         self.recognizer = Recognizer(rec, characters, batch_size, **runtime, **(rec_settings or {}))
@@ -161,8 +166,8 @@ class OCR:
             require_angles(self.page_classifier, {0, 90, 180, 270}, "doc= rotates pages", "cls=")
         if word_boxes and not self.recognizer.locates_characters:
             raise SettingsError(
-                "word_boxes=True needs a recogniser of CTC; the outputs of others do not show "
-                "where in a line a character is"
+                f"word_boxes={word_boxes!r} needs a recogniser of CTC; the outputs of others do "
+                "not show where in a line a character is"
             )
         self.min_score = min_score
         self.word_boxes = word_boxes
@@ -301,7 +306,7 @@ class OCR:
                 text.text,
                 text.score,
                 tuple(character.score for character in text.characters),
-                find_words(text, box, upside_down=angle == 180) if self.word_boxes else (),
+                self._words(text, box, angle),
             )
             for box, angle, text in zip(page.boxes, page.line_angles, texts, strict=True)
             if text.score >= self.min_score
@@ -315,6 +320,13 @@ class OCR:
         if not page.angle:
             return lines
         return [_rotate_line_back(line, page.angle, page.shape) for line in lines]
+
+    def _words(self, text: RecognizedText, box: np.ndarray, angle: int) -> tuple[Word, ...]:
+        """Locate the words of a line that was rotated by `angle` degrees."""
+        if not self.word_boxes:
+            return ()
+        between_spaces = self.word_boxes == "spaces"
+        return find_words(text, box, upside_down=angle == 180, between_spaces=between_spaces)
 
     def probability_map(self, image: ImageLike) -> np.ndarray:
         """Return the detector's probability of text, without rotating the image.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,19 @@ from pipelines.io.images import ImageLike, as_bgr
 from pipelines.predictor import Predictor
 from pipelines.runtime import NetworkSource, describe_outputs, require_finite
 from pipelines.settings import classification_settings
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How an image is oriented.
+
+    Attributes:
+        angle: the degrees counter-clockwise by which it has to be rotated to be upright.
+        score: the probability of that, 0 to 1.
+    """
+
+    angle: int
+    score: float
 
 
 class Classifier(Predictor):
@@ -65,8 +79,26 @@ class Classifier(Predictor):
             ImageError: an item is not an image.
             ValueError: the network's output is not `(N, classes)`, or not finite.
         """
+        threshold = self.settings.cls_thresh
+        return [
+            found.angle if found.score > threshold else 0 for found in self.orientations(images)
+        ]
+
+    def orientations(self, images: Sequence[ImageLike]) -> list[Orientation]:
+        """Classify images, whatever the setting `cls_thresh`.
+
+        Args:
+            images: images of any size, as `pipelines.io.images.as_bgr` accepts them.
+
+        Returns:
+            The most probable orientation of each.
+
+        Raises:
+            ImageError: an item is not an image.
+            ValueError: the network's output is not `(N, classes)`, or not finite.
+        """
         arrays = [as_bgr(image) for image in images]
-        angles = [0] * len(arrays)
+        found: dict[int, Orientation] = {}
         classes = len(self.settings.angles)
         for indices in by_width(arrays, self.batch_size):
             batch = preprocess([arrays[index] for index in indices], self.settings)
@@ -79,6 +111,6 @@ class Classifier(Predictor):
                 )
             require_finite(outputs, "classifier")
             for index, probabilities in zip(indices, outputs, strict=True):
-                if probabilities.max() > self.settings.cls_thresh:
-                    angles[index] = self.settings.angles[probabilities.argmax()]
-        return angles
+                angle = self.settings.angles[probabilities.argmax()]
+                found[int(index)] = Orientation(angle, float(probabilities.max()))
+        return [found[index] for index in range(len(arrays))]

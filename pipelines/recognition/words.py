@@ -5,6 +5,9 @@ ppstructure/utility.py (`cal_ocr_word_box`); for lines that run downwards Paddle
 (cal_ocr_word_box.py). Both return upright rectangles from left to right. Here a word's box slants
 with its line, the words of an upside-down line are where they are read, and boxes match their texts
 where a line mixes scripts. On upright lines the boxes are the same.
+
+These words leave out punctuation and other scripts than Chinese and Latin. Text layers need all of a
+line's text, so what stands between spaces can be located instead.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -26,7 +30,7 @@ DIGIT = re.compile("[0-9]")
 
 @dataclass(frozen=True, eq=False)
 class Word:
-    """A word of a line: a Chinese character, or a Latin word or number.
+    """A word of a line: a Chinese character, a Latin word or number, or what is between spaces.
 
     Attributes:
         box: `(4, 2) float32`, x and y in pixels of the image, corners in the order of the line's.
@@ -44,16 +48,21 @@ class Word:
 
 
 def find_words(
-    line: RecognizedText, box: np.ndarray, *, upside_down: bool = False
+    line: RecognizedText,
+    box: np.ndarray,
+    *,
+    upside_down: bool = False,
+    between_spaces: bool = False,
 ) -> tuple[Word, ...]:
     """Return the words of a line in reading order.
 
-    Letters of other scripts, punctuation and spaces belong to no word.
+    Letters of other scripts, punctuation and spaces belong to no word, unless `between_spaces`.
 
     Args:
         line: the text of the line, decoded by CTC.
         box: `(N, 2) float32`, the corners of the line, clockwise from the top left.
         upside_down: whether the line was rotated by 180 degrees before it was read.
+        between_spaces: whether a word is all that stands between spaces, in any script.
     """
     corners = text_corners(box)
     # A word's box starts at the same corner as the line's, wherever the text starts.
@@ -62,7 +71,8 @@ def find_words(
         corners, shift = np.roll(corners, -2, axis=0), shift + 2
     length = float(np.abs(corners[1] - corners[0]).max())
     words = []
-    for group, start, end in _extents(line, length):
+    extents = _extents_between_spaces if between_spaces else _extents
+    for group, start, end in extents(line, length):
         word_box = np.roll(_slice(corners, start / length, end / length), shift, axis=0)
         score = float(np.mean([character.score for character in group]))
         words.append(Word(word_box, "".join(character.text for character in group), score))
@@ -90,6 +100,32 @@ def _extents(
             center = (character.column + 0.5) * column
             start, end = int(center - width / 2), int(center + width / 2)
             yield [character], max(start, 0), min(end, length)
+
+
+def _extents_between_spaces(
+    line: RecognizedText, length: float
+) -> Iterator[tuple[Sequence[Character], float, float]]:
+    """Yield what stands between spaces, with its start and end on a line of `length` pixels.
+
+    A word goes half a character beyond the centres of its first and last one, but not into others.
+    """
+    groups = [
+        list(group)
+        for is_space, group in groupby(line.characters, lambda one: one.text.isspace())
+        if not is_space
+    ]
+    columns = [sorted(character.column for character in group) for group in groups]
+    distances = np.diff(sorted(character.column for character in line.characters))
+    usual = float(np.median(distances)) if len(distances) else line.columns
+    every = sorted(column for word in columns for column in word)
+    for group, word in zip(groups, columns, strict=True):
+        first, last = word[0], word[-1]
+        half = ((last - first) / (len(word) - 1) if len(word) > 1 else usual) / 2
+        before = [(column + first) / 2 for column in every if column < first]
+        after = [(column + last) / 2 for column in every if column > last]
+        start = max(first - half, *before[-1:], -0.5) + 0.5
+        end = min(last + half, *after[:1], line.columns - 0.5) + 0.5
+        yield group, start * length / line.columns, max(start, end) * length / line.columns
 
 
 def _span(group: Sequence[Character]) -> int:
