@@ -24,7 +24,7 @@ PARITY ?= out/parity
 OPENMP := $(abspath $(VENV))/openmp
 export LD_LIBRARY_PATH := $(OPENMP)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 
-.PHONY: setup lock demo prove convert-all test fuzz benchmark test-browser test-office test-ray check style types verify parity docs wheel clean
+.PHONY: setup lock demo prove convert-all test fuzz benchmark test-browser test-office test-plugins test-ray check style types verify parity docs wheel clean
 
 setup: $(READY)
 
@@ -123,6 +123,24 @@ test-ray: $(VENV)/.ray
 
 $(VENV)/.ray: $(READY)
 	$(PIP) install -q -e ".[ray,serve-ray]"
+	touch $@
+
+# In Docling and OCRmyPDF, which a second environment holds, as they pin versions of their own; it sees
+# the packages of the first. torchvision, which Docling imports, has to fit the build of PyTorch.
+TORCHVISION ?= $(patsubst torch==2.13.%,torchvision==0.28.%,$(TORCH))
+PLUGINS := $(VENV)/plugins
+test-plugins: $(VENV)/.plugins
+	OMP_NUM_THREADS=1 $(PLUGINS)/bin/python -m pytest -m plugins tests/pipelines/plugins
+
+$(VENV)/.plugins: $(READY)
+	$(BIN)/python -m venv $(PLUGINS)
+	echo $(abspath $(VENV))/lib/python*/site-packages > \
+		"$$(echo $(PLUGINS)/lib/python*/site-packages)/first.pth"
+	$(if $(findstring +cpu,$(TORCHVISION)),$(PLUGINS)/bin/pip install -q --no-deps "$(TORCHVISION)" \
+		--index-url $(TORCH_INDEX) --retries 0 --timeout 15 || )\
+		$(PLUGINS)/bin/pip install -q --no-deps "$(TORCHVISION:+cpu=)"
+	$(PLUGINS)/bin/pip install -q "setuptools>=77"
+	$(PLUGINS)/bin/pip install -q --no-build-isolation -e ".[docling,ocrmypdf]"
 	touch $@
 
 style: $(READY)

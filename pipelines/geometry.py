@@ -7,7 +7,8 @@ tools/infer/predict_system.py (`sorted_boxes`). Rotation moves whole pixels, whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -16,6 +17,9 @@ MAX_ROW_OFFSET = 10
 """Boxes are on one row if the y of their top left corners differ by less than this, in pixels."""
 VERTICAL_RATIO = 1.5
 """A crop with at least this height / width is treated as a line that runs up or down."""
+
+MAX_SKEW = 20.0
+"""Lines that slant by more degrees than this do not show how a page is skewed."""
 
 
 def reading_order(boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -115,3 +119,25 @@ def rotate_back(points: np.ndarray, angle: int, shape: Sequence[int]) -> np.ndar
         270: (y, last_row - x),
     }
     return np.stack(mapped[angle], axis=1)
+
+
+def skew(boxes: Iterable[np.ndarray]) -> float:
+    """Return by how many degrees the lines of a page slant downwards to the right.
+
+    Half of the length of all lines slants by at least this much. Without lines it is 0.
+
+    Args:
+        boxes: those of the lines, `(N, 2)`, clockwise from the top left.
+    """
+    lines: list[tuple[float, float]] = []
+    for corners in map(text_corners, boxes):
+        across, down = (corners[1] - corners[0]).tolist()
+        angle = math.degrees(math.atan2(down, across))
+        if abs(angle) <= MAX_SKEW:
+            lines.append((angle, math.hypot(across, down)))
+    half, passed = sum(length for _, length in lines) / 2, 0.0
+    for angle, length in sorted(lines, reverse=True):
+        passed += length
+        if passed >= half:
+            return angle
+    return 0.0

@@ -103,7 +103,7 @@ def test_the_wheel_holds_every_file_of_the_checkout(wheel):
     with zipfile.ZipFile(wheel) as archive:
         files = {name for name in archive.namelist() if ".dist-info/" not in name}
         (scripts,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        assert archive.read(scripts).decode().count(" = ") == 2
+        assert archive.read(scripts).decode().count(" = ") == 4
     assert files == shipped_files()
     assert {f"{package}/py.typed" for package in TYPED} <= files
 

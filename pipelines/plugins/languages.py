@@ -15,7 +15,7 @@ _CYRILLIC = "абвгдежзийклмнопрстуфхцчшя"
 _ARABIC = "ابتثجحخدذرزسشصضطظعغفقكلمنهوي"
 _DEVANAGARI = "अआइईउकखगचजटडतदनपबमयरलवशसहािीुे्"
 
-# The code of ISO 639-2 or of Tesseract, the tag of BCP 47 without what follows from it, the letters.
+# The code of ISO 639-2 or of Tesseract, the tag of BCP 47 in its shortest form, the letters.
 _ROWS = (
     ("eng", "en", _LATIN),
     ("deu", "de", "äöüßÄÖÜ"),
@@ -64,7 +64,11 @@ _ROWS = (
     ("tha", "th", "กขคงจชซดตถทนบปผพฟมยรลวสหอะาิีึืุูเแโใไ"),
     ("chi_sim", "zh", "的一是不了在人有我他这中大来上国们为说"),
     ("chi_tra", "zh-Hant", "的一是不了在人有我他這中大來上國們為說"),
-    ("jpn", "ja", "あいうえおかきくけこさしすせそたちつてとなにのはまもらりるれをんアイウカクコシスタトンー"),
+    (
+        "jpn",
+        "ja",
+        "あいうえおかきくけこさしすせそたちつてとなにのはまもらりるれをんアイウカクコシスタトンー",
+    ),
     ("kor", "ko", "가고기나는다도라로를리만보부사서시아에와원을의이인일자적전정제지하한"),
 )
 _LETTERS = {code: letters for *codes, letters in _ROWS for code in codes}
@@ -101,6 +105,4 @@ def spelling(language: str, characters: Collection[str]) -> Spelling:
 
 def known_languages(characters: Collection[str]) -> dict[str, str]:
     """Return the languages of the table that a dictionary can spell, by code, with their tags."""
-    return {
-        code: tag for code, tag, _ in _ROWS if spelling(code, characters).possible
-    }
+    return {code: tag for code, tag, _ in _ROWS if spelling(code, characters).possible}

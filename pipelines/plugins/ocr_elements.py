@@ -18,7 +18,13 @@ _TAGS = {OcrClass.PAGE: "div", OcrClass.PARAGRAPH: "p"}
 
 
 def page_element(
-    lines: Sequence[TextLine], width: int, height: int, *, dpi: float, number: int, right_to_left: bool
+    lines: Sequence[TextLine],
+    width: int,
+    height: int,
+    *,
+    dpi: float,
+    number: int,
+    right_to_left: bool,
 ) -> OcrElement:
     """Return a page of lines, each of its words; a line that has none is a word.
 

@@ -6,8 +6,8 @@ ppstructure/utility.py (`cal_ocr_word_box`); for lines that run downwards Paddle
 with its line, the words of an upside-down line are where they are read, and boxes match their texts
 where a line mixes scripts. On upright lines the boxes are the same.
 
-These words leave out punctuation and other scripts than Chinese and Latin. Text layers need all of a
-line's text, so what stands between spaces can be located instead.
+These words leave out punctuation and other scripts than Chinese and Latin. Text layers need all
+text of a line, so what stands between spaces can be located instead.
 """
 
 from __future__ import annotations

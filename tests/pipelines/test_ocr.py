@@ -222,6 +222,10 @@ def test_words_and_scores_of_characters():
     assert (word.text, word.score) == ("blue", pytest.approx(0.8))
     assert word.box.shape == (4, 2)
     assert read_bars()(bar_page())[0].words == ()
+    (line,) = read_bars(word_boxes="spaces")(bar_page()[150:])
+    assert [word.text for word in line.words] == ["blue"]
+    with pytest.raises(ValueError, match="word_boxes is 'lines', expected True, False or"):
+        read_bars(word_boxes="lines")
 
 
 def test_words_of_a_line_upside_down():

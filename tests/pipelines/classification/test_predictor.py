@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.classification.predictor import Classifier
+from pipelines.classification.predictor import Classifier, Orientation
 from pipelines.classification.preprocess import preprocess
 from pipelines.geometry import rotate, rotate_back
 from pipelines.settings import classification_settings
@@ -53,6 +53,14 @@ def test_quarters_of_a_turn():
     rows = [[0.3, 0.2, 0.2, 0.3], [0.1, 0.5, 0.2, 0.2], [0, 0, 1, 0], [0.1, 0.2, 0.3, 0.4]]
     images = [noise(200, 50 * (1 + i)) for i in range(4)]
     assert Classifier(answering(*rows, card=PAGES), batch_size=3)(images) == [0, 90, 180, 270]
+
+
+def test_probabilities_of_orientations():
+    rows = [[0.5, 0.125, 0.25, 0.125], [0, 0, 0.25, 0.75]]
+    found = Classifier(answering(*rows, card=PAGES), cls_thresh=0.9).orientations(
+        [noise(200, 50), noise(200, 100)]
+    )
+    assert found == [Orientation(0, 0.5), Orientation(270, 0.75)]
 
 
 def test_the_right_line_of_several_is_found():

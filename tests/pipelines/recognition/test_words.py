@@ -89,3 +89,32 @@ def test_words_slant_with_their_line():
 def test_words_of_a_curved_line():
     polygon = np.array([[100, 50], [200, 50], [300, 50], [300, 70], [200, 70], [100, 70]])
     assert spans(find_words(read("ab cd_____"), polygon)) == [("ab", 100, 140), ("cd", 160, 200)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("(a),b! 中文abc", ["(a),b!", "中文abc"]),
+        ("  안녕  하세요. ", ["안녕", "하세요."]),
+        ("...", ["..."]),
+        (" ", []),
+        ("", []),
+    ],
+)
+def test_words_between_spaces_hold_all_text(text, words):
+    found = find_words(read(text, 0.75), BOX, between_spaces=True)
+    assert [word.text for word in found] == words
+    assert {word.score for word in found} <= {0.75}
+
+
+def test_words_between_spaces_go_half_a_character_beyond_their_centres():
+    # Columns of 10 pixels, characters 2 columns apart: each takes 20 pixels.
+    words = find_words(read("_a_b_ _c_d_ _e______"), BOX, between_spaces=True)
+    assert spans(words) == [("ab", 105, 145), ("cd", 165, 205), ("e", 225, 245)]
+    # But at most half of the way to the next word, and to the ends of the line.
+    words = find_words(read("a___b c___d"), BOX, between_spaces=True)
+    assert spans(words) == [("ab", 100, 200), ("cd", 200, 300)]
+    (word,) = find_words(read("____a_____"), BOX, between_spaces=True)
+    assert spans([word]) == [("a", 100, 290)]  # as wide as the line, as nothing shows its width
+    (word,) = find_words(read("ab_____"), BOX, upside_down=True, between_spaces=True)
+    assert spans([word]) == [("ab", pytest.approx(300 - 2 * 200 / 7, abs=0.01), 300)]
