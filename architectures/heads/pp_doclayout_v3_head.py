@@ -11,7 +11,12 @@ from itertools import repeat
 import torch
 from torch import Tensor, nn
 
-from architectures.heads.rtdetr_head import MLP, RTDETRTransformer, inverse_sigmoid
+from architectures.heads.rtdetr_head import (
+    MLP,
+    RTDETRTransformer,
+    anchor_points,
+    inverse_sigmoid,
+)
 from architectures.layers.global_pointer import GlobalPointer
 
 
@@ -65,7 +70,9 @@ class PPDocLayoutV3(RTDETRTransformer):
         return repeat(self.enc_bbox_head, len(self.decoder.layers))
 
     def deployed(self) -> nn.Module:
-        """Return the head as it is: all its layers share the classes of the encoder."""
+        """Return the head without the order that training reads of the layers before the last."""
+        for layer in range(len(self.dec_order_head) - 1):
+            self.dec_order_head[layer] = nn.Identity()
         return self
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -81,9 +88,10 @@ class PPDocLayoutV3(RTDETRTransformer):
         """
         *maps, prototypes = maps
         memory, sizes = self.memory(maps)
-        chosen = self.select(memory, sizes)
-        points = self.mask_points(chosen.features, prototypes)
-        *_, (boxes, features) = self.refine(chosen.features, points, memory, sizes)
+        _, valid = anchor_points(sizes, memory)
+        queries = self.rank(memory, valid).features
+        points = self.mask_points(queries, prototypes)
+        *_, (boxes, features) = self.refine(queries, points, memory, sizes)
         return {"boxes": boxes, **self.describe(features, prototypes)}
 
     def mask_points(self, features: Tensor, prototypes: Tensor) -> Tensor:
@@ -93,7 +101,8 @@ class PPDocLayoutV3(RTDETRTransformer):
 
     def masks(self, normed: Tensor, prototypes: Tensor) -> Tensor:
         """Queries `(N, Q, hidden_dim)` and prototypes `(N, P, H, W)` to `(N, Q, H, W)`."""
-        return torch.einsum("nqp,nphw->nqhw", self.mask_query_head(normed), prototypes)
+        products = self.mask_query_head(normed) @ prototypes.flatten(2)
+        return products.unflatten(2, prototypes.shape[2:])
 
     def describe(self, features: Tensor, prototypes: Tensor, layer: int = -1) -> dict[str, Tensor]:
         """Return logits, order and masks of the queries after a layer."""

@@ -116,6 +116,22 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(layers)
 
 
+class Ranked(NamedTuple):
+    """The positions of the maps with the highest class logits.
+
+    Attributes:
+        features: of the chosen positions, `(N, Q, dim)`.
+        chosen: their indices, `(N, Q, 1) int64`.
+        encoded: features of every position of the maps, `(N, S, dim)`.
+        scores: class logits of every position, `(N, S, num_classes)`.
+    """
+
+    features: Tensor
+    chosen: Tensor
+    encoded: Tensor
+    scores: Tensor
+
+
 class Selected(NamedTuple):
     """Queries chosen from the maps.
 
@@ -213,21 +229,31 @@ class RTDETRTransformer(OutputPart):
         sizes = [(x.shape[2], x.shape[3]) for x in projected]
         return torch.cat([x.flatten(2).transpose(1, 2) for x in projected], 1), sizes
 
-    def select(self, memory: Tensor, sizes: Sequence[Size]) -> Selected:
+    def rank(self, memory: Tensor, valid: Tensor) -> Ranked:
         """Choose the positions with the highest class logits.
+
+        Args:
+            memory: `(N, S, hidden_dim)`.
+            valid: whether each position is used, `(1, S, 1) bool`.
+        """
+        encoded = self.enc_output(torch.where(valid, memory, torch.zeros_like(memory)))
+        scores = self.enc_score_head(encoded)
+        chosen = scores.max(2).values.topk(self.num_queries, 1).indices[..., None]
+        features = encoded.gather(1, chosen.expand(-1, -1, encoded.shape[2]))
+        return Ranked(features, chosen, encoded, scores)
+
+    def select(self, memory: Tensor, sizes: Sequence[Size]) -> Selected:
+        """Return the queries and boxes that the decoder starts from.
 
         Args:
             memory: `(N, S, hidden_dim)`.
             sizes: height and width of each map.
         """
         anchors, valid = anchor_points(sizes, memory)
-        encoded = self.enc_output(torch.where(valid, memory, torch.zeros_like(memory)))
-        scores, offsets = self.enc_score_head(encoded), self.enc_bbox_head(encoded)
-        chosen = scores.max(2).values.topk(self.num_queries, 1).indices[..., None]
+        features, chosen, encoded, scores = self.rank(memory, valid)
+        offsets = self.enc_bbox_head(encoded)
         points = (offsets + anchors).gather(1, chosen.expand(-1, -1, 4))
-        if self.tgt_embed is None:
-            features = encoded.gather(1, chosen.expand(-1, -1, encoded.shape[2]))
-        else:
+        if self.tgt_embed is not None:
             features = self.tgt_embed.weight.expand(memory.shape[0], -1, -1)
         return Selected(features, points, scores, offsets)
 

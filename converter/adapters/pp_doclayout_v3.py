@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from architectures.heads.pp_doclayout_v3_head import PPDocLayoutV3
 
 SAMPLED = "rows follow a top-k, and too few values of each are recorded; fixed_* hold the same"
+FIRST_ORDER = (
+    "PaddleX runs it on the first layer's order head, which the deploy form lacks; the result "
+    "fixed_out_order_logits shows what it makes of the last one's"
+)
 LAYERS = "fixed_intermediate"
 
 
@@ -33,6 +37,7 @@ class PPDocLayoutV3Adapter(HeadAdapter):
             **dict.fromkeys(("boxes", "count"), POST_PROCESSED),
             **dict.fromkeys(("out_order_logits", "out_masks"), SAMPLED),
         },
+        untraced={"head.dec_global_pointer": FIRST_ORDER},
     )
 
     def record_results(
@@ -44,14 +49,12 @@ class PPDocLayoutV3Adapter(HeadAdapter):
         memory, sizes = head.memory(maps)
         chosen = head.select(memory, sizes)
         points = head.mask_points(chosen.features, prototypes)
-        # PaddleX's network describes the queries of every layer, ours those of the last.
-        described = [
-            (boxes, head.describe(features, prototypes, layer)["logits"])
-            for layer, (boxes, features) in enumerate(
-                head.refine(chosen.features, points, memory, sizes)
-            )
-        ]
-        boxes, logits = described[-1]
+        # PaddleX's network describes the queries of every layer, ours those of the last; in the
+        # deploy form the other order heads have no weights.
+        steps = list(head.refine(chosen.features, points, memory, sizes))
+        for layer, (_, features) in enumerate(steps):
+            if any(True for _ in head.dec_order_head[layer].parameters()):
+                logits = head.describe(features, prototypes, layer)["logits"]
         *_, (fixed_boxes, features) = head.refine(
             inputs["queries"], inputs["points"], memory, sizes
         )
@@ -61,7 +64,7 @@ class PPDocLayoutV3Adapter(HeadAdapter):
             "encoder.1": prototypes,
             "enc_score_head": chosen.scores,
             "enc_bbox_head": chosen.offsets,
-            "intermediate_reference_points": boxes,
+            "intermediate_reference_points": steps[-1][0],
             "intermediate_logits": logits,
             "fixed_last_hidden_state": features[:, -1],
             f"{LAYERS}_hidden_states": features,
