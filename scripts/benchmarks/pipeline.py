@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from benchmarks.reading import Job as ReadingJob
 from benchmarks.runtimes import SIDES, STAGES, Job
 from benchmarks.structure_sides import Job as StructureJob
 from converter.errors import SourceError, UsageError
@@ -238,7 +239,10 @@ class Child:
     """The process of one side; `with` ends it."""
 
     def __init__(
-        self, name: str, job: Job | StructureJob, module: str = "benchmarks.runtimes"
+        self,
+        name: str,
+        job: Job | StructureJob | ReadingJob,
+        module: str = "benchmarks.runtimes",
     ) -> None:
         self.name = name
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
