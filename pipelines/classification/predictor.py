@@ -79,9 +79,10 @@ class Classifier(Predictor):
             ImageError: an item is not an image.
             ValueError: the network's output is not `(N, classes)`, or not finite.
         """
-        threshold = self.settings.cls_thresh
+        threshold = np.float32(self.settings.cls_thresh)  # in single precision, as in PaddleOCR
         return [
-            found.angle if found.score > threshold else 0 for found in self.orientations(images)
+            found.angle if np.float32(found.score) > threshold else 0
+            for found in self.orientations(images)
         ]
 
     def orientations(self, images: Sequence[ImageLike]) -> list[Orientation]:
