@@ -13,6 +13,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,14 @@ def provide(backbone: Mapping[str, Any]) -> None:
 
 
 def _module(name: str, folder: Path | None = None) -> types.ModuleType:
-    """Return a new, empty module, importable by its name; with a folder, a package."""
+    """Return a new, empty module, importable by its name; with a folder, a package.
+
+    It has a spec, by which the package is found again when networks of other sizes are asked for.
+    """
     module = sys.modules[name] = types.ModuleType(name)
+    module.__spec__ = ModuleSpec(name, None, is_package=folder is not None)
     if folder is not None:
-        module.__path__ = [str(folder)]
+        module.__path__ = module.__spec__.submodule_search_locations = [str(folder)]
     return module
 
 

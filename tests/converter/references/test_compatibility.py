@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from converter.references.paddle import paddlenlp_networks
 from converter.references.paddle.compatibility import provide_imports
 
 SHELLS = "ppocr.modeling.backbones.vqa_layoutlm"
@@ -50,3 +51,24 @@ def test_others_import_what_is_there(modules):
     before = set(modules)
     provide_imports({"model_type": "det", "Backbone": {"name": "MobileNetV3"}, "Neck": None})
     assert set(modules) == before
+
+
+@pytest.fixture
+def fake_paddlenlp(tmp_path, monkeypatch):
+    """A package of PaddleNLP's layout whose networks are empty."""
+    for family in ("layoutlm", "layoutlmv2", "layoutxlm"):
+        folder = tmp_path / "paddlenlp/transformers" / family
+        folder.mkdir(parents=True)
+        (folder / "modeling.py").write_text("__all__ = ['Model']\nclass Model: pass\n")
+        (folder / "visual_backbone.yaml").touch()
+    (tmp_path / "paddlenlp/__init__.py").write_text("raise ImportError('not to be imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    # Its real base class is a layer of Paddle.
+    monkeypatch.setattr(paddlenlp_networks, "_pretrained_model", lambda *_: object)
+
+
+@pytest.mark.usefixtures("fake_paddlenlp")
+def test_networks_of_paddlenlp_are_provided_more_than_once(modules):
+    for sizes in ({}, {"hidden_size": 12}):
+        paddlenlp_networks.provide({"sizes": sizes})
+        assert modules["paddlenlp.transformers"].Model.__name__ == "Model"
