@@ -149,7 +149,10 @@ class TableMasterHead(OutputPart):
         self.out_channels = out_channels
         self.max_text_length = max_text_length
         self.loc_reg_num = loc_reg_num
-        self.stops_at_end = True  # else it decodes all tokens, as PaddleOCR's exports do
+        # PaddleOCR's exports decode all tokens. If traced for one token, they give all tokens the
+        # first position, and mask none. Comparisons with such an export do the same.
+        self.stops_at_end = True
+        self.traced_for_one = False
         self.layers, self.cls_layer, self.bbox_layer = (
             nn.ModuleList(DecoderLayer(headers, width, d_ff) for _ in range(count))
             for count in (2, 1, 1)
@@ -169,6 +172,8 @@ class TableMasterHead(OutputPart):
             `structure_probs` `(N, L, out_channels)` token probabilities, and `loc_preds`
             `(N, L, loc_reg_num)` boxes relative to the padded image, 0 to 1.
         """
+        if self.traced_for_one:
+            return self.decode_again(maps, self.max_text_length + 1)
         features, memories = self._memories(maps)
         caches = [Cache(memory) for memory in memories]
         tokens = torch.full((features.shape[0], 1), self.out_channels - SOS, device=features.device)
@@ -227,7 +232,8 @@ class TableMasterHead(OutputPart):
             Logits `(N, T - start, out_channels)` and boxes `(N, T - start, loc_reg_num)`.
         """
         x = self.embedding(tokens[:, start:])
-        x = x + sinusoids(tokens.shape[1], x.shape[2], x)[start:]
+        places = sinusoids(1 if self.traced_for_one else tokens.shape[1], x.shape[2], x)
+        x = x + places[start:]
         seen = None if start + 1 == tokens.shape[1] else self._seen(tokens)[:, :, start:]
         *shared, for_tokens, for_boxes = zip(self._all_layers(), caches, strict=True)
         for layer, cache in shared:
@@ -240,6 +246,7 @@ class TableMasterHead(OutputPart):
     def _seen(self, tokens: Tensor) -> Tensor:
         """Return which tokens each one attends to, `(N, 1, T, T) bool`; a padding token to none."""
         length = tokens.shape[1]
-        seen = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+        seen = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
+        seen = seen if self.traced_for_one else seen.tril()
         padding = tokens == self.out_channels - PAD
         return (seen & padding.logical_not()[:, :, None])[:, None]

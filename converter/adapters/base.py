@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from architectures import Model
+    from converter.sources.ir import Program
 
 RECORDED_STEPS = 16  # the most tokens that a decoding loop writes for a record
 SIZES = frozenset({"im_shape", "scale_factor"})  # inputs of exports that go on to boxes
@@ -193,12 +194,16 @@ class HeadAdapter:
         raise NotImplementedError(f"{type(self).__name__} has no calls of its own for a record")
 
     @contextmanager
-    def shortened(self, network: Model) -> Iterator[None]:
-        """Let our network's loop make as many steps as that of the export, of `fewer_steps`."""
+    def as_exported(self, network: Model, program: Program) -> Iterator[None]:  # noqa: ARG002
+        """Let our network decode as the program does: as many steps, those of `fewer_steps`."""
         with ExitStack() as stack:
             for option, steps in self.fewer_steps.items():
                 stack.enter_context(limited(network.head, option, steps))
             yield
+
+    def faults_of(self, program: Program) -> tuple[str, ...]:  # noqa: ARG002
+        """Describe what an exported program computes otherwise than PaddleOCR's network."""
+        return ()
 
     def prime(self, network: Model, image: Tensor, extra: Mapping[str, Tensor]) -> None:
         """Make the first calls of layers that PaddleOCR's decoder makes and ours does not.
@@ -249,14 +254,14 @@ def positions(image: np.ndarray, count: int) -> np.ndarray:
 
 
 @contextmanager
-def limited(owner: Any, setting: str, steps: int) -> Iterator[None]:
-    """Set what limits a decoding loop, Paddle's or ours, to `steps` for a while."""
-    longest = getattr(owner, setting)
-    setattr(owner, setting, steps)
+def limited(owner: Any, setting: str, value: int) -> Iterator[None]:
+    """Give a setting of a decoding loop, Paddle's or ours, another value for a while."""
+    before = getattr(owner, setting)
+    setattr(owner, setting, value)
     try:
         yield
     finally:
-        setattr(owner, setting, longest)
+        setattr(owner, setting, before)
 
 
 def limited_steps(head: Any) -> AbstractContextManager[None]:

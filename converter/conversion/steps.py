@@ -597,8 +597,19 @@ def write(
     warnings = tuple(f"dictionary {table.file}: {note}" for note in table.notes) if table else ()
     holder = model.source.checkpoint or model.source.export
     warnings += holder.notes if holder is not None else ()
-    warnings += (*_sizes_not_proved(model, report), *unusual_values(state))
+    warnings += (*_faults_of_export(model, report), *_sizes_not_proved(model, report))
+    warnings += tuple(unusual_values(state))
     return Outcome(model.card, chosen.tensors, output[0], size, report, warnings)
+
+
+def _faults_of_export(model: OpenedModel, report: ParityReport | None) -> tuple[str, ...]:
+    """Return warnings about what the export that was compared computes otherwise."""
+    from converter.adapters.registry import adapter_for
+
+    export = model.source.export
+    if export is None or report is None or report.reference != "program":
+        return ()
+    return adapter_for(model.card.architecture).faults_of(export.program)
 
 
 def _sizes_not_proved(model: OpenedModel, report: ParityReport | None) -> tuple[str, ...]:

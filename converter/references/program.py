@@ -85,14 +85,14 @@ class ProgramReference:
 
     @contextmanager
     def bounded(self, network: Model) -> Iterator[None]:
-        """Let both sides make fewer steps where each of them repeats all before; not of ONNX."""
+        """Let both sides make the same steps, fewer where each repeats all before; not of ONNX."""
         adapter = adapter_for(network.architecture)
         if self.program.format == "onnx":
             yield
             return
         limits = {getattr(network.head, option): n for option, n in adapter.fewer_steps.items()}
         self._running = with_integers(self.program, limits)
-        with adapter.shortened(network):
+        with adapter.as_exported(network, self.program):
             yield
 
     def compare_bounded(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:

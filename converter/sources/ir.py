@@ -8,7 +8,7 @@ Kinds, roles and attribute names are the canonical ones of `op_table.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -96,6 +96,15 @@ class Program:
     outputs: tuple[str, ...]
     content: bytes = field(repr=False)
     source: str = field(default="the program", compare=False)
+
+    def every_operation(self) -> Iterator[Operation]:
+        """Yield all operations; those of a loop or branch follow the operation that owns them."""
+        waiting = list(reversed(self.operations))
+        while waiting:
+            operation = waiting.pop()
+            yield operation
+            for block in reversed(operation.blocks):
+                waiting += reversed(block.operations)
 
 
 def spec(name: object, shape: Sequence[object], dtype: str, *, known: bool = False) -> TensorSpec:

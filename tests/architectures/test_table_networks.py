@@ -9,7 +9,7 @@ from architectures import build, fuse
 from architectures.backbones.det_pp_lcnet import PPLCNetMaps
 from architectures.backbones.table_master_resnet import GlobalContext, TableResNetExtra
 from architectures.heads.table_att_head import SLAHead, TableAttentionHead
-from architectures.heads.table_master_head import EOS, PAD, TableMasterHead
+from architectures.heads.table_master_head import EOS, PAD, SOS, TableMasterHead
 from architectures.joining import join_
 from architectures.layers.attention import Cache
 from architectures.necks.csp_pan import CSPPAN
@@ -153,6 +153,28 @@ class TestTableMaster:
         result = head([torch.rand(1, 16, 3, 4)])
         assert lengths == [1, 1, 3, 4, 5]
         assert result["loc_preds"].shape == (1, 5, 4)
+
+    @torch.inference_mode()
+    def test_traced_for_one_token_it_has_one_position_and_no_mask(self):
+        head = self.head(max_text_length=3)
+        tokens = torch.tensor([[9 - SOS, 4, 2]])
+        features = torch.rand(1, 16, 3, 4)
+        head.traced_for_one = True
+        _, memories = head._memories([features])
+        logits, boxes = head._decode(tokens, [Cache(memory) for memory in memories])
+        turned, _ = head._decode(tokens[:, [0, 2, 1]], [Cache(memory) for memory in memories])
+        assert torch.allclose(logits[:, [0, 2, 1]], turned, atol=1e-6)  # no order, no mask
+        position = torch.tensor([0.0, 1.0]).repeat(8)  # the sines and cosines of position 0
+        x = head.embedding(tokens) + position
+        everything = torch.ones(1, 1, 3, 3, dtype=torch.bool)
+        layers = head._all_layers()
+        for layer, memory in zip(layers[:2], memories[:2], strict=True):
+            x = layer(x, Cache(memory), everything)
+        expected = head.bbox_fc(head.norm(layers[3](x, Cache(memories[3]), everything)))
+        assert torch.allclose(boxes, expected, atol=1e-6)
+        assert torch.equal(
+            head([features])["loc_preds"], head.decode_again([features], 4)["loc_preds"]
+        )
 
 
 def test_the_backbone_of_table_master():

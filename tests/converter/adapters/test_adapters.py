@@ -22,6 +22,7 @@ from converter.errors import SourceError
 from converter.parity.comparison import compare_integers, compare_results
 from converter.references.hooks import by_our_names, observe
 from converter.references.recorded.compare import compare_output
+from converter.sources.ir import Block, Operation, Program
 from schemas.record import OutputRow
 from tests.support.paths import ROOT
 
@@ -281,6 +282,36 @@ def test_records_of_table_master_hold_its_first_tokens():
     network = Network()
     assert adapter.record_results(network, "image", {}) == {"tokens": 24, "image": "image"}
     assert network.head.max_text_length == 500
+
+
+@pytest.mark.parametrize(("shape", "one"), [((1, 1), True), ((501, 501), False)])
+@pytest.mark.parametrize("kind", ["tril", "tril_triu"])
+def test_exports_of_table_master_that_were_traced_for_one_token(kind, shape, one):
+    adapter = adapter_for({"Head": {"name": "TableMasterHead"}})
+    mask = (
+        Operation("full", {}, ("ones",), {"shape": shape}),
+        Operation(kind, {"0": ("ones",)}, ("mask",), {}),
+    )
+    loop = Operation("while", {}, ("tokens",), {}, (Block(mask),))
+    program = Program("pir", (loop,), {}, (), (), b"")
+
+    class Head:
+        max_text_length, stops_at_end, traced_for_one = 500, True, False
+
+    class Network:
+        head = Head()
+
+    assert bool(adapter.faults_of(program)) == one
+    with adapter.as_exported(Network(), program):
+        assert (Head.max_text_length, Network.head.max_text_length) == (500, 24)
+        assert not Network.head.stops_at_end
+        assert Network.head.traced_for_one == one
+    settings = (
+        Network.head.max_text_length,
+        Network.head.stops_at_end,
+        Network.head.traced_for_one,
+    )
+    assert settings == (500, True, False)
 
 
 def test_relations_of_paddlenlp_get_the_rows_of_our_network():
