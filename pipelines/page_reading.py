@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.errors import SourceError, UsageError
 from pipelines.io.files import Failure, Page, PageRef
-from pipelines.io.images import PAGE_ERRORS
+from pipelines.io.images import PAGE_ERRORS, reason_of
 from pipelines.io.items import Item
 
 Loaded = TypeVar("Loaded")
@@ -188,7 +188,7 @@ class PagesReader:
             return ReadPage(page, outcome)
         if self._verbose:
             traceback.print_exception(outcome)
-        reason = str(outcome) or type(outcome).__name__
+        reason = reason_of(outcome)
         return Failure(page.source, page.number, f"{name_of(page)}: {reason}")
 
 

@@ -16,7 +16,7 @@ from pipelines.corpus.sources import Source, opened
 from pipelines.corpus.store import Key, Store
 from pipelines.errors import CommandError, UsageError
 from pipelines.io.files import Failure, Page, open_document
-from pipelines.io.images import PAGE_ERRORS, ImageError
+from pipelines.io.images import PAGE_ERRORS, ImageError, reason_of
 from pipelines.page_reading import (
     LogCollector,
     ManyReader,
@@ -200,7 +200,7 @@ class _Pages:
         if isinstance(outcome, ImageError):
             raise ImageError(f"{SOURCE}{name}: {outcome}") from outcome
         if isinstance(outcome, Exception):
-            reason = str(outcome) or type(outcome).__name__
+            reason = reason_of(outcome)
             self.failed[task.key] = f"{task.source.name}{name}: {reason}"
         else:
             without_pixels = replace(page, image=image[..., :0])

@@ -25,7 +25,7 @@ from pipelines.documents.text_layer import lines_of_layer, text_layer_of
 from pipelines.documents.types import Document, Page
 from pipelines.io.files import DPI, find_files, open_document
 from pipelines.io.files import Document as OpenFile
-from pipelines.io.images import PAGE_ERRORS, ImageError
+from pipelines.io.images import PAGE_ERRORS, ImageError, reason_of
 from pipelines.runtime import NetworkSource
 from schemas.processing import SettingsError
 
@@ -206,12 +206,34 @@ def parse_page(
         The page; one that could not be parsed without its image.
     """
     try:
-        layer = text_layer_of(document, number, text)
-        image = document.read(number)
-        lines = None if layer is None else lines_of_layer(layer, image.shape[:2])
-        return parser(image, source, number, text_layer=lines, folder=folder)
+        return parse_readable_page(parser, document, source, number, text=text, folder=folder)
     except PAGE_ERRORS as error:
-        return Page(source, number, error=str(error) or type(error).__name__)
+        return failed_page(source, number, error)
+
+
+def parse_readable_page(
+    parser: PageParser,
+    document: OpenFile,
+    source: str,
+    number: int,
+    *,
+    text: str = "auto",
+    folder: Path | None = None,
+) -> ParsedPage:
+    """Parse a page of a file; the arguments are those of `parse_page`.
+
+    Raises:
+        One of `PAGE_ERRORS`: the page could not be parsed.
+    """
+    layer = text_layer_of(document, number, text)
+    image = document.read(number)
+    lines = None if layer is None else lines_of_layer(layer, image.shape[:2])
+    return parser(image, source, number, text_layer=lines, folder=folder)
+
+
+def failed_page(source: str, number: int, error: Exception) -> Page:
+    """Return a page that could not be parsed."""
+    return Page(source, number, error=reason_of(error))
 
 
 def finish(pages: Iterable[Page], settings: ParseSettings) -> list[Page]:

@@ -62,8 +62,17 @@ class ImageError(ValueError):
     """An image file is missing or unreadable, or an object is not an image."""
 
 
+class ImageTooLarge(ImageError):
+    """An image has more pixels, or a longer side, than are read, or takes more memory."""
+
+
 PAGE_ERRORS = (ImageError, MemoryError, RuntimeError, cv2.error)
 """What fails for one page alone; PyTorch and OpenCV raise the last two where memory runs out."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return the message of an error, or its type where it has none."""
+    return str(error) or type(error).__name__
 
 
 class ImageFile:
@@ -88,10 +97,36 @@ class ImageFile:
         Raises:
             ImageError: the page is damaged.
         """
-        with _as_image_errors(self._name):
+        with _as_image_errors(self._page_name(number)):
             if self.count > 1:
                 self._image.seek(number - 1)
             return self._image.size
+
+    def check_size(self, number: int) -> None:
+        """Check the size of a page, by its number from 1, without decoding it.
+
+        Raises:
+            ImageTooLarge: it is larger than `MAX_PIXELS`, `MAX_SIDE` or `MAX_BYTES` allow.
+            ImageError: the page is damaged.
+        """
+        width, height = self.size(number)
+        name = self._page_name(number)
+        if width * height > MAX_PIXELS:
+            raise ImageTooLarge(
+                f"{name} is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million "
+                "are read, make it smaller or cut it up"
+            )
+        if max(width, height) > MAX_SIDE:
+            raise ImageTooLarge(
+                f"{name} is {width} x {height} pixels; a side may have at most {MAX_SIDE}, "
+                "cut it up"
+            )
+        size = width * height * _bytes_per_pixel(self._image)
+        if size > MAX_BYTES:
+            raise ImageTooLarge(
+                f"{name} takes {size / 1e6:.0f} MB when decoded; at most "
+                f"{MAX_BYTES / 1e6:.0f} MB are read, make it smaller or cut it up"
+            )
 
     def read(self, number: int) -> np.ndarray:
         """Decode a page.
@@ -103,34 +138,20 @@ class ImageFile:
             `(H, W, 3) uint8` BGR.
 
         Raises:
-            ImageError: the page is larger than `MAX_PIXELS`, incomplete or damaged.
+            ImageTooLarge: the page is larger than `MAX_PIXELS`, `MAX_SIDE` or `MAX_BYTES` allow.
+            ImageError: the page is incomplete or damaged.
         """
-        name = f"{self._name}, page {number}" if self.count > 1 else self._name
+        self.check_size(number)
+        name = self._page_name(number)
         with _as_image_errors(name):
-            if self.count > 1:
-                self._image.seek(number - 1)
-            width, height = self._image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(
-                    f"{name} is {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} million "
-                    "are read, make it smaller or cut it up"
-                )
-            if max(width, height) > MAX_SIDE:
-                raise ImageError(
-                    f"{name} is {width} x {height} pixels; a side may have at most {MAX_SIDE}, "
-                    "cut it up"
-                )
-            size = width * height * _bytes_per_pixel(self._image)
-            if size > MAX_BYTES:
-                raise ImageError(
-                    f"{name} takes {size / 1e6:.0f} MB when decoded; at most "
-                    f"{MAX_BYTES / 1e6:.0f} MB are read, make it smaller or cut it up"
-                )
             if self._image.format == "JPEG" and (scans := _scans(self._image)) > MAX_SCANS:
                 raise ImageError(
                     f"{name} is a JPEG of {scans} scans; at most {MAX_SCANS} are read, save it anew"
                 )
             return _decode(self._image)
+
+    def _page_name(self, number: int) -> str:
+        return f"{self._name}, page {number}" if self.count > 1 else self._name
 
 
 def _bytes_per_pixel(image: Image.Image) -> int:
@@ -362,9 +383,9 @@ def _as_image_errors(name: str) -> Iterator[None]:
     except ImageError as error:
         if str(error).startswith(name):
             raise
-        raise ImageError(f"{name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(
+        raise ImageTooLarge(
             f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels; "
             "make it smaller or cut it up"
         ) from error
@@ -377,5 +398,4 @@ def _as_image_errors(name: str) -> Iterator[None]:
 
 
 def _damaged(error: Exception) -> str:
-    reason = str(error) or type(error).__name__
-    return f"cannot be decoded, it may be damaged or incomplete ({reason})"
+    return f"cannot be decoded, it may be damaged or incomplete ({reason_of(error)})"

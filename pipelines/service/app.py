@@ -33,7 +33,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     408: {"model": Problem, "description": "the file did not arrive in time"},
     413: {"model": Problem, "description": "too many bytes, pixels or pages"},
     415: {"model": Problem, "description": "the Content-Type is none of an image or a PDF"},
-    422: {"model": Problem, "description": "the file is damaged"},
+    422: {"model": Problem, "description": "the file cannot be read, or the format is unknown"},
     429: {"model": Problem, "description": "too many requests wait; try again after Retry-After"},
     500: {"model": Problem, "description": "the service failed"},
     504: {"model": Problem, "description": "the answer was not ready in time"},

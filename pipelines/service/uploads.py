@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from starlette.requests import Request
 
 from pipelines.io.files import Document
-from pipelines.io.images import ImageError, ImageFile, open_image
+from pipelines.io.images import ImageError, ImageFile, ImageTooLarge, open_image
 from pipelines.io.pdf import open_pdf
 from pipelines.service.limits import Limits, RequestError
 
@@ -91,6 +91,8 @@ def opened(content: bytes, limits: Limits, dpi: float) -> Iterator[Document]:
                 _check_count(image.count, limits)
                 _check_sizes(image, limits)
                 yield image
+    except ImageTooLarge as error:
+        raise RequestError(413, str(error)) from error
     except ImageError as error:
         raise RequestError(422, str(error)) from error
 
@@ -111,3 +113,4 @@ def _check_sizes(image: ImageFile, limits: Limits) -> None:
                 f"page {number} is {width} x {height} pixels; at most "
                 f"{limits.pixels / 1e6:g} million are read, make it smaller",
             )
+        image.check_size(number)

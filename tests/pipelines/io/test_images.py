@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pipelines.io import images
-from pipelines.io.images import ImageError, as_bgr, open_image, read_image
+from pipelines.io.images import ImageError, ImageTooLarge, as_bgr, open_image, read_image
 
 
 def random_image(*shape):
@@ -327,7 +327,7 @@ def test_large_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch)
         data = bytearray(png(width, height))
         data[-4:] = zlib.crc32(data[12:-4]).to_bytes(4, "big")
         file.write_bytes(data + b"\0\0\0\0IDAT")
-        with pytest.raises(ImageError, match=r"at most 150 million|more than 150 million"):
+        with pytest.raises(ImageTooLarge, match=r"at most 150 million|more than 150 million"):
             read_image(file)
     cv2.imwrite(str(file), random_image(10, 10, 3))
     monkeypatch.setattr(images, "MAX_PIXELS", 99)
@@ -357,7 +357,7 @@ def png_head(width: int, height: int, color: int, depth: int = 8) -> bytes:
 def test_images_that_take_much_memory(tmp_path, head, message):
     """They are refused by what the head of the file says, before anything is decoded."""
     (tmp_path / "a.png").write_bytes(head)
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(ImageTooLarge, match=message):
         read_image(tmp_path / "a.png")
 
 

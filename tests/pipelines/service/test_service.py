@@ -6,6 +6,7 @@ import asyncio
 import io
 import threading
 import time
+import zlib
 from contextlib import contextmanager
 
 import httpx
@@ -159,6 +160,14 @@ def endless():
     return parts()
 
 
+def png_head(width, height, color=2):
+    """The head of a PNG, 8 bits a channel, and no data."""
+    sizes = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    head = b"IHDR" + sizes + bytes([8, color, 0, 0, 0])
+    sum_ = zlib.crc32(head).to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n\0\0\0\r" + head + sum_ + b"\0\0\0\0IDAT"
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "reason"),
     [
@@ -171,6 +180,10 @@ def endless():
         (post(bytes(200_001)), 413, "larger than 0.2 MB"),
         (post(endless()), 413, "larger than 0.2 MB"),
         (post(png(np.zeros((600, 600, 3), np.uint8))), 413, "600 x 600 pixels; at most 0.3 mil"),
+        (post(png_head(13_000, 13_000)), 413, "13000 x 13000 pixels; at most 0.3 mil"),
+        (post(png_head(60_000, 60_000)), 413, "more than 150 million pixels"),
+        (post(png_head(100_000, 2)), 413, "a side may have at most 65500"),
+        (post(png_head(100_000, 2), "/parse"), 413, "a side may have at most 65500"),
         (post(pdf_files.pages(*[(9, 9)] * 4)), 413, "4 pages; at most 3"),
         (post(slow()), 408, "within 0.2 seconds"),
         ({"method": "GET", "url": "/ocr"}, 405, "Method Not Allowed"),
@@ -183,6 +196,26 @@ def test_what_is_refused(send, request_, status, reason):
     assert list(answer.json()) == ["error"]
     assert reason in answer.json()["error"]
     assert "Traceback" not in answer.text
+
+
+def test_images_that_only_the_reader_of_images_finds_too_large():
+    with client_of({"ocr": Held()}, Limits(pixels=1_000_000_000)) as send:
+        pixels, memory = send(post(png_head(15_001, 10_000)), post(png_head(12_000, 12_000, 6)))
+    assert (pixels.status_code, memory.status_code) == (413, 413)
+    assert "at most 150 million are read" in pixels.json()["error"]
+    assert "takes 576 MB when decoded" in memory.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/ocr", "/parse"])
+def test_too_little_memory_is_an_error_of_the_service(send, monkeypatch, caplog, path):
+    def read(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("pipelines.io.images.ImageFile.read", read)
+    (answer,) = send(post(png(bar_page()), path))
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the service failed; its log says why"}
+    assert "no page could be read" in caplog.text
 
 
 def test_pages_that_fail_stand_beside_the_others(send, monkeypatch):
