@@ -11,6 +11,7 @@ from torch import Tensor
 
 import architectures
 from architectures.loading import ArtefactError
+from architectures.reparameterize import clear_tiny_weights_
 from converter.adapters.running import extra_tensors, run_network
 from converter.catalog import cards
 from converter.catalog.cards import ModelCard
@@ -70,7 +71,9 @@ class Artefact:
 
     def fused(self) -> Artefact:
         """Return the artefact with its network in the fused form, the fastest, for inference."""
-        return replace(self, network=architectures.fuse(self.network).requires_grad_(False))
+        network = architectures.fuse(self.network).requires_grad_(False)
+        clear_tiny_weights_(network)
+        return replace(self, network=network)
 
     def _known(self) -> ModelCard | None:
         name = self.card.name

@@ -144,3 +144,19 @@ def test_a_forked_process_reads_on(weights):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_network_on_a_cpu_has_no_weights_that_slow_it_down(weights, monkeypatch):
+    monkeypatch.setattr(runtime, "join_", lambda _: None)  # which hides them from `parameters`
+    _, model = weights
+    with torch.no_grad():
+        kernel = next(each for each in model.parameters() if each.dim() == 4)
+        kernel[0] *= 1e-35
+    expected = model(torch.from_numpy(lines(2, 64))).detach().numpy()
+    network = TorchNetwork(model)
+    assert all(
+        float(each.detach().abs()[each != 0].min()) > 1e-30
+        for each in network.module.parameters()
+        if (each != 0).any()
+    )
+    np.testing.assert_allclose(network(lines(2, 64)), expected, atol=1e-5)
