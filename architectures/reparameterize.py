@@ -4,7 +4,7 @@ train   as in a training checkpoint
 deploy  the form of PaddleOCR's exports: every re-parameterisable block is one convolution,
         `reparam_conv`, and its `lab`; the heads that only training uses are gone
 fused   deploy, with each BatchNorm, and each `lab` right after a `reparam_conv`, folded into its
-        convolution
+        convolution, and zeros in place of weights too small to add anything
 
 A class that takes part implements `Deployable`, `Foldable` or `FoldedInExports`
 (`interfaces.py`).
@@ -53,6 +53,8 @@ def fuse_(model: Model, form: str) -> None:
         for step in steps[1 : steps.index(form) + 1]:
             STEPS[step](model)
             model.form, model.card = step, None
+        if form == "fused":
+            clear_negligible_(model)
 
 
 def channel_affine(module: nn.Module) -> tuple[Tensor, Tensor]:
@@ -165,6 +167,25 @@ def fold_as_exported_(network: nn.Module) -> None:
     for module in list(network.modules()):
         if isinstance(module, FoldedInExports):
             fold_(module)
+
+
+NEGLIGIBLE = 1e-30
+"""The least size of a weight in the fused form; what smaller ones add is lost in rounding."""
+
+
+def clear_negligible_(network: nn.Module) -> None:
+    """Set weights below `NEGLIGIBLE` to zero, in place.
+
+    Weight decay shrinks the weights of channels that nothing reads to subnormal numbers (below
+    1.2e-38), with which processors compute a hundred times more slowly: a tenth of the weights of
+    PP-OCRv6_small_det, which took most of its time.
+    """
+    for parameter in network.parameters():
+        if parameter.is_meta:
+            continue
+        is_negligible = (parameter.abs() < NEGLIGIBLE) & (parameter != 0)
+        if is_negligible.any():  # weights that stay keep the memory that processes share
+            parameter.masked_fill_(is_negligible, 0)
 
 
 def overwrite_(network: nn.Module) -> None:

@@ -284,3 +284,20 @@ class TestTheCheckCanFail:
         found = difference(case.outputs("train"), outputs(fuse(model, form), case.x))
         has_branches = any(hasattr(m, "deployed") and m is not model.head for m in model.modules())
         assert (found > 1e-9) == (form == "fused" or has_branches)
+
+
+def test_the_fused_form_has_no_weights_too_small_to_add_anything():
+    model = build(NETWORKS["rec v4"][0])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.view(-1)[::2] = 1e-39
+    fused = fuse(model)
+    again = fuse(fused)  # such as one that was an export
+    for network in (fused, again):
+        sizes = torch.cat([parameter.detach().abs().ravel() for parameter in network.parameters()])
+        assert (sizes == 0).any()
+        assert not ((sizes > 0) & (sizes < 1e-30)).any()
+    assert all((parameter.detach() == 1e-39).any() for parameter in model.parameters())
+    with torch.no_grad():
+        next(fused.parameters()).view(-1)[0] = 1e-39
+    assert next(fuse(fused).parameters()).view(-1)[0] == 0
