@@ -199,28 +199,4 @@ def overwrite_(network: nn.Module) -> None:
             module.inplace = True
 
 
-TINY = 2.0**-100
-"""Below this, weights are cleared: their products with the values of a map are mostly subnormal."""
-MODEST = 2.0**-50
-"""The largest weight of a tensor that has others cleared is at least that."""
-
-
-@torch.no_grad()
-def clear_tiny_weights_(network: nn.Module) -> None:
-    """Set weights of a network to zero, in place, that are too small to change a sum in float32.
-
-    Long training with weight decay leaves channels without use, all of whose weights are nearly 0:
-    a quarter of a million in the detector of PP-OCRv6 small. Processors compute with subnormal
-    numbers, those below 2**-126, more than ten times as slowly as with others, so these channels
-    take more time than all the rest.
-    """
-    for weight in network.parameters():
-        if weight.is_meta or not weight.is_floating_point() or not weight.numel():
-            continue
-        sizes = weight.abs()
-        tiny = (sizes < TINY) & (sizes > 0)
-        if sizes.max() >= MODEST and tiny.any():
-            weight.masked_fill_(tiny, 0)
-
-
 STEPS: dict[str, Callable[[nn.Module], None]] = {"deploy": _deploy, "fused": fold_}

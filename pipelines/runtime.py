@@ -16,7 +16,7 @@ import torch
 import architectures
 from architectures.joining import join_
 from architectures.model import Model
-from architectures.reparameterize import clear_tiny_weights_, fuse_, overwrite_
+from architectures.reparameterize import fuse_, overwrite_
 from cores.allocator import give_back_memory, keep_freed_memory
 from cores.memory import weights_are_shared
 from cores.threads import cores_are_contended, threads_spin
@@ -97,7 +97,6 @@ class TorchNetwork:
         self.extra_inputs: tuple[str, ...] = model.extra_inputs
         fuse_(model, "fused")
         overwrite_(model)
-        clear_tiny_weights_(model)
         model.to(self.device, self.dtype)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cpu" and not compile:  # which joins more by itself

@@ -11,7 +11,6 @@ from torch import Tensor
 
 import architectures
 from architectures.loading import ArtefactError
-from architectures.reparameterize import clear_tiny_weights_
 from converter.adapters.running import extra_tensors, run_network
 from converter.catalog import cards
 from converter.catalog.cards import ModelCard
@@ -71,9 +70,7 @@ class Artefact:
 
     def fused(self) -> Artefact:
         """Return the artefact with its network in the fused form, the fastest, for inference."""
-        network = architectures.fuse(self.network).requires_grad_(False)
-        clear_tiny_weights_(network)
-        return replace(self, network=network)
+        return replace(self, network=architectures.fuse(self.network).requires_grad_(False))
 
     def _known(self) -> ModelCard | None:
         name = self.card.name

@@ -1,4 +1,4 @@
-"""Networks for inference alone: layers that write over what they are given, cleared weights."""
+"""Networks for inference alone, whose layers write over what they are given."""
 
 import copy
 
@@ -7,7 +7,7 @@ import torch
 
 from architectures import build, fuse
 from architectures.layers.affine import LearnableAffine
-from architectures.reparameterize import clear_tiny_weights_, overwrite_
+from architectures.reparameterize import overwrite_
 from tests.architectures.test_reparameterize import difference, outputs, randomised
 from tests.support.small_networks import NETWORKS
 
@@ -37,15 +37,3 @@ def test_only_then_layers_write_over_what_they_are_given():
         overwrite_(layers)
         assert layers(x) is x
     assert x.tolist() == [[0.0, 1.0]]
-
-
-def test_weights_too_small_for_a_sum_are_cleared():
-    layers = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Linear(2, 1, bias=False))
-    with torch.no_grad():
-        layers[0].weight[0] = torch.tensor([1.0, 1e-40, -1e-31, 1e-29])
-        layers[1].weight[0] = torch.tensor([1e-40, 1e-20])  # small as a whole: these count
-        kept = layers[0].weight[1].clone()
-    clear_tiny_weights_(layers)
-    assert layers[0].weight[0].tolist() == torch.tensor([1.0, 0.0, 0.0, 1e-29]).tolist()
-    assert torch.equal(layers[0].weight[1], kept)
-    assert (layers[1].weight != 0).all()
