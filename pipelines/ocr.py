@@ -112,7 +112,7 @@ class OCR:
             and Chinese characters, without punctuation and other scripts. With "spaces" a word is
             what stands between spaces, so that the words hold all of the text.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`: a slow first call, then faster ones.
         tiles: cut long or large pages, such as receipts and plans, into overlapping tiles for the
             detector, which otherwise shrinks the page until its longer side fits.

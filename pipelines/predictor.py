@@ -23,7 +23,7 @@ class Predictor:
     Args:
         network: converted weights, a network, or a callable.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
 
     Raises:

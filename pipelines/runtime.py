@@ -67,7 +67,7 @@ class TorchNetwork:
         network: the path of `X.pth` or `X.safetensors` with `X.json` beside it, or a network, which
             is copied.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision (`half_precision`).
         compile: use `torch.compile`: the first call is slow, later calls are faster. It compiles
             separately for a batch of one and for very small images, but not for each image size.
 
@@ -85,7 +85,7 @@ class TorchNetwork:
         compile: bool = False,
     ) -> None:
         self.device = find_device(device, half=half)
-        self.dtype = torch.float16 if half else torch.float32
+        self.dtype = half_precision(self.device) if half else torch.float32
         if self.device.type == "cpu":
             _warn_of_contention()
             keep_freed_memory()
@@ -223,7 +223,7 @@ def find_device(name: str, *, half: bool = False) -> torch.device:
 
     Args:
         name: cpu, cuda, cuda:N or mps.
-        half: whether it has to support half precision.
+        half: whether it has to support half precision; a CPU does if it computes with bfloat16.
 
     Raises:
         DeviceError: the device is not available, or has no half precision.
@@ -242,11 +242,25 @@ def find_device(name: str, *, half: bool = False) -> torch.device:
             f"the device {name} is not available: this PyTorch ({torch.__version__}) finds "
             f"{', '.join(_devices())}"
         )
-    if half and device.type == "cpu":
+    if half and device.type == "cpu" and not has_bfloat16():
         raise DeviceError(
-            "half precision is not supported on cpu; choose another device, or leave it out"
+            "half precision on cpu is bfloat16, which this processor does not compute with (it "
+            "has neither avx512_bf16 nor amx); choose another device, or leave it out"
         )
     return device
+
+
+def half_precision(device: torch.device) -> torch.dtype:
+    """Return what half precision means on a device: bfloat16 on a CPU, float16 elsewhere.
+
+    bfloat16 has the range of float32 and 8 significant bits, float16 has 11.
+    """
+    return torch.bfloat16 if device.type == "cpu" else torch.float16
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 by itself, and not in many steps."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _devices() -> list[str]:

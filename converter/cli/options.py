@@ -182,6 +182,14 @@ def positive_number(text: str) -> float:
     return value
 
 
+def probability(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    value = _float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"should be from 0 to 1, not {text}")
+    return value
+
+
 def process_count(text: str) -> int:
     """Parse a number of processes, at least 1."""
     if not text.isdecimal() or not int(text):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from converter.cli.options import add_verbose_option, positive_number
+from converter.cli.options import add_verbose_option, positive_number, probability
 from converter.errors import ParityError, SourceError, UsageError
 
 # `pipelines` and `converter.end_to_end`, which uses it, are imported in `run`: they need OpenCV and
@@ -18,11 +18,13 @@ compare boxes, texts and scores of every line; with --layout the regions of the 
 labels, with --table the HTML and the cells of images of tables, with --unwarp the brightness of the
 tiles of flattened pages. With --layout, --det and --rec, and further networks, whole documents: the
 blocks of the pages, their order and contents. Both runs prepare images and decode outputs with the
-settings in the JSON of the weights."""
+settings in the JSON of the weights. With --half, both runs are PyTorch's, in single and in half
+precision, and the shares of lines with equal texts and boxes are printed."""
 _EPILOG = """PATH is an image, a PDF, a folder (the images and PDFs directly in it), or a quoted
 pattern. DIR is a folder, a program file, an ONNX file or the release's .tar, as in a conversion.
 exit codes: 0 all pages agree; 2 usage; 3 weights, programs or pages cannot be read; 5 a page
-differs; 6 Paddle or ONNX Runtime cannot be run"""
+differs, or with --half more lines than --least-share allows; 6 Paddle or ONNX Runtime cannot be
+run"""
 
 
 TASKS = {
@@ -66,12 +68,33 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         metavar="X",
         help="largest allowed difference between scores (default: 1e-3)",
     )
+    half = parser.add_argument_group("half precision")
+    half.add_argument(
+        "--half",
+        action="store_true",
+        help="compare --det and --rec in half precision (bfloat16 on cpu) with single precision; "
+        "no exports are given",
+    )
+    half.add_argument(
+        "--device", metavar="NAME", help="cpu (default), cuda, cuda:N or mps; with --half"
+    )
+    half.add_argument(
+        "--least-share",
+        type=probability,
+        metavar="X",
+        help="the share of lines, 0 to 1, whose texts and whose boxes have to be equal (default: "
+        "0, the shares are only printed)",
+    )
     add_verbose_option(parser)
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Read and compare every page and print one line each."""
+    if options.half:
+        return _compare_precisions(options)
+    if options.device is not None or options.least_share is not None:
+        raise UsageError("--device and --least-share go with --half")
     weights, exports = _networks(options)
     from tqdm import tqdm
 
@@ -124,6 +147,38 @@ def run(options: argparse.Namespace) -> int:
             "pages with something to find"
         )
     return 0
+
+
+def _compare_precisions(options: argparse.Namespace) -> int:
+    """Read every page in single and in half precision, and print how many lines agree."""
+    weights = {task: file for task in TASKS if (file := getattr(options, task))}
+    exports = [task for task in TASKS if getattr(options, f"paddle_{task}")]
+    if exports or options.out or not {"det", "rec"} <= weights.keys() <= {"det", "rec", "cls"}:
+        raise UsageError(
+            "--half takes --det and --rec, with or without --cls, and neither exports nor --out"
+        )
+    from converter.end_to_end.pages import find_pages
+    from converter.end_to_end.precision import Agreement, compare_pages, open_precisions
+
+    pages, missing = find_pages(options.images)
+    single, half = open_precisions(weights, options.device or "cpu")
+    total, unreadable = Agreement(), [result.message for result in missing]
+    for name, agreement in compare_pages(single, half, pages, options.limit_pixels):
+        if agreement is None:
+            unreadable.append(name)
+            continue
+        total += agreement
+        print(f"{name}: {agreement.describe(options.limit_pixels)}")
+        for change in agreement.changed:
+            print(f"  {change}")
+    for message in unreadable:
+        print(f"converter prove: {message}", file=sys.stderr)
+    if not total.lines:
+        raise UsageError("no line was found on any page, so nothing was compared")
+    print(f"all pages: {total.describe(options.limit_pixels)}")
+    if total.share < (options.least_share or 0):
+        return ParityError.exit_code
+    return SourceError.exit_code if unreadable else 0
 
 
 def _networks(options: argparse.Namespace) -> tuple[dict[str, Path], dict[str, Path]]:

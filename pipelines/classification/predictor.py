@@ -37,7 +37,7 @@ class Classifier(Predictor):
             probabilities `(N, classes) float32`.
         batch_size: the number of images per call of the network.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `ClassificationSettings` that replace those of the weights, such as
             `cls_thresh=0.8`.

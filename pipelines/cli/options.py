@@ -84,7 +84,12 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of how networks are computed."""
     add = parser.add_argument
     add("--device", default="cpu", help="cpu (default), cuda, cuda:N or mps")
-    add("--half", action="store_true", help="compute in half precision, on cuda and mps")
+    add(
+        "--half",
+        action="store_true",
+        help="compute in half precision: float16 on cuda and mps, bfloat16 on a cpu with "
+        "avx512_bf16 or amx",
+    )
     add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
 
 

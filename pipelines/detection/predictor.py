@@ -71,7 +71,7 @@ class Detector(Predictor):
         network: converted weights, a network, or a callable from `(1, 3, H, W) float32` to the maps
             of its algorithm. A network without a card is treated as one of DB.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         tiles: cut pages that are longer than the network's input into overlapping tiles, along
             both sides where they are much wider than it, too, so that they are not shrunk to the

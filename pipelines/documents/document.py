@@ -54,7 +54,7 @@ def parse(
         text: "auto" takes sound text layers of PDFs, "layer" all, "ocr" none.
         dpi: resolution of PDF pages, in pixels per inch.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         batch_size: lines per call of a network.
         networks: networks by role, such as `layout="X.pth"`, in place of those in `models`.

@@ -30,7 +30,7 @@ class FormulaReader(Predictor):
         network: converted weights of UniMERNet, PP-FormulaNet, LaTeX-OCR or CAN, or a network or
             callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `FormulaSettings` that replace those of the weights.
 

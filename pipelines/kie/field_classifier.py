@@ -48,7 +48,7 @@ class FieldClassifier(Predictor):
             as its `card`. The JSON holds the character table, which `python -m converter add-dict`
             adds.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
 
     Raises:

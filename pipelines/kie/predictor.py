@@ -119,7 +119,7 @@ class KeyInformation:
         whole_pages: whether pages with more tokens than the network reads at once are read in
             parts that overlap. PaddleOCR reads the first part alone.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `KieSettings` that replace those of the weights.
 

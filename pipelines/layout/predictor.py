@@ -76,7 +76,7 @@ class LayoutDetector(Predictor):
         network: converted weights of PicoDet, RT-DETR or PP-YOLOv2, such as PP-DocLayout-S or
             PP-DocLayout-L, or a network or callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `LayoutSettings` that replace those of the weights, such as
             `threshold=0.4` or `layout_nms=True`.

@@ -41,7 +41,7 @@ class Recognizer(Predictor):
             default that of the weights.
         batch_size: the number of lines per call of the network.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `RecognitionSettings` that replace those of the weights, such as
             `max_width=4000`.

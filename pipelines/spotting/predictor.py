@@ -57,7 +57,7 @@ class Spotter(Predictor):
             that of the weights.
         min_score: lines with a lower score are left out.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `SpottingSettings` and `PGDecoder` that replace those of the weights,
             such as `max_side_len=1280`.

@@ -26,7 +26,7 @@ class Upscaler(Predictor):
         network: converted weights, a network, or a callable from `(1, 3, H, W) float32` to a dict
             with `sr_img`, `(1, 3, 2 * H, 2 * W)`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `SuperResolutionSettings` that replace those of the weights.
 

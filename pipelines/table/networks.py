@@ -33,7 +33,7 @@ class StructureNetwork(Predictor):
         network: converted weights of SLANet, SLANet_plus, SLANeXt, TableMASTER or EDD, or a
             network or callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `TableSettings` that replace those of the weights.
 
@@ -110,7 +110,7 @@ class CellDetector:
         network: converted weights of a detector of cells, such as RT-DETR-L_wired_table_cell_det,
             or a network or callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
 
     Raises:
@@ -173,7 +173,7 @@ class TableClassifier(Predictor):
         network: converted weights of PP-LCNet_x1_0_table_cls, or a network or callable with the
             JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
 
     Raises:

@@ -74,7 +74,7 @@ class TableRecognizer:
         rules: "paddleocr" or "paddlex"; None for the first with `structure` alone, else the second.
         sort_lines: with PaddleX's rules and `structure` alone, sort the texts of a cell into lines.
         device: cpu, cuda, cuda:N or mps, for these networks.
-        half: compute them in half precision, on other devices than a CPU.
+        half: compute them in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile` for them.
         settings: settings of `TableSettings` that replace those of the structure networks.
 

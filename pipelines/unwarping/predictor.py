@@ -28,7 +28,7 @@ class Unwarper(Predictor):
         network: converted weights of UVDoc, a network, or a callable from `(1, 3, H, W) float32`,
             blue first and 0 to 1, to the flat page in the same form.
         device: cpu, cuda, cuda:N or mps.
-        half: compute in half precision, on other devices than a CPU.
+        half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
         compile: use `torch.compile`.
         settings: settings of `UnwarpSettings` that replace those of the weights.
 

@@ -69,10 +69,12 @@ def test_images_take_the_order_of_the_weights(shape):
 
 
 def test_half_precision(weights, monkeypatch):
-    monkeypatch.setattr("pipelines.runtime.find_device", lambda *_, **__: torch.device("cpu"))
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: True)  # others compute it slowly
     path, _ = weights
     expected = TorchNetwork(path)(lines(2, 64))
-    result = TorchNetwork(path, half=True)(lines(2, 64))
+    network = TorchNetwork(path, half=True)
+    assert next(network.module.parameters()).dtype == torch.bfloat16
+    result = network(lines(2, 64))
     assert result.dtype == np.float32
     assert 0 < np.abs(result - expected).max() < 0.02 * np.abs(expected).max()
 
@@ -98,7 +100,16 @@ def test_devices():
             DeviceError, match=f"the device {name} is not available: .* finds .*cpu"
         ):
             find_device(name)
-    with pytest.raises(DeviceError, match="half precision is not supported on cpu"):
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_half_precision_needs_a_processor_that_computes_with_bfloat16(has, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    if has:
+        assert find_device("cpu", half=True) == torch.device("cpu")
+        return
+    with pytest.raises(DeviceError, match="neither avx512_bf16 nor amx"):
         find_device("cpu", half=True)
 
 
