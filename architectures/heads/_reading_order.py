@@ -43,17 +43,17 @@ class RegionEmbeddings(nn.Module):
         self.spatial_proj = nn.Linear(4 * coordinate_size + 2 * shape_size, dim)
         self.LayerNorm = nn.LayerNorm(dim)
 
-    def forward(self, tokens: Tensor, boxes: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, is_used: Tensor, boxes: Tensor) -> Tensor:
         """Embed tokens, without the normalisation.
 
         Args:
             tokens: `(N, T) int64`.
+            is_used: which of them are no padding, `(N, T) bool`.
             boxes: left, top, right and bottom, 0 to 1000, `(N, T, 4) int64`.
 
         Returns:
             `(N, T, dim)`.
         """
-        is_used = tokens != PADDING
         places = is_used.cumsum(1) * is_used + PADDING
         left, top, right, bottom = boxes.unbind(2)
         sides = [
@@ -66,7 +66,7 @@ class RegionEmbeddings(nn.Module):
         ]
         return (
             self.word_embeddings(tokens)
-            + self.token_type_embeddings.weight
+            + self.token_type_embeddings(torch.zeros_like(tokens))
             + self.position_embeddings(places)
             + self.spatial_proj(torch.cat(sides, 2))
         )
@@ -221,9 +221,10 @@ class ReadingOrder(nn.Module):
         tokens[:, 0] = START
         tokens = tokens.masked_fill((places > 0) & (places <= count), REGION)
         tokens = tokens.masked_fill(places == count + 1, END)
+        is_used = places <= count + 1
         boxes = nn.functional.pad(boxes, (0, 0, 1, 1))
         labels = self.label_features_projection(self.label_embeddings(kinds))
-        x = self.embeddings(tokens, boxes.long()) + nn.functional.pad(labels, (0, 0, 1, 1))
+        x = self.embeddings(tokens, is_used, boxes.long()) + nn.functional.pad(labels, (0, 0, 1, 1))
         x = self.embeddings.LayerNorm(x)
-        encoded = self.encoder(x, boxes, tokens != PADDING)
+        encoded = self.encoder(x, boxes, is_used)
         return self.relative_head(encoded[:, 1:-1])

@@ -95,6 +95,8 @@ class HeadAdapter:
             export, of decoders each of whose steps repeats all before; its own would take hours.
         ranked_layers: beginnings of the names of layers whose rows follow a top-k over scores, so
             that they are matched by value.
+        sees_order: whether some layers see the order of these rows, so that a comparison with an
+            export gives both sides the order of Paddle's (`references/choices.py`).
     """
 
     options: Mapping[str, Any]
@@ -109,6 +111,7 @@ class HeadAdapter:
     cut: ClassVar[frozenset[str]] = frozenset()
     post_processing: ClassVar[frozenset[str]] = frozenset()
     ranked_layers: ClassVar[tuple[str, ...]] = ()
+    sees_order: ClassVar[bool] = False
     fewer_steps: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     # Values of the extra inputs, (N, C, H, W) float32 being the image.

@@ -23,6 +23,7 @@ SORTED = "its first call is on the network's own regions, in the order of Paddle
 class PPDocLayoutV2Adapter(RTDETRAdapter):
     """As RT-DETR; the reading order is compared on the regions that the record states."""
 
+    sees_order = True
     record_call_inputs: ClassVar = (*RTDETRAdapter.record_call_inputs, *ORDER)
     record_rows: ClassVar = replace(
         RTDETRAdapter.record_rows, untraced={"head.reading_order_predictor": SORTED}

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from converter.alignment.stacked_items import take_items
 from converter.alignment.trace import Trace
 from converter.alignment.written_norms import put_norms_together
 from converter.errors import AlignmentError, SourceError
@@ -171,7 +172,7 @@ def program_graph(
     shapes = {name: spec.shape for name, spec in program.parameters.items()}
     inputs = [spec.name for spec in program.inputs if spec.name not in constant]
     try:
-        operations = put_norms_together(program.operations, shapes)
+        operations = put_norms_together(take_items(program.operations), shapes)
         return layer_graph(operations, shapes, inputs, program.outputs, merged)
     except (*MALFORMED, StopIteration) as fault:
         raise SourceError(

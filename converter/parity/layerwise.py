@@ -158,7 +158,7 @@ def failed(
     return Comparison(probe, input_shape, tuple(shape), math.inf, largest, limit, (), fault)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """One layer in the reference and in our network.
 

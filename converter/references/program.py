@@ -31,11 +31,12 @@ from converter.parity.comparison import INNER, Comparison, common_steps, compare
 from converter.parity.layerwise import FullTensor, Pair, SideBySide, failed
 from converter.parity.ranked import row_gap
 from converter.parity.steps import settled, started_alike, step_logits, step_noise
+from converter.references.choices import choices, compare_choices, compare_numbers
 from converter.references.hooks import folded_into
 from converter.references.paddle.session import PaddleSession
 from converter.references.positions import POSITIONS, sampling_positions, tensors_of
 from converter.references.processes.session import ChildSession
-from converter.sources.ir import Program
+from converter.sources.ir import Operation, Program
 from converter.sources.pdiparams import read_export
 from converter.sources.reader import with_integers
 
@@ -76,9 +77,10 @@ class ProgramReference:
     def compare(self, network: Model, batch: np.ndarray, limit: float) -> list[Comparison]:
         """Compare outputs of backbone and neck, the logits, the results, and the decisions.
 
-        Where rounding moves the positions at which an image is sampled (`positions.py`), these are
-        compared, too; all that follows them is computed at the program's. Of results step by step,
-        those steps are compared that rounding does not decide (`parity/steps.py`).
+        Where rounding moves the positions at which an image is sampled (`positions.py`), or decides
+        what is chosen (`choices.py`), this is compared, too; all that follows is computed from the
+        program's. Of results step by step, those steps are compared that rounding does not decide
+        (`parity/steps.py`).
         """
         with self.bounded(network):
             return self.compare_bounded(network, batch, limit)
@@ -102,20 +104,23 @@ class ProgramReference:
         compared = self.compared_layers(graph)
         inputs = self.inputs_of(network, batch)
         places = sampling_positions(network, layers.operations, self.program)
+        chosen = choices(network, layers.operations, self.program)
+        taken = self.taken(network, layers.operations)
         values = [self.counterparts[graph.layers[index].key].output for index in compared]
-        found = self.run(inputs, [*places.values(), *values])
-        sampled, expected = found[: len(places)], found[len(places) :]
-        positions = dict(zip(places, sampled, strict=True))
+        found = self.run(inputs, [*taken.values(), *values])
+        given, expected = dict(zip(taken, found, strict=False)), found[len(taken) :]
         comparisons = [
-            compare(POSITIONS, array, actual[name], input_shape=batch.shape, limit=limit)
-            for name, array in positions.items()
+            compare(POSITIONS, given[name], actual[name], input_shape=batch.shape, limit=limit)
+            for name in places
         ]
+        comparisons += compare_numbers(chosen, given, actual, batch.shape, limit)
         if any(comparison.fault for comparison in comparisons):
             return comparisons  # what is sampled elsewhere has to differ
-        if positions:
-            actual = _arrays(self.rerun(network, batch, layers, positions))
+        if given:
+            actual = _arrays(self.rerun(network, batch, layers, given))
+        comparisons += compare_choices(chosen, given, actual, batch.shape, limit)
         scored = self.scored_steps(network, layers)
-        run = partial(self.values_at, network, layers=layers, positions=positions, scored=scored)
+        run = partial(self.values_at, network, layers=layers, given=given, scored=scored)
         names = [graph.layers[index].output for index in compared]
         if not self.goes_on(network):  # a program's results have no names: ours are in its order
             names += layers.outputs.values()
@@ -228,11 +233,11 @@ class ProgramReference:
         network: Model,
         batch: np.ndarray,
         layers: TracedLayers,
-        positions: Mapping[str, np.ndarray],
+        given: Mapping[str, np.ndarray],
         scored: Mapping[str, str],
     ) -> dict[str, np.ndarray]:
         """Run a network as `rerun` does and return the values that are compared."""
-        values = _arrays(self.rerun(network, batch, layers, positions))
+        values = _arrays(self.rerun(network, batch, layers, given))
         return values | _with_logits(values, scored)
 
     def record(self, network: Model, batch: np.ndarray) -> tuple[TracedLayers, Trace]:
@@ -262,7 +267,7 @@ class ProgramReference:
         network: Model,
         batch: np.ndarray,
         layers: TracedLayers,
-        positions: Mapping[str, np.ndarray] = MappingProxyType({}),
+        given: Mapping[str, np.ndarray] = MappingProxyType({}),
     ) -> Trace:
         """Run a network; return the trace with its results and the outputs of compared layers.
 
@@ -270,7 +275,7 @@ class ProgramReference:
             network: ours.
             batch: the input, (N, C, H, W) float32.
             layers: its layers.
-            positions: those to sample the image at, by the names of our values; by default its own.
+            given: what it takes from the program instead of its own, by the names of our values.
         """
         image = torch.from_numpy(batch)
         return trace(
@@ -278,17 +283,24 @@ class ProgramReference:
             image,
             given=extra_tensors(network, image),
             keep=self.kept(network, layers),
-            replaced=tensors_of(positions),
+            replaced=tensors_of(given),
         )
 
     def kept(self, network: Model, layers: TracedLayers) -> set[str]:
-        """Return the names of the values that are compared: positions, of layers, the results."""
+        """Return the names of the values that are compared: of `taken`, of layers, the results."""
         compared = self.compared_layers(layers.graph)
         return {
-            *sampling_positions(network, layers.operations, self.program),
+            *self.taken(network, layers.operations),
+            *(choice.values for choice in choices(network, layers.operations, self.program)),
             *layers.outputs.values(),
             *(layers.graph.layers[i].output for i in compared),
         }
+
+    def taken(self, network: Model, operations: Sequence[Operation]) -> dict[str, str]:
+        """Return what our network takes from the program: positions and choices, ours first."""
+        chosen = choices(network, operations, self.program)
+        positions = sampling_positions(network, operations, self.program)
+        return positions | {choice.chosen: choice.in_program for choice in chosen}
 
     def reduce(self, network: Model, traced: Trace) -> TracedLayers:
         """Return the operations, results and layers of a trace."""
@@ -348,14 +360,12 @@ class ProgramReference:
             if key in ours and not (ours[key].looped or theirs.looped)
         ]
         inputs = self.inputs_of(network, batch)
-        places = sampling_positions(alike, traced.operations, self.program)
-        found = self.run(inputs, [*places.values(), *(theirs.output for _, theirs in layers)])
-        sampled, expected = found[: len(places)], found[len(places) :]
-        positions = dict(zip(places, sampled, strict=True))
-        alike_there = all(array.shape == traced.values[n].shape for n, array in positions.items())
-        if positions and alike_there:
+        taken = self.taken(alike, traced.operations)
+        found = self.run(inputs, [*taken.values(), *(theirs.output for _, theirs in layers)])
+        given, expected = dict(zip(taken, found, strict=False)), found[len(taken) :]
+        if given and all(array.shape == traced.values[n].shape for n, array in given.items()):
             extra = extra_tensors(alike, image)
-            traced = trace(alike, image, given=extra, replaced=tensors_of(positions))
+            traced = trace(alike, image, given=extra, replaced=tensors_of(given))
         pairs = tuple(
             Pair(
                 _module(layer),

@@ -262,6 +262,13 @@ def test_of_a_layer_that_holds_others_the_first_inside_is_named():
     )
 
 
+def test_two_calls_of_a_layer_are_two_pairs():
+    arrays = [np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32)]
+    first_call, second_call = pairs = [Pair("a", "a", FullTensor(one), one) for one in arrays]
+    assert pairs.index(second_call) == 1
+    assert pairs.index(first_call) == 0
+
+
 def test_a_small_difference_counts_where_the_network_is_known_to_be_wrong():
     honest = seeded(Picture)
     wrong = copy.deepcopy(honest)
