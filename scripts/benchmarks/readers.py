@@ -71,7 +71,11 @@ class Rate:
 
 
 def rate(turn: Turn) -> Rate:
-    """Return how fast a group read while all of its processes did."""
+    """Return how fast a group read while all of its processes did.
+
+    Raises:
+        Missing: there was no such time.
+    """
     since = min(start for _, start, _, _ in turn.pages) if turn.since is None else turn.since
     last: dict[int, float] = {}
     for process, _, end, _ in turn.pages:
@@ -84,7 +88,9 @@ def rate(turn: Turn) -> Rate:
     lines = [share * page[3] for share, page in zip(shares, turn.pages, strict=True)]
     seconds = until - since
     if seconds <= 0:
-        raise UsageError("a process had read all of its pages before another one began")
+        raise Missing(
+            "a process had read all of its pages before another one began; give more --minutes"
+        )
     return Rate(len(turn.pages), sum(shares) / seconds, sum(lines) / seconds)
 
 
@@ -213,14 +219,18 @@ class Service(_Threads):
         while time.monotonic() < end and self._process.poll() is None:
             try:
                 self._clients[0].request("GET", "/health")
-                if self._clients[0].getresponse().read():
+                response = self._clients[0].getresponse()
+                response.read()
+                if response.status == 200:
                     return
             except OSError:
                 self._clients[0].close()
             time.sleep(0.2)
+        code = self._process.poll()
         self._process.kill()
         said = self._process.communicate()[1].strip().splitlines() or ["nothing"]
-        raise UsageError(f"the service did not start within {START_SECONDS} s: {said[-1]}")
+        what = f"did not start within {START_SECONDS} s" if code is None else f"ended with {code}"
+        raise UsageError(f"the service {what}: {said[-1]}")
 
     def _read(self, number: int, path: str) -> int:
         client = self._clients[number]

@@ -97,10 +97,14 @@ def paddleocr(job: Job) -> Read:
     import paddle  # noqa: F401 - PaddleOCR imports others before, after which it is slower
 
     sys.meta_path.append(_Placeholders())
-    package = next(
-        path for entry in sys.path if (path := Path(entry) / "paddleocr/tools").is_dir()
-    ).parent
-    sys.path.insert(0, str(package))
+    packages = [
+        path
+        for path in (Path(entry, "paddleocr") for entry in sys.path)
+        if (path / "tools").is_dir()
+    ]
+    if not packages:
+        raise ImportError("there is no PaddleOCR 2.10")
+    sys.path.insert(0, str(packages[0]))
     init_args = import_module("tools.infer.utility").init_args
     read_text = import_module("tools.infer.predict_system").TextSystem
     logging.disable()

@@ -152,14 +152,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _prepared(options: argparse.Namespace) -> Iterator[tuple[str, Files]]:
     """Yield the files of those releases whose models are installed."""
-    left_out = []
+    left_out = 0
     for name in options.releases:
         try:
             yield name, prepare(RELEASES[name], options.out / name, options.programs)
         except SourceError as error:
-            left_out.append(f"{RELEASES[name].title} is left out: {error}")
-            print(left_out[-1], flush=True)
-    if len(left_out) == len(options.releases):
+            left_out += 1
+            print(f"{RELEASES[name].title} is left out: {error}", flush=True)
+    if left_out == len(options.releases):
         raise SourceError("there are no models to measure with; `make benchmark` installs them")
 
 
@@ -180,15 +180,18 @@ def draw_pages(folder: Path) -> list[str]:
     return paths
 
 
-def rows_of(files: Files, pages: Sequence[str], cores: int, lite: Path) -> list[Row]:
+def rows_of(files: Files, pages: Sequence[str], cores: int, lite_folder: Path) -> list[Row]:
     """Return the rows of a release; the first is that of `--workers`."""
-    job = Job(1, files.weights, files.onnx, files.programs, files.characters, str(lite))
+    job = Job(1, files.weights, files.onnx, files.programs, files.characters, str(lite_folder))
 
-    def peer(name: str, needed: object, reason: str) -> Callable[[], Group]:
+    def peer(name: str, hint: str, unfit: str = "") -> Callable[[], Group]:
         def start() -> Group:
-            if not needed:
-                raise Missing(reason)
-            return Processes(name, job, cores)
+            if unfit:
+                raise Missing(unfit)
+            try:
+                return Processes(name, job, cores)
+            except Missing as reason:
+                raise Missing(f"{reason}; {hint}") from reason
 
         return start
 
@@ -197,16 +200,18 @@ def rows_of(files: Files, pages: Sequence[str], cores: int, lite: Path) -> list[
 
     many, one = f"{cores} x 1", f"1 x {cores}"
     onnx = "pip install .[benchmark] and pip install --no-deps rapidocr-onnxruntime==1.4.4"
-    paddle = "no package has these weights for Paddle; give --programs"
+    lite = f"pip install --no-deps --target {lite_folder} rapidocrlite==5.0.0a15"
+    paddle = "pip install .[paddle,judges]"
+    without = "" if files.programs else "no package has these weights for Paddle; give --programs"
+    other = "" if files.suits_rapidocrlite else "it computes PP-OCRv6 alone"
     return [
         Row(f"this project, --workers {cores}", many, lambda: Workers(job, cores)),
         Row(ALONE, "1 x 1", ours(1)),
         Row("this project, one process", one, ours(cores)),
         Row("this project, service", one, lambda: Service(files.folder, cores, cores)),
-        Row("rapidocr-onnxruntime", many, peer("rapidocr_onnxruntime", files.onnx, onnx)),
-        Row("RapidOCRLite, native engine", many,
-            peer("rapidocrlite", files.suits_rapidocrlite, "it computes PP-OCRv6 alone")),
-        Row("PaddleOCR, Paddle with oneDNN", many, peer("paddleocr", files.programs, paddle)),
+        Row("rapidocr-onnxruntime", many, peer("rapidocr_onnxruntime", onnx)),
+        Row("RapidOCRLite, native engine", many, peer("rapidocrlite", lite, other)),
+        Row("PaddleOCR, Paddle with oneDNN", many, peer("paddleocr", paddle, without)),
         Row("this project, Ray", many, lambda: Ray(job, cores, pages)),
     ]  # fmt: skip
 
