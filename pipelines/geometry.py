@@ -124,7 +124,7 @@ def rotate_back(points: np.ndarray, angle: int, shape: Sequence[int]) -> np.ndar
 def skew(boxes: Iterable[np.ndarray]) -> float:
     """Return by how many degrees the lines of a page slant downwards to the right.
 
-    Half of the length of all lines slants by at least this much. Without lines it is 0.
+    It is the median over the lines, weighted by their lengths; 0 without lines.
 
     Args:
         boxes: those of the lines, `(N, 2)`, clockwise from the top left.

@@ -299,7 +299,9 @@ def _read(file: Path) -> dict[str, Any]:
         for name, model in content["models"].items():
             check_keys(model, _VISION_LANGUAGE_KEYS, f"{where}, {name}")
             if ("refused" in model) == ("model_type" in model):
-                raise ConfigError(f"{where}, {name}: the row has either model_type or refused")
+                raise ConfigError(
+                    f"{where}, {name}: the row needs model_type or refused, and not both"
+                )
         return content
     check_keys(content, (*_REQUIRED_KEYS, *_OPTIONAL_KEYS), where)
     if missing := [key for key in _REQUIRED_KEYS if key not in content]:

@@ -6,6 +6,7 @@ import argparse
 
 from converter.catalog import cards
 from converter.errors import OutputError, UsageError
+from converter.exporting.proof import LIMIT
 
 _UNFIT = {
     "onnx": "--onnx",
@@ -31,6 +32,7 @@ def run(name: str, options: argparse.Namespace) -> int:
         options: the parsed options of `convert`.
     """
     unfit = [text for key, text in _UNFIT.items() if getattr(options, key) not in (None, False)]
+    unfit += ["--tolerance"] if options.tolerance != LIMIT else []
     if unfit:
         raise UsageError(f"{name} is a vision-language model, which takes no {', '.join(unfit)}")
     if options.reference not in ("auto", "recorded", "none"):

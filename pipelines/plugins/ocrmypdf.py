@@ -153,7 +153,10 @@ def check_options(options: Any) -> None:
         if options.ocr_engine not in ("auto", NAME):
             return
         if options.ocr_engine == NAME or ours != Options():
-            raise BadArgsError(f"give {option('det')} and {option('rec')}: which weights?")
+            raise BadArgsError(
+                f"no weights are given to read pages with; name them by {option('det')} and "
+                f"{option('rec')}"
+            )
         if shutil.which("tesseract") is None:
             raise MissingDependencyError(
                 "there is no OCR engine: install Tesseract (tesseract-ocr), or give converted "

@@ -312,8 +312,8 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert not out.exists()
     assert convert(source, source) == 2
     assert "has files already" in capsys.readouterr().err
-    assert convert(source, out, "--fuse", "--dict", "d.txt") == 2
-    assert "takes no --dict, --fuse" in capsys.readouterr().err
+    assert convert(source, out, "--fuse", "--dict", "d.txt", "--tolerance", "1e-3") == 2
+    assert "takes no --dict, --fuse, --tolerance" in capsys.readouterr().err
     assert convert(source, out, "--reference", "program") == 2
     assert "--reference recorded or none" in capsys.readouterr().err
     assert convert(tmp_path / "missing", out) == 3
