@@ -1,7 +1,7 @@
 """Layers that become one operation, for inference alone: the results differ by rounding.
 
 - A convolution and its activation are one operation of oneDNN on a CPU, so that the map is written
-  and read once less. The convolutions of a head that give logits are oneDNN's, too.
+  and read once less. The other convolutions are oneDNN's, too, with weights in its order.
 - Linear layers that follow each other are one linear layer.
 - A module that has a form of fewer operations takes it (`Joinable`).
 - What the steps of a loop do not need of each other is computed after the last one.
@@ -12,7 +12,8 @@ The names of the tensors change, so a network that is joined can neither be save
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TypeGuard, cast
 
 import torch
@@ -26,7 +27,7 @@ from architectures.interfaces import (
     Joinable,
     OutputPart,
 )
-from architectures.layers.onednn import ACTIVATION_NAMES, ActivatedConv2d, has_onednn
+from architectures.layers.onednn import ACTIVATION_NAMES, ActivatedConv2d, activation_of, has_onednn
 
 
 def join_(network: nn.Module) -> None:
@@ -35,21 +36,20 @@ def join_(network: nn.Module) -> None:
     Args:
         network: on a CPU, in float32.
     """
-    activates = has_onednn()
     for module in list(network.modules()):
-        if activates:
-            for conv_name, activation_name in _activated(module):
-                _join_activation(module, conv_name, activation_name)
-            if isinstance(module, OutputPart):
-                _order_logits(module)
-        if isinstance(module, OutputPart) and isinstance(module, Deferring):
-            module.deferred = True
         for name, child in module.named_children():
             if issubclass(type(child), Joinable):  # unlike isinstance, remembered by class
                 setattr(module, name, cast("Joinable", child).joined())
             elif type(child) is nn.Sequential:
                 setattr(module, name, _with_joined_linears(child))
+        if isinstance(module, OutputPart) and isinstance(module, Deferring):
+            module.deferred = True
+    if has_onednn():
+        _join_activations(network, _activated)
     _shorten(network)
+    if has_onednn():
+        _join_activations(network, _neighbours)
+        _order_convolutions(network)
 
 
 def _shorten(module: nn.Module) -> None:
@@ -75,22 +75,36 @@ def _activated(module: nn.Module) -> Iterator[tuple[str, str]]:
             yield conv, activation
 
 
-def _join_activation(module: nn.Module, conv_name: str, activation_name: str) -> None:
-    """Join a convolution with an activation, if oneDNN can."""
-    conv, activation = getattr(module, conv_name), getattr(module, activation_name)
-    name = ACTIVATION_NAMES.get(type(activation))
-    if name is not None and _is_onednns(conv):
-        setattr(module, conv_name, ActivatedConv2d(conv, name))
-        setattr(module, activation_name, nn.Identity())
+def _neighbours(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names of each layer of a sequence and of the layer right after it."""
+    if type(module) is nn.Sequential:
+        yield from pairwise(name for name, _ in module.named_children())
 
 
-def _order_logits(head: OutputPart) -> None:
-    """Let oneDNN compute the convolutions of a head that give logits."""
-    for path in head.logits_layers:
-        parent, _, name = path.rpartition(".")
-        conv = getattr(head.get_submodule(parent), name)
-        if _is_onednns(conv):
-            setattr(head.get_submodule(parent), name, ActivatedConv2d(conv, "none"))
+def _join_activations(
+    network: nn.Module, pairs: Callable[[nn.Module], Iterator[tuple[str, str]]]
+) -> None:
+    """Join convolutions with their activations, where oneDNN can.
+
+    Args:
+        network: the network.
+        pairs: yields the names of two layers of a module; only the second reads the first.
+    """
+    for module in list(network.modules()):
+        for conv_name, activation_name in pairs(module):
+            conv = getattr(module, conv_name)
+            activation = activation_of(getattr(module, activation_name))
+            if activation is not None and _is_onednns(conv):
+                setattr(module, conv_name, ActivatedConv2d(conv, activation))
+                setattr(module, activation_name, nn.Identity())
+
+
+def _order_convolutions(network: nn.Module) -> None:
+    """Let oneDNN order the weights of the other convolutions once."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if _is_onednns(child):
+                setattr(module, name, ActivatedConv2d(child))
 
 
 def _is_onednns(layer: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -6,12 +6,13 @@ PaddleOCR: `ppocr/modeling/backbones/rec_lcnetv4.py`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
 from architectures.backbones import rec_pphgnetv2
 from architectures.layers.conv import ConvBNAct
+from architectures.layers.onednn import AddedConv2d, has_onednn
 from architectures.layers.pooling import avg_pool2d
 from architectures.layers.squeeze_excite import SqueezeExcite
 from architectures.reparameterize import (
@@ -150,6 +151,30 @@ class LCNetV4Block(nn.Module):
         x = self.token_mixer(x)
         mixed = self.channel_mixer(x)
         return x + mixed if self.residual else mixed
+
+    def joined(self) -> nn.Module:
+        """Return the same block in fewer operations, if it adds, and oneDNN can."""
+        is_folded = isinstance(self.channel_mixer.get_submodule("compress.bn"), nn.Identity)
+        return JoinedBlock(self) if self.residual and is_folded and has_onednn() else self
+
+
+class JoinedBlock(nn.Module):
+    """`LCNetV4Block` whose last convolution is added to the map in one operation, for inference.
+
+    Args:
+        block: with its BatchNorms folded.
+    """
+
+    def __init__(self, block: LCNetV4Block) -> None:
+        super().__init__()
+        self.token_mixer = block.token_mixer
+        self.expand = block.channel_mixer[:2]
+        self.compress = AddedConv2d(cast("nn.Conv2d", block.channel_mixer[2].conv))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` to the same shape."""
+        x = self.token_mixer(x)
+        return self.compress(self.expand(x), x)
 
 
 class PPLCNetV4(nn.Module):

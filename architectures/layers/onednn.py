@@ -8,12 +8,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+NO_ACTIVATION = "none", ""
 ACTIVATION_NAMES: dict[type[nn.Module], str] = {
+    nn.GELU: "gelu",
     nn.Hardswish: "hardswish",
     nn.ReLU: "relu",
     nn.SiLU: "swish",
 }
 """oneDNN's names of the activations that it computes with a convolution."""
+
+
+def activation_of(module: nn.Module) -> tuple[str, str] | None:
+    """Return oneDNN's name of an activation and of its algorithm; None if it has none."""
+    name = ACTIVATION_NAMES.get(type(module))
+    if name is None:
+        return None
+    return name, module.approximate if isinstance(module, nn.GELU) else ""
 
 
 def has_onednn() -> bool:
@@ -52,18 +62,19 @@ class ActivatedConv2d(OrderedConv2d):
 
     Args:
         conv: padded with zeros.
-        activation: oneDNN's name, or "none".
+        activation: oneDNN's names of it and of its algorithm, or `NO_ACTIVATION`.
     """
 
-    def __init__(self, conv: nn.Conv2d, activation: str) -> None:
+    def __init__(self, conv: nn.Conv2d, activation: tuple[str, str] = NO_ACTIVATION) -> None:
         super().__init__(conv)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H', W')`."""
         weight = self.ordered_weight(x.shape)
+        name, algorithm = self.activation
         return torch.ops.mkldnn._convolution_pointwise.default(
-            x, weight, self.bias, *self.geometry, self.activation, [], ""
+            x, weight, self.bias, *self.geometry, name, [], algorithm
         )
 
 

@@ -156,7 +156,7 @@ class JoinedCSPLayer(nn.Module):
         for conv, part, bias in zip((first, second), weight.split(inputs, 1), biases, strict=True):
             conv.weight = nn.Parameter(part.contiguous(), requires_grad=False)
             conv.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        self.first, self.second = ActivatedConv2d(first, "none"), AddedConv2d(second)
+        self.first, self.second = ActivatedConv2d(first), AddedConv2d(second)
         self.act = layer.main_conv.act
         self.final_conv, self.blocks = layer.final_conv, layer.blocks
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from architectures import build, fuse
+from architectures.backbones.rec_lcnetv4 import JoinedBlock, LCNetV4Block
 from architectures.heads.rec_att_head import AttentionCell, JoinedAttentionCell
 from architectures.joining import join_
-from architectures.layers.conv import ConvBatchNorm, ConvBNAct
+from architectures.layers.conv import ACTIVATIONS, ConvBatchNorm, ConvBNAct
 from architectures.layers.onednn import ActivatedConv2d, has_onednn
 from architectures.necks.csp_pan import CSPPAN, JoinedCSPLayer
 from architectures.reparameterize import fold_
@@ -33,7 +34,7 @@ def test_the_results_stay(name):
         assert difference(outputs(model, x), outputs(joined, x)) < 1e-4
 
 
-@pytest.mark.parametrize("act", ["relu", "hardswish", "swish", None])
+@pytest.mark.parametrize("act", ["relu", "hardswish", "swish", "gelu", None])
 @pytest.mark.parametrize("block", [ConvBNAct, ConvBatchNorm])
 def test_activations(block, act):
     layers = nn.Sequential(block(4, 6, 3, stride=2, act=act)).eval()
@@ -44,14 +45,52 @@ def test_activations(block, act):
         join_(layers)
         for x, results in zip(maps, expected, strict=True):  # weights are ordered for the first
             assert torch.allclose(layers(x), results, atol=1e-6)
-    count = sum(isinstance(module, ActivatedConv2d) for module in layers.modules())
-    assert count == (act is not None and has_onednn())
+    kinds = [type(module) for module in layers.modules() if not list(module.children())]
+    assert kinds.count(ActivatedConv2d) == has_onednn()
+    assert has_onednn() <= (ACTIVATIONS.get(act) not in kinds)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_activations_within_a_sequence(approximate):
+    convs = nn.Conv2d(4, 6, 3), nn.Conv2d(6, 6, 3, groups=2), nn.Conv2d(6, 3, 3, padding="same")
+    layers = nn.Sequential(convs[0], nn.GELU(approximate), convs[1], nn.Sigmoid(), convs[2])
+    x = torch.randn(2, 4, 9, 7) * 3
+    with torch.inference_mode():
+        expected = layers(x)
+        join_(holder := nn.Sequential(layers))
+        assert torch.allclose(holder(x), expected, atol=1e-6)
+    if has_onednn():
+        kinds = [ActivatedConv2d, nn.Identity, ActivatedConv2d, nn.Sigmoid, nn.Conv2d]
+        assert [type(layer) for layer in holder[0]] == kinds
+
+
+@pytest.mark.parametrize("se", [False, True])
+def test_blocks_that_are_added_to_their_input(se):
+    torch.manual_seed(0)
+    blocks = nn.Sequential(LCNetV4Block(8, 8, 1, se), LCNetV4Block(8, 6, (2, 1), se)).eval()
+    blocks(torch.randn(1, 8, 5, 6))
+    fold_(blocks)
+    maps = [torch.randn(size) for size in ((1, 8, 5, 6), (3, 8, 12, 4))]
+    with torch.inference_mode():
+        expected, before = list(map(blocks, maps)), [x.clone() for x in maps]
+        join_(blocks)
+        for x, results, copied in zip(maps, expected, before, strict=True):
+            assert torch.allclose(blocks(x), results, atol=1e-5)
+            assert torch.equal(x, copied)
+    assert [type(block) for block in blocks] == [
+        JoinedBlock if has_onednn() else LCNetV4Block,
+        LCNetV4Block,
+    ]
 
 
 def test_a_normalisation_that_is_not_folded_stays_before_its_activation():
-    layers = nn.Sequential(ConvBNAct(4, 6, 3, act="relu")).eval()
-    join_(layers)
-    assert not any(isinstance(module, ActivatedConv2d) for module in layers.modules())
+    layers = nn.Sequential(ConvBNAct(4, 6, 3, act="relu"), LCNetV4Block(6, 6, 1, se=False)).eval()
+    x = torch.randn(1, 4, 5, 5)
+    with torch.inference_mode():
+        expected = layers(x)
+        join_(layers)
+        assert torch.allclose(layers(x), expected, atol=1e-5)
+    assert any(isinstance(module, nn.ReLU) for module in layers.modules())
 
 
 class Added(ConvBNAct):
