@@ -21,9 +21,7 @@ def pad_same(x: Tensor, kernel_size: int, stride: int, value: float = 0.0) -> Te
 
     An odd amount puts one more on the right or at the bottom (TensorFlow's `SAME`).
     """
-    height, width = (
-        max((-(-side // stride) - 1) * stride + kernel_size - side, 0) for side in x.shape[2:]
-    )
+    height, width = (max(kernel_size - stride + -side % stride, 0) for side in x.shape[2:])
     sides = (width // 2, width - width // 2, height // 2, height - height // 2)
     return F.pad(x, sides, value=value)
 

@@ -11,6 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 
 from architectures.interfaces import OutputPart
 from architectures.layers.attention import Cache, KeysValues, attend, causal, split_heads
@@ -186,12 +187,14 @@ class ParseQHead(OutputPart):
         token = self._start(memory)
         ended = torch.zeros_like(token, dtype=torch.bool)
         logits = []
+        # A graph cannot stop. The second reading does not see what follows the end of a text.
+        endless = self.refine_iters > 0 and (is_exporting() or torch.jit.is_tracing())
         for place in range(self.places):
             query = self.pos_queries[:, place : place + 1].expand(memory.shape[0], -1, -1)
             logits.append(self.head(self.decoder(query, self._content(token, place), caches)))
             token = logits[-1].argmax(-1)
             ended |= token == END
-            if bool(ended.all()):
+            if not endless and bool(ended.all()):
                 break
         return torch.cat(logits, 1)
 

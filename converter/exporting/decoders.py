@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,6 +34,7 @@ class Decoder:
             where all of its results are scores.
         starts: how many start tokens the result holds.
         scores: the network's results, by the names of a step's results that they stack.
+        short: whether every text takes the same steps, few enough for one graph.
     """
 
     start: int = 0
@@ -41,6 +43,7 @@ class Decoder:
     tokens: ClassVar[str] = ""
     starts: int = 0
     scores: ClassVar[Mapping[str, str]] = {}
+    short: ClassVar[bool] = False
 
     def __init__(self, head: Any) -> None:
         self.head = head
@@ -95,7 +98,7 @@ class NRTR(Decoder):
 class SATRN(Decoder):
     """SATRN, which writes a fixed number of characters."""
 
-    setting, scores = "places", {"scores": "output"}
+    setting, scores, short = "places", {"scores": "output"}, True
 
     @property
     def start(self) -> int:  # type: ignore[override]  # noqa: D102
@@ -147,7 +150,7 @@ class Attention(Decoder):
     """RARE, which writes a fixed number of characters from the state of a recurrent cell."""
 
     start = rec_att_head.START
-    setting, scores = "batch_max_length", {"scores": "output"}
+    setting, scores, short = "batch_max_length", {"scores": "output"}, True
 
     @property
     def end(self) -> int:  # noqa: D102
@@ -177,7 +180,7 @@ class Attention(Decoder):
 class Structure(Attention):
     """SLANet and SLANeXt, which write tokens of HTML and the boxes of cells."""
 
-    setting, more = "max_text_length", -1
+    setting, more, short = "max_text_length", -1, False
     scores: ClassVar = {"scores": "structure_probs", "boxes": "loc_preds"}
 
     @property
@@ -196,6 +199,28 @@ class Structure(Attention):
         return {"scores": scores.unsqueeze(1), "boxes": self.head.loc_generator(state).unsqueeze(1)}
 
 
+class TableAttention(Structure):
+    """EDD, which writes a fixed number of tokens and reads a part of the image for each."""
+
+    @property
+    def end(self) -> int:  # noqa: D102
+        return int(self.head.structure_generator.out_features) - 1
+
+    def memory(self, features: Any) -> Tensors:  # noqa: D102
+        sequence = as_sequence(features)
+        places = self.head.loc_fea_trans(sequence.transpose(1, 2)).transpose(1, 2)
+        return {**super().memory(features), "places": places}
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
+        results = super().step({n: t for n, t in memory.items() if n != "places"}, tokens)
+        place = memory["places"][:, tokens.shape[1] - 1]
+        located = torch.cat([results[f"{NEXT}state0"], place], 1)
+        return {**results, "boxes": self.head.loc_generator(located).sigmoid().unsqueeze(1)}
+
+    def describe(self, state: Tensor) -> Tensors:  # noqa: D102
+        return {"scores": self.head.structure_generator(state).softmax(-1).unsqueeze(1)}
+
+
 DECODERS: Mapping[str, type[Decoder]] = {
     "AttentionHead": Attention,
     "AttentionLSTM": Attention,
@@ -203,6 +228,7 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "PPFormulaNet_Head": MBart,
     "SATRNHead": SATRN,
     "SLAHead": Structure,
+    "TableAttentionHead": TableAttention,
     "Transformer": NRTR,
     "UniMERNetHead": MBart,
 }

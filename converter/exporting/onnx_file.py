@@ -6,7 +6,7 @@ key `card` has the artefact's whole JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,10 @@ from converter.conversion.artefact import output_errors
 from converter.errors import ExportError
 from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import decoder_of
-from converter.exporting.onnx_steps import export_steps
 from converter.exporting.onnx_writing import open_session, require, save_onnx
-from converter.exporting.program import make_graph
+from converter.exporting.program import ProgramExport, make_graph
 from converter.exporting.proof import Runner, prove
-from converter.exporting.torch_program import ProgramExport
+from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
 
 
@@ -38,7 +37,7 @@ def export(artefact: Artefact, folder: Path) -> ProgramExport:
     """
     require("onnx", "onnxruntime", "onnxscript")
     if decoder_of(artefact.network) is not None:
-        return export_steps(artefact, folder)
+        return export_steps(artefact, folder, ONNX)
     graph = make_graph(artefact)
     file = folder / f"{artefact.path.stem}.onnx"
     with output_errors(), partial_files(file) as (partial,):
@@ -65,3 +64,19 @@ def _runner(artefact: Artefact, file: Path) -> Runner:
         return dict(zip(outputs, results, strict=True))
 
     return run
+
+
+def _open(file: Path, _: Sequence[str]) -> Run:
+    session = open_session(file)
+    inputs = [each.name for each in session.get_inputs()]
+    outputs = [each.name for each in session.get_outputs()]
+
+    def run(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        # The exporter leaves out inputs that no result depends on.
+        results = session.run(None, {name: given[name] for name in inputs})
+        return dict(zip(outputs, results, strict=True))
+
+    return run
+
+
+ONNX = FileFormat(".onnx", save_onnx, _open)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 import architectures
 from converter.errors import UsageError
 from converter.exporting.artefact import Artefact
+from converter.exporting.folding import fold_inverses, has_inverses
+from converter.exporting.proof import ExportProof
 
 AXES = {"batch": 0, "height": 2, "width": 3}
 """The axes of images (N, C, H, W) that can be free."""
@@ -24,6 +27,9 @@ FREE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "table": (("batch",), ()),
 }
 """The axes that are tried to be free, the most first, by what a network's images show."""
+
+LINES = ("rec", "cls", "sr")
+"""The tasks whose networks read lines as wide as they are, whatever width their card states."""
 
 MULTIPLES = {"line": 8, "page": 32, "table": 32}
 """Of what a free side is a multiple, unless the model's card states it; in pixels."""
@@ -58,6 +64,21 @@ class Graph:
         return f"({', '.join(shape)})"
 
 
+@dataclass(frozen=True)
+class ProgramExport:
+    """What was written.
+
+    Attributes:
+        files: the program, or its parts.
+        takes: the shape of its images; letters stand for free sizes.
+        proof: its comparison with the network.
+    """
+
+    files: tuple[Path, ...]
+    takes: str
+    proof: ExportProof
+
+
 class Positional(nn.Module):
     """A network that takes its inputs by position, for exporters."""
 
@@ -84,19 +105,19 @@ def make_graph(
     """
     artefact = artefact.fused()
     module = part(artefact.network)
-    kind = artefact.kind
-    multiple = artefact.card.input.multiple_of or MULTIPLES[kind]
+    multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
     reasons = []
-    for free in FREE[kind]:
+    for free in free_axes(artefact):
         batches = batches_of(artefact, free, multiple)
-        arguments = artefact.arguments(batches[0])
+        arguments = [artefact.arguments(batch) for batch in batches]
         try:
-            program = _exported(module, arguments, free, multiple)
+            with torch.inference_mode():  # the network itself has to take all of the sizes
+                (results, *_) = [module(*each) for each in arguments]
+            shapes = _shapes(arguments, free, multiple)
+            program = export_module(module, arguments[0], shapes)
         except Exception as error:  # PyTorch raises many kinds, for each of its stages
             reasons.append(_first_line(error))
             continue
-        with torch.inference_mode():
-            results = module(*arguments)
         outputs = tuple(results) if isinstance(results, dict) else ("output",)
         inputs = ("x", *artefact.network.extra_inputs)
         return Graph(program, free, multiple, inputs, outputs, batches)
@@ -104,6 +125,14 @@ def make_graph(
         f"{artefact.path} cannot be exported as one graph: {reasons[-1]}. Networks that decode "
         "step by step until the end of a text have no fixed graph"
     )
+
+
+def free_axes(artefact: Artefact) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of axes that are tried to be free, the largest first."""
+    stated = artefact.card.input
+    if artefact.card.task not in LINES and stated.height and stated.width:
+        return FREE["table"]
+    return FREE[artefact.kind]
 
 
 def batches_of(artefact: Artefact, free: Sequence[str], multiple: int) -> tuple[np.ndarray, ...]:
@@ -123,13 +152,33 @@ def batches_of(artefact: Artefact, free: Sequence[str], multiple: int) -> tuple[
     return tuple(artefact.images(h, w, n) for n, h, w in sizes)
 
 
-def _exported(
-    module: nn.Module, arguments: tuple[Tensor, ...], free: Sequence[str], multiple: int
-) -> torch.export.ExportedProgram:
+def _shapes(
+    arguments: Sequence[tuple[Tensor, ...]], free: Sequence[str], multiple: int
+) -> tuple[Any, ...]:
+    """Return the free axes of the image and of the inputs beside it, as `export_module` takes them.
+
+    Args:
+        arguments: the inputs for images of several sizes; axes whose sizes differ are free.
+        free: the free axes of the image.
+        multiple: of what free sides are multiples, in pixels.
+    """
     dims = {AXES[axis]: _dim(axis, multiple) for axis in free}
-    by_batch = {0: dims[0]} if "batch" in free else {}
-    shapes = (dims, *(by_batch for _ in arguments[1:]))
-    return export_module(module, arguments, shapes)
+    images, *others = (list(zip(*sizes, strict=True)) for sizes in _sizes(arguments))
+    known = {images[axis]: dim for axis, dim in dims.items()}
+    extra = tuple(
+        {
+            axis: known.get(sizes, torch.export.Dim.DYNAMIC)
+            for axis, sizes in enumerate(axes)
+            if len(set(sizes)) > 1
+        }
+        for axes in others
+    )
+    return (dims, extra) if extra else (dims,)
+
+
+def _sizes(arguments: Sequence[tuple[Tensor, ...]]) -> list[list[torch.Size]]:
+    """Return the shapes of each input."""
+    return [[each.shape for each in given] for given in zip(*arguments, strict=True)]
 
 
 def export_module(
@@ -144,7 +193,11 @@ def export_module(
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+        if not has_inverses(program):
+            return program
+        folded = fold_inverses(program.module())
+        return torch.export.export(folded, arguments, dynamic_shapes=shapes, strict=False)
 
 
 def _dim(axis: str, multiple: int) -> Any:

@@ -7,8 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,27 @@ import torch._inductor
 from converter.conversion.artefact import output_errors
 from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
-from converter.exporting.program import FREE, MULTIPLES, Positional, batches_of, make_graph
-from converter.exporting.proof import ExportProof, Runner, prove
+from converter.exporting.decoders import decoder_of
+from converter.exporting.program import (
+    MULTIPLES,
+    Positional,
+    ProgramExport,
+    batches_of,
+    free_axes,
+    make_graph,
+)
+from converter.exporting.proof import Runner, prove
+from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
 
 CARD = "card.json"
 """The name of the artefact's JSON within the file."""
 
 
-@dataclass(frozen=True)
-class ProgramExport:
-    """What was written.
-
-    Attributes:
-        files: the program, or its parts.
-        takes: the shape of its images; letters stand for free sizes.
-        proof: its comparison with the network.
-    """
-
-    files: tuple[Path, ...]
-    takes: str
-    proof: ExportProof
-
-
 def export(artefact: Artefact, folder: Path) -> ProgramExport:
     """Write a network as `STEM.pt2`, which `torch.export.load` reads; its JSON is within.
+
+    One that decodes until the end of a text becomes two files.
 
     Args:
         artefact: the network.
@@ -54,13 +49,14 @@ def export(artefact: Artefact, folder: Path) -> ProgramExport:
         ExportError: the program does not compute what the network does.
         OutputError: the file cannot be written.
     """
+    decoder = decoder_of(artefact.network)
+    if decoder is not None and not decoder.short:
+        return export_steps(artefact, folder, PROGRAMS)
     graph = make_graph(artefact)
     file = folder / f"{artefact.path.stem}.pt2"
     with output_errors(), partial_files(file) as (partial,):
-        with partial.open("wb") as stream:
-            torch.export.save(graph.program, stream, extra_files={CARD: _card(artefact)})
-        with partial.open("rb") as stream:
-            module = torch.export.load(stream).module()
+        _save(artefact, graph.program, graph.inputs, graph.outputs, partial)
+        module = _load(partial)
         proof = prove(artefact, _runner(artefact, module, graph.outputs), graph.batches)
         partial.replace(file)
     return ProgramExport((file,), graph.describe(), proof)
@@ -86,6 +82,7 @@ def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
             f"--compile needs a C++ compiler, and {compiler} is not installed; install g++, or "
             "name another one in $CXX"
         )
+    _refuse_steps(artefact, "compiled code")
     graph = make_graph(artefact)
     file = folder / f"{artefact.path.stem}.compiled.pt2"
     with output_errors(), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
@@ -116,9 +113,10 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
         ExportError: the trace does not compute what the network does on images of other sizes.
         OutputError: the file cannot be written.
     """
+    _refuse_steps(artefact, "a trace")
     fused = artefact.fused()
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
-    free = next(free for free in FREE[artefact.kind] if _runs(fused, free, multiple))
+    free = next(free for free in free_axes(artefact) if _runs(fused, free, multiple))
     batches = batches_of(fused, free, multiple)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -139,12 +137,53 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
     return ProgramExport((file,), f"images as the network; free axes: {sizes}", proof)
 
 
+def _save(
+    artefact: Artefact,
+    program: torch.export.ExportedProgram,
+    inputs: Sequence[str],  # noqa: ARG001 - a program takes them by position
+    outputs: Sequence[str],  # noqa: ARG001 - a program states them itself
+    file: Path,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    with file.open("wb") as stream:
+        torch.export.save(program, stream, extra_files={CARD: _card(artefact), **(more or {})})
+
+
+def _load(file: Path) -> Any:
+    with file.open("rb") as stream:
+        return torch.export.load(stream).module()
+
+
+def _open(file: Path, inputs: Sequence[str]) -> Run:
+    module = _load(file)
+
+    def run(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            results = module(*(torch.from_numpy(given[name]) for name in inputs))
+        return {name: result.numpy() for name, result in results.items()}
+
+    return run
+
+
+PROGRAMS = FileFormat(".pt2", _save, _open)
+
+
+def _refuse_steps(artefact: Artefact, what: str) -> None:
+    """Raise UsageError for a network that decodes until the end of a text."""
+    decoder = decoder_of(artefact.network)
+    if decoder is not None and not decoder.short:
+        raise UsageError(
+            f"{artefact.path} decodes step by step until the end of a text, and {what} has a fixed "
+            "number of steps; export it with --to onnx or --to torch, which write a step of its own"
+        )
+
+
 def _runs(artefact: Artefact, free: tuple[str, ...], multiple: int) -> bool:
     """Return whether the network itself takes images of these free axes."""
     try:
         for batch in batches_of(artefact, free, multiple):
             artefact.results(batch)
-    except (RuntimeError, ValueError, IndexError):
+    except (RuntimeError, ValueError, IndexError, AssertionError):
         return not free  # a network that takes one size alone
     return True
 

@@ -19,7 +19,7 @@ from architectures.reparameterize import BATCH_NORMS
 from architectures.saving import write_artefact
 from converter.cli.main import main
 from converter.errors import ExportError
-from converter.exporting import decoders, onnx_steps, torch_program
+from converter.exporting import decoders, onnx_file, steps, torch_program
 from converter.exporting.artefact import read_artefact
 from converter.exporting.program import make_graph
 from converter.exporting.proof import prove
@@ -164,6 +164,7 @@ def test_a_network_that_writes_step_by_step_is_two_files(writer):
 def test_a_wrong_step_is_found(writer, monkeypatch):
     artefact = read_artefact(writer)
     files = [writer.with_suffix(f".{part}.onnx") for part in ("encoder", "step")]
+    runs = [onnx_file.ONNX.open(file, ()) for file in files]
 
     def proof(network: Model) -> float:
         decoder = decoders.decoder_of(artefact.network)
@@ -172,7 +173,7 @@ def test_a_wrong_step_is_found(writer, monkeypatch):
         compared = replace(artefact, network=network)
         batches = artefact.inputs()[:1]
         own = decoders.decoder_of(network)
-        return onnx_steps._prove(compared, own, (image, step), files, batches).difference
+        return steps._prove(compared, own, (image, step), runs, batches).difference
 
     assert proof(artefact.network) < 1e-5
     other = copy.deepcopy(artefact.network)

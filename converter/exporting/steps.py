@@ -1,16 +1,17 @@
-"""Networks that decode step by step as two ONNX files: the image's part, and a step.
+"""Networks that decode step by step as two files: the image's part, and a step.
 
-`STEM.encoder.onnx` takes images; `STEM.step.onnx` takes its results and the tokens so far. The
-metadata of the step has, under the key `decoding`, the start and the end token and the number of
-steps. `examples/decode_onnx.py` runs the two.
+`STEM.encoder` takes images; `STEM.step` takes its results and the tokens so far. What was written
+with the step has, under the key `decoding`, the start and the end token and the number of steps.
+`examples/decode_onnx.py` runs the two as ONNX files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,10 +22,8 @@ from converter.conversion.artefact import output_errors
 from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import NEXT, Decoder, ImagePart, StepPart, decoder_of
-from converter.exporting.onnx_writing import open_session, save_onnx
-from converter.exporting.program import export_module, make_graph
+from converter.exporting.program import ProgramExport, export_module, make_graph
 from converter.exporting.proof import ExportProof, difference
-from converter.exporting.torch_program import ProgramExport
 from schemas.artefact_files import partial_files
 
 STEPS = 8
@@ -33,18 +32,50 @@ SEEN = 3
 """Steps of the tokens that a step is exported with."""
 
 Arrays = dict[str, np.ndarray]
+Run = Callable[[Mapping[str, np.ndarray]], Arrays]
+"""Runs a file on inputs by name, of which it may not need all."""
 
 
-def export_steps(artefact: Artefact, folder: Path) -> ProgramExport:
-    """Write a network as `STEM.encoder.onnx` and `STEM.step.onnx`.
+class Save(Protocol):
+    """Writes a graph with names of its inputs and results, and further metadata."""
+
+    def __call__(  # noqa: D102
+        self,
+        artefact: Artefact,
+        program: torch.export.ExportedProgram,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        file: Path,
+        more: Mapping[str, str] | None = None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How the two graphs are written and run.
+
+    Attributes:
+        suffix: of the files.
+        save: writes a graph.
+        open: returns what runs a file, from the file and the names of its inputs.
+    """
+
+    suffix: str
+    save: Save
+    open: Callable[[Path, Sequence[str]], Run]
+
+
+def export_steps(artefact: Artefact, folder: Path, kind: FileFormat) -> ProgramExport:
+    """Write a network as `STEM.encoder` and `STEM.step`.
 
     Args:
         artefact: the network.
         folder: where to write; it exists.
+        kind: the format of the files.
 
     Raises:
-        UsageError: a part has no graph, or an operator that ONNX lacks.
-        ExportError: ONNX Runtime does not compute what the network does.
+        UsageError: a part has no graph, or an operator that the format lacks.
+        ExportError: the files do not compute what the network does.
         OutputError: a file cannot be written.
     """
     fused = artefact.fused()
@@ -57,12 +88,17 @@ def export_steps(artefact: Artefact, folder: Path) -> ProgramExport:
     names = tuple(memories[0])
     program, step, outputs = _export_step(artefact, decoder, memories, "batch" in graph.free)
     stem = artefact.path.stem
-    files = (folder / f"{stem}.encoder.onnx", folder / f"{stem}.step.onnx")
+    files = tuple(folder / f"{stem}.{part}{kind.suffix}" for part in ("encoder", "step"))
+    inputs = (("x",), (*names, "tokens"))
     described = {"decoding": json.dumps(_decoding(decoder))}
     with output_errors(), partial_files(*files) as partial:
-        save_onnx(artefact, graph.program, ("x",), graph.outputs, partial[0])
-        save_onnx(artefact, program, (*names, "tokens"), outputs, partial[1], described)
-        proof = _prove(fused, decoder, (image, step), partial, graph.batches)
+        kind.save(artefact, graph.program, inputs[0], graph.outputs, partial[0])
+        kind.save(artefact, program, inputs[1], outputs, partial[1], described)
+        runs = [
+            _checked(artefact, kind.open(file, taken))
+            for file, taken in zip(partial, inputs, strict=True)
+        ]
+        proof = _prove(fused, decoder, (image, step), runs, graph.batches)
         for written, file in zip(partial, files, strict=True):
             written.replace(file)
     return ProgramExport(files, graph.describe(), proof)
@@ -113,11 +149,10 @@ def _prove(
     artefact: Artefact,
     decoder: Decoder,
     parts: tuple[ImagePart, StepPart],
-    files: Sequence[Path],
+    runs: Sequence[Run],
     batches: Sequence[np.ndarray],
 ) -> ExportProof:
     """Compare steps of the files with those of PyTorch, and with what the network returns."""
-    sessions = [open_session(file) for file in files]
     image, step = parts
     steps, worst = min(STEPS, decoder.longest), 0.0
 
@@ -133,13 +168,13 @@ def _prove(
 
     for batch in batches:
         (_, *rows), tokens = [{}], np.full((len(batch), decoder.width), decoder.start)
-        given = _run(artefact, sessions[0], {"x": batch})
+        given = runs[0]({"x": batch})
         with torch.inference_mode():
             for name, memory in image(torch.from_numpy(batch)).items():
                 if memory.any():  # the first state of a recurrent cell is zero
                     compared(memory.numpy(), given[name], batch, f"{name} of the image")
         for number in range(steps):
-            found = _run(artefact, sessions[1], {**given, "tokens": tokens})
+            found = runs[1]({**given, "tokens": tokens})
             with torch.inference_mode():
                 inputs = (*(given[name] for name in step.names), tokens)
                 expected = step(*map(torch.from_numpy, inputs))
@@ -170,13 +205,13 @@ def _compare_texts(
     compared(np.where(ended, 0, expected), np.where(ended, 0, actual), batch, "the text")
 
 
-def _run(artefact: Artefact, session: Any, given: Mapping[str, np.ndarray]) -> Arrays:
-    """Run a file; the exporter leaves out inputs that no result depends on."""
-    inputs = [each.name for each in session.get_inputs()]
-    try:
-        results = session.run(None, {name: given[name] for name in inputs})
-    except Exception as error:  # ONNX Runtime's exceptions have no common base
-        raise ExportError(
-            f"ONNX Runtime does not run the export of {artefact.path}: {error}"
-        ) from error
-    return dict(zip([each.name for each in session.get_outputs()], results, strict=True))
+def _checked(artefact: Artefact, run: Run) -> Run:
+    """Return what runs a file, with an error of ours where it does not run."""
+
+    def checked(given: Mapping[str, np.ndarray]) -> Arrays:
+        try:
+            return run(given)
+        except Exception as error:  # those of ONNX Runtime and PyTorch have no common base
+            raise ExportError(f"the export of {artefact.path} does not run: {error}") from error
+
+    return checked
