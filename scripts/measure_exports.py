@@ -21,10 +21,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from generate_docs import network_of
 
 import architectures
 from architectures.reparameterize import BATCH_NORMS
@@ -38,7 +40,6 @@ from converter.references.recorded.network import build_recorded
 from converter.references.recorded.network import networks as recorded_networks
 from converter.references.recorded.record import SHIPPED, Record, find_records, read_record
 from schemas.artefact import ArtefactCard, NetworkInput
-from scripts.generate_docs import network_of
 from tests.support.small_networks import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,14 +148,14 @@ def networks() -> Iterator[tuple[str, Callable[[Path], Artefact]]]:
         head = {**(architecture.get("Head") or {}), **CHANGED.get(name, {})}
         whole = {**architecture, **({"Head": head} if head else {})}
         seen.add(network_of(whole))
-        yield name, lambda folder, n=name, a=whole, s=size: written(folder, n, a, s)
+        yield name, partial(written, name, whole, size)
     for recorded in sorted(map(read_record, find_records(SHIPPED)), key=values_of):
-        (_, architecture), *_ = recorded_networks(recorded.facts.architecture)
+        _, theirs = next(recorded_networks(recorded.facts.architecture))
         model = card_of(recorded.name)
-        network = network_of(model.architecture if model else architecture)
+        network = network_of(model.architecture if model else theirs)
         if network and network not in seen:
             seen.add(network)
-            yield recorded.name, lambda folder, r=recorded: of_record(folder, r)
+            yield recorded.name, partial(of_record, recorded)
 
 
 def values_of(recorded: Record) -> int:
@@ -168,7 +169,7 @@ def card_of(record: str) -> cards.ModelCard | None:
     return next((card for card in known if card.recorded == record), None)
 
 
-def of_record(folder: Path, recorded: Record) -> Artefact:
+def of_record(recorded: Record, folder: Path) -> Artefact:
     """Write the network of a record, with its weights."""
     prefix, architecture = next(recorded_networks(recorded.facts.architecture))
     network, _ = build_recorded(recorded, prefix, architecture)
@@ -205,7 +206,8 @@ def settle(artefact: Artefact) -> None:
     With those of the record, which are random, some networks amplify rounding errors too much.
     """
     network = artefact.network
-    image = torch.from_numpy(artefact.images(*artefact.inputs()[0].shape[2:], count=2))
+    height, width = artefact.inputs()[0].shape[2:]
+    image = torch.from_numpy(artefact.images(height, width, 2))
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
     for module in norms:
         module.momentum = 1.0
@@ -215,7 +217,7 @@ def settle(artefact: Artefact) -> None:
     network.eval()
 
 
-def written(folder: Path, name: str, architecture: dict[str, Any], size: Size) -> Artefact:
+def written(name: str, architecture: dict[str, Any], size: Size, folder: Path) -> Artefact:
     """Write a network with seeded weights."""
     torch.manual_seed(0)
     network = architectures.build(architecture)

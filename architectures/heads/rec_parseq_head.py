@@ -188,7 +188,8 @@ class ParseQHead(OutputPart):
         ended = torch.zeros_like(token, dtype=torch.bool)
         logits = []
         # A graph cannot stop. The second reading does not see what follows the end of a text.
-        endless = self.refine_iters > 0 and (is_exporting() or torch.jit.is_tracing())
+        graph = is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        endless = graph and self.refine_iters > 0
         for place in range(self.places):
             query = self.pos_queries[:, place : place + 1].expand(memory.shape[0], -1, -1)
             logits.append(self.head(self.decoder(query, self._content(token, place), caches)))

@@ -12,7 +12,7 @@ from converter.errors import UsageError
 
 if TYPE_CHECKING:
     from converter.exporting.artefact import Artefact
-    from converter.exporting.torch_program import ProgramExport
+    from converter.exporting.program import ProgramExport
 
 TARGETS = {
     "rapidocr": "weights and dictionary for RapidOCR's PyTorch engine",
