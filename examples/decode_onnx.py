@@ -51,7 +51,11 @@ def main() -> None:
     image = cv2.imread(options.image, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR)
     if image is None:
         parser.error(f"{options.image} is no image that OpenCV reads")
-    size = (scale.get("width") or width, scale.get("height") or height)
+    height, width = (scale.get(key) or side for key, side in (("height", height), ("width", width)))
+    if not isinstance(width, int):  # free: as wide as the image at this height
+        unit = scale.get("multiple_of") or 8
+        width = max(unit, round(image.shape[1] * height / image.shape[0] / unit) * unit)
+    size = (width, height)
     pixels = cv2.resize(image, size).reshape(size[1], size[0], channels) / 255
     mean, std = (np.array(scale.get(key) or [0.5] * channels) for key in ("mean", "std"))
     batch = ((pixels - mean) / std).transpose(2, 0, 1)[np.newaxis].astype(np.float32)

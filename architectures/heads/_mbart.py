@@ -216,9 +216,15 @@ class MBartHead(OutputPart):
         `features` as in `forward`; `tokens: (N, T) int64`, from the start token on. Unless
         `causal`, every place attends to all teacher-forced tokens, as in PaddleOCR's eval mode.
         """
-        image = self.enc_to_dec_proj(features)
         starts = tokens.new_full((tokens.shape[0], self.step - 1), START)
-        tokens = torch.cat([starts, tokens], 1)[:, : -self.step]
+        return self.score_steps(features, torch.cat([starts, tokens], 1)[:, : -self.step], causal)
+
+    def score_steps(self, features: Tensor, tokens: Tensor, causal: bool = True) -> Tensor:
+        """Scores of the tokens a step behind each of `tokens`: `(N, T, vocab_size)`.
+
+        `features` as in `forward`; `tokens: (N, T) int64`, whole steps, from the start tokens on.
+        """
+        image = self.enc_to_dec_proj(features)
         steps = torch.arange(tokens.shape[1], device=tokens.device) // self.step
         x = self._mbart(
             tokens,

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import architectures
@@ -140,10 +139,10 @@ class MBart(Decoder):
         return self.width
 
     def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
-        # `score_tokens` adds the start tokens but one, and scores those after the first.
-        given = F.pad(tokens[:, self.width - 1 :], (0, self.width))
-        scores = self.head.score_tokens(memory["memory"], given)
-        return {"scores": scores[:, -self.width :]}
+        scores = self.head.score_steps(memory["memory"], tokens)
+        # A slice would be a view, which a graph of PyTorch takes for another one in the first step.
+        last = torch.arange(-self.width, 0, device=tokens.device) + tokens.shape[1]
+        return {"scores": scores.index_select(1, last)}
 
 
 class Attention(Decoder):

@@ -115,6 +115,10 @@ def make_graph(
                 (results, *_) = [module(*each) for each in arguments]
             shapes = _shapes(arguments, free, multiple)
             program = export_module(module, arguments[0], shapes)
+            graph = program.module()
+            with torch.no_grad():  # its guards tell where a size is kept after all
+                for each in arguments:
+                    graph(*each)
         except Exception as error:  # PyTorch raises many kinds, for each of its stages
             reasons.append(_first_line(error))
             continue

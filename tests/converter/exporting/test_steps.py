@@ -1,0 +1,157 @@
+"""Networks that decode step by step, as an image's part and a step, and constants of graphs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from architectures.heads import rec_parseq_head
+from converter.cli.main import main
+from converter.errors import ExportError
+from converter.exporting import decoders, folding, program, steps
+from converter.exporting.artefact import Artefact, read_artefact
+from schemas.artefact import ArtefactCard, NetworkInput
+from tests.converter.exporting.test_programs import WRITER, written
+from tests.support.recorded_mistakes import honest
+
+RECORDS = ["rec__LaTeX_OCR_rec", "rec__UniMERNet", "rec__PP-FormuaNet__PP-FormulaNet-S"]
+TABLE = "table__table_mv3"
+
+
+def prove(name: str) -> float:
+    """Compare the steps of a recorded network with the network, both run by PyTorch."""
+    recorded, network = honest(name)
+    artefact = Artefact(Path("x.pth"), network, ArtefactCard())
+    decoder = decoders.decoder_of(network)
+    image = decoders.ImagePart(network)
+    batch = recorded.inputs()[recorded.facts.inputs[0].name]
+    with torch.no_grad():
+        names = tuple(image(torch.from_numpy(batch)))
+    step = decoders.StepPart(decoder, names)
+
+    def run_of(part: nn.Module, inputs: tuple[str, ...]) -> steps.Run:
+        def run(given):
+            with torch.no_grad():
+                results = part(*(torch.from_numpy(given[each]) for each in inputs))
+            return {key: tensor.numpy() for key, tensor in results.items()}
+
+        return run
+
+    runs = [run_of(image, ("x",)), run_of(step, (*names, "tokens"))]
+    return steps._prove(artefact, decoder, (image, step), runs, [batch]).difference
+
+
+@pytest.mark.parametrize("name", [*RECORDS, TABLE])
+def test_steps_make_the_text_of_the_network(name):
+    assert prove(name) < 1e-5
+
+
+def test_a_step_that_reads_another_part_of_the_image_is_found(monkeypatch):
+    right = decoders.TableAttention.memory
+
+    def moved(self, features):
+        memory = right(self, features)
+        return {**memory, "places": memory["places"].roll(1, 1)}
+
+    monkeypatch.setattr(decoders.TableAttention, "memory", moved)
+    with pytest.raises(ExportError, match=r"loc_preds differs by .*; nothing was written"):
+        prove(TABLE)
+
+
+@pytest.fixture
+def reader(tmp_path_factory, monkeypatch) -> Path:
+    """A small network, as if its texts had ends."""
+    monkeypatch.setattr(decoders.Attention, "short", False)
+    folder = tmp_path_factory.mktemp("reader")
+    return written(folder, "reader", WRITER, "rec", NetworkInput(3, 4, 32))
+
+
+def test_a_network_that_reads_to_the_end_is_two_programs(reader, tmp_path, capsys):
+    assert main(["export", str(reader), "--to", "torch", "--out", str(tmp_path)]) == 0
+    assert "takes (N, 3, 4, 8*W)" in capsys.readouterr().out
+    found = {"card.json": "", "decoding": ""}
+    encoder, step = (
+        torch.export.load(tmp_path / f"reader.{part}.pt2", extra_files=found).module()
+        for part in ("encoder", "step")
+    )
+    image, plan, rows = torch.rand(3, 3, 4, 56), json.loads(found["decoding"]), []
+    with torch.no_grad():
+        tokens, memory = torch.full((3, plan["tokens_of_a_step"]), plan["start"]), encoder(image)
+        for _ in range(plan["steps"]):
+            results = step(*memory.values(), tokens)
+            memory |= {key: results[f"next_{key}"] for key in memory if f"next_{key}" in results}
+            rows.append(results["scores"])
+            tokens = torch.cat([tokens, rows[-1].argmax(2)], 1)
+        torch.testing.assert_close(torch.cat(rows, 1), read_artefact(reader).network(image))
+
+
+@pytest.mark.parametrize("target", [["torchscript"], ["torch", "--compile"]])
+def test_one_graph_of_a_network_that_reads_to_the_end_is_refused(reader, tmp_path, target, capsys):
+    assert main(["export", str(reader), "--out", str(tmp_path), "--to", *target]) == 2
+    assert "decodes step by step until the end of a text" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_parseq_reads_after_the_end_changes_nothing(monkeypatch):
+    torch.manual_seed(0)
+    head = rec_parseq_head.ParseQHead(16, 9, 6, 16, 2, 2, 1, True, 1).eval()
+    head.head.bias.data[rec_parseq_head.END] = 2  # so that texts end early
+    memory = torch.randn(2, 5, 16)
+    with torch.no_grad():
+        short, expected = head.write(memory), head(memory)
+        monkeypatch.setattr(rec_parseq_head, "is_exporting", lambda: True)
+        assert head.write(memory).shape[1] == 7 > short.shape[1]
+        torch.testing.assert_close(head(memory), expected)
+
+
+class Plate(nn.Module):
+    """Multiplies by the inverse of a constant matrix, and by that of its input."""
+
+    def forward(self, x):
+        places = torch.arange(1.0, 4.0)
+        return torch.linalg.inv(torch.diag(places)) @ x @ torch.linalg.inv(x)
+
+
+def test_inverses_of_constants_are_computed_once():
+    x = torch.eye(3) * 2
+    exported = program.export_module(Plate(), (x,), None)
+    targets = [node.target for node in exported.graph.nodes]
+    assert targets.count(folding.INVERSE) == 1  # that of the input
+    torch.testing.assert_close(exported.module()(x), Plate()(x))
+
+
+def test_a_graph_that_keeps_a_width_frees_the_batch_alone(reader, monkeypatch):
+    artefact = read_artefact(reader)
+
+    class Kept:
+        def module(self):
+            return self
+
+        def __call__(self, x):
+            assert x.shape[3] == 32
+
+    monkeypatch.setattr(program, "export_module", lambda *_: Kept())
+    assert program.make_graph(artefact, decoders.ImagePart).free == ("batch",)
+
+
+def test_what_is_beside_the_image_is_free_as_the_image_is():
+    arguments = [
+        (torch.empty(n, 1, 48, w), torch.empty(n, 1, 48, w), torch.empty(n, 5))
+        for n, w in ((2, 320), (1, 344), (3, 368))
+    ]
+    image, (mask, places) = program._shapes(arguments, ("batch", "width"), 8)
+    assert mask == image
+    assert places == {0: image[0]}
+    assert program._shapes([each[:1] for each in arguments], ("batch",), 8)[1:] == ()
+
+
+def test_sides_that_a_card_states_are_kept_except_for_lines(reader):
+    artefact = read_artefact(reader)
+    assert program.free_axes(artefact)[0] == ("batch", "width")
+    formula = replace(artefact, card=replace(artefact.card, task="formula"))
+    assert program.free_axes(formula)[0] == ("batch",)
