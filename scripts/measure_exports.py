@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from generate_docs import network_of
@@ -35,6 +35,8 @@ from converter.catalog import cards
 from converter.errors import ConverterError
 from converter.exporting import onnx_file, torch_program
 from converter.exporting.artefact import Artefact, read_artefact
+from converter.exporting.decoders import decoder_of
+from converter.exporting.program import ProgramExport, make_graph
 from converter.parity import rendered_inputs
 from converter.references.recorded.network import build_recorded
 from converter.references.recorded.network import networks as recorded_networks
@@ -50,7 +52,10 @@ ROUTES = {
     "onnx": onnx_file.export,
     "torchscript": torch_program.export_script,
 }
+OF_GRAPH = ("torch", "onnx")
+"""The routes that write the same graph, unless they write a step of a decoder."""
 COMPILED = {"compiled": torch_program.export_compiled}
+T = TypeVar("T")
 Size = tuple[int, int]
 PAGE: Size = (320, 320)
 MORE: dict[str, tuple[dict[str, Any], Size]] = {
@@ -134,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         with tempfile.TemporaryDirectory() as place:
             artefact = write(Path(place))
-            found = {route: measured(artefact, export) for route, export in routes.items()}
+            found = measure(artefact, routes)
         for route, result in found.items():
             print(f"{name}: {route}: {result}", flush=True)
         record(name, artefact.network.architecture, found)
@@ -240,29 +245,50 @@ def written(name: str, architecture: dict[str, Any], size: Size, folder: Path) -
     return read_artefact(path)
 
 
-def measured(artefact: Artefact, write: Any) -> dict[str, Any]:
+def measure(artefact: Artefact, routes: Mapping[str, Any]) -> dict[str, Any]:
+    """Export a network by the routes; return what each file takes, or why it is refused."""
+    if routes is COMPILED or decoder_of(artefact.network) is not None:
+        return {route: measured(artefact, export) for route, export in routes.items()}
+    graph, refusal = attempt(artefact, partial(make_graph, artefact))
+    found = {}
+    for route, export in routes.items():
+        if route in OF_GRAPH:
+            found[route] = refusal or measured(artefact, partial(export, made=graph))
+        else:
+            found[route] = measured(artefact, export)
+    return found
+
+
+def measured(artefact: Artefact, export: Callable[..., ProgramExport]) -> dict[str, Any]:
     """Export a network; return what it takes and how far it is, or why it is refused."""
-
-    def stop(*_: object) -> None:
-        raise TooLong
-
-    signal.signal(signal.SIGALRM, stop)
     with tempfile.TemporaryDirectory() as place:
-        signal.alarm(LONGEST)
-        try:
-            done = write(artefact, Path(place))
-        except ConverterError as error:
-            return {"refused": str(error).replace(str(artefact.path), "the network")[:300]}
-        except TooLong:
-            return {"refused": f"the export took more than {LONGEST // 60} minutes"}
-        finally:
-            signal.alarm(0)
+        done, refusal = attempt(artefact, partial(export, artefact, Path(place)))
+    if done is None:
+        return refusal
     return {
         "files": len(done.files),
         "takes": done.takes,
         "difference": float(f"{done.proof.difference:.1e}"),
         "images": ["x".join(map(str, shape)) for shape in done.proof.shapes],
     }
+
+
+def attempt(artefact: Artefact, action: Callable[[], T]) -> tuple[T | None, dict[str, Any]]:
+    """Return what an action gives, or None and why it is refused."""
+
+    def stop(*_: object) -> None:
+        raise TooLong
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(LONGEST)
+    try:
+        return action(), {}
+    except ConverterError as error:
+        return None, {"refused": str(error).replace(str(artefact.path), "the network")[:300]}
+    except TooLong:
+        return None, {"refused": f"the export took more than {LONGEST // 60} minutes"}
+    finally:
+        signal.alarm(0)
 
 
 def read_results() -> dict[str, Any]:

@@ -16,18 +16,19 @@ from converter.errors import ExportError
 from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import decoder_of
 from converter.exporting.onnx_writing import open_session, require, save_onnx
-from converter.exporting.program import ProgramExport, make_graph
+from converter.exporting.program import Graph, ProgramExport, make_graph
 from converter.exporting.proof import Runner, prove
 from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
 
 
-def export(artefact: Artefact, folder: Path) -> ProgramExport:
+def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> ProgramExport:
     """Write a network as `STEM.onnx`; one that decodes step by step, as two files.
 
     Args:
         artefact: the network.
         folder: where to write; it exists.
+        made: its graph, where several files are made of it; None to make it.
 
     Raises:
         UsageError: the network has no graph, or an operator that ONNX lacks, or a package is
@@ -38,7 +39,7 @@ def export(artefact: Artefact, folder: Path) -> ProgramExport:
     require("onnx", "onnxruntime", "onnxscript")
     if decoder_of(artefact.network) is not None:
         return export_steps(artefact, folder, ONNX)
-    graph = make_graph(artefact)
+    graph = made or make_graph(artefact)
     file = folder / f"{artefact.path.stem}.onnx"
     with output_errors(), partial_files(file) as (partial,):
         save_onnx(artefact, graph.program, graph.inputs, graph.outputs, partial)

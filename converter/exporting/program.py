@@ -103,6 +103,11 @@ def make_graph(
     Raises:
         UsageError: the network has no graph, as where the number of steps depends on the image.
     """
+    if artefact.card.task == "kie":
+        raise UsageError(
+            f"{artefact.path} takes the words of a page beside its image, and graphs are made of "
+            "networks that take images alone"
+        )
     artefact = artefact.fused()
     module = part(artefact.network)
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]

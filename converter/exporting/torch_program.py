@@ -21,6 +21,7 @@ from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import decoder_of
 from converter.exporting.program import (
     MULTIPLES,
+    Graph,
     Positional,
     ProgramExport,
     batches_of,
@@ -35,7 +36,7 @@ CARD = "card.json"
 """The name of the artefact's JSON within the file."""
 
 
-def export(artefact: Artefact, folder: Path) -> ProgramExport:
+def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> ProgramExport:
     """Write a network as `STEM.pt2`, which `torch.export.load` reads; its JSON is within.
 
     One that decodes until the end of a text becomes two files.
@@ -43,6 +44,7 @@ def export(artefact: Artefact, folder: Path) -> ProgramExport:
     Args:
         artefact: the network.
         folder: where to write; it exists.
+        made: its graph, where several files are made of it; None to make it.
 
     Raises:
         UsageError: the network has no graph.
@@ -52,7 +54,7 @@ def export(artefact: Artefact, folder: Path) -> ProgramExport:
     decoder = decoder_of(artefact.network)
     if decoder is not None and not decoder.short:
         return export_steps(artefact, folder, PROGRAMS)
-    graph = make_graph(artefact)
+    graph = made or make_graph(artefact)
     file = folder / f"{artefact.path.stem}.pt2"
     with output_errors(), partial_files(file) as (partial,):
         _save(artefact, graph.program, graph.inputs, graph.outputs, partial)
