@@ -175,8 +175,8 @@ def _refuse_steps(artefact: Artefact, what: str) -> None:
     decoder = decoder_of(artefact.network)
     if decoder is not None and not decoder.short:
         raise UsageError(
-            f"{artefact.path} decodes step by step until the end of a text, and {what} has a fixed "
-            "number of steps; export it with --to onnx or --to torch, which write a step of its own"
+            f"{artefact.path} decodes step by step until the end of a text, or in more steps than "
+            f"{what} can hold; export it with --to onnx or --to torch, which write a single step"
         )
 
 
