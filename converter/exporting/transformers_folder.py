@@ -36,6 +36,7 @@ from converter.errors import ExportError, MappingError, UsageError
 from converter.exporting.artefact import Artefact
 from converter.exporting.model_card import model_card
 from converter.exporting.proof import ExportProof, Runner, prove
+from converter.exporting.transformers_tokenizer import write_tokenizer
 from converter.mapping.invert import invert
 from converter.mapping.plan import resolve, signature_of, targets_of
 from converter.mapping.rules import load_mapping
@@ -151,7 +152,11 @@ def export(artefact: Artefact, folder: Path) -> TransformersExport:
         (made / README).write_text(
             model_card(artefact, family.auto, architecture, proof), encoding="utf-8"
         )
-        written = publish(made, folder, FILES)
+        names = list(FILES)
+        if family.tokens:
+            longest = config["text_config"]["max_position_embeddings"]
+            names += write_tokenizer(artefact, made, longest)
+        written = publish(made, folder, names)
     return TransformersExport(written, family.auto, proof)
 
 

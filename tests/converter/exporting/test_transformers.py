@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models
 
 import architectures
 from architectures.saving import write_artefact
 from converter.catalog import cards
 from converter.cli.main import main
-from converter.errors import ExportError
+from converter.errors import ExportError, UsageError
 from converter.exporting import transformers_folder
 from converter.exporting.artefact import Artefact, read_artefact
+from converter.exporting.transformers_tokenizer import write_tokenizer
 from converter.mapping.rules import load_mapping
 from schemas.artefact import Ancestor, ArtefactCard, DictionaryEntry, NetworkInput
 from tests.converter.exporting.test_programs import lively
@@ -192,14 +194,47 @@ SMALL_CONFIG = {
 }
 
 
+def small_tokenizer(**changed: object) -> dict:
+    """Return a tokenizer of six tokens, as PaddleOCR's files are."""
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    tokenizer = Tokenizer(models.BPE({name: n for n, name in enumerate((*special, "a", "Ġb"))}, []))
+    tokenizer.decoder = decoders.ByteLevel()
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [
+        {"id": n, "content": name, "special": True, **flags} for n, name in enumerate(special)
+    ]
+    return {**content, **changed}
+
+
+def test_a_tokenizer_that_decodes_otherwise_is_refused(tmp_path):
+    def export(content: dict) -> None:
+        entry = DictionaryEntry("tokenizer.json", "0" * 64, tokenizer=content)
+        card = ArtefactCard(dictionary=entry)
+        write_tokenizer(Artefact(Path("f.pth"), torch.nn.Identity(), card), tmp_path, 14)
+
+    export(small_tokenizer())
+    with pytest.raises(ExportError, match=r"decodes tokens 0 to 5 of f\.pth otherwise"):
+        export(small_tokenizer(decoder={"type": "Fuse"}))
+    model = {**small_tokenizer()["model"], "vocab": {"a": 4}}
+    with pytest.raises(UsageError, match="has no bos_token 0, no pad_token 1, no eos_token 2"):
+        export(small_tokenizer(model=model, added_tokens=[]))
+
+
 def test_a_decoder_is_compared_by_the_scores_of_tokens(tmp_path, monkeypatch):
+    from transformers import AutoTokenizer
+
     released = transformers_folder.families()["PP-FormulaNet-L"]
     head = {"name": "PPFormulaNet_Head", **SMALL_MBART}
     backbone = {"name": "Vary_VIT_B_Formula", **SMALL_VIT}
     architecture = {"model_type": "rec", "algorithm": "x", "Backbone": backbone, "Head": head}
     torch.manual_seed(0)
     network = architectures.build(architecture)
-    card = ArtefactCard(architecture=network.architecture, input=NetworkInput(1, 64, 64))
+    card = ArtefactCard(
+        architecture=network.architecture,
+        input=NetworkInput(1, 64, 64),
+        dictionary=DictionaryEntry("tokenizer.json", "0" * 64, tokenizer=small_tokenizer()),
+    )
     small = replace(released, config=SMALL_CONFIG)
     monkeypatch.setattr(transformers_folder, "_family", lambda _: small)
     artefact = Artefact(tmp_path / "f.pth", network.eval(), card)
@@ -207,6 +242,9 @@ def test_a_decoder_is_compared_by_the_scores_of_tokens(tmp_path, monkeypatch):
     assert exported.proof.difference < 1e-5
     theirs = transformers_folder._runner(artefact, small, tmp_path)
     (batch,) = artefact.inputs()[:1]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.decode([0, 4, 5, 2, 1], skip_special_tokens=True) == "a b"
+    assert (tokenizer.eos_token_id, tokenizer.model_max_length) == (2, 14)
     expected, found = transformers_folder._scores(artefact)(batch), theirs(batch)
     assert found["logits"].shape == (1, 12, 40)
     assert np.abs(expected["logits"][:, :-1] - found["logits"][:, 1:]).max() > 0.1
