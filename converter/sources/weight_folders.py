@@ -118,9 +118,8 @@ def _joined(shards: Mapping[Path, set[str] | None]) -> WeightFolder:
         if expected is not None and (other := expected ^ set(held)):
             name = min(other)
             raise SourceError(
-                f"{file} and its index do not agree: {name!r} is in the "
-                f"{'index' if name in expected else 'file'} alone, and so are {len(other) - 1} "
-                "other tensors in either. Download both again."
+                f"{file} and its index do not agree on {len(other)} tensors; {name!r} is in the "
+                f"{'index' if name in expected else 'file'} alone. Download both again."
             )
         tensors.update(held)
     return WeightFolder(tuple(shards), MappingProxyType(tensors))

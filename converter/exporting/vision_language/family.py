@@ -19,7 +19,8 @@ AUTO = "AutoModelForImageTextToText"
 
 _LARGEST = 2**31
 _LAYERS = ("num_hidden_layers", "depth")
-_WORDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # not what the network computes
+_END = "eos_token_id"  # the only one of which there may be several
+_WORDS = ("bos_token_id", _END, "pad_token_id")  # not what the network computes
 _TYPE = "model_type"
 _TIED = "tie_word_embeddings"
 
@@ -78,7 +79,7 @@ class Family:
         if not isinstance(vision, dict):
             raise SourceError(f"{where}: vision_config is no object")
         text = _entries(self.text, source, where)
-        text |= {name: source[name] for name in _WORDS if _is_like(None, source.get(name))}
+        text |= _words(source, where)
         if self.positions:
             text["rope_scaling"] = _mrope(source.get("rope_scaling"), text, where)
         given = {name: source[old] for name, old in self.renamed.items() if old in source}
@@ -156,6 +157,16 @@ def _entry(name: str, default: Any, source: Mapping[str, object], where: str) ->
         kind = "a whole number" if default is None else f"a value like {default!r}"
         raise SourceError(f"{where}: {name} is {ascii(value)[:60]}, expected {kind}")
     return float(cast("float", value)) if isinstance(default, float) else value
+
+
+def _words(source: Mapping[str, object], where: str) -> dict[str, Any]:
+    """Return the tokens that begin, end and fill texts, as far as the source names them."""
+    found = {name: source[name] for name in _WORDS if source.get(name) is not None}
+    for name, value in found.items():
+        several = name == _END and _is_like([], value)
+        if not (several or _is_like(None, value)):
+            raise SourceError(f"{where}: {name} is {ascii(value)[:60]}, expected a whole number")
+    return found
 
 
 def _is_like(default: object, value: object) -> bool:

@@ -250,6 +250,13 @@ def test_an_archive(tmp_path):
     assert (out / "merges.txt").read_text("utf-8") == "a b"
 
 
+def test_several_tokens_may_end_a_text():
+    source = {**recorded.read("qwen2_vl").config, "eos_token_id": [1, 2], "pad_token_id": 0}
+    text = families()["qwen2_vl"].config(source, "config.json")["text_config"]
+    assert (text["eos_token_id"], text["pad_token_id"]) == ([1, 2], 0)
+    assert "bos_token_id" not in text
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -265,6 +272,8 @@ def test_an_archive(tmp_path):
             "half the width of an att",
         ),
         ({"vision_config": 3}, "vision_config is no object"),
+        ({"eos_token_id": "1"}, "eos_token_id is '1', expected a whole number"),
+        ({"bos_token_id": [1, 2]}, "bos_token_id is [1, 2], expected a whole number"),
     ],
 )
 def test_a_configuration_that_does_not_fit(entries, message, tmp_path, capsys):
