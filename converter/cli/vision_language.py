@@ -57,9 +57,10 @@ def run(name: str, options: argparse.Namespace) -> int:
         print(f"{len(source.weights.tensors)} tensors{layout}")
         if note := cards.vision_language()[name].get("note"):
             print(f"{name} is {note}")
-    print(f"wrote {options.out}: {', '.join(file.name for file in written)}")
-    auto, _, more = folder.call_of(source.family).partition(", ")
-    arguments = ", ".join(filter(None, (repr(str(options.out)), more)))
-    print(f"load it with transformers.{auto}.from_pretrained({arguments})")
-    print(planned.proof.describe() if planned.proof else "UNVERIFIED: no reference was wanted")
+        print(f"files: {', '.join(file.name for file in written)}")
+        auto, _, more = folder.call_of(source.family).partition(", ")
+        arguments = ", ".join(filter(None, (repr(str(options.out)), more)))
+        print(f"load it with transformers.{auto}.from_pretrained({arguments})")
+    said = planned.proof.describe() if planned.proof else "UNVERIFIED: no reference was wanted"
+    print(f"wrote {options.out}: {said}")
     return 0

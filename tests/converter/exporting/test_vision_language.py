@@ -185,7 +185,7 @@ def test_the_added_block_counts():
         proof.prove(plain, network)
 
 
-def test_files_of_bfloat16_are_written_in_several(tmp_path, monkeypatch):
+def test_files_of_bfloat16_are_written_in_several(tmp_path, monkeypatch, capsys):
     import transformers
 
     source, out = release(tmp_path / "source"), tmp_path / "out"
@@ -203,6 +203,7 @@ def test_files_of_bfloat16_are_written_in_several(tmp_path, monkeypatch):
     (source / "model.safetensors.index.json").write_text(index, encoding="utf-8")
     monkeypatch.setattr(folders, "LARGEST_SHARD", 30_000)
     assert convert(source, out, "-q", "--reference", "none") == 0
+    assert capsys.readouterr().out == f"wrote {out}: UNVERIFIED: no reference was wanted\n"
     assert "UNVERIFIED" in (out / "README.md").read_text("utf-8")
     index = json.loads((out / "model.safetensors.index.json").read_text("utf-8"))
     parts = sorted(set(index["weight_map"].values()))
