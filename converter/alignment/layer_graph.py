@@ -98,8 +98,11 @@ _ALIKE = {"bmm": "matmul", "stack": "concat"}
 _SAME_VALUES = {
     "reshape", "view", "flatten", "squeeze", "unsqueeze", "cast", "to", "assign", "tile", "expand",
 }  # fmt: skip
-# Of learned positions, some are taken.
-_PARTS = {"slice", "strided_slice", "getitem", "index_select", "gather_nd", "dropout"}
+# Of learned positions, some are taken; of a table of relative ones, the row of each pair of places.
+_ROWS = {"getitem", "gather", "index_select", "gather_nd"}
+_PARTS = {"slice", "strided_slice", "dropout", *_ROWS}
+# Rows become a bias of attention, to which a mask of windows may be added.
+_BIASES = {"transpose", "permute", "repeat", "add"}
 _FED_BY_CONSTANTS = {"embedding", "matmul"}
 # In a decoder's first step, they may get a state of zeros, or learned positions alone.
 _LAYERS_OF_STATES = {"rnn", *_CONVOLUTIONS, *_NORMS}
@@ -231,6 +234,7 @@ class _Walk:
         self.done: dict[tuple[object, ...], tuple[str, ...]] = {}  # operation -> what it gave
         self.same: dict[str, str] = {}  # value -> an earlier one that is the same
         self.parts: dict[str, str] = {}  # value -> which part of its tensor it is
+        self.rows = set[str]()  # values that are rows of a tensor
         self.borders: dict[str, Sides] = {}  # value -> the zeros around it
         self.uses: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
@@ -368,12 +372,16 @@ class _Walk:
         """Follow a tensor through a reshape or a cast to the operation that uses it."""
         parts = [] if self.merged else self.thirds(operation, names[0])
         known = _SAME_VALUES | _PARTS if self.merged else _SAME_VALUES
+        are_rows = any(v in self.rows for vs in operation.inputs.values() for v in vs)
+        known = known | _BIASES if are_rows else known
         if len(names) > 1 or (operation.kind not in known and not parts):
             raise AlignmentError(
                 f"the operation {operation.kind} makes other weights of {', '.join(names)}, which "
                 "no layer does; is the program quantised? Export the float32 model."
             )
         self.held.update(dict.fromkeys(operation.outputs, names[0]))
+        if are_rows or operation.kind in _ROWS:
+            self.rows.update(operation.outputs)
         self.parts.update(zip(operation.outputs, parts, strict=False))
 
     def thirds(self, operation: Operation, name: str) -> list[str]:

@@ -171,3 +171,58 @@ def test_a_state_that_every_step_changes_alike_keeps_its_marks():
 def test_a_loop_whose_data_flow_grows_for_ever_is_refused():
     with pytest.raises(AlignmentError, match="still changes after 8 iterations"):
         grown(op("subtract", "t", x="s", y="x"), op("matmul", "n", x="t", y="x"))
+
+
+class Window(nn.Module):
+    """Attention of four places, biased by a table of relative positions and by a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.table = nn.Parameter(torch.zeros(7, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(4)
+        bias = self.table[places[:, None] - places + 3].permute(2, 0, 1)
+        bias = (bias + torch.eye(4)[:, None, None].expand(4, 1, 4, 4)).repeat(1, 1, 1, 1)
+        mixed = nn.functional.scaled_dot_product_attention(
+            self.query(x)[:, None], self.key(x)[:, None], self.value(x)[:, None], attn_mask=bias
+        )
+        return mixed.flatten(1)
+
+
+def windows(*between: Operation, merged: bool = True) -> LayerGraph:
+    """The same as a program has it, with operations between the rows and the sum."""
+    names = ("image", "state", "last")
+    operations = [operation for name in names for operation in linear(name[0], "x", name)]
+    operations += [
+        op("matmul", "scores", x="i", y="s", attributes={"transpose_y": True}),
+        op("gather_nd", "rows", x="table", index="places"),
+        op("reshape", "r0", x="rows"),
+        *between,
+        op("add", "biased", x="scores", y=f"r{len(between)}"),
+        op("add", "masked", x="biased", y="mask"),
+        op("matmul", "y", x="masked", y="l", attributes={"transpose_y": False}),
+    ]
+    parameters = {**PARAMETERS, "table": (7, 1)}
+    return layer_graph(operations, parameters, ["x"], ["y"], merged=merged)
+
+
+def test_a_table_of_relative_positions_belongs_to_the_sum_that_takes_its_rows():
+    ours = network_graph(trace(Window(), torch.zeros(4, 4, WIDTH)), merged=True)
+    (alignment,) = align(windows(op("transpose", "r1", x="r0")), ours)
+    pairs = {mine.name: theirs.name for theirs, mine in alignment.pairs}
+    assert pairs == {
+        "query.weight": "image.w",
+        "key.weight": "state.w",
+        "value.weight": "last.w",
+        "table": "table",
+    }
+
+
+def test_rows_that_were_scaled_or_a_table_that_is_turned_whole_are_refused():
+    with pytest.raises(AlignmentError, match="multiply makes other weights of table"):
+        windows(op("multiply", "r1", x="r0", y="scale"))
+    turned = (op("transpose", "t", x="table"), op("add", "y", x="x", y="t"))
+    with pytest.raises(AlignmentError, match="transpose makes other weights of table"):
+        layer_graph(turned, {"table": (7, 1)}, ["x"], ["y"], merged=True)
