@@ -12,24 +12,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.heads._mbart import VOCABULARY, MBartDecoder, MBartForCausalLM, MBartHead
+from architectures.layers.attention import attend, split_heads
+from architectures.layers.packed_attention import PackedProjections
+
+
+class BatchAttention(PackedProjections):
+    """Attention along the first axis, as PaddleOCR has it, which holds the images of a batch.
+
+    Each place of an image looks at the same place of the others, so results depend on what is in
+    the batch.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, S, embed_size)` to the same shape."""
+        packed = F.linear(x.transpose(0, 1), self.in_proj_weight, self.in_proj_bias)
+        q, k, v = (split_heads(part, self.num_heads) for part in packed.chunk(3, 2))
+        return self.out_proj(attend(q, (k, v)).transpose(0, 1))
 
 
 class SelfAttentionBlock(nn.Module):
-    """Attention, added and normalised.
-
-    PaddleOCR's attends along the first axis, which holds the images of a batch: each place of an
-    image looks at the same place of the others, so results depend on what is in the batch.
-    """
+    """Attention, added and normalised."""
 
     def __init__(self, embed_size: int, num_heads: int) -> None:
         super().__init__()
-        self.self_attention = nn.MultiheadAttention(embed_size, num_heads)
+        self.self_attention = BatchAttention(embed_size, num_heads)
         self.norm = nn.LayerNorm(embed_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, S, embed_size)` to the same shape."""
-        attended, _ = self.self_attention(x, x, x, need_weights=False)
-        return self.norm(attended + x)
+        return self.norm(self.self_attention(x) + x)
 
 
 class SeqCountingDecoder(nn.Module):

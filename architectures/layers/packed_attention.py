@@ -9,11 +9,8 @@ from torch import Tensor, nn
 from architectures.layers.attention import attend, split_heads
 
 
-class PackedAttention(nn.Module):
-    """Multi-head self-attention with the three input projections in one tensor.
-
-    PaddleDetection: `ppdet/modeling/layers.py`, `MultiHeadAttention`.
-    """
+class PackedProjections(nn.Module):
+    """The tensors of multi-head self-attention, those of its three input projections in one."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -21,6 +18,13 @@ class PackedAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.zeros(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
+
+
+class PackedAttention(PackedProjections):
+    """Self-attention whose queries and keys have positions.
+
+    PaddleDetection: `ppdet/modeling/layers.py`, `MultiHeadAttention`.
+    """
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend among the tokens of a sequence.

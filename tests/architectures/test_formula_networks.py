@@ -20,6 +20,7 @@ from architectures.backbones.rec_resnetv2 import StdConv2dSame, pad_same
 from architectures.heads import _mbart as mbart
 from architectures.heads import rec_latexocr_head
 from architectures.heads._mbart import END, PAD
+from architectures.heads.rec_unimernet_head import BatchAttention
 from architectures.registry import make
 from converter.catalog import cards as catalog
 from converter.conversion.request import Request
@@ -321,10 +322,13 @@ def _bias_turned_round(patch: pytest.MonkeyPatch, _: Model) -> None:
     patch.setattr(rec_donut_swin, "relative_positions", lambda device: places(device).T)
 
 
-def _batch_first(_: pytest.MonkeyPatch, network: Model) -> None:
-    for layer in network.head.modules():
-        if isinstance(layer, nn.MultiheadAttention):
-            layer.batch_first = True
+def _batch_first(patch: pytest.MonkeyPatch, _: Model) -> None:
+    along_first = BatchAttention.forward
+    patch.setattr(
+        BatchAttention,
+        "forward",
+        lambda self, x: along_first(self, x.transpose(0, 1)).transpose(0, 1),
+    )
 
 
 def _counts_left_out(_: pytest.MonkeyPatch, network: Model) -> None:
