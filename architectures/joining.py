@@ -36,20 +36,25 @@ def join_(network: nn.Module) -> None:
     Args:
         network: on a CPU, in float32.
     """
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if issubclass(type(child), Joinable):  # unlike isinstance, remembered by class
-                setattr(module, name, cast("Joinable", child).joined())
-            elif type(child) is nn.Sequential:
-                setattr(module, name, _with_joined_linears(child))
-        if isinstance(module, OutputPart) and isinstance(module, Deferring):
-            module.deferred = True
+    _replace(network)
     if has_onednn():
         _join_activations(network, _activated)
     _shorten(network)
     if has_onednn():
         _join_activations(network, _neighbours)
         _order_convolutions(network)
+
+
+def _replace(module: nn.Module) -> None:
+    """Give the modules within a module their forms of fewer operations, in place."""
+    if isinstance(module, OutputPart) and isinstance(module, Deferring):
+        module.deferred = True
+    for name, child in module.named_children():
+        if issubclass(type(child), Joinable):  # unlike isinstance, remembered by class
+            setattr(module, name, cast("Joinable", child).joined())
+        elif type(child) is nn.Sequential:
+            setattr(module, name, _with_joined_linears(child))
+        _replace(getattr(module, name))
 
 
 def _shorten(module: nn.Module) -> None:

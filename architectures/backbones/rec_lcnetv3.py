@@ -6,7 +6,8 @@ https://arxiv.org/abs/2101.03697; PaddleOCR: `ppocr/modeling/backbones/rec_lcnet
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from functools import partial
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +100,17 @@ class DeployedRepLayer(nn.Module):
         """As `LearnableRepLayer.forward`."""
         return self.act(self.lab(self.reparam_conv(x)))
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether the activation comes right after the convolution, and is none or an `Act`."""
+        return isinstance(self.lab, nn.Identity) and isinstance(self.act, (Act, nn.Identity))
+
+    def layers(self) -> list[nn.Module]:
+        """The layers of the folded form, in the order in which they are applied."""
+        if isinstance(self.act, Act):
+            return [self.reparam_conv, nn.Hardswish(inplace=True), self.act.lab]
+        return [self.reparam_conv]
+
 
 class LearnableRepLayer(nn.Module):
     """The sum of `num_conv_branches` kxk branches, a 1x1 branch and an identity branch.
@@ -189,6 +201,27 @@ class LCNetV3Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H / stride, W / stride)`."""
         return self.pw_conv(self.se(self.dw_conv(x)))
+
+    def joined(self) -> nn.Module:
+        """Return the layers in a row, with an affine map in the pointwise convolution after it."""
+        parts = self.dw_conv, self.pw_conv
+        if not all(isinstance(part, DeployedRepLayer) and part.is_folded for part in parts):
+            return self
+        first, second = (cast("DeployedRepLayer", part).layers() for part in parts)
+        if not isinstance(self.se, nn.Identity):
+            first.append(self.se)
+        elif isinstance(affine := first[-1], LearnableAffine):
+            conv = cast("nn.Conv2d", second[0])
+            set_convolution(conv, partial(_after, affine, conv))
+            first.pop()
+        return nn.Sequential(*first, *second)
+
+
+def _after(affine: LearnableAffine, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias, float64, of the 1x1 convolution that computes `conv(affine(x))`."""
+    weight, bias = conv.weight.double(), cast("Tensor", conv.bias).double()
+    scale, shift = channel_affine(affine)
+    return weight * scale, bias + shift * weight.sum((1, 2, 3))
 
 
 class PPLCNetV3(nn.Module):

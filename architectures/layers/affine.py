@@ -21,3 +21,24 @@ class LearnableAffine(nn.Module):
         if self.inplace:
             return x.mul_(self.scale).add_(self.bias)
         return self.scale * x + self.bias
+
+    def joined(self) -> nn.Module:
+        """Return the same map in one operation."""
+        return JoinedAffine(self)
+
+
+class JoinedAffine(nn.Module):
+    """`LearnableAffine` in one operation, for inference.
+
+    Args:
+        affine: the map, which is not on the meta device.
+    """
+
+    def __init__(self, affine: LearnableAffine) -> None:
+        super().__init__()
+        self.inplace = affine.inplace
+        self.scale, self.bias = affine.scale.item(), affine.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` and the result have one shape, any."""
+        return torch.add(self.bias, x, alpha=self.scale, out=x if self.inplace else None)

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from architectures import build, fuse
+from architectures.backbones.rec_lcnetv3 import LCNetV3Block, Row
 from architectures.backbones.rec_lcnetv4 import JoinedBlock, LCNetV4Block
 from architectures.heads.rec_att_head import AttentionCell, JoinedAttentionCell
 from architectures.joining import join_
+from architectures.layers.affine import JoinedAffine
 from architectures.layers.conv import ACTIVATIONS, ConvBatchNorm, ConvBNAct
 from architectures.layers.onednn import ActivatedConv2d, has_onednn
 from architectures.necks.csp_pan import CSPPAN, JoinedCSPLayer
-from architectures.reparameterize import fold_
+from architectures.reparameterize import _deploy, fold_, overwrite_
 from tests.architectures.test_reparameterize import difference, outputs, randomised
 from tests.support.small_networks import NETWORKS
 
@@ -62,6 +64,27 @@ def test_activations_within_a_sequence(approximate):
     if has_onednn():
         kinds = [ActivatedConv2d, nn.Identity, ActivatedConv2d, nn.Sigmoid, nn.Conv2d]
         assert [type(layer) for layer in holder[0]] == kinds
+
+
+@pytest.mark.parametrize(("se", "stride"), [(False, 1), (True, 1), (False, 2)])
+def test_blocks_of_two_layers(se, stride):
+    torch.manual_seed(0)
+    block = LCNetV3Block(Row(3, 8, 16, 1, 1, se), stride, 1.0, 2)
+    for parameter in block.parameters():
+        nn.init.normal_(parameter, 0.3)
+    layers = nn.Sequential(block).eval()
+    _deploy(layers)
+    fold_(layers)
+    maps = [torch.randn(size) for size in ((1, 16, 6, 8), (3, 16, 12, 4))]
+    with torch.inference_mode():
+        expected, before = list(map(layers, maps)), [x.clone() for x in maps]
+        overwrite_(layers)
+        join_(layers)
+        for x, results, copied in zip(maps, expected, before, strict=True):
+            assert torch.allclose(layers(x), results, rtol=1e-4, atol=1e-4)
+            assert torch.equal(x, copied)
+    kinds = [type(layer) for layer in layers[0]]
+    assert kinds.count(JoinedAffine) == 1 + se
 
 
 @pytest.mark.parametrize("se", [False, True])
