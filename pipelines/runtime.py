@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,6 +21,9 @@ from cores.allocator import give_back_memory, keep_freed_memory
 from cores.memory import weights_are_shared
 from cores.threads import cores_are_contended, threads_spin
 from schemas.artefact import ArtefactCard
+
+if TYPE_CHECKING:
+    from pipelines.compiled import Package
 
 logger = logging.getLogger(__name__)
 
@@ -61,20 +64,26 @@ class TorchNetwork:
     Attributes:
         card: the description beside the weights; empty if the network was not loaded from a file.
         extra_inputs: names of the arrays that the network takes in addition to the images.
-        module: the module that runs, on `device` and in `dtype`; compiled if `compiled`.
+        module: the module that runs, on `device` and in `dtype`; compiled if `compiled`. Where the
+            network is compiled ahead of time, it runs on images that the compiled code is not for.
 
     Args:
         network: the path of `X.pth` or `X.safetensors` with `X.json` beside it, or a network, which
             is copied.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision (`half_precision`).
-        compile: use `torch.compile`: the first call is slow, later calls are faster. It compiles
-            separately for a batch of one and for very small images, but not for each image size.
+        compile: compile the network, which is then faster. On a CPU, weights of a file are compiled
+            once ahead of time, for a minute or more, and kept in the user's cache
+            (`pipelines.compiled`). Other networks use `torch.compile`: the first call is slow in
+            each process. It compiles separately for a batch of one and for very small images, but
+            not for each image size.
 
     Raises:
         ArtefactError: the files are missing or damaged.
         DeviceError: the device is not available, or has no half precision.
     """
+
+    _package: Package | None = None
 
     def __init__(
         self,
@@ -99,10 +108,12 @@ class TorchNetwork:
         overwrite_(model)
         model.to(self.device, self.dtype)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.device.type == "cpu" and not compile:  # which joins more by itself
+        if compile and self.device.type == "cpu" and not isinstance(network, Model):
+            self._package = _open_package(model, self.card, self.dtype)
+        self.compiled = compile and self._package is None
+        if self.device.type == "cpu" and not self.compiled:  # which joins more by itself
             join_(model)
-        self.compiled = compile
-        self.module = torch.compile(model, dynamic=True) if compile else model
+        self.module = torch.compile(model, dynamic=True) if self.compiled else model
         name = "a network" if isinstance(network, Model) else network
         logger.info("loaded %s on %s in %s", name, self.device, self.dtype)
 
@@ -127,7 +138,10 @@ class TorchNetwork:
         ):  # else a first image that is square is compiled for squares alone
             torch._dynamo.maybe_mark_dynamic(images, (2, 3))
         tensors = {name: self._to_tensor(array) for name, array in extra_inputs.items()}
-        outputs = _to_arrays(self.module(images, **tensors))
+        if self._package is not None and not tensors and self._package.takes(images):
+            outputs = _to_arrays(self._package(images))
+        else:
+            outputs = _to_arrays(self.module(images, **tensors))
         if self.device.type == "cpu":
             give_back_memory()
         return outputs
@@ -135,6 +149,15 @@ class TorchNetwork:
     def _to_tensor(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array).to(self.device)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+
+def _open_package(model: Model, card: ArtefactCard, dtype: torch.dtype) -> Package | None:
+    """Return the network compiled ahead of time; None where that is not possible."""
+    if os.name != "posix":  # elsewhere it cannot be seen who may write to the cache
+        return None
+    from pipelines.compiled import open_package
+
+    return open_package(model, card, dtype)
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:

@@ -84,8 +84,8 @@ def test_other_sizes_are_not_compiled_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     torch._dynamo.reset()
     counters.clear()
-    path, _ = save_network(tmp_path / "cls.pth", CLASSIFIER, cls=2)
-    network, eager = TorchNetwork(path, compile=True), TorchNetwork(path)
+    _, model = save_network(tmp_path / "cls.pth", CLASSIFIER, cls=2)
+    network, eager = TorchNetwork(model, compile=True), TorchNetwork(model)
     for count, width in ((2, 64), (2, 96), (3, 130), (4, 333)):
         np.testing.assert_allclose(
             network(lines(count, width, 64)), eager(lines(count, width, 64)), atol=1e-6
