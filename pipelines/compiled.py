@@ -208,7 +208,8 @@ def _compile(model: Model, card: ArtefactCard, file: Path) -> None:
         from torch._inductor.utils import fresh_cache
 
         package = Path(place) / file.name
-        with fresh_cache(dir=place):  # PyTorch's own is in /tmp
+        with warnings.catch_warnings(), fresh_cache(dir=place):  # PyTorch's own is in /tmp
+            warnings.simplefilter("ignore")
             torch._inductor.aoti_compile_and_package(
                 program,
                 package_path=str(package),

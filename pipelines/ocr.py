@@ -113,7 +113,7 @@ class OCR:
             what stands between spaces, so that the words hold all of the text.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`: a slow first call, then faster ones.
+        compile: compile the networks, which are then faster (`TorchNetwork`).
         tiles: cut long or large pages, such as receipts and plans, into overlapping tiles for the
             detector, which otherwise shrinks the page until its longer side fits.
         batch_size: the number of lines per call of the classifier and the recogniser. The lines of

@@ -24,7 +24,7 @@ class Predictor:
         network: converted weights, a network, or a callable.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
 
     Raises:
         SettingsError: the weights are of another task.

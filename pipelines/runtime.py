@@ -304,7 +304,7 @@ def as_network(
         source: the path of converted weights, an `architectures.Model`, or a `Network`.
         device: the device of weights and models.
         half: compute in half precision.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
 
     Raises:
         ArtefactError: the weights are missing or damaged.

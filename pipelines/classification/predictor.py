@@ -38,7 +38,7 @@ class Classifier(Predictor):
         batch_size: the number of images per call of the network.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `ClassificationSettings` that replace those of the weights, such as
             `cls_thresh=0.8`.
 

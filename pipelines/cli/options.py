@@ -90,7 +90,11 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
         help="compute in half precision: float16 on cuda and mps, bfloat16 on a cpu with "
         "avx512_bf16 or amx",
     )
-    add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
+    add(
+        "--compile",
+        action="store_true",
+        help="compile the networks, which are then faster; on cpu the code is kept for later runs",
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser, *, memory: int = MEMORY_PER_WORKER) -> None:

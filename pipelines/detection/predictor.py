@@ -72,7 +72,7 @@ class Detector(Predictor):
             of its algorithm. A network without a card is treated as one of DB.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         tiles: cut pages that are longer than the network's input into overlapping tiles, along
             both sides where they are much wider than it, too, so that they are not shrunk to the
             network's input as a whole.

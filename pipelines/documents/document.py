@@ -55,7 +55,7 @@ def parse(
         dpi: resolution of PDF pages, in pixels per inch.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         batch_size: lines per call of a network.
         networks: networks by role, such as `layout="X.pth"`, in place of those in `models`.
 

@@ -31,7 +31,7 @@ class FormulaReader(Predictor):
             callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `FormulaSettings` that replace those of the weights.
 
     Raises:

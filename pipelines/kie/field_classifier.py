@@ -49,7 +49,7 @@ class FieldClassifier(Predictor):
             adds.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
 
     Raises:
         SettingsError: the network is of another kind, or has no labels or no character table.

@@ -120,7 +120,7 @@ class KeyInformation:
             parts that overlap. PaddleOCR reads the first part alone.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `KieSettings` that replace those of the weights.
 
     Raises:

@@ -77,7 +77,7 @@ class LayoutDetector(Predictor):
             PP-DocLayout-L, or a network or callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `LayoutSettings` that replace those of the weights, such as
             `threshold=0.4` or `layout_nms=True`.
 

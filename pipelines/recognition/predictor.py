@@ -42,7 +42,7 @@ class Recognizer(Predictor):
         batch_size: the number of lines per call of the network.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `RecognitionSettings` that replace those of the weights, such as
             `max_width=4000`.
 

@@ -58,7 +58,7 @@ class Spotter(Predictor):
         min_score: lines with a lower score are left out.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `SpottingSettings` and `PGDecoder` that replace those of the weights,
             such as `max_side_len=1280`.
 

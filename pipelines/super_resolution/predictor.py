@@ -27,7 +27,7 @@ class Upscaler(Predictor):
             with `sr_img`, `(1, 3, 2 * H, 2 * W)`.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `SuperResolutionSettings` that replace those of the weights.
 
     Raises:

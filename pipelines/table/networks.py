@@ -34,7 +34,7 @@ class StructureNetwork(Predictor):
             network or callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `TableSettings` that replace those of the weights.
 
     Raises:
@@ -111,7 +111,7 @@ class CellDetector:
             or a network or callable with the JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
 
     Raises:
         SettingsError: the network does not detect cells.
@@ -174,7 +174,7 @@ class TableClassifier(Predictor):
             JSON of such weights as its `card`.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
 
     Raises:
         SettingsError: the network does not classify tables.

@@ -75,7 +75,7 @@ class TableRecognizer:
         sort_lines: with PaddleX's rules and `structure` alone, sort the texts of a cell into lines.
         device: cpu, cuda, cuda:N or mps, for these networks.
         half: compute them in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile` for them.
+        compile: compile them, which are then faster (`TorchNetwork`).
         settings: settings of `TableSettings` that replace those of the structure networks.
 
     Raises:

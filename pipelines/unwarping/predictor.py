@@ -29,7 +29,7 @@ class Unwarper(Predictor):
             blue first and 0 to 1, to the flat page in the same form.
         device: cpu, cuda, cuda:N or mps.
         half: compute in half precision: bfloat16 on a CPU, float16 elsewhere.
-        compile: use `torch.compile`.
+        compile: compile the network, which is then faster (`TorchNetwork`).
         settings: settings of `UnwarpSettings` that replace those of the weights.
 
     Raises:
