@@ -161,8 +161,10 @@ def cache_folder() -> Path:
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     root = given if given.is_absolute() else Path.home() / ".cache"
     folder = root / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for each in (root, folder.parent, folder):
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_private(root)
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, exist_ok=True)
         check_private(each)
     return folder
 
@@ -177,7 +179,8 @@ def check_private(path: Path) -> None:
     if stat.S_ISLNK(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise PackageError(
             f"{path} has to be yours, not writable by others, and no link, since the code in it is "
-            f"run; it belongs to user {status.st_uid} and is {stat.filemode(status.st_mode)}"
+            f"run; it belongs to user {status.st_uid} and is {stat.filemode(status.st_mode)}; "
+            "`chmod go-w` takes the right to write from others"
         )
 
 

@@ -125,7 +125,12 @@ def test_code_that_others_may_have_written_is_not_loaded(
 def test_a_relative_folder_of_caches_does_not_count(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache/paddleocr-to-torch/compiled"
+    before = os.umask(0o002)
+    try:
+        folder = cache_folder()
+    finally:
+        os.umask(before)
+    assert folder == tmp_path / ".cache/paddleocr-to-torch/compiled"
     check_private(cache_folder())
 
 
