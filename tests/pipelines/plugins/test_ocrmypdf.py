@@ -262,7 +262,7 @@ def test_without_words_the_line_is_one(weights, page, engine):
     ("options", "code", "message"),
     [
         (["--paddleocr-torch-det", "{det}"], 1, "give --paddleocr-torch-rec too"),
-        (["--paddleocr-torch-min-score", "0.1"], 1, "give --paddleocr-torch-det and"),
+        (["--paddleocr-torch-min-score", "0.1"], 1, "name them by --paddleocr-torch-det and"),
         (["--paddleocr-torch-det", "x.pth", "--paddleocr-torch-rec", "{rec}"], 1,
          "--paddleocr-torch-det: there is no file x.pth"),
         (["--paddleocr-torch-det", "{rec}", "--paddleocr-torch-rec", "{rec}"], 1,
