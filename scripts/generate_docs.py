@@ -192,12 +192,14 @@ def exports_page() -> str:
         "images, and sides that are any multiple of a number or fixed. Each was compared with "
         "the network on images of three sizes, where sides are free, and the worst difference of "
         "the maximum follows. *Two files* are an image's part and a step of the decoder. Refused "
-        "exports are not written. Networks that are not listed were not measured in this way.",
+        "exports are not written; their [reasons](#refused) follow the table. Networks that are "
+        "not listed were not measured in this way.",
         "",
         f"| network | {' | '.join(ROUTES.values())} | Transformers | RapidOCR |",
         f"|---|{'---|' * len(ROUTES)}---|---|",
     ]
-    for result in measured.values():
+    rows = sorted(measured.values(), key=sort_key)
+    for result in rows:
         name = network_of(result["architecture"])
         cells = [export_of(result["routes"].get(route)) for route in ROUTES]
         cells += ["yes" if name in others else "no" for others in (transformers, rapid)]
@@ -207,8 +209,30 @@ def exports_page() -> str:
     page += [
         "",
         f"Measured at {said}. Every architecture goes back to [Paddle](export.md#paddleocr).",
+        "",
+        "## Refused",
+        "",
+        "| route | reason | networks |",
+        "|---|---|---|",
+        *refusals(rows),
     ]
     return "\n".join(page) + "\n"
+
+
+def sort_key(result: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what rows are sorted by: the task, then the network."""
+    return result["architecture"]["model_type"], network_of(result["architecture"])
+
+
+def refusals(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a row for each reason why a route refuses networks."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in rows:
+        for route, title in ROUTES.items():
+            if reason := result["routes"].get(route, {}).get("refused"):
+                line = " ".join(reason.split()).replace("|", "/")
+                found.setdefault((title, line), []).append(network_of(result["architecture"]))
+    return [f"| {route} | {why} | {'; '.join(who)} |" for (route, why), who in found.items()]
 
 
 def export_of(result: Mapping[str, Any] | None) -> str:

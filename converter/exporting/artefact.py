@@ -24,6 +24,8 @@ SIZES: dict[str, tuple[tuple[int, int], ...]] = {
     "table": ((488, 488), (488, 488)),
 }
 """(height, width) of the images for a model that no config knows, by kind, in pixels."""
+BLUR = 12.0
+"""The standard deviation of the blur of images that are unwarped, in pixels."""
 KINDS = {"rec": "line", "cls": "line", "sr": "line", "formula": "line", "table": "table"}
 """What a task's images show, unless they are pages."""
 
@@ -60,13 +62,17 @@ class Artefact:
     def images(self, height: int, width: int, count: int | None = None) -> np.ndarray:
         """Render a batch of images, (N, C, height, width) float32, normalised.
 
+        Those that a network unwarps are blurred: where an image changes from one pixel to the next,
+        sampling makes much of the rounding of places.
+
         Args:
             height, width: in pixels.
             count: how many; None for one page or two lines.
         """
         scale = self.card.input
         mean, std = (each or (0.5,) * scale.channels for each in (scale.mean, scale.std))
-        return rendered_inputs.batches(self.kind, [(height, width)], mean, std, count)[0]
+        (batch,) = rendered_inputs.batches(self.kind, [(height, width)], mean, std, count)
+        return blurred(batch) if self.card.task == "unwarp" else batch
 
     def fused(self) -> Artefact:
         """Return the artefact with its network in the fused form, the fastest, for inference."""
@@ -84,6 +90,14 @@ class Artefact:
     def results(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network on a batch, and return its results by name."""
         return named_results(self.network, batch)
+
+
+def blurred(images: np.ndarray) -> np.ndarray:
+    """Return images (N, C, H, W) float32 that change little from one pixel to the next."""
+    import cv2
+
+    planes = images.reshape(-1, *images.shape[2:])
+    return np.stack([cv2.GaussianBlur(each, (0, 0), BLUR) for each in planes]).reshape(images.shape)
 
 
 def named_results(network: architectures.Model, batch: np.ndarray) -> dict[str, np.ndarray]:

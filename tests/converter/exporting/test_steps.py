@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -155,3 +156,11 @@ def test_sides_that_a_card_states_are_kept_except_for_lines(reader):
     assert program.free_axes(artefact)[0] == ("batch", "width")
     formula = replace(artefact, card=replace(artefact.card, task="formula"))
     assert program.free_axes(formula)[0] == ("batch",)
+
+
+def test_images_to_unwarp_are_smooth():
+    def steepest(task: str) -> float:
+        artefact = Artefact(Path("x.pth"), nn.Identity(), ArtefactCard(task=task))
+        return float(np.abs(np.diff(artefact.images(64, 64))).max())
+
+    assert steepest("unwarp") < 0.05 < 1 < steepest("layout")
