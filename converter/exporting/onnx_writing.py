@@ -14,6 +14,7 @@ import torch
 
 from converter.errors import UsageError
 from converter.exporting.artefact import Artefact
+from converter.exporting.recurrent import any_length
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,7 +44,7 @@ def save_onnx(
     Raises:
         UsageError: the graph has an operator that ONNX lacks.
     """
-    with _silence(), warnings.catch_warnings():
+    with _silence(), warnings.catch_warnings(), any_length():
         warnings.simplefilter("ignore")
         try:
             written = torch.onnx.export(

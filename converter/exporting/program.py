@@ -17,6 +17,7 @@ from converter.errors import UsageError
 from converter.exporting.artefact import Artefact
 from converter.exporting.folding import fold_inverses, has_inverses
 from converter.exporting.proof import ExportProof
+from converter.exporting.recurrent import any_length
 
 AXES = {"batch": 0, "height": 2, "width": 3}
 """The axes of images (N, C, H, W) that can be free."""
@@ -200,7 +201,7 @@ def export_module(
         arguments: inputs.
         shapes: their free axes, as `torch.export.export` takes them.
     """
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), any_length():
         warnings.simplefilter("ignore")
         program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
         if not has_inverses(program):

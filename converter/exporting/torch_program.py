@@ -147,7 +147,8 @@ def _save(
     file: Path,
     more: Mapping[str, str] | None = None,
 ) -> None:
-    with file.open("wb") as stream:
+    with file.open("wb") as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of parameters that are views of others
         torch.export.save(program, stream, extra_files={CARD: _card(artefact), **(more or {})})
 
 

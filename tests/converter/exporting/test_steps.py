@@ -110,6 +110,23 @@ def test_what_parseq_reads_after_the_end_changes_nothing(monkeypatch):
         torch.testing.assert_close(head(memory), expected)
 
 
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_a_recurrent_layer_takes_sequences_of_any_length(layer):
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer(3, 4, 2, bidirectional=True, batch_first=True)
+
+        def forward(self, x):
+            return self.layer(x)[0] + 1
+
+    network = Reader().eval()
+    free = {0: torch.export.Dim("count", min=1), 1: torch.export.Dim("length", min=1)}
+    exported = program.export_module(network, (torch.rand(2, 6, 3),), (free,))
+    x = torch.rand(3, 9, 3)
+    torch.testing.assert_close(exported.module()(x), network(x))
+
+
 class Plate(nn.Module):
     """Multiplies by the inverse of a constant matrix, and by that of its input."""
 
