@@ -40,6 +40,20 @@ def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> Progr
     if decoder_of(artefact.network) is not None:
         return export_steps(artefact, folder, ONNX)
     graph = made or make_graph(artefact)
+    while True:
+        try:
+            return _write(artefact, folder, graph)
+        except DoesNotRun:  # as where ONNX Runtime has a size of the example in an operator
+            if not graph.free:
+                raise
+            graph = make_graph(artefact, fewer=graph.free)
+
+
+class DoesNotRun(ExportError):
+    """ONNX Runtime does not run a file on images of some size."""
+
+
+def _write(artefact: Artefact, folder: Path, graph: Graph) -> ProgramExport:
     file = folder / f"{artefact.path.stem}.onnx"
     with output_errors(), partial_files(file) as (partial,):
         save_onnx(artefact, graph.program, graph.inputs, graph.outputs, partial)
@@ -59,7 +73,7 @@ def _runner(artefact: Artefact, file: Path) -> Runner:
         try:  # the exporter leaves out inputs that no result depends on
             results = session.run(None, {name: given[name].numpy() for name in inputs})
         except Exception as error:  # ONNX Runtime's exceptions have no common base
-            raise ExportError(
+            raise DoesNotRun(
                 f"ONNX Runtime does not run the export of {artefact.path}: {error}"
             ) from error
         return dict(zip(outputs, results, strict=True))

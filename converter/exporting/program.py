@@ -93,27 +93,28 @@ class Positional(nn.Module):
 
 
 def make_graph(
-    artefact: Artefact, part: Callable[[architectures.Model], nn.Module] = Positional
+    artefact: Artefact,
+    part: Callable[[architectures.Model], nn.Module] = Positional,
+    fewer: tuple[str, ...] = (),
 ) -> Graph:
     """Export a network in the fused form to a graph, with as many free axes as possible.
 
     Args:
         artefact: the network.
         part: makes the module that is exported, of the fused network.
+        fewer: axes that cannot all be free.
 
     Raises:
         UsageError: the network has no graph, as where the number of steps depends on the image.
     """
-    if artefact.card.task == "kie":
-        raise UsageError(
-            f"{artefact.path} takes the words of a page beside its image, and graphs are made of "
-            "networks that take images alone"
-        )
+    refuse_words(artefact)
     artefact = artefact.fused()
     module = part(artefact.network)
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
     reasons = []
     for free in free_axes(artefact):
+        if fewer and len(free) >= len(fewer):
+            continue
         batches = batches_of(artefact, free, multiple)
         arguments = [artefact.arguments(batch) for batch in batches]
         try:
@@ -135,6 +136,15 @@ def make_graph(
         f"{artefact.path} cannot be exported as one graph: {reasons[-1]}. Networks that decode "
         "step by step until the end of a text have no fixed graph"
     )
+
+
+def refuse_words(artefact: Artefact) -> None:
+    """Raise UsageError for a network that takes more than images."""
+    if artefact.card.task == "kie":
+        raise UsageError(
+            f"{artefact.path} takes the words of a page beside its image, and graphs are made of "
+            "networks that take images alone"
+        )
 
 
 def free_axes(artefact: Artefact) -> tuple[tuple[str, ...], ...]:

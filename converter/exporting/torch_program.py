@@ -27,6 +27,7 @@ from converter.exporting.program import (
     batches_of,
     free_axes,
     make_graph,
+    refuse_words,
 )
 from converter.exporting.proof import Runner, prove
 from converter.exporting.steps import FileFormat, Run, export_steps
@@ -115,6 +116,7 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
         ExportError: the trace does not compute what the network does on images of other sizes.
         OutputError: the file cannot be written.
     """
+    refuse_words(artefact)
     _refuse_steps(artefact, "a trace")
     fused = artefact.fused()
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
@@ -201,8 +203,9 @@ def _runner(artefact: Artefact, module: Any, outputs: tuple[str, ...]) -> Runner
             with torch.inference_mode():
                 results = module(*artefact.arguments(batch))
         except Exception as error:  # of a graph that was fixed to another size
+            (*_, reason) = str(error).strip().splitlines() or [type(error).__name__]
             raise ExportError(
-                f"the export of {artefact.path} does not take images of {batch.shape}: {error}"
+                f"the export of {artefact.path} does not take images of {batch.shape}: {reason}"
             ) from error
         if not isinstance(results, dict):
             results = dict(zip(outputs, [results], strict=True))

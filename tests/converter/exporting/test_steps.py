@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 
 from architectures.heads import rec_parseq_head
+from architectures.saving import write_artefact
 from converter.cli.main import main
 from converter.errors import ExportError
-from converter.exporting import decoders, folding, program, steps
+from converter.exporting import decoders, folding, onnx_file, program, steps
 from converter.exporting.artefact import Artefact, read_artefact
 from schemas.artefact import ArtefactCard, NetworkInput
 from tests.converter.exporting.test_programs import WRITER, written
@@ -157,6 +159,24 @@ def test_a_graph_that_keeps_a_width_frees_the_batch_alone(reader, monkeypatch):
     assert program.make_graph(artefact, decoders.ImagePart).free == ("batch",)
 
 
+def test_an_onnx_file_that_takes_one_width_frees_the_batch_alone(reader, monkeypatch):
+    monkeypatch.setattr(onnx_file, "decoder_of", lambda _: None)
+    tried: list[tuple[str, ...]] = []
+
+    def graph(_, fewer=()):
+        return SimpleNamespace(free=("batch",) if fewer else ("batch", "width"))
+
+    def write(_artefact, _folder, graph):
+        tried.append(graph.free)
+        if "width" in graph.free:
+            raise onnx_file.DoesNotRun("another width")
+
+    monkeypatch.setattr(onnx_file, "make_graph", graph)
+    monkeypatch.setattr(onnx_file, "_write", write)
+    onnx_file.export(read_artefact(reader), reader.parent)
+    assert tried == [("batch", "width"), ("batch",)]
+
+
 def test_what_is_beside_the_image_is_free_as_the_image_is():
     arguments = [
         (torch.empty(n, 1, 48, w), torch.empty(n, 1, 48, w), torch.empty(n, 5))
@@ -181,3 +201,13 @@ def test_images_to_unwarp_are_smooth():
         return float(np.abs(np.diff(artefact.images(64, 64))).max())
 
     assert steepest("unwarp") < 0.05 < 1 < steepest("layout")
+
+
+@pytest.mark.parametrize("target", ["onnx", "torch", "torchscript"])
+def test_a_network_that_takes_words_is_refused(reader, tmp_path, target, capsys):
+    artefact = read_artefact(reader)
+    card = replace(artefact.card, task="kie")
+    write_artefact(tmp_path / "x.pth", "pth", artefact.network.state_dict(), card)
+    out = tmp_path / "out"
+    assert main(["export", str(tmp_path / "x.pth"), "--to", target, "--out", str(out)]) == 2
+    assert "takes the words of a page beside its image" in capsys.readouterr().err
