@@ -17,7 +17,9 @@ import os
 import platform
 import shutil
 import stat
+import statistics
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
 import architectures
+from architectures.joining import join_
 from architectures.model import Model
 from schemas.artefact import ArtefactCard
 
@@ -45,6 +48,10 @@ MULTIPLE = 32
 """Of what free heights and widths are multiples, unless the weights state it; in pixels."""
 MOST_IMAGES, MOST_PIXELS = 1024, 16384
 """The largest number and the longest side of images that a package takes."""
+ROUNDS = 5
+"""How many times code and network take turns in the comparison of their speed."""
+WORTHWHILE = 0.97
+"""The largest share of the network's own time that code may take to be used."""
 LEAST_WIDTH = 32
 """The least width of the images of lines that a package takes, in pixels."""
 
@@ -72,10 +79,14 @@ class Package:
     Several threads may call it; one at a time computes.
 
     Args:
-        file: the package, in the user's own cache.
+        file: the package, in the user's own cache; it is empty if the network itself is faster.
     """
 
+    axes: tuple[Axis, ...] = ()
+
     def __init__(self, file: Path) -> None:
+        if not file.stat().st_size:
+            return
         self._module = torch._inductor.aoti_load_package(str(file))
         axes = json.loads(self._module.get_metadata()["axes"])
         self.axes = tuple(Axis(*axis) for axis in axes)
@@ -106,7 +117,8 @@ def open_package(model: Model, card: ArtefactCard, dtype: torch.dtype) -> Packag
         dtype: the type of images and weights.
 
     Returns:
-        The package; None, with a warning, if there can be none.
+        The package, which takes no images if the network itself is faster; None, with a warning, if
+        there can be none.
     """
     name = card.name or "the network"
     try:
@@ -226,6 +238,11 @@ def _compile(model: Model, card: ArtefactCard, file: Path) -> None:
             )
         package.chmod(0o600)
         _prove(model, Package(package))
+        if (share := time_share(model, Package(package))) > WORTHWHILE:
+            logger.warning(
+                "%s stays as it is: compiled, it takes %.2f times as long", card.name, share
+            )
+            package.write_bytes(b"")
         package.replace(file)
 
 
@@ -298,10 +315,7 @@ def _prove(model: Model, package: Package) -> None:
     """
     exact = copy.deepcopy(model).float()
     for steps in (1, 3):
-        shape = [
-            axis.least if axis.least == axis.most else _near(axis, steps, place)
-            for place, axis in enumerate(package.axes)
-        ]
+        shape = _shape(package, steps)
         images = _images(shape, next(model.parameters()).dtype)
         if not package.takes(images):
             raise PackageError(f"its code does not take images of {shape}")
@@ -316,6 +330,35 @@ def _prove(model: Model, package: Package) -> None:
                     f"its code gives results that differ by {apart:.2g} on average, {allowed:.2g} "
                     f"is allowed, on images of {shape}"
                 )
+
+
+@torch.inference_mode()
+def time_share(model: Model, package: Package) -> float:
+    """Return how long code takes as a multiple of the network in its fastest form, in CPU time.
+
+    Args:
+        model: in the fused form.
+        package: its code.
+    """
+    joined = copy.deepcopy(model)
+    join_(joined)
+    images = _images(_shape(package, 3), next(model.parameters()).dtype)
+    shares = []
+    for _ in range(ROUNDS + 1):
+        start = time.process_time()
+        joined(images)
+        middle = time.process_time()
+        package(images)
+        shares.append((time.process_time() - middle) / (middle - start))
+    return statistics.median(shares[1:])
+
+
+def _shape(package: Package, steps: int) -> list[int]:
+    """Return a shape of images that a package takes; more steps give another one."""
+    return [
+        axis.least if axis.least == axis.most else _near(axis, steps, place)
+        for place, axis in enumerate(package.axes)
+    ]
 
 
 def _near(axis: Axis, steps: int, place: int) -> int:

@@ -171,3 +171,22 @@ def test_code_that_computes_something_else_is_refused(error, passes):
     else:
         with pytest.raises(PackageError, match="differ by"):
             compiled._prove(layer, Code(None))
+
+
+def test_a_package_that_is_empty_takes_no_images(tmp_path):
+    (tmp_path / "slower.pt2").touch()
+    images = torch.rand(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    assert not compiled.Package(tmp_path / "slower.pt2").takes(images)
+
+
+def test_the_time_of_code_is_compared_with_that_of_the_network():
+    layer = nn.Conv2d(3, 8, 3).eval()
+
+    class Code(FakePackage):
+        axes = (Axis(1, 8), Axis(3, 3), Axis(32, 512, 32), Axis(64, 64))
+
+        def __call__(self, images):
+            for _ in range(8):
+                layer(images)
+
+    assert compiled.time_share(layer, Code(None)) > compiled.WORTHWHILE
