@@ -1,6 +1,7 @@
-"""Convolutions that oneDNN computes with what follows them: for inference, in float32 on a CPU.
+"""Convolutions that oneDNN computes with what follows them: for inference on a CPU.
 
-Their weights take oneDNN's own order, that of the size of the first map.
+oneDNN orders weights in blocks. The best order depends on the size of the map; changing one into
+another can take it longer than the convolution. So a layer keeps each order that it has needed.
 """
 
 from __future__ import annotations
@@ -28,13 +29,19 @@ def activation_of(module: nn.Module) -> tuple[str, str] | None:
 
 def has_onednn() -> bool:
     """Return whether this PyTorch computes convolutions with their activations."""
-    return torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_reorder_convolution_weight"
+    return (
+        torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+        and hasattr(torch.ops.mkldnn, "_get_mkldnn_serialized_md")
     )
 
 
+MOST_SHAPES = 1000
+"""How many shapes of maps a layer remembers the order for."""
+
+
 class OrderedConv2d(nn.Module):
-    """A convolution whose weights are put in order once; a subclass adds `forward`.
+    """A convolution whose weights are put in order once for a shape; a subclass adds `forward`.
 
     Args:
         conv: padded with zeros.
@@ -42,18 +49,23 @@ class OrderedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        # One attribute, so that a thread never reads a weight in an order that it does not expect.
-        self._weight = conv.weight.detach(), False
+        self.weight = conv.weight.detach()
         self.bias = None if conv.bias is None else conv.bias.detach()
         self.geometry = conv.padding, conv.stride, conv.dilation, conv.groups
+        self._by_order: dict[bytes, Tensor] = {}
+        self._by_shape: dict[torch.Size, Tensor] = {}
 
     def ordered_weight(self, shape: torch.Size) -> Tensor:
-        """Return the weight in oneDNN's order, that of the first `shape` it is asked for."""
-        weight, is_ordered = self._weight
-        if not is_ordered:
-            order = torch.ops.mkldnn._reorder_convolution_weight
-            weight = order(weight, *self.geometry, shape)
-            self._weight = weight, True
+        """Return the weight in oneDNN's order for a map of this shape; for several threads."""
+        weight = self._by_shape.get(shape)
+        if weight is None:
+            operations = torch.ops.mkldnn
+            weight = operations._reorder_convolution_weight(self.weight, *self.geometry, shape)
+            order = operations._get_mkldnn_serialized_md(weight).numpy().tobytes()
+            weight = self._by_order.setdefault(order, weight)
+            if len(self._by_shape) >= MOST_SHAPES:
+                self._by_shape.clear()
+            self._by_shape[shape] = weight
         return weight
 
 
@@ -79,11 +91,15 @@ class ActivatedConv2d(OrderedConv2d):
 
 
 class AddedConv2d(OrderedConv2d):
-    """A convolution that is added to another map."""
+    """A convolution that is added to another map.
 
-    def forward(self, x: Tensor, total: Tensor) -> Tensor:
-        """Add the convolution of `(N, in_channels, H, W)` to `total`, which changes."""
+    The sum is a new map: for the operation that changes the other one, oneDNN (of PyTorch 2.13) may
+    want the weights in another order, and then orders them again in each call.
+    """
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        """Return the convolution of `(N, in_channels, H, W)`, plus `other`."""
         weight = self.ordered_weight(x.shape)
-        return torch.ops.mkldnn._convolution_pointwise_.binary(
-            total, x, weight, self.bias, *self.geometry, "add", None, None, [], ""
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            x, other, weight, self.bias, *self.geometry, "add", None, None, [], ""
         )

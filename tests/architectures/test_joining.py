@@ -13,6 +13,7 @@ from architectures.backbones.rec_lcnetv3 import LCNetV3Block, Row
 from architectures.backbones.rec_lcnetv4 import JoinedBlock, LCNetV4Block
 from architectures.heads.rec_att_head import AttentionCell, JoinedAttentionCell
 from architectures.joining import join_
+from architectures.layers import onednn
 from architectures.layers.affine import JoinedAffine
 from architectures.layers.conv import ACTIVATIONS, ConvBatchNorm, ConvBNAct
 from architectures.layers.onednn import ActivatedConv2d, has_onednn
@@ -184,3 +185,20 @@ def test_maps_side_by_side_with_normalisation_are_joined():
     model = nn.Sequential(CSPPAN([4, 6, 8], 8)).eval()
     join_(model)
     assert not any(isinstance(module, JoinedCSPLayer) for module in model.modules())
+
+
+def test_weights_are_ordered_once_for_a_shape(monkeypatch):
+    layer = ActivatedConv2d(conv := nn.Conv2d(96, 24, 3, padding=1))
+    maps = [torch.randn(1, 96, size, size) for size in (4, 64, 4, 64)]
+    with torch.inference_mode():
+        for x in maps:
+            assert torch.allclose(layer(x), conv(x), atol=1e-4)
+    orders = {id(layer.ordered_weight(x.shape)) for x in maps}
+    assert len(orders) <= 2
+    for one, same in zip(maps[:2], maps[2:], strict=True):
+        assert layer.ordered_weight(one.shape) is layer.ordered_weight(same.shape)
+    monkeypatch.setattr(onednn, "MOST_SHAPES", 3)
+    before = layer.ordered_weight(maps[0].shape)
+    for width in range(1, 9):
+        layer.ordered_weight(torch.Size((1, 96, 4, width)))
+    assert layer.ordered_weight(maps[0].shape) is before  # the same order is not made twice
