@@ -187,12 +187,13 @@ def exports_page() -> str:
         "",
         "<!-- Written by scripts/generate_docs.py from exports.json; do not edit. -->",
         "",
-        "`scripts/measure_exports.py` exported small networks of these architectures with seeded "
-        "weights, by the routes of [`export`](export.md). A cell says what the file takes: N "
-        "images, and sides that are any multiple of a number or fixed. Each was compared with "
-        "the network on images of three sizes, where sides are free, and the worst difference of "
-        "the maximum follows. *Two files* are an image's part and a step of the decoder. Refused "
-        "exports are not written; their [reasons](#refused) follow the table. Networks that are "
+        "`scripts/measure_exports.py` exported networks of these architectures, most of them "
+        "small, with seeded weights, by the routes of [`export`](export.md). A cell says what the "
+        "file takes: N images, and sides that are any multiple of a number or fixed. Each was "
+        "compared with the network on images of three sizes, where sides are free, and the worst "
+        "difference of the maximum follows. *Two files* are an image's part and a step of the "
+        "decoder. Refused exports are not written; their [reasons](#refused) follow the table. "
+        "Networks that are "
         "not listed were not measured in this way.",
         "",
         f"| network | {' | '.join(ROUTES.values())} | Transformers | RapidOCR |",

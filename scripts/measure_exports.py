@@ -190,7 +190,7 @@ def of_record(recorded: Record, folder: Path) -> Artefact:
     path = folder / f"{recorded.name}.pth"
     write_artefact(path, "pth", network.state_dict(), card)
     artefact = read_artefact(path)
-    if len(shape) == 4:
+    if task != "kie":  # whose networks take more than the image
         settle(artefact)
         write_artefact(path, "pth", artefact.network.state_dict(), card)
     return read_artefact(path)
