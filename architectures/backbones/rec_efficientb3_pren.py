@@ -56,7 +56,7 @@ class SameConv2d(nn.Conv2d):
         for size, kernel, stride in zip(
             input.shape[2:], self.kernel_size, self.stride, strict=True
         ):
-            missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+            missing = max(kernel - stride + -size % stride, 0)
             edges = [missing // 2, missing - missing // 2, *edges]
         return super().forward(F.pad(input, edges))
 
