@@ -223,7 +223,7 @@ def written(name: str, architecture: dict[str, Any], size: Size, folder: Path) -
     (batch,) = rendered_inputs.batches(KINDS.get(task, "page"), [size], (0.5,) * 3, (0.5,) * 3, 2)
     for module in network.modules():  # statistics of an image, so that the results vary
         if isinstance(module, BATCH_NORMS):
-            module.momentum = 1.0
+            module.momentum = 0.5  # as in `settle`
     with torch.no_grad():
         network.train()(torch.from_numpy(batch))
     fixed = NetworkInput(3, *size) if task != "det" else NetworkInput(multiple_of=32)
