@@ -56,7 +56,11 @@ def save_onnx(
                 verbose=False,
             )
         except Exception as error:  # the exporter raises many kinds
-            raise UsageError(f"{artefact.path} cannot be written as ONNX: {error}") from error
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # the first one names the operator
+                cause = cause.__cause__
+            (reason, *_) = str(cause).strip().splitlines() or [type(cause).__name__]
+            raise UsageError(f"{artefact.path} cannot be written as ONNX: {reason}") from error
     assert written is not None
     written.model.metadata_props.update({**_metadata(artefact), **(more or {})})
     written.model.producer_name = "paddleocr-to-torch"
