@@ -28,7 +28,8 @@ def take_items(operations: Sequence[Operation]) -> tuple[Operation, ...]:
 
 def _item(operation: Operation, stacks: dict[str, Operation]) -> str | None:
     """Return the item of a stack that an operation takes; None if it does anything else."""
-    if operation.kind != "slice" or not (stack := stacks.get(operation.inputs["x"][0])):
+    source = next(iter(operation.inputs.get("x", ())), "")  # none of a constant that is cut
+    if operation.kind != "slice" or not (stack := stacks.get(source)):
         return None
     attributes, items = operation.attributes, stack.inputs["x"]
     axes, starts = (tuple(attributes.get(key, ())) for key in ("axes", "starts"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from converter.alignment.layer_graph import LayerGraph, program_graph
+from converter.alignment.stacked_items import take_items
 from converter.sources.ir import Operation, Program, TensorSpec
 
 SHAPE = (4, 4)
@@ -28,6 +29,12 @@ def taken(**slices: object) -> LayerGraph:
     parameters = {name: TensorSpec(name, SHAPE, "float32") for name in names}
     specs = (TensorSpec("x", (-1, 4), "float32"),)
     return program_graph(Program("pir", operations, parameters, specs, ("y",), b""))
+
+
+def test_a_constant_that_is_cut_is_no_item():
+    cut = Operation("slice", {}, ("c",), {"axes": (0,), "starts": (0,)})  # as in ONNX files
+    stack = Operation("stack", {"x": ("a", "b")}, ("s",), {"axis": 0})
+    assert take_items((stack, cut)) == (stack, cut)
 
 
 @pytest.mark.parametrize(("start", "layer"), [(-1, 1), (0, 0), (1, 1), (-2, 0)])
