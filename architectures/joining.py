@@ -34,7 +34,7 @@ def join_(network: nn.Module) -> None:
     """Join layers of a network in the fused form, in eval mode, in place.
 
     Args:
-        network: on a CPU, in float32.
+        network: on a CPU, in float32 or bfloat16.
     """
     _replace(network)
     if has_onednn():

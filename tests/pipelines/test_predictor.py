@@ -47,10 +47,11 @@ def test_settings_that_do_not_exist(task):
 
 
 @pytest.mark.parametrize("task", PREDICTORS)
-def test_devices(task, tmp_path):
+def test_devices(task, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.runtime.has_bfloat16", lambda: False)
     with pytest.raises(DeviceError, match="the device cuda:99 is not available"):
         PREDICTORS[task](tmp_path / "none.pth", device="cuda:99")
-    with pytest.raises(DeviceError, match="half precision is not supported on cpu"):
+    with pytest.raises(DeviceError, match="half precision on cpu is bfloat16, which"):
         PREDICTORS[task](tmp_path / "none.pth", half=True)
     with pytest.raises(architectures.loading.ArtefactError, match=r"none.json is missing"):
         PREDICTORS[task](tmp_path / "none.pth")
