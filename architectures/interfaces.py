@@ -168,6 +168,31 @@ class Joinable(Protocol):
 
 
 @runtime_checkable
+class MapJoining(Protocol):
+    """A neck that enlarges maps and puts them side by side, and can leave them as they are.
+
+    Attributes:
+        map_factors: how many times as large the sides of each map become, in their order; empty if
+            they cannot be left as they are.
+        separate: whether they are, for inference: then the neck returns a tuple.
+    """
+
+    map_factors: tuple[int, ...]
+    separate: bool
+
+
+@runtime_checkable
+class MapReading(Protocol):
+    """A head of which, in eval mode, one convolution alone reads what the neck returns.
+
+    Attributes:
+        reader: names of the convolution, and of the normalisation and activation after it.
+    """
+
+    reader: tuple[str, str]
+
+
+@runtime_checkable
 class Deferring(Protocol):
     """A head that works in steps, and can leave work that no step needs until after the last.
 

@@ -6,6 +6,8 @@
 - A module that has a form of fewer operations takes it (`Joinable`).
 - What the steps of a loop do not need of each other is computed after the last one.
 - A block of which one layer is left is that layer.
+- Maps of several sizes that one convolution reads are not enlarged for it.
+- Convolutions with large kernels are products of Fourier coefficients.
 
 The names of the tensors change, so a network that is joined can neither be saved nor trained.
 """
@@ -25,9 +27,14 @@ from architectures.interfaces import (
     Deferring,
     Foldable,
     Joinable,
+    MapJoining,
+    MapReading,
     OutputPart,
 )
+from architectures.layers.fourier import FourierConv2d, is_faster
 from architectures.layers.onednn import ACTIVATION_NAMES, ActivatedConv2d, activation_of, has_onednn
+from architectures.layers.pyramid import PyramidConv2d, is_separable
+from architectures.model import Model
 
 
 def join_(network: nn.Module) -> None:
@@ -37,7 +44,9 @@ def join_(network: nn.Module) -> None:
         network: on a CPU, in float32 or bfloat16.
     """
     _replace(network)
+    _use_fourier(network)
     if has_onednn():
+        _separate_maps(network)
         _join_activations(network, _activated)
     _shorten(network)
     if has_onednn():
@@ -55,6 +64,31 @@ def _replace(module: nn.Module) -> None:
         elif type(child) is nn.Sequential:
             setattr(module, name, _with_joined_linears(child))
         _replace(getattr(module, name))
+
+
+def _use_fourier(network: nn.Module) -> None:
+    """Replace convolutions, in place, for which the products of coefficients are faster."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if _is_plain(child) and is_faster(child):
+                setattr(module, name, FourierConv2d(child))
+
+
+def _separate_maps(network: nn.Module) -> None:
+    """Let the head's first convolution read the maps of the neck without enlarging them."""
+    if not isinstance(network, Model):
+        return
+    neck, head = network.neck, network.head
+    if not (isinstance(neck, MapJoining) and neck.map_factors and isinstance(head, MapReading)):
+        return
+    conv, activation = map(head.get_submodule, head.reader)
+    if not is_separable(conv) or type(activation) is not nn.ReLU:
+        return
+    count = len(neck.map_factors)
+    channels = [conv.in_channels // count] * count
+    head.set_submodule(head.reader[0], PyramidConv2d(conv, channels, neck.map_factors, relu=True))
+    head.set_submodule(head.reader[1], nn.Identity())
+    neck.separate = True
 
 
 def _shorten(module: nn.Module) -> None:
@@ -99,7 +133,7 @@ def _join_activations(
         for conv_name, activation_name in pairs(module):
             conv = getattr(module, conv_name)
             activation = activation_of(getattr(module, activation_name))
-            if activation is not None and _is_onednns(conv):
+            if activation is not None and _is_plain(conv):
                 setattr(module, conv_name, ActivatedConv2d(conv, activation))
                 setattr(module, activation_name, nn.Identity())
 
@@ -108,12 +142,12 @@ def _order_convolutions(network: nn.Module) -> None:
     """Let oneDNN order the weights of the other convolutions once."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if _is_onednns(child):
+            if _is_plain(child):
                 setattr(module, name, ActivatedConv2d(child))
 
 
-def _is_onednns(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Return whether a layer is a convolution that `ActivatedConv2d` can compute."""
+def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Return whether a layer is a convolution that pads with a number of zeros."""
     return (
         type(layer) is nn.Conv2d
         and not isinstance(layer.padding, str)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import ConvBNAct
-from architectures.layers.pooling import avg_pool2d
+from architectures.layers.pooling import NeighbourMaximum, avg_pool2d
 
 Stride = int | tuple[int, int]
 
@@ -88,14 +88,14 @@ class StemBlock(nn.Module):
         stride = 1 if text_rec else 2
         self.stem3 = ConvBNAct(2 * mid_channels, mid_channels, 3, stride, act="relu")
         self.stem4 = ConvBNAct(mid_channels, out_channels, 1, act="relu")
+        self.pool = NeighbourMaximum()
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H / 4, W / 4)`, for recognition H / 2."""
         # After the ReLU no value is below 0, so zeros at the border never win in the pooling.
         x = pad_after(self.stem1(x))
         convolved = self.stem2b(pad_after(self.stem2a(x)))
-        pooled = F.max_pool2d(x, 2, stride=1)
-        return self.stem4(self.stem3(torch.cat([pooled, convolved], 1)))
+        return self.stem4(self.stem3(torch.cat([self.pool(x), convolved], 1)))
 
 
 class LightConvBNAct(nn.Module):

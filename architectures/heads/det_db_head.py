@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from architectures.activations import Activation
 from architectures.interfaces import OutputPart
 from architectures.layers.conv import BatchNormAct, ConvBNAct
+from architectures.layers.onednn import has_onednn
+from architectures.layers.pyramid import PyramidConv2d
 
 
 class Head(nn.Module):
@@ -55,6 +57,7 @@ class DBHead(OutputPart):
     logits_layers: tuple[str, ...] = ("binarize.conv3",)
     activations: Mapping[str, Activation] = {"output": Activation("sigmoid", ("binarize.conv3",))}
     loss = "db"
+    reader: tuple[str, str] = ("binarize.conv1", "binarize.conv_bn1")
 
     def __init__(
         self,
@@ -98,7 +101,7 @@ class DBHead(OutputPart):
 
 
 class LocalModule(nn.Module):
-    """A map of logits from features and a first map of probabilities."""
+    """A map of logits from features of half its size and a first map of probabilities."""
 
     def __init__(self, in_channels: int, mid_channels: int) -> None:
         super().__init__()
@@ -106,8 +109,32 @@ class LocalModule(nn.Module):
         self.last_1 = nn.Conv2d(mid_channels, 1, 1)
 
     def forward(self, x: Tensor, init_map: Tensor) -> Tensor:
-        """`(N, in_channels, H, W)` and `(N, 1, H, W)` to `(N, 1, H, W)`."""
-        return self.last_1(self.last_3(torch.cat([init_map, x], 1)))
+        """`(N, in_channels, H / 2, W / 2)` and `(N, 1, H, W)` to `(N, 1, H, W)`."""
+        enlarged = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return self.last_1(self.last_3(torch.cat([init_map, enlarged], 1)))
+
+    def joined(self) -> nn.Module:
+        """Return the same module without enlarged features, if oneDNN can."""
+        is_folded = isinstance(self.last_3.bn, nn.Identity)
+        return JoinedLocalModule(self) if is_folded and has_onednn() else self
+
+
+class JoinedLocalModule(nn.Module):
+    """`LocalModule` for inference, of fewer multiplications.
+
+    Args:
+        module: with its BatchNorm folded.
+    """
+
+    def __init__(self, module: LocalModule) -> None:
+        super().__init__()
+        conv = module.last_3.conv
+        self.last_3 = PyramidConv2d(conv, (1, conv.in_channels - 1), (1, 2), relu=True)
+        self.last_1 = module.last_1
+
+    def forward(self, x: Tensor, init_map: Tensor) -> Tensor:
+        """`(N, in_channels, H / 2, W / 2)` and `(N, 1, H, W)` to `(N, 1, H, W)`."""
+        return self.last_1(self.last_3((init_map, x)))
 
 
 class PFHeadLocal(DBHead):
@@ -138,6 +165,5 @@ class PFHeadLocal(DBHead):
         """`(N, in_channels, H / 4, W / 4)` to `(N, 1, H, W)`; in training to three such maps."""
         features = self.binarize.features(x)
         base = self.binarize.conv3(features).sigmoid()
-        enlarged = F.interpolate(features, scale_factor=2.0, mode="nearest")
-        refined = self.cbn_layer(enlarged, base).sigmoid()
+        refined = self.cbn_layer(features, base).sigmoid()
         return self._maps(x, refined, base) if self.training else 0.5 * (base + refined)

@@ -91,15 +91,23 @@ class ActivatedConv2d(OrderedConv2d):
 
 
 class AddedConv2d(OrderedConv2d):
-    """A convolution that is added to another map.
+    """A convolution that is added to another map, and the ReLU of the sum, if asked for.
 
     The sum is a new map: for the operation that changes the other one, oneDNN (of PyTorch 2.13) may
     want the weights in another order, and then orders them again in each call.
+
+    Args:
+        conv: padded with zeros.
+        relu: whether negative sums become 0.
     """
+
+    def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
+        super().__init__(conv)
+        self.activation = "relu" if relu else None
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         """Return the convolution of `(N, in_channels, H, W)`, plus `other`."""
         weight = self.ordered_weight(x.shape)
         return torch.ops.mkldnn._convolution_pointwise.binary(
-            x, other, weight, self.bias, *self.geometry, "add", None, None, [], ""
+            x, other, weight, self.bias, *self.geometry, "add", None, self.activation, [], ""
         )

@@ -35,9 +35,15 @@ def enlarge(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> list[Tensor]:
     return [upsample(p5, 8), upsample(p4, 4), upsample(p3, 2), p2]
 
 
-def join(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> Tensor:
-    """All four maps in one, at the size of the finest, the coarsest first."""
-    return torch.cat(enlarge(p2, p3, p4, p5), 1)
+MAP_FACTORS = (8, 4, 2, 1)
+"""How many times as large the sides of the maps become, the coarsest first."""
+
+
+def join(
+    p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor, separate: bool = False
+) -> Tensor | tuple[Tensor, ...]:
+    """All four maps in one, at the size of the finest, or separate; the coarsest first."""
+    return (p5, p4, p3, p2) if separate else torch.cat(enlarge(p2, p3, p4, p5), 1)
 
 
 class ASFBlock(nn.Module):
@@ -74,11 +80,13 @@ class DBFPN(nn.Module):
     """
 
     inplace = False
+    separate = False
 
     def __init__(
         self, in_channels: Sequence[int], out_channels: int, use_asf: bool = False
     ) -> None:
         super().__init__()
+        self.map_factors = () if use_asf else MAP_FACTORS
         self.out_channels = out_channels
         self.in2_conv, self.in3_conv, self.in4_conv, self.in5_conv = (
             nn.Conv2d(channels, out_channels, 1, bias=False) for channels in in_channels
@@ -88,7 +96,9 @@ class DBFPN(nn.Module):
         )
         self.asf = ASFBlock(out_channels) if use_asf else None
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    def forward(
+        self, features: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> Tensor | tuple[Tensor, ...]:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         c2, c3, c4, c5 = features
         in5 = self.in5_conv(c5)
@@ -96,7 +106,7 @@ class DBFPN(nn.Module):
             self.in2_conv(c2), self.in3_conv(c3), self.in4_conv(c4), in5, self.inplace
         )
         maps = self.p2_conv(out2), self.p3_conv(out3), self.p4_conv(out4), self.p5_conv(in5)
-        return join(*maps) if self.asf is None else self.asf(enlarge(*maps))
+        return join(*maps, self.separate) if self.asf is None else self.asf(enlarge(*maps))
 
 
 class RSELayer(nn.Module):
@@ -128,6 +138,8 @@ class RSEFPN(nn.Module):
     """The pyramid whose convolutions weigh their channels."""
 
     inplace = False
+    separate = False
+    map_factors = MAP_FACTORS
 
     def __init__(
         self, in_channels: Sequence[int], out_channels: int, shortcut: bool = True
@@ -141,8 +153,11 @@ class RSEFPN(nn.Module):
             RSELayer(out_channels, out_channels // 4, 3, shortcut) for _ in in_channels
         )
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    def forward(
+        self, features: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> Tensor | tuple[Tensor, ...]:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         in2, in3, in4, in5 = (conv(c) for conv, c in zip(self.ins_conv, features, strict=True))
         maps = (*add_down(in2, in3, in4, in5, self.inplace), in5)
-        return join(*(conv(m) for conv, m in zip(self.inp_conv, maps, strict=True)))
+        p2, p3, p4, p5 = (conv(m) for conv, m in zip(self.inp_conv, maps, strict=True))
+        return join(p2, p3, p4, p5, self.separate)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.necks.db_fpn import add_down, join
+from architectures.necks.db_fpn import MAP_FACTORS, add_down, join
 from architectures.necks.intracl import IntraCLBlock
 
 
@@ -55,6 +55,9 @@ def merged(in_channels: int, out_channels: int) -> nn.Module:
 class PathAggregation(nn.Module):
     """The pyramid around its large kernels: `large` makes one for these numbers of channels."""
 
+    separate = False
+    map_factors = MAP_FACTORS
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -77,7 +80,9 @@ class PathAggregation(nn.Module):
             IntraCLBlock(narrow, reduce_factor=2) if intracl else nn.Identity() for _ in range(4)
         )
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    def forward(
+        self, features: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> Tensor | tuple[Tensor, ...]:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         in2, in3, in4, in5 = (conv(c) for conv, c in zip(self.ins_conv, features, strict=True))
         summed = (*add_down(in2, in3, in4, in5), in5)
@@ -86,7 +91,8 @@ class PathAggregation(nn.Module):
         for down, m in zip(self.pan_head_conv, coarser, strict=True):
             maps.append(m + down(maps[-1]))
         p2, p3, p4, p5 = (conv(m) for conv, m in zip(self.pan_lat_conv, maps, strict=True))
-        return join(self.incl1(p2), self.incl2(p3), self.incl3(p4), self.incl4(p5))
+        p2, p3, p4, p5 = self.incl1(p2), self.incl2(p3), self.incl3(p4), self.incl4(p5)
+        return join(p2, p3, p4, p5, self.separate)
 
 
 class LKPAN(PathAggregation):

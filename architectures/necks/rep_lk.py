@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.layers.squeeze_excite import SqueezeExcite
-from architectures.necks.db_fpn import RSELayer, add_down, join
+from architectures.necks.db_fpn import MAP_FACTORS, RSELayer, add_down, join
 from architectures.necks.lk_pan import PathAggregation
 from architectures.reparameterize import folded, merged_into, set_branch
 
@@ -94,6 +94,9 @@ def depthwise(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv2d:
 class RepLKFPN(nn.Module):
     """RSEFPN with each 3x3 convolution split into a large depthwise and a pointwise one."""
 
+    separate = False
+    map_factors = MAP_FACTORS
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -116,7 +119,9 @@ class RepLKFPN(nn.Module):
         )
         self.inp_conv_se = nn.ModuleList(SqueezeExcite(narrow, slope=0.2) for _ in in_channels)
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    def forward(
+        self, features: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> Tensor | tuple[Tensor, ...]:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         in2, in3, in4, in5 = (conv(c) for conv, c in zip(self.ins_conv, features, strict=True))
         maps = []
@@ -124,7 +129,8 @@ class RepLKFPN(nn.Module):
             x = self.inp_conv_pw[place](self.inp_conv_dw[place](x))
             weighed = self.inp_conv_se[place](x)
             maps.append(x + weighed if self.shortcut else weighed)
-        return join(*maps)
+        p2, p3, p4, p5 = maps
+        return join(p2, p3, p4, p5, self.separate)
 
 
 class DilatedReparamConv(nn.Module):

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from architectures.heads.det_db_head import PFHeadLocal
-from architectures.necks.intracl import IntraCLBlock
+from architectures.joining import join_
+from architectures.necks.intracl import IntraCLBlock, JoinedIntraCLBlock
 from architectures.necks.lk_pan import LKPAN, DSConv
-from architectures.reparameterize import fold_as_exported_
+from architectures.reparameterize import fold_, fold_as_exported_
 
 CHANNELS = (4, 6, 8, 10)
 
@@ -106,3 +107,16 @@ def test_exports_fold_the_first_map_alone():
 def test_unknown_mode(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@torch.inference_mode()
+def test_intra_cl_with_one_kernel_for_three():
+    torch.manual_seed(2)
+    block = nn.Sequential(IntraCLBlock(8, reduce_factor=2)).eval()
+    nn.init.uniform_(block[0].bn.running_mean)
+    fold_(block)
+    x = torch.randn(2, 8, 9, 11)
+    expected = block(x)
+    join_(block)
+    assert isinstance(block[0], JoinedIntraCLBlock)
+    assert torch.allclose(block(x), expected, atol=1e-6)
