@@ -172,8 +172,8 @@ class MapJoining(Protocol):
     """A neck that enlarges maps and puts them side by side, and can leave them as they are.
 
     Attributes:
-        map_factors: how many times as large the sides of each map become, in their order; empty if
-            they cannot be left as they are.
+        map_factors: how many times as large the sides of each map become, in their order, 1 at
+            last; empty if they cannot be left as they are.
         separate: whether they are, for inference: then the neck returns a tuple.
     """
 

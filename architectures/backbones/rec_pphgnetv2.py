@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.layers.conv import ConvBNAct
-from architectures.layers.pooling import NeighbourMaximum, avg_pool2d
+from architectures.layers.onednn import AddedConv2d, has_onednn, split_inputs
+from architectures.layers.pooling import avg_pool2d
 
 Stride = int | tuple[int, int]
 
@@ -88,14 +89,54 @@ class StemBlock(nn.Module):
         stride = 1 if text_rec else 2
         self.stem3 = ConvBNAct(2 * mid_channels, mid_channels, 3, stride, act="relu")
         self.stem4 = ConvBNAct(mid_channels, out_channels, 1, act="relu")
-        self.pool = NeighbourMaximum()
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, H, W)` to `(N, out_channels, H / 4, W / 4)`, for recognition H / 2."""
         # After the ReLU no value is below 0, so zeros at the border never win in the pooling.
         x = pad_after(self.stem1(x))
         convolved = self.stem2b(pad_after(self.stem2a(x)))
-        return self.stem4(self.stem3(torch.cat([self.pool(x), convolved], 1)))
+        pooled = F.max_pool2d(x, 2, stride=1)
+        return self.stem4(self.stem3(torch.cat([pooled, convolved], 1)))
+
+    def joined(self) -> nn.Module:
+        """Return the same block without maps side by side, if it is folded and oneDNN can."""
+        is_folded = isinstance(self.stem3.bn, nn.Identity)
+        return JoinedStemBlock(self) if is_folded and has_onednn() else self
+
+
+class JoinedStemBlock(nn.Module):
+    """`StemBlock` whose third convolution adds up those of its two inputs, for inference.
+
+    The maximum of four neighbours is that of two maxima of two, which are taken in less time.
+
+    Args:
+        block: with its BatchNorms folded.
+    """
+
+    def __init__(self, block: StemBlock) -> None:
+        super().__init__()
+        self.stem1, self.stem2a, self.stem2b = block.stem1, block.stem2a, block.stem2b
+        pooled, convolved = split_inputs(block.stem3.conv, 2)
+        self.stem3_pooled, self.stem3_convolved = pooled, AddedConv2d(convolved, relu=True)
+        self.stem4 = block.stem4
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, H, W)` to `(N, out_channels, H / 4, W / 4)`, for recognition H / 2."""
+        x = _padded_after(self.stem1(x))
+        convolved = self.stem2b(_padded_after(self.stem2a(x)))
+        wide = torch.maximum(x[..., :-1], x[..., 1:])
+        pooled = torch.maximum(wide[:, :, :-1], wide[:, :, 1:])
+        return self.stem4(self.stem3_convolved(convolved, self.stem3_pooled(pooled)))
+
+
+def _padded_after(x: Tensor) -> Tensor:
+    """`pad_after` of a map in channels-last order, which writes each value once."""
+    count, channels, height, width = x.shape
+    padded = x.new_empty(count, height + 1, width + 1, channels).permute(0, 3, 1, 2)
+    padded[:, :, :height, :width] = x
+    padded[:, :, height] = 0
+    padded[:, :, :height, width] = 0
+    return padded
 
 
 class LightConvBNAct(nn.Module):

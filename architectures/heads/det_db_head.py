@@ -6,6 +6,7 @@ PaddleOCR: `ppocr/modeling/heads/det_db_head.py`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -128,13 +129,15 @@ class JoinedLocalModule(nn.Module):
 
     def __init__(self, module: LocalModule) -> None:
         super().__init__()
-        conv = module.last_3.conv
-        self.last_3 = PyramidConv2d(conv, (1, conv.in_channels - 1), (1, 2), relu=True)
+        conv = copy.copy(module.last_3.conv)
+        rolled = conv.weight.detach().roll(-1, 1)  # the first map, which comes first, is the finest
+        conv._parameters = {**conv._parameters, "weight": nn.Parameter(rolled, requires_grad=False)}
+        self.last_3 = PyramidConv2d(conv, (conv.in_channels - 1, 1), (2, 1), relu=True)
         self.last_1 = module.last_1
 
     def forward(self, x: Tensor, init_map: Tensor) -> Tensor:
         """`(N, in_channels, H / 2, W / 2)` and `(N, 1, H, W)` to `(N, 1, H, W)`."""
-        return self.last_1(self.last_3((init_map, x)))
+        return self.last_1(self.last_3((x, init_map)))
 
 
 class PFHeadLocal(DBHead):

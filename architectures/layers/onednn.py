@@ -6,6 +6,9 @@ another can take it longer than the convolution. So a layer keeps each order tha
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -111,3 +114,27 @@ class AddedConv2d(OrderedConv2d):
         return torch.ops.mkldnn._convolution_pointwise.binary(
             x, other, weight, self.bias, *self.geometry, "add", None, self.activation, [], ""
         )
+
+
+def split_inputs(conv: nn.Conv2d, parts: int | Sequence[int]) -> list[nn.Conv2d]:
+    """Return convolutions of parts of the channels, which add up to a convolution of all.
+
+    Args:
+        conv: of one group.
+        parts: how many parts of one size, or the channels of each.
+
+    Returns:
+        The convolutions, of which the last has the bias.
+    """
+    sizes = [conv.in_channels // parts] * parts if isinstance(parts, int) else list(parts)
+    result = []
+    for weight in conv.weight.detach().split(sizes, 1):
+        part = copy.copy(conv)
+        part.in_channels = weight.shape[1]
+        part._parameters = {
+            "weight": nn.Parameter(weight.contiguous(), requires_grad=False),
+            "bias": None,
+        }
+        result.append(part)
+    result[-1].bias = conv.bias
+    return result

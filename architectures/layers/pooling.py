@@ -7,7 +7,6 @@ below that of the release (16, 24 or 32 pixels).
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -67,27 +66,6 @@ class AvgPool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to `(N, C, max(H // height, 1), max(W // width, 1))`."""
         return avg_pool2d(x, self.kernel_size)
-
-
-class NeighbourMaximum(nn.Module):
-    """The maximum of each pixel, of the one to the right and of the two below."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, C, H, W)` to `(N, C, H - 1, W - 1)`."""
-        return F.max_pool2d(x, 2, stride=1)
-
-    def joined(self) -> nn.Module:
-        """Return the same layer as a CPU computes it faster."""
-        return JoinedNeighbourMaximum()
-
-
-class JoinedNeighbourMaximum(nn.Module):
-    """`NeighbourMaximum` as the maxima of two maps, in half the time, for inference."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, C, H, W)` to `(N, C, H - 1, W - 1)`."""
-        wide = torch.maximum(x[..., :-1], x[..., 1:])
-        return torch.maximum(wide[:, :, :-1], wide[:, :, 1:])
 
 
 def _clipped(x: Tensor, kernel_size: int | Pair, padding: int | Pair = 0) -> Pair:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.layers.onednn import AddedConv2d
+from architectures.layers.onednn import AddedConv2d, split_inputs
 
 
 def is_separable(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -33,7 +32,7 @@ class PyramidConv2d(nn.Module):
     Args:
         conv: which `is_separable`; its input are the maps, enlarged, side by side.
         channels: the channels of each map.
-        factors: how many times as large its sides become; that of one map is 1.
+        factors: how many times as large its sides become; of the last one 1, of the others more.
         relu: whether negative values become 0.
     """
 
@@ -41,36 +40,28 @@ class PyramidConv2d(nn.Module):
         self, conv: nn.Conv2d, channels: Sequence[int], factors: Sequence[int], relu: bool
     ) -> None:
         super().__init__()
-        self.factors = tuple(factors)
+        *coarse, finest = split_inputs(conv, channels)
+        self.factors = tuple(factors[:-1])
         self.padding = conv.kernel_size[0] // 2
-        parts = conv.weight.detach().split(list(channels), 1)
-        self.finest = self.factors.index(1)
-        small = [n for n in range(len(parts)) if n != self.finest]
-        self.enlarging = nn.ParameterList(
-            nn.Parameter(_enlarging(parts[n], self.factors[n]), requires_grad=False) for n in small
+        self.coarse = nn.ParameterList(
+            nn.Parameter(_enlarging(part.weight, factor), requires_grad=False)
+            for part, factor in zip(coarse, self.factors, strict=True)
         )
-        fine = nn.Conv2d(
-            channels[self.finest],
-            conv.out_channels,
-            conv.kernel_size[0],
-            padding=self.padding,
-            device="meta",
-        )
-        fine.weight = nn.Parameter(parts[self.finest].contiguous(), requires_grad=False)
-        fine.bias = conv.bias
-        self.added = AddedConv2d(fine, relu)
+        self.finest = AddedConv2d(finest, relu)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps `(N, channels, H / factor, W / factor)` to `(N, out_channels, H, W)`."""
-        small = [(x, factor) for x, factor in zip(maps, self.factors, strict=True) if factor > 1]
-        total: Tensor | None = None
-        for (x, factor), weight in zip(small, self.enlarging, strict=True):
-            part = F.conv_transpose2d(x, weight, stride=factor, padding=self.padding)
-            total = part if total is None else total.add_(part)
-        return self.added(maps[self.finest], total)
+        *coarse, finest = maps
+        first, *others = (
+            F.conv_transpose2d(x, weight, stride=factor, padding=self.padding)
+            for x, weight, factor in zip(coarse, self.coarse, self.factors, strict=True)
+        )
+        for other in others:
+            first += other
+        result: Tensor = self.finest(finest, first)
+        return result
 
 
-@torch.no_grad()
 def _enlarging(weight: Tensor, factor: int) -> Tensor:
     """Return the weights of the transposed convolution with stride `factor`."""
     outs, ins, *size = weight.shape

@@ -23,11 +23,22 @@ def upsample(x: Tensor, factor: int) -> Tensor:
 def add_down(
     in2: Tensor, in3: Tensor, in4: Tensor, in5: Tensor, inplace: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The three finer maps, each with the sum of the coarser ones added."""
-    add = Tensor.add_ if inplace else torch.add
-    out4 = add(in4, upsample(in5, 2))
-    out3 = add(in3, upsample(out4, 2))
-    return add(in2, upsample(out3, 2)), out3, out4
+    """The three finer maps, each with the sum of the coarser ones added, in place or not."""
+    add = _add_enlarged_ if inplace else _add_enlarged
+    out4 = add(in4, in5)
+    out3 = add(in3, out4)
+    return add(in2, out3), out3, out4
+
+
+def _add_enlarged(fine: Tensor, coarse: Tensor) -> Tensor:
+    return fine + upsample(coarse, 2)
+
+
+def _add_enlarged_(fine: Tensor, coarse: Tensor) -> Tensor:
+    count, channels, height, width = coarse.shape
+    quadruples = fine.view(count, channels, height, 2, width, 2)
+    quadruples.add_(coarse[:, :, :, None, :, None])
+    return fine
 
 
 def enlarge(p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> list[Tensor]:

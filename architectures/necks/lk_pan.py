@@ -55,6 +55,7 @@ def merged(in_channels: int, out_channels: int) -> nn.Module:
 class PathAggregation(nn.Module):
     """The pyramid around its large kernels: `large` makes one for these numbers of channels."""
 
+    inplace = False
     separate = False
     map_factors = MAP_FACTORS
 
@@ -85,7 +86,7 @@ class PathAggregation(nn.Module):
     ) -> Tensor | tuple[Tensor, ...]:
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         in2, in3, in4, in5 = (conv(c) for conv, c in zip(self.ins_conv, features, strict=True))
-        summed = (*add_down(in2, in3, in4, in5), in5)
+        summed = (*add_down(in2, in3, in4, in5, self.inplace), in5)
         finest, *coarser = (conv(m) for conv, m in zip(self.inp_conv, summed, strict=True))
         maps = [finest]
         for down, m in zip(self.pan_head_conv, coarser, strict=True):

@@ -94,6 +94,7 @@ def depthwise(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv2d:
 class RepLKFPN(nn.Module):
     """RSEFPN with each 3x3 convolution split into a large depthwise and a pointwise one."""
 
+    inplace = False
     separate = False
     map_factors = MAP_FACTORS
 
@@ -125,7 +126,7 @@ class RepLKFPN(nn.Module):
         """Maps of 1/4, 1/8, 1/16 and 1/32 of the image to `(N, out_channels, H / 4, W / 4)`."""
         in2, in3, in4, in5 = (conv(c) for conv, c in zip(self.ins_conv, features, strict=True))
         maps = []
-        for place, x in enumerate((*add_down(in2, in3, in4, in5), in5)):
+        for place, x in enumerate((*add_down(in2, in3, in4, in5, self.inplace), in5)):
             x = self.inp_conv_pw[place](self.inp_conv_dw[place](x))
             weighed = self.inp_conv_se[place](x)
             maps.append(x + weighed if self.shortcut else weighed)

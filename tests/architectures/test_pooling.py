@@ -6,15 +6,7 @@ import pytest
 import torch
 
 from architectures import build
-from architectures.joining import join_
-from architectures.layers.pooling import (
-    AvgPool2d,
-    JoinedNeighbourMaximum,
-    MaxPool2d,
-    NeighbourMaximum,
-    avg_pool2d,
-    max_pool2d,
-)
+from architectures.layers.pooling import AvgPool2d, MaxPool2d, avg_pool2d, max_pool2d
 from tests.support.small_networks import NETWORKS
 
 # Results of paddle.nn.functional.avg_pool2d and max_pool2d (3.3.1) on 1, 2, 3, ... row by row.
@@ -68,13 +60,3 @@ def test_a_recogniser_of_48_pixels_reads_lower_lines(height):
         scores = network(torch.rand(1, 3, height, 64))
     assert scores.shape == (1, 8, 7)
     assert torch.allclose(scores.sum(-1), torch.ones(1, 8))
-
-
-@pytest.mark.parametrize("size", [(1, 3, 5, 8), (2, 1, 2, 2)])
-def test_the_maximum_of_neighbours(size):
-    layers = torch.nn.Sequential(NeighbourMaximum())
-    x = torch.randn(size)
-    expected = layers(x)
-    join_(layers)
-    assert isinstance(layers[0], JoinedNeighbourMaximum)
-    assert torch.equal(layers(x), expected)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not has_onednn(), reason="this PyTorch has no on
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize(("factors", "channels"), [((8, 4, 2, 1), (3, 3, 3, 3)), ((1, 2), (1, 6))])
+@pytest.mark.parametrize(("factors", "channels"), [((8, 4, 2, 1), (3, 3, 3, 3)), ((2, 1), (6, 1))])
 @torch.inference_mode()
 def test_the_results_are_those_of_enlarged_maps(kernel, relu, factors, channels):
     torch.manual_seed(0)
