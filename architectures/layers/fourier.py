@@ -9,6 +9,7 @@ Discrete-Time Signal Processing, section 8.7.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import cast
 
@@ -17,13 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TILE = 24
-"""The side of a tile, even. The weights take TILE^2 / 81 times the memory of those of 9x9."""
+"""The side of a tile, even. The coefficients of 9x9 weights take 7.7 times the memory of these."""
 MOST_TILES = 128
-"""How many tiles are computed at once."""
+"""How many tiles are computed at once, which bounds the memory that large maps take."""
 SMALLEST_KERNEL = 7
 SMALLEST_CHANNELS = 32
+"""Fewer channels do not pay for the transforms."""
 SMALLEST_MAP = 40 * 40
-"""The pixels of the smallest map for which this is faster than a convolution."""
+"""The pixels of the smallest map that is transformed; others do not pay for the memory."""
 
 
 def is_faster(conv: nn.Conv2d) -> bool:
@@ -107,10 +109,8 @@ class FourierConv2d(nn.Module):
         tall, wide = (TILE - kernel + 1 for kernel in self.kernel)
         down, across, back_across, back_down = _matrices(tall, wide)
         # Comments name axes: u and v are frequencies, c is the real and the imaginary part.
-        values = tiles.permute(3, 4, 0, 1, 2).reshape(TILE, -1)
-        values = (down @ values).view(
-            -1, 2 * TILE, count * channels
-        )  # u, (c, x), (tiles, channels)
+        values = down @ tiles.permute(3, 4, 0, 1, 2).reshape(TILE, -1)
+        values = values.view(-1, 2 * TILE, count * channels)  # u, (c, x), (tiles, channels)
         values = torch.matmul(across, values)  # u, (v, c), (tiles, channels)
         if self._coefficients is None:
             self._coefficients = _coefficients(self.weight)
@@ -139,37 +139,29 @@ def _coefficients(weight: Tensor) -> Tensor:
     return torch.cat([spectrum.real, spectrum.imag], 2).to(weight.dtype)
 
 
-_known: dict[tuple[int, int], tuple[Tensor, ...]] = {}
-
-
+@functools.cache
 def _matrices(tall: int, wide: int) -> tuple[Tensor, ...]:
     """Return the matrices of the transforms of a tile, float32.
 
     Args:
-        tall, wide: how many pixels of a tile are results.
+        tall: how many rows of a tile are results.
+        wide: how many columns.
 
     Returns:
         `(2 * half, TILE)`, `(2 * TILE, 2 * TILE)` and, for the way back, `(2 * wide, 2 * TILE)` and
         `(tall, 2 * half)`, where `half` is the number of frequencies from 0 to TILE / 2.
     """
-    if (tall, wide) not in _known:
-        steps = torch.arange(TILE, dtype=torch.float64)
-        angles = torch.outer(steps, steps) * (2 * math.pi / TILE)
-        cos, sin = angles.cos(), angles.sin()
-        half = TILE // 2 + 1
-        share = torch.full(
-            (half,), 2 / TILE, dtype=torch.float64
-        )  # two frequencies have this value
-        share[[0, -1]] = 1 / TILE
-        down = torch.stack([cos[:half], -sin[:half]], 1).flatten(0, 1)
-        across = torch.stack([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)], 1).flatten(0, 1)
-        back_across = torch.cat(
-            [
-                torch.stack([cos[:wide], -sin[:wide]], 2).flatten(1),
-                torch.stack([sin[:wide], cos[:wide]], 2).flatten(1),
-            ]
-        )
-        back_down = torch.stack([cos[:tall, :half] * share, -sin[:tall, :half] * share], 2)
-        matrices = down, across, back_across / TILE, back_down.flatten(1)
-        _known[tall, wide] = tuple(matrix.float() for matrix in matrices)
-    return _known[tall, wide]
+    steps = torch.arange(TILE, dtype=torch.float64)
+    angles = torch.outer(steps, steps) * (2 * math.pi / TILE)
+    cos, sin = angles.cos(), angles.sin()
+    half = TILE // 2 + 1
+    down = torch.stack([cos[:half], -sin[:half]], 1).flatten(0, 1)
+    across = torch.stack([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)], 1).flatten(0, 1)
+    real = torch.stack([cos[:wide], -sin[:wide]], 2).flatten(1)
+    imaginary = torch.stack([sin[:wide], cos[:wide]], 2).flatten(1)
+    # All frequencies but the first and the last stand for a second one with the same real part.
+    weights = torch.full((half,), 2.0, dtype=torch.float64)
+    weights[[0, -1]] = 1
+    back_down = torch.stack([cos[:tall, :half] * weights, -sin[:tall, :half] * weights], 2)
+    matrices = down, across, torch.cat([real, imaginary]) / TILE, back_down.flatten(1) / TILE
+    return tuple(matrix.float() for matrix in matrices)
