@@ -63,7 +63,12 @@ def _write(artefact: Artefact, folder: Path, graph: Graph) -> ProgramExport:
 
 
 def _runner(artefact: Artefact, file: Path) -> Runner:
-    session = open_session(file)
+    try:
+        session = open_session(file)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        raise DoesNotRun(
+            f"ONNX Runtime does not open the export of {artefact.path}: {error}"
+        ) from error
     inputs = [each.name for each in session.get_inputs()]
     outputs = [each.name for each in session.get_outputs()]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import NEXT, Decoder, ImagePart, StepPart, decoder_of
 from converter.exporting.program import ProgramExport, export_module, make_graph
-from converter.exporting.proof import ExportProof, difference
+from converter.exporting.proof import Comparison, ExportProof, Runner, compare, difference
 from schemas.artefact_files import partial_files
 
 STEPS = 8
@@ -154,55 +155,71 @@ def _prove(
 ) -> ExportProof:
     """Compare steps of the files with those of PyTorch, and with what the network returns."""
     image, step = parts
-    steps, worst = min(STEPS, decoder.longest), 0.0
+    steps, worst, noise = min(STEPS, decoder.longest), 0.0, 0.0
 
-    def compared(expected: np.ndarray, actual: np.ndarray, batch: np.ndarray, what: str) -> None:
-        nonlocal worst
-        gap, fault = difference(expected, actual)
-        if fault:
+    def run_image(images: np.ndarray) -> Arrays:
+        with torch.inference_mode():
+            return {name: each.numpy() for name, each in image(torch.from_numpy(images)).items()}
+
+    def run_network(images: np.ndarray) -> Arrays:
+        with limited(decoder.owner, decoder.setting, steps * decoder.width + decoder.more):
+            return artefact.results(images)
+
+    def agree(found: Comparison, batch: np.ndarray, what: str) -> None:
+        nonlocal worst, noise
+        if found.fault:
             shape = "x".join(map(str, batch.shape))
             raise ExportError(
-                f"{artefact.path} with images of {shape}: {what} {fault}; nothing was written"
+                f"{artefact.path} with images of {shape}: {what} {found.fault}; nothing was written"
             )
-        worst = max(worst, gap)
+        worst, noise = max(worst, found.difference), max(noise, found.noise)
 
     for batch in batches:
         (_, *rows), tokens = [{}], np.full((len(batch), decoder.width), decoder.start)
         given = runs[0]({"x": batch})
-        with torch.inference_mode():
-            for name, memory in image(torch.from_numpy(batch)).items():
-                if memory.any():  # the first state of a recurrent cell is zero
-                    compared(memory.numpy(), given[name], batch, f"{name} of the image")
+        for name, memory in run_image(batch).items():
+            if memory.any():  # the first state of a recurrent cell is zero
+                found = compare(artefact, run_image, batch, name, memory, given[name])
+                agree(found, batch, f"{name} of the image")
         for number in range(steps):
-            found = runs[1]({**given, "tokens": tokens})
+            step_results = runs[1]({**given, "tokens": tokens})
             with torch.inference_mode():
                 inputs = (*(given[name] for name in step.names), tokens)
                 expected = step(*map(torch.from_numpy, inputs))
             for name, result in expected.items():
-                compared(result.numpy(), found[name], batch, f"{name} of step {number + 1}")
-            rows.append(found)
-            given |= {name.removeprefix(NEXT): found[name] for name in found if NEXT in name}
-            tokens = np.concatenate([tokens, found["scores"].argmax(2)], 1)
-        with limited(decoder.owner, decoder.setting, steps * decoder.width + decoder.more):
-            results = artefact.results(batch)
+                gap, fault = difference(result.numpy(), step_results[name])
+                agree(Comparison(gap, fault=fault), batch, f"{name} of step {number + 1}")
+            rows.append(step_results)
+            given |= {
+                name.removeprefix(NEXT): step_results[name] for name in step_results if NEXT in name
+            }
+            tokens = np.concatenate([tokens, step_results["scores"].argmax(2)], 1)
+        results = run_network(batch)
         for name, of_network in decoder.scores.items():
             stacked = np.concatenate([row[name] for row in rows], 1)
             common = min(stacked.shape[1], results[of_network].shape[1])
-            compared(results[of_network][:, :common], stacked[:, :common], batch, of_network)
+            first = partial(_first_steps, run_network, of_network, common)
+            ours, theirs = results[of_network][:, :common], stacked[:, :common]
+            agree(compare(artefact, first, batch, of_network, ours, theirs), batch, of_network)
         if decoder.tokens:
-            _compare_texts(decoder, results[decoder.tokens], tokens, batch, compared)
-    return ExportProof(worst, tuple(batch.shape for batch in batches))
+            texts = _compare_texts(decoder, results[decoder.tokens], tokens)
+            agree(texts, batch, "the text")
+    return ExportProof(worst, tuple(batch.shape for batch in batches), noise)
 
 
-def _compare_texts(
-    decoder: Decoder, expected: np.ndarray, actual: np.ndarray, batch: np.ndarray, compared: Any
-) -> None:
+def _first_steps(run: Runner, name: str, steps: int, images: np.ndarray) -> Arrays:
+    """Return the first steps of a result."""
+    return {name: run(images)[name][:, :steps]}
+
+
+def _compare_texts(decoder: Decoder, expected: np.ndarray, actual: np.ndarray) -> Comparison:
     """Compare tokens up to the end of each text; what follows it says nothing."""
     expected, actual = expected[:, decoder.starts :], actual[:, decoder.width :]
     steps = min(expected.shape[1], actual.shape[1])
     expected, actual = expected[:, :steps], actual[:, :steps]
     ended = np.cumsum(expected == decoder.end, 1) - (expected == decoder.end) > 0
-    compared(np.where(ended, 0, expected), np.where(ended, 0, actual), batch, "the text")
+    gap, fault = difference(np.where(ended, 0, expected), np.where(ended, 0, actual))
+    return Comparison(gap, fault=fault)
 
 
 def _checked(artefact: Artefact, run: Run) -> Run:

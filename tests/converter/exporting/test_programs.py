@@ -22,7 +22,7 @@ from converter.errors import ExportError
 from converter.exporting import decoders, onnx_file, steps, torch_program
 from converter.exporting.artefact import read_artefact
 from converter.exporting.program import make_graph
-from converter.exporting.proof import prove
+from converter.exporting.proof import ExportProof, prove
 from converter.parity import rendered_inputs
 from examples import decode_onnx
 from schemas.artefact import ArtefactCard, DictionaryEntry, NetworkInput
@@ -259,3 +259,27 @@ def test_pairs_that_are_never_read_are_no_part_of_the_maximum(reader):
         compared(moved)
     with pytest.raises(ExportError, match="pairs that are never read, the export for others"):
         compared(filled)
+
+
+def test_what_rounding_alone_changes_is_subtracted(reader):
+    artefact, batches = read_artefact(reader), read_artefact(reader).inputs()[:1]
+
+    def amplified(batch: np.ndarray) -> dict[str, np.ndarray]:
+        return {"output": np.sin(batch * 1e4).astype(np.float32)}
+
+    def compared(shift: float = 0, more: float = 0) -> ExportProof:
+        return prove(
+            artefact,
+            lambda batch: {"output": amplified(batch + shift)["output"] + np.float32(more)},
+            batches,
+            reference=amplified,
+        )
+
+    assert compared().noise == 0
+    proof = compared(8e-7)
+    assert proof.difference < 1e-4 < proof.noise < 1.1e-2
+    assert "beyond the " in proof.describe()
+    with pytest.raises(ExportError, match=r"differs by 3\.\d+e-02 of its maximum"):
+        compared(3e-6)
+    with pytest.raises(ExportError, match=r"differs by 5\.00e-03 of its maximum"):
+        compared(more=5e-3)  # within the noise of single values, but not of the mean
