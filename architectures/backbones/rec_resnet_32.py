@@ -31,7 +31,7 @@ class ResNet(LowerStages):
     @staticmethod
     def first_act(x: Tensor) -> Tensor:
         """ReLU as Paddle's, which makes 0 of NaN: powers of an image beyond -1..1 give NaN."""
-        return torch.fmax(x, x.new_zeros(()))
+        return torch.where(x > 0, x, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in_channels, 32, W)` to `(N, out_channels, 1, W / 4 + 1)`."""

@@ -117,5 +117,5 @@ class PPDocLayoutV2(RTDETRTransformer):
         classes = logits.argmax(2).masked_fill(~is_region, 0)
         centres, sizes = boxes.split(2, 2)
         corners = torch.cat([centres - 0.5 * sizes, centres + 0.5 * sizes], 2) * PAGE
-        corners = corners.clamp(0.0, PAGE).masked_fill(~is_region[..., None], 0.0)
+        corners = corners.clamp(0.0, float(PAGE)).masked_fill(~is_region[..., None], 0.0)
         return self.reading_order_predictor(corners, kinds[classes], is_region)

@@ -135,8 +135,7 @@ def _corners(
     for row, of_row in ((top, above), (top + 1, below)):
         for column, of_column in ((left, 1 - right), (left + 1, right)):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            places.append(place.long())
+            places.append(torch.where(inside, row * width + column, 0).long())
             shares.append(torch.where(inside, of_row * of_column, 0))
     return torch.stack(places, -1), torch.stack(shares, -1)
 
