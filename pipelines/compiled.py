@@ -40,6 +40,8 @@ from schemas.artefact import ArtefactCard
 logger = logging.getLogger(__name__)
 
 FOLDER = "paddleocr-to-torch/compiled"
+TEMPORARY = ".compiling-"
+"""How the names of folders begin in which packages are made."""
 FORMAT = 1
 """Of the packages; raised when they are compiled or used in another way."""
 LIMIT = 1e-4
@@ -52,6 +54,8 @@ ROUNDS = 5
 """How many times code and network take turns in the comparison of their speed."""
 WORTHWHILE = 0.97
 """The largest share of the network's own time that code may take to be used."""
+UNUSED_DAYS, UNFINISHED_DAYS = 90, 1
+"""How long packages stay in the cache without use, and what a killed process left."""
 LEAST_WIDTH = 32
 """The least width of the images of lines that a package takes, in pixels."""
 
@@ -126,8 +130,10 @@ def open_package(model: Model, card: ArtefactCard, dtype: torch.dtype) -> Packag
         file = folder / f"{package_name(card, dtype, torch.get_num_threads())}.pt2"
         with _locked(file.with_suffix(".lock")):
             if not file.exists():
+                remove_unused(folder)
                 _compile(model, card, file)
             check_private(file)
+            os.utime(file)  # so that it counts as used
             return Package(file)
     except Exception as error:  # whatever stops in PyTorch's exporter and compiler, or that of C++
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -181,6 +187,17 @@ def cache_folder() -> Path:
     return folder
 
 
+def remove_unused(folder: Path) -> None:
+    """Remove packages that nothing has used for long, and folders of processes that were killed."""
+    now = time.time()
+    for path in folder.iterdir():
+        days = (now - path.lstat().st_mtime) / 86400
+        if path.suffix == ".pt2" and days > UNUSED_DAYS:
+            path.unlink(missing_ok=True)
+        elif path.name.startswith(TEMPORARY) and days > UNFINISHED_DAYS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def check_private(path: Path) -> None:
     """Check that a file or folder is the user's, that others cannot write to it, and is no link.
 
@@ -219,7 +236,7 @@ def _compile(model: Model, card: ArtefactCard, file: Path) -> None:
     )
     program = export_images(model, card)
     axes = program_axes(program)
-    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=file.parent) as place:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=file.parent) as place:
         from torch._inductor.utils import fresh_cache
 
         package = Path(place) / file.name

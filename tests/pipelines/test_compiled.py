@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,6 +76,31 @@ def test_a_network_is_compiled_once_and_runs_itself_where_the_code_does_not(
     assert file.parent == cache / "paddleocr-to-torch/compiled"
     assert file.name.startswith(architectures.load(weights).card.weights.sha256)
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_nothing_uses_is_removed_when_another_is_compiled(weights, compilations, monkeypatch):
+    TorchNetwork(weights, compile=True)
+    (file,) = compilations
+    now, folder = time.time(), file.parent
+
+    def left(days, name):
+        path = folder / name
+        path.mkdir() if name.startswith(".") else path.write_bytes(b"")
+        os.utime(path, (now, now - days * 86400))
+        return path
+
+    kept = [left(80, "used.pt2"), left(400, "used.lock"), left(0.5, ".compiling-now")]
+    gone = [left(91, "old.pt2"), left(2, ".compiling-killed")]
+    os.utime(file, (now, now - 91 * 86400))
+    TorchNetwork(weights, compile=True)  # which uses it
+    assert now - file.stat().st_mtime < 60
+    assert all(path.exists() for path in gone)
+    monkeypatch.setattr(compiled, "FORMAT", 0)
+    TorchNetwork(weights, compile=True)
+    assert len(compilations) == 2
+    assert file.exists()
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in gone)
 
 
 @pytest.mark.parametrize(
