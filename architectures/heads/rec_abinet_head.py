@@ -135,7 +135,9 @@ class PositionAttention(nn.Module):
             k = decoder(k) + skipped
         k = last(k)
         q = self.project(sinusoids(self.max_length, x.shape[1], x).expand(x.shape[0], -1, -1))
-        return F.scaled_dot_product_attention(q, to_sequence(k), to_sequence(x))
+        # With an axis for one head, as ONNX needs it.
+        q, k, values = q[:, None], to_sequence(k)[:, None], to_sequence(x)[:, None]
+        return F.scaled_dot_product_attention(q, k, values)[:, 0]
 
 
 class ABINetHead(OutputPart):
