@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from architectures import Model, build
+from architectures.interfaces import OutputPart
 from architectures.reparameterize import BATCH_NORMS
 from architectures.saving import write_artefact
 from converter.cli.main import main
@@ -283,3 +284,10 @@ def test_what_rounding_alone_changes_is_subtracted(reader):
         compared(3e-6)
     with pytest.raises(ExportError, match=r"differs by 5\.00e-03 of its maximum"):
         compared(more=5e-3)  # within the noise of single values, but not of the mean
+
+
+@pytest.mark.parametrize("route", ["onnx", "torch", "torchscript"])
+def test_steps_that_cannot_be_exported_are_refused_at_once(reader, monkeypatch, capsys, route):
+    monkeypatch.setattr(OutputPart, "stepwise", True)
+    assert main(["export", str(reader), "--to", route, "--out", str(reader.parent)]) == 2
+    assert "no step can be exported alone" in capsys.readouterr().err
