@@ -191,10 +191,11 @@ def exports_page() -> str:
         "small, with seeded weights, by the routes of [`export`](export.md). A cell says what the "
         "file takes: N images, and sides that are any multiple of a number or fixed. Each was "
         "compared with the network on images of three sizes, where sides are free, and the worst "
-        "difference of the maximum follows. *Two files* are an image's part and a step of the "
-        "decoder. Refused exports are not written; their [reasons](#refused) follow the table. "
-        "Networks that are "
-        "not listed were not measured in this way.",
+        "difference of the maximum follows. *Beyond* is what rounding alone changes, which was "
+        "subtracted: some networks amplify it, with seeded weights more than with trained ones. "
+        "*Two files* are an image's part and a step of the decoder. Refused exports are not "
+        "written; their [reasons](#refused) follow the table. Networks that are not listed were "
+        "not measured in this way.",
         "",
         f"| network | {' | '.join(ROUTES.values())} | Transformers | RapidOCR |",
         f"|---|{'---|' * len(ROUTES)}---|---|",
@@ -205,11 +206,16 @@ def exports_page() -> str:
         cells = [export_of(result["routes"].get(route)) for route in ROUTES]
         cells += ["yes" if name in others else "no" for others in (transformers, rapid)]
         page.append(f"| {name} | {' | '.join(cells)} |")
-    states = sorted({(row["commit"], row["torch"]) for row in measured.values()})
-    said = ", ".join(f"commit {commit} (PyTorch {torch})" for commit, torch in states)
+    commits: dict[str, set[str]] = {}
+    for row in rows:
+        commits.setdefault(row["torch"], set()).add(row["commit"])
+    said = "; ".join(
+        f"with PyTorch {torch} at commit {', '.join(sorted(found))}"
+        for torch, found in sorted(commits.items())
+    )
     page += [
         "",
-        f"Measured at {said}. Every architecture goes back to [Paddle](export.md#paddleocr).",
+        f"Measured {said}. Every architecture goes back to [Paddle](export.md#paddleocr).",
         "",
         "## Refused",
         "",
@@ -244,7 +250,8 @@ def export_of(result: Mapping[str, Any] | None) -> str:
         return "refused"
     takes = str(result["takes"]).replace("images as the network; free axes: ", "free: ")
     files = "two files, " if result["files"] > 1 else ""
-    return f"{files}{takes}, {result['difference']:.0e}"
+    noise = f" beyond {result['noise']:.0e}" if result.get("noise") else ""
+    return f"{files}{takes}, {result['difference']:.0e}{noise}"
 
 
 def network_of(architecture: Mapping[str, Any]) -> str:

@@ -258,10 +258,12 @@ def measured(artefact: Artefact, export: Callable[..., ProgramExport]) -> dict[s
         done, refusal = attempt(artefact, partial(export, artefact, Path(place)))
     if done is None:
         return refusal
+    noise = {"noise": float(f"{done.proof.noise:.1e}")} if done.proof.noise else {}
     return {
         "files": len(done.files),
         "takes": done.takes,
         "difference": float(f"{done.proof.difference:.1e}"),
+        **noise,
         "images": ["x".join(map(str, shape)) for shape in done.proof.shapes],
     }
 
