@@ -105,7 +105,12 @@ class PPDocLayoutV2(RTDETRTransformer):
         best = logits.max(2)
         thresholds = torch.tensor(self.class_thresholds, dtype=logits.dtype, device=logits.device)
         is_region = best.values.sigmoid() >= thresholds[best.indices]
-        sequence = is_region.int().argsort(dim=1, descending=True, stable=True)
+        # Distinct places, since ONNX has no sort that keeps the order of equal values.
+        regions, others = is_region.long(), (~is_region).long()
+        places = torch.where(
+            is_region, regions.cumsum(1), regions.sum(1, keepdim=True) + others.cumsum(1)
+        )
+        sequence = places.argsort(1)
         boxes, logits = (
             x.gather(1, sequence[..., None].expand(-1, -1, x.shape[2])) for x in (boxes, logits)
         )
