@@ -16,7 +16,7 @@ from converter.reports.html import BAR, BINS, COLUMNS, _histogram
 from converter.reports.write import write_report
 from tests.support.many_results import proof, result, stopped
 
-EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}"
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 9973*9967 }}"
 
 
 class Page(HTMLParser):
@@ -88,7 +88,7 @@ def test_a_strangers_text_is_shown_as_it_is(page):
     assert {tag for tag, _ in parsed.tags} == {tag for tag, _ in before.tags}
     assert {name for _, a in parsed.tags for name in a} == {n for _, a in before.tags for n in a}
     assert sum(EVIL in piece for piece in "".join(parsed.texts).split("\n")) >= 10
-    assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|\b49\b", text)
+    assert str(9973 * 9967) not in text
 
 
 def test_every_head_has_a_scope_and_every_column_a_cell(page):
