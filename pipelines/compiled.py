@@ -22,7 +22,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,11 +191,12 @@ def remove_unused(folder: Path) -> None:
     """Remove packages that nothing has used for long, and folders of processes that were killed."""
     now = time.time()
     for path in folder.iterdir():
-        days = (now - path.lstat().st_mtime) / 86400
-        if path.suffix == ".pt2" and days > UNUSED_DAYS:
-            path.unlink(missing_ok=True)
-        elif path.name.startswith(TEMPORARY) and days > UNFINISHED_DAYS:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process may do the same
+            days = (now - path.lstat().st_mtime) / 86400
+            if path.suffix == ".pt2" and days > UNUSED_DAYS:
+                path.unlink()
+            elif path.name.startswith(TEMPORARY) and days > UNFINISHED_DAYS:
+                shutil.rmtree(path)
 
 
 def check_private(path: Path) -> None:

@@ -54,6 +54,7 @@ class FourierConv2d(nn.Module):
         self.direct = conv
         self.kernel = conv.kernel_size
         self.padding = cast("tuple[int, int]", conv.padding)
+        self.step = TILE - self.kernel[0] + 1, TILE - self.kernel[1] + 1
         self.weight = conv.weight.detach()
         self.bias = None if conv.bias is None else conv.bias.detach()
         self._coefficients: Tensor | None = None
@@ -70,17 +71,12 @@ class FourierConv2d(nn.Module):
         return self._transformed(x, *size)
 
     def _transformed(self, x: Tensor, height: int, width: int) -> Tensor:
-        tall, wide = (TILE - kernel + 1 for kernel in self.kernel)
+        tall, wide = self.step
         rows, columns = -(-height // tall), -(-width // wide)
         above, left = self.padding
-        padded = F.pad(
-            x.permute(0, 2, 3, 1),
-            (
-                *(0, 0),
-                *(left, columns * wide + self.kernel[1] - 1 - left - x.shape[3]),
-                *(above, rows * tall + self.kernel[0] - 1 - above - x.shape[2]),
-            ),
-        )
+        below = (rows - 1) * tall + TILE - above - x.shape[2]
+        right = (columns - 1) * wide + TILE - left - x.shape[3]
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, left, right, above, below))
         result = x.new_empty(x.shape[0], rows * tall, columns * wide, len(self.weight))
         at_once = max(1, MOST_TILES // columns)
         for image, target in zip(padded, result, strict=True):
@@ -106,7 +102,7 @@ class FourierConv2d(nn.Module):
         """
         rows, columns, channels = tiles.shape[:3]
         count = rows * columns
-        tall, wide = (TILE - kernel + 1 for kernel in self.kernel)
+        tall, wide = self.step
         down, across, back_across, back_down = _matrices(tall, wide)
         # Comments name axes: u and v are frequencies, c is the real and the imaginary part.
         values = down @ tiles.permute(3, 4, 0, 1, 2).reshape(TILE, -1)

@@ -260,13 +260,18 @@ def test_pairs_that_are_never_read_are_no_part_of_the_maximum(reader):
         compared(moved)
     with pytest.raises(ExportError, match="pairs that are never read, the export for others"):
         compared(filled)
+    rows = iter([scores, filled, filled, filled])  # rounding decides which pairs are never read
+    with pytest.raises(ExportError, match=r"differs by 2\.00e-03 of its maximum"):
+        prove(artefact, lambda _: {"order": moved}, batches, None, lambda _: {"order": next(rows)})
 
 
 def test_what_rounding_alone_changes_is_subtracted(reader):
     artefact, batches = read_artefact(reader), read_artefact(reader).inputs()[:1]
 
     def amplified(batch: np.ndarray) -> dict[str, np.ndarray]:
-        return {"output": np.sin(batch * 1e4).astype(np.float32)}
+        return {"output": np.sin(batch * factor).astype(np.float32)}
+
+    factor = 1e4
 
     def compared(shift: float = 0, more: float = 0) -> ExportProof:
         return prove(
@@ -284,6 +289,9 @@ def test_what_rounding_alone_changes_is_subtracted(reader):
         compared(3e-6)
     with pytest.raises(ExportError, match=r"differs by 5\.00e-03 of its maximum"):
         compared(more=5e-3)  # within the noise of single values, but not of the mean
+    factor = 1e6
+    with pytest.raises(ExportError, match=r"rounding alone changes it by .*proves nothing"):
+        compared(2e-7)
 
 
 @pytest.mark.parametrize("route", ["onnx", "torch", "torchscript"])
