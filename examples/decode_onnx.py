@@ -34,7 +34,10 @@ def decode(stem: str, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndar
         if (given["tokens"][:, plan["tokens_of_a_step"] :] == plan["end"]).any(1).all():
             break
     return given["tokens"], {
-        name: np.concatenate([row[name] for row in rows], 1) for name in rows[0]
+        name: rows[-1][name]
+        if name in plan["whole"]
+        else np.concatenate([row[name] for row in rows], 1)
+        for name in rows[0]
     }
 
 

@@ -174,14 +174,14 @@ class TableMasterHead(OutputPart):
         """
         if self.traced_for_one:
             return self.decode_again(maps, self.max_text_length + 1)
-        features, memories = self._memories(maps)
+        features, memories = maps[-1], self.image_keys_values(maps)
         caches = [Cache(memory) for memory in memories]
         tokens = torch.full((features.shape[0], 1), self.out_channels - SOS, device=features.device)
         logits = features.new_zeros(features.shape[0], 0, self.out_channels)
         boxes = features.new_zeros(features.shape[0], 0, self.loc_reg_num)
         for _ in range(self.max_text_length + 1):
             if bool((tokens == self.out_channels - PAD).any()):
-                logits, boxes = self._decode(tokens, [Cache(memory) for memory in memories])
+                logits, boxes = self.decode_tokens(memories, tokens)
             else:
                 step, box = self._decode(tokens, caches, logits.shape[1])
                 logits, boxes = torch.cat([logits, step], 1), torch.cat([boxes, box], 1)
@@ -200,19 +200,41 @@ class TableMasterHead(OutputPart):
         Returns:
             The results of `forward`, with `L = steps`.
         """
-        features, memories = self._memories(maps)
+        features, memories = maps[-1], self.image_keys_values(maps)
         tokens = torch.full((features.shape[0], 1), self.out_channels - SOS, device=features.device)
         logits = boxes = features
         for _ in range(steps):
-            logits, boxes = self._decode(tokens, [Cache(memory) for memory in memories])
+            logits, boxes = self.decode_tokens(memories, tokens)
             tokens = torch.cat([tokens, logits[:, -1:].argmax(2)], 1)
         return {"structure_probs": logits.softmax(2), "loc_preds": boxes}
 
-    def _memories(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[KeysValues]]:
-        """Return the features `(N, T, C)` with positions, and their keys and values by layer."""
+    def image_keys_values(self, maps: Sequence[Tensor]) -> list[KeysValues]:
+        """Return what each layer attends to of the image: keys and values of all its places.
+
+        Args:
+            maps: as `forward` takes them.
+
+        Returns:
+            For each layer two tensors `(N, headers, H * W, C / headers)`.
+        """
         features = maps[-1].flatten(2).transpose(1, 2)
         features = features + sinusoids(features.shape[1], features.shape[2], features)
-        return features, [layer.src_attn.keys_values(features) for layer in self._all_layers()]
+        return [layer.src_attn.keys_values(features) for layer in self._all_layers()]
+
+    def decode_tokens(
+        self, memories: Sequence[KeysValues], tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode a whole sequence, without what earlier steps computed.
+
+        Args:
+            memories: of `image_keys_values`.
+            tokens: `(N, T) int64`, from the start token on.
+
+        Returns:
+            Logits `(N, T, out_channels)` of the tokens that follow each one, and boxes
+            `(N, T, loc_reg_num)`.
+        """
+        return self._decode(tokens, [Cache(memory) for memory in memories])
 
     def _all_layers(self) -> list[DecoderLayer]:
         modules = (*self.layers, *self.cls_layer, *self.bbox_layer)
@@ -234,7 +256,8 @@ class TableMasterHead(OutputPart):
         x = self.embedding(tokens[:, start:])
         places = sinusoids(1 if self.traced_for_one else tokens.shape[1], x.shape[2], x)
         x = x + places[start:]
-        seen = None if start + 1 == tokens.shape[1] else self._seen(tokens)[:, :, start:]
+        only_new = start > 0 and start + 1 == tokens.shape[1]
+        seen = None if only_new else self._seen(tokens)[:, :, start:]
         *shared, for_tokens, for_boxes = zip(self._all_layers(), caches, strict=True)
         for layer, cache in shared:
             x = layer(x, cache, seen)

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import architectures
-from architectures.heads import _mbart, rec_att_head, rec_latexocr_head, rec_nrtr_head
+from architectures.heads import (
+    _mbart,
+    rec_att_head,
+    rec_latexocr_head,
+    rec_nrtr_head,
+    table_master_head,
+)
 from architectures.heads.table_att_head import as_sequence
 
 Tensors = Mapping[str, Tensor]
@@ -33,6 +39,7 @@ class Decoder:
             where all of its results are scores.
         starts: how many start tokens the result holds.
         scores: the network's results, by the names of a step's results that they stack.
+        whole: the network's results, by the names of the last step's results that they are.
         short: whether every text takes the same steps, few enough for one graph.
     """
 
@@ -42,6 +49,7 @@ class Decoder:
     tokens: ClassVar[str] = ""
     starts: int = 0
     scores: ClassVar[Mapping[str, str]] = {}
+    whole: ClassVar[Mapping[str, str]] = {}
     short: ClassVar[bool] = False
 
     def __init__(self, head: Any) -> None:
@@ -220,6 +228,43 @@ class TableAttention(Structure):
         return {"scores": self.head.structure_generator(state).softmax(-1).unsqueeze(1)}
 
 
+class TableMaster(Decoder):
+    """TableMASTER, whose steps decode all tokens anew and may change what was before.
+
+    A padding token attends to all others, later ones included.
+    """
+
+    setting, more = "max_text_length", -1
+    whole: ClassVar = {"probabilities": "structure_probs", "boxes": "loc_preds"}
+
+    @property
+    def start(self) -> int:  # type: ignore[override]  # noqa: D102
+        return int(self.head.out_channels) - table_master_head.SOS
+
+    @property
+    def end(self) -> int:  # noqa: D102
+        return int(self.head.out_channels) - table_master_head.EOS
+
+    def memory(self, features: Any) -> Tensors:  # noqa: D102
+        layers = enumerate(self.head.image_keys_values(features))
+        return {
+            f"{name}{n}": tensor
+            for n, layer in layers
+            for name, tensor in zip(("keys", "values"), layer, strict=True)
+        }
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
+        keys, values = (
+            [tensor for name, tensor in memory.items() if name.startswith(kind)]
+            for kind in ("keys", "values")
+        )
+        logits, boxes = self.head.decode_tokens(list(zip(keys, values, strict=True)), tokens)
+        probabilities = logits.softmax(2)
+        last = torch.tensor([-1], device=tokens.device) + tokens.shape[1]
+        scores = probabilities.index_select(1, last)
+        return {"scores": scores, "probabilities": probabilities, "boxes": boxes}
+
+
 DECODERS: Mapping[str, type[Decoder]] = {
     "AttentionHead": Attention,
     "AttentionLSTM": Attention,
@@ -228,6 +273,7 @@ DECODERS: Mapping[str, type[Decoder]] = {
     "SATRNHead": SATRN,
     "SLAHead": Structure,
     "TableAttentionHead": TableAttention,
+    "TableMasterHead": TableMaster,
     "Transformer": NRTR,
     "UniMERNetHead": MBart,
 }

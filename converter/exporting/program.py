@@ -15,7 +15,6 @@ from torch import Tensor, nn
 import architectures
 from converter.errors import UsageError
 from converter.exporting.artefact import Artefact
-from converter.exporting.decoders import decoder_of
 from converter.exporting.folding import fold_inverses, has_inverses
 from converter.exporting.proof import ExportProof
 from converter.exporting.recurrent import any_length
@@ -109,7 +108,6 @@ def make_graph(
         UsageError: the network has no graph, as where the number of steps depends on the image.
     """
     refuse_words(artefact)
-    refuse_unknown_steps(artefact)
     artefact = artefact.fused()
     module = part(artefact.network)
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
@@ -146,16 +144,6 @@ def refuse_words(artefact: Artefact) -> None:
         raise UsageError(
             f"{artefact.path} takes the words of a page beside its image, and graphs are made of "
             "networks that take images alone"
-        )
-
-
-def refuse_unknown_steps(artefact: Artefact) -> None:
-    """Raise UsageError for a network of many steps, none of which can be exported alone."""
-    if artefact.network.stepwise and decoder_of(artefact.network) is None:
-        raise UsageError(
-            f"{artefact.path} decodes step by step until the end of a table, and no step can be "
-            "exported alone; run the network with PyTorch, or take another table network, such as "
-            "SLANet_plus"
         )
 
 

@@ -1,7 +1,8 @@
 """Networks that decode step by step as two files: the image's part, and a step.
 
 `STEM.encoder` takes images; `STEM.step` takes its results and the tokens so far. What was written
-with the step has, under the key `decoding`, the start and the end token and the number of steps.
+with the step has, under the key `decoding`, the start and the end token, the number of steps, and
+the names of results that each step gives anew for all tokens (`whole`), not for the last alone.
 `examples/decode_onnx.py` runs the two as ONNX files.
 """
 
@@ -105,13 +106,14 @@ def export_steps(artefact: Artefact, folder: Path, kind: FileFormat) -> ProgramE
     return ProgramExport(files, graph.describe(), proof)
 
 
-def _decoding(decoder: Decoder) -> dict[str, int]:
+def _decoding(decoder: Decoder) -> dict[str, int | list[str]]:
     """Return what a program needs that runs the steps."""
     return {
         "start": decoder.start,
         "end": decoder.end,
         "tokens_of_a_step": decoder.width,
         "steps": decoder.longest,
+        "whole": list(decoder.whole),
     }
 
 
@@ -195,11 +197,14 @@ def _prove(
             }
             tokens = np.concatenate([tokens, step_results["scores"].argmax(2)], 1)
         results = run_network(batch)
-        for name, of_network in decoder.scores.items():
-            stacked = np.concatenate([row[name] for row in rows], 1)
-            common = min(stacked.shape[1], results[of_network].shape[1])
+        for name, of_network in {**decoder.scores, **decoder.whole}.items():
+            common = min(len(rows), results[of_network].shape[1])
             first = partial(_first_steps, run_network, of_network, common)
-            ours, theirs = results[of_network][:, :common], stacked[:, :common]
+            if name in decoder.whole:
+                theirs = rows[common - 1][name]
+            else:
+                theirs = np.concatenate([row[name] for row in rows[:common]], 1)
+            ours = results[of_network][:, :common]
             agree(compare(artefact, first, batch, of_network, ours, theirs), batch, of_network)
         if decoder.tokens:
             texts = _compare_texts(decoder, results[decoder.tokens], tokens)

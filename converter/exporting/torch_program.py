@@ -27,7 +27,6 @@ from converter.exporting.program import (
     batches_of,
     free_axes,
     make_graph,
-    refuse_unknown_steps,
     refuse_words,
 )
 from converter.exporting.proof import Runner, prove
@@ -118,7 +117,6 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
         OutputError: the file cannot be written.
     """
     refuse_words(artefact)
-    refuse_unknown_steps(artefact)
     _refuse_steps(artefact, "a trace")
     fused = artefact.fused()
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]

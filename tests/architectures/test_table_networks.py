@@ -160,9 +160,9 @@ class TestTableMaster:
         tokens = torch.tensor([[9 - SOS, 4, 2]])
         features = torch.rand(1, 16, 3, 4)
         head.traced_for_one = True
-        _, memories = head._memories([features])
-        logits, boxes = head._decode(tokens, [Cache(memory) for memory in memories])
-        turned, _ = head._decode(tokens[:, [0, 2, 1]], [Cache(memory) for memory in memories])
+        memories = head.image_keys_values([features])
+        logits, boxes = head.decode_tokens(memories, tokens)
+        turned, _ = head.decode_tokens(memories, tokens[:, [0, 2, 1]])
         assert torch.allclose(logits[:, [0, 2, 1]], turned, atol=1e-6)  # no order, no mask
         position = torch.tensor([0.0, 1.0]).repeat(8)  # the sines and cosines of position 0
         x = head.embedding(tokens) + position

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from architectures import Model, build
-from architectures.interfaces import OutputPart
 from architectures.reparameterize import BATCH_NORMS
 from architectures.saving import write_artefact
 from converter.cli.main import main
@@ -292,10 +291,3 @@ def test_what_rounding_alone_changes_is_subtracted(reader):
     factor = 1e6
     with pytest.raises(ExportError, match=r"rounding alone changes it by .*proves nothing"):
         compared(2e-7)
-
-
-@pytest.mark.parametrize("route", ["onnx", "torch", "torchscript"])
-def test_steps_that_cannot_be_exported_are_refused_at_once(reader, monkeypatch, capsys, route):
-    monkeypatch.setattr(OutputPart, "stepwise", True)
-    assert main(["export", str(reader), "--to", route, "--out", str(reader.parent)]) == 2
-    assert "no step can be exported alone" in capsys.readouterr().err

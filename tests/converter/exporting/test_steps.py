@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from architectures.heads import rec_parseq_head
+import architectures
+from architectures.heads import rec_parseq_head, table_master_head
 from architectures.saving import write_artefact
 from converter.cli.main import main
 from converter.errors import ExportError
@@ -24,15 +25,20 @@ from tests.support.recorded_mistakes import honest
 
 RECORDS = ["rec__LaTeX_OCR_rec", "rec__UniMERNet", "rec__PP-FormuaNet__PP-FormulaNet-S"]
 TABLE = "table__table_mv3"
+WHOLE_TABLE = "table__table_master"
 
 
-def prove(name: str) -> float:
-    """Compare the steps of a recorded network with the network, both run by PyTorch."""
+def prove_recorded(name: str) -> float:
+    """Compare the steps of a recorded network with the network."""
     recorded, network = honest(name)
+    return prove(network, recorded.inputs()[recorded.facts.inputs[0].name])
+
+
+def prove(network: architectures.Model, batch: np.ndarray) -> float:
+    """Compare the steps of a network with the network, both run by PyTorch."""
     artefact = Artefact(Path("x.pth"), network, ArtefactCard())
     decoder = decoders.decoder_of(network)
     image = decoders.ImagePart(network)
-    batch = recorded.inputs()[recorded.facts.inputs[0].name]
     with torch.no_grad():
         names = tuple(image(torch.from_numpy(batch)))
     step = decoders.StepPart(decoder, names)
@@ -49,9 +55,9 @@ def prove(name: str) -> float:
     return steps._prove(artefact, decoder, (image, step), runs, [batch]).difference
 
 
-@pytest.mark.parametrize("name", [*RECORDS, TABLE])
+@pytest.mark.parametrize("name", [*RECORDS, TABLE, WHOLE_TABLE])
 def test_steps_make_the_text_of_the_network(name):
-    assert prove(name) < 1e-5
+    assert prove_recorded(name) < 1e-5
 
 
 def test_a_step_that_reads_another_part_of_the_image_is_found(monkeypatch):
@@ -63,7 +69,35 @@ def test_a_step_that_reads_another_part_of_the_image_is_found(monkeypatch):
 
     monkeypatch.setattr(decoders.TableAttention, "memory", moved)
     with pytest.raises(ExportError, match=r"loc_preds differs by .*; nothing was written"):
-        prove(TABLE)
+        prove_recorded(TABLE)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_padding_token_changes_the_steps_before_it(monkeypatch, right):
+    torch.manual_seed(4)
+    network = architectures.build(
+        {
+            "model_type": "table",
+            "Backbone": {"name": "TableResNetExtra", "layers": [1, 1, 1, 1]},
+            "Head": {"name": "TableMasterHead", "out_channels": 9, "d_ff": 16},
+        }
+    ).eval()
+    head = network.head
+    padding = head.out_channels - table_master_head.PAD
+    head.cls_fc.bias.data[padding] = 0.3
+    batch = np.random.default_rng(0).random((1, 3, 32, 64), np.float32)
+    monkeypatch.setattr(head, "max_text_length", steps.STEPS - 1)
+    with torch.no_grad():
+        tokens = network(torch.from_numpy(batch))["structure_probs"].argmax(2)[0].tolist()
+    assert padding in tokens[:-1]
+    assert len(set(tokens)) > 2
+    if right:
+        assert prove(network, batch) < 1e-5
+        return
+    monkeypatch.setattr(decoders.TableMaster, "whole", {})
+    monkeypatch.setattr(decoders.TableMaster, "scores", {"scores": "structure_probs"})
+    with pytest.raises(ExportError, match=r"structure_probs differs by .*; nothing was written"):
+        prove(network, batch)
 
 
 @pytest.fixture
