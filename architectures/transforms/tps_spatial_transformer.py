@@ -50,12 +50,12 @@ class ThinPlate(nn.Module):
         The first K are where it is held at the points `control: (K, 2) float64`; then come the sums
         of the bending forces weighed by x, by y and by nothing, zeros if the plate is free.
         """
-        ones = control.new_ones(len(control), 1)
+        ones = torch.ones_like(control[:, :1])
         bent = torch.cat([ones, control, _bending(control, control)], 1)
         sums = torch.cat([control.new_zeros(3, 3), torch.cat([control, ones], 1).T], 1)
         forces = torch.linalg.inv(torch.cat([bent, sums])).to(held.dtype) @ held
         bending = _bending(places, control, self.eps)
-        seen = torch.cat([places.new_ones(len(places), 1), places, bending], 1)
+        seen = torch.cat([torch.ones_like(places[:, :1]), places, bending], 1)
         # Two products as in PaddleOCR: their joint matrix would be nearer the truth than it is.
         return seen.to(held.dtype) @ forces
 
@@ -84,6 +84,6 @@ class TPSSpatialTransformer(nn.Module):
             for n in (height, width)
         )
         places = torch.cartesian_prod(y, x).flip(1)
-        free = torch.cat([points, points.new_zeros(len(points), 3, 2)], 1)
+        free = F.pad(points, (0, 0, 0, 3))
         grid = self.plate(free, control, places).clamp(0, 1).unflatten(1, (height, width))
         return F.grid_sample(image, 2 * grid - 1, align_corners=True)

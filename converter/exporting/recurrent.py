@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import decomposition_table
 
 
 def _lstm(
@@ -55,15 +56,18 @@ SHAPES: Mapping[Any, Callable[..., tuple[Tensor, ...]]] = {
 
 @contextmanager
 def any_length() -> Iterator[None]:
-    """Let graphs of recurrent layers be made of the shapes alone."""
-    before = {operator: dict(operator.py_kernels) for operator in SHAPES}
+    """Let graphs of recurrent layers be made, and decomposed, of the shapes alone."""
+    kernels = {operator: dict(operator.py_kernels) for operator in SHAPES}
+    steps = {operator: decomposition_table[operator] for operator in SHAPES}
     for operator, shapes in SHAPES.items():
         _replace(operator, dict.fromkeys(operator.py_kernels, shapes))
+    decomposition_table.update(SHAPES)
     try:
         yield
     finally:
-        for operator, kernels in before.items():
-            _replace(operator, kernels)
+        decomposition_table.update(steps)
+        for operator, before in kernels.items():
+            _replace(operator, before)
 
 
 def _replace(operator: Any, kernels: Mapping[Any, Any]) -> None:

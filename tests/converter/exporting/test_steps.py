@@ -15,9 +15,10 @@ from torch import nn
 import architectures
 from architectures.heads import rec_parseq_head, table_master_head
 from architectures.saving import write_artefact
+from architectures.transforms import stn, tps
 from converter.cli.main import main
 from converter.errors import ExportError
-from converter.exporting import decoders, folding, onnx_file, program, steps
+from converter.exporting import decoders, folding, onnx_file, onnx_writing, program, steps
 from converter.exporting.artefact import Artefact, read_artefact
 from schemas.artefact import ArtefactCard, NetworkInput
 from tests.converter.exporting.test_programs import WRITER, written
@@ -161,6 +162,55 @@ def test_a_recurrent_layer_takes_sequences_of_any_length(layer):
     exported = program.export_module(network, (torch.rand(2, 6, 3),), (free,))
     x = torch.rand(3, 9, 3)
     torch.testing.assert_close(exported.module()(x), network(x))
+
+
+class Straightened(nn.Module):
+    """Straightens a line and reads its columns."""
+
+    def __init__(self, transform):
+        super().__init__()
+        self.transform, self.layer = transform, nn.LSTM(3, 4, bidirectional=True, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(self.transform(x).mean(2).transpose(1, 2))[0]
+
+
+def straightened(transform) -> Straightened:
+    torch.manual_seed(0)
+    network = Straightened(transform)
+    for name, tensor in network.named_parameters():
+        if "fc2.weight" in name:  # so that images are straightened each in its own way
+            tensor.data.normal_(std=0.05)
+    return network.eval().requires_grad_(False)
+
+
+def exported_of_any_line(network: Straightened) -> torch.export.ExportedProgram:
+    """Export a network with a free number of lines, and a free width."""
+    free = {0: torch.export.Dim("count", min=1), 3: 8 * torch.export.Dim("width", min=1)}
+    return program.export_module(network, (torch.rand(2, 3, 16, 40),), (free,))
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tracer
+def test_lines_of_any_number_and_width_are_straightened():
+    network = straightened(stn.STN_ON(3, (32, 64), (16, 32), 6, (0.05, 0.05), "none"))
+    lines = torch.rand(3, 3, 16, 56)
+    expected = network(lines)
+    assert (expected - expected[:1]).abs().max() > 1e-2
+    trace = torch.jit.trace(network, torch.rand(2, 3, 16, 40))
+    torch.testing.assert_close(trace(lines), expected)
+    torch.testing.assert_close(exported_of_any_line(network).module()(lines), expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tracer
+def test_onnx_keeps_no_width_of_lines_that_are_straightened_and_read(reader):
+    network, lines = straightened(tps.TPS(3, 6, "small")), torch.rand(3, 3, 16, 56)
+    expected, file = network(lines), reader.with_suffix(".onnx")
+    trace = torch.jit.trace(network, torch.rand(2, 3, 16, 40))
+    torch.testing.assert_close(trace(lines), expected)
+    exported = exported_of_any_line(network)
+    onnx_writing.save_onnx(read_artefact(reader), exported, ["x"], ["output"], file)
+    (result,) = onnx_writing.open_session(file).run(None, {"x": lines.numpy()})
+    np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
 
 
 class Plate(nn.Module):
