@@ -7,7 +7,7 @@ tokens so far, and scores those that follow. What a step hands on to the next on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import architectures
 from architectures.heads import (
+    _beam_search,
     _mbart,
     rec_att_head,
     rec_latexocr_head,
@@ -24,6 +25,8 @@ from architectures.heads import (
 from architectures.heads.table_att_head import as_sequence
 
 Tensors = Mapping[str, Tensor]
+Step = Callable[[Tensors, Tensor], Tensors]
+"""Runs a step, as `Decoder.step` does."""
 NEXT = "next_"
 
 
@@ -41,6 +44,8 @@ class Decoder:
         scores: the network's results, by the names of a step's results that they stack.
         whole: the network's results, by the names of the last step's results that they are.
         short: whether every text takes the same steps, few enough for one graph.
+        beams: how many texts of each image the network follows; 1 where it takes the token of the
+            greatest score.
     """
 
     start: int = 0
@@ -51,6 +56,7 @@ class Decoder:
     scores: ClassVar[Mapping[str, str]] = {}
     whole: ClassVar[Mapping[str, str]] = {}
     short: ClassVar[bool] = False
+    beams: int = 1
 
     def __init__(self, head: Any) -> None:
         self.head = head
@@ -87,6 +93,22 @@ class Decoder:
             tokens: (N, T) int64, all so far, from the start token on.
         """
         return {"scores": self.head.score_tokens(memory["memory"], tokens)[:, -1:]}
+
+    def write(self, step: Step, memory: Tensors, tokens: Tensor, steps: int) -> Tensor:
+        """Return the tokens (N, T) int64 that the network writes in so many steps.
+
+        Args:
+            step: runs a step.
+            memory: of the image.
+            tokens: the start tokens, (N, width) int64.
+            steps: how many.
+        """
+        for _ in range(steps):
+            results = step(memory, tokens)
+            handed_on = {key: tensor for key, tensor in results.items() if key.startswith(NEXT)}
+            memory = {**memory, **{key.removeprefix(NEXT): t for key, t in handed_on.items()}}
+            tokens = torch.cat([tokens, results["scores"].argmax(2)], 1)
+        return tokens
 
 
 class NRTR(Decoder):
@@ -184,6 +206,47 @@ class Attention(Decoder):
         return {"scores": self.head.generator(state).softmax(-1).unsqueeze(1)}
 
 
+class SEED(Decoder):
+    """SEED, whose text is that of a beam search over the steps; their scores are logarithms."""
+
+    setting, tokens = "max_len_labels", "rec_pred"
+
+    @property
+    def start(self) -> int:  # type: ignore[override]  # noqa: D102
+        return int(self.head.decoder.start)
+
+    @property
+    def end(self) -> int:  # noqa: D102
+        return int(self.head.eos)
+
+    @property
+    def beams(self) -> int:  # type: ignore[override]  # noqa: D102
+        return int(self.head.beam_width)
+
+    def memory(self, features: Tensor) -> Tensors:  # noqa: D102
+        unit = self.head.decoder.decoder
+        state = unit.embed_fc(self.head.embedder(features))
+        return {"features": features, "keys": unit.attention_unit.keys(features), "state": state}
+
+    def step(self, memory: Tensors, tokens: Tensor) -> Tensors:  # noqa: D102
+        given = (memory[name] for name in ("state", "features", "keys"))
+        logits, state = self.head.decoder.decoder(*given, tokens[:, -1])
+        return {"scores": logits.log_softmax(1).unsqueeze(1), f"{NEXT}state": state}
+
+    def write(  # noqa: D102
+        self, step: Step, memory: Tensors, tokens: Tensor, steps: int
+    ) -> Tensor:
+        memory = {name: each.repeat_interleave(self.beams, 0) for name, each in memory.items()}
+
+        def follow(state: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+            results = step({**memory, "state": state}, last.unsqueeze(1))
+            return results["scores"].squeeze(1), results[f"{NEXT}state"]
+
+        state = memory["state"]
+        text = _beam_search.search(follow, state, self.start, self.end, self.beams, steps)
+        return torch.cat([tokens, text], 1)
+
+
 class Structure(Attention):
     """SLANet and SLANeXt, which write tokens of HTML and the boxes of cells."""
 
@@ -266,6 +329,7 @@ class TableMaster(Decoder):
 
 
 DECODERS: Mapping[str, type[Decoder]] = {
+    "AsterHead": SEED,
     "AttentionHead": Attention,
     "AttentionLSTM": Attention,
     "LaTeXOCRHead": LaTeXOCR,

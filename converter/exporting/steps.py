@@ -1,8 +1,9 @@
 """Networks that decode step by step as two files: the image's part, and a step.
 
 `STEM.encoder` takes images; `STEM.step` takes its results and the tokens so far. What was written
-with the step has, under the key `decoding`, the start and the end token, the number of steps, and
-the names of results that each step gives anew for all tokens (`whole`), not for the last alone.
+with the step has, under the key `decoding`, the start and the end token, the number of steps, the
+names of results that each step gives anew for all tokens (`whole`), not for the last alone, and how
+many texts of each image the network's own search follows (`beams`).
 `examples/decode_onnx.py` runs the two as ONNX files.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +24,7 @@ from converter.adapters.base import limited
 from converter.conversion.artefact import output_errors
 from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
-from converter.exporting.decoders import NEXT, Decoder, ImagePart, StepPart, decoder_of
+from converter.exporting.decoders import Decoder, ImagePart, Step, StepPart, Tensors, decoder_of
 from converter.exporting.program import ProgramExport, export_module, make_graph
 from converter.exporting.proof import Comparison, ExportProof, Runner, compare, difference
 from schemas.artefact_files import partial_files
@@ -114,6 +115,7 @@ def _decoding(decoder: Decoder) -> dict[str, int | list[str]]:
         "tokens_of_a_step": decoder.width,
         "steps": decoder.longest,
         "whole": list(decoder.whole),
+        "beams": decoder.beams,
     }
 
 
@@ -156,60 +158,139 @@ def _prove(
     batches: Sequence[np.ndarray],
 ) -> ExportProof:
     """Compare steps of the files with those of PyTorch, and with what the network returns."""
-    image, step = parts
-    steps, worst, noise = min(STEPS, decoder.longest), 0.0, 0.0
+    run_image, run_step = runs
+    proof = _Proof(artefact, decoder, *parts, run_image, run_step)
+    for batch in batches:
+        proof.compare(batch)
+    return ExportProof(proof.worst, tuple(batch.shape for batch in batches), proof.noise)
 
-    def run_image(images: np.ndarray) -> Arrays:
+
+@dataclass
+class _Proof:
+    """Compares two files with the parts of a network that they were made of, and with the network.
+
+    Attributes:
+        artefact: the network.
+        decoder: its decoder.
+        image: its part before the steps.
+        step: its step.
+        run_image: runs the file of the image's part.
+        run_step: runs the file of the step.
+        worst: the largest difference so far.
+        noise: what was subtracted from it at most.
+    """
+
+    artefact: Artefact
+    decoder: Decoder
+    image: ImagePart
+    step: StepPart
+    run_image: Run
+    run_step: Run
+    worst: float = 0.0
+    noise: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """How many steps are compared."""
+        return min(STEPS, self.decoder.longest)
+
+    def compare(self, batch: np.ndarray) -> None:
+        """Compare on images (N, C, H, W).
+
+        Raises:
+            ExportError: something differs by more than the limit.
+        """
+        decoder = self.decoder
+        given, rows = self.run_image({"x": batch}), _Rows(self, batch)
+        noise = 0.0
+        for name, memory in self.memory_of(batch).items():
+            if memory.any():  # the first state of a recurrent cell is zero
+                found = compare(self.artefact, self.memory_of, batch, name, memory, given[name])
+                self.agree(found, batch, f"{name} of the image")
+                noise = max(noise, found.noise)
+        text = self.write(rows.run, given)
+        results = self.run_network(batch)
+        for name, of_network in {**decoder.scores, **decoder.whole}.items():
+            common = min(len(rows.results), results[of_network].shape[1])
+            first = partial(_first_steps, self.run_network, of_network, common)
+            if name in decoder.whole:
+                theirs = rows.results[common - 1][name]
+            else:
+                theirs = np.concatenate([row[name] for row in rows.results[:common]], 1)
+            ours = results[of_network][:, :common]
+            found = compare(self.artefact, first, batch, of_network, ours, theirs)
+            self.agree(found, batch, of_network)
+        if decoder.tokens:
+            own = results[decoder.tokens][:, decoder.starts :]
+            if noise:  # which may change the text: the step has to make the same of this memory
+                same = self.write(self.step_of_network, self.memory_of(batch))
+                self.agree(_compare_texts(decoder, own, same), batch, "the text of its own steps")
+                own = self.write(self.step_of_network, given)
+            self.agree(_compare_texts(decoder, own, text), batch, "the text")
+
+    def memory_of(self, images: np.ndarray) -> Arrays:
+        """Run the network's part before the steps."""
         with torch.inference_mode():
-            return {name: each.numpy() for name, each in image(torch.from_numpy(images)).items()}
+            memory = self.image(torch.from_numpy(images))
+        return {name: each.numpy() for name, each in memory.items()}
 
-    def run_network(images: np.ndarray) -> Arrays:
-        with limited(decoder.owner, decoder.setting, steps * decoder.width + decoder.more):
-            return artefact.results(images)
+    def step_of_network(self, memory: Tensors, tokens: Tensor) -> Tensors:
+        """Run the network's step."""
+        with torch.inference_mode():
+            results: Tensors = self.step(*(memory[name] for name in self.step.names), tokens)
+        return results
 
-    def agree(found: Comparison, batch: np.ndarray, what: str) -> None:
-        nonlocal worst, noise
+    def write(self, step: Step, memory: Arrays) -> np.ndarray:
+        """Return what the network writes by steps, without the start tokens; (N, T) int64."""
+        decoder = self.decoder
+        given = {name: torch.from_numpy(each) for name, each in memory.items()}
+        count = len(next(iter(given.values())))
+        start = torch.full((count, decoder.width), decoder.start)
+        return decoder.write(step, given, start, self.steps)[:, decoder.width :].numpy()
+
+    def run_network(self, images: np.ndarray) -> Arrays:
+        """Run the network as far as the steps are compared."""
+        decoder = self.decoder
+        longest = self.steps * decoder.width + decoder.more
+        with limited(decoder.owner, decoder.setting, longest):
+            return self.artefact.results(images)
+
+    def agree(self, found: Comparison, batch: np.ndarray, what: str) -> None:
+        """Take a comparison into account; raise ExportError where it failed."""
         if found.fault:
             shape = "x".join(map(str, batch.shape))
             raise ExportError(
-                f"{artefact.path} with images of {shape}: {what} {found.fault}; nothing was written"
+                f"{self.artefact.path} with images of {shape}: {what} {found.fault}; nothing was "
+                "written"
             )
-        worst, noise = max(worst, found.difference), max(noise, found.noise)
+        self.worst = max(self.worst, found.difference)
+        self.noise = max(self.noise, found.noise)
 
-    for batch in batches:
-        (_, *rows), tokens = [{}], np.full((len(batch), decoder.width), decoder.start)
-        given = runs[0]({"x": batch})
-        for name, memory in run_image(batch).items():
-            if memory.any():  # the first state of a recurrent cell is zero
-                found = compare(artefact, run_image, batch, name, memory, given[name])
-                agree(found, batch, f"{name} of the image")
-        for number in range(steps):
-            step_results = runs[1]({**given, "tokens": tokens})
-            with torch.inference_mode():
-                inputs = (*(given[name] for name in step.names), tokens)
-                expected = step(*map(torch.from_numpy, inputs))
-            for name, result in expected.items():
-                gap, fault = difference(result.numpy(), step_results[name])
-                agree(Comparison(gap, fault=fault), batch, f"{name} of step {number + 1}")
-            rows.append(step_results)
-            given |= {
-                name.removeprefix(NEXT): step_results[name] for name in step_results if NEXT in name
-            }
-            tokens = np.concatenate([tokens, step_results["scores"].argmax(2)], 1)
-        results = run_network(batch)
-        for name, of_network in {**decoder.scores, **decoder.whole}.items():
-            common = min(len(rows), results[of_network].shape[1])
-            first = partial(_first_steps, run_network, of_network, common)
-            if name in decoder.whole:
-                theirs = rows[common - 1][name]
-            else:
-                theirs = np.concatenate([row[name] for row in rows[:common]], 1)
-            ours = results[of_network][:, :common]
-            agree(compare(artefact, first, batch, of_network, ours, theirs), batch, of_network)
-        if decoder.tokens:
-            texts = _compare_texts(decoder, results[decoder.tokens], tokens)
-            agree(texts, batch, "the text")
-    return ExportProof(worst, tuple(batch.shape for batch in batches), noise)
+
+@dataclass
+class _Rows:
+    """Runs steps of a file, each compared with the network's, and keeps their results.
+
+    Attributes:
+        proof: what the comparisons belong to.
+        batch: the images, for messages.
+        results: of each step.
+    """
+
+    proof: _Proof
+    batch: np.ndarray
+    results: list[Arrays] = field(default_factory=list)
+
+    def run(self, memory: Tensors, tokens: Tensor) -> Tensors:
+        """Run a step."""
+        inputs = {name: each.numpy() for name, each in {**memory, "tokens": tokens}.items()}
+        found = self.proof.run_step(inputs)
+        self.results.append(found)
+        for name, expected in self.proof.step_of_network(memory, tokens).items():
+            gap, fault = difference(expected.numpy(), found[name])
+            what = f"{name} of step {len(self.results)}"
+            self.proof.agree(Comparison(gap, fault=fault), self.batch, what)
+        return {name: torch.from_numpy(each) for name, each in found.items()}
 
 
 def _first_steps(run: Runner, name: str, steps: int, images: np.ndarray) -> Arrays:
@@ -219,7 +300,6 @@ def _first_steps(run: Runner, name: str, steps: int, images: np.ndarray) -> Arra
 
 def _compare_texts(decoder: Decoder, expected: np.ndarray, actual: np.ndarray) -> Comparison:
     """Compare tokens up to the end of each text; what follows it says nothing."""
-    expected, actual = expected[:, decoder.starts :], actual[:, decoder.width :]
     steps = min(expected.shape[1], actual.shape[1])
     expected, actual = expected[:, :steps], actual[:, :steps]
     ended = np.cumsum(expected == decoder.end, 1) - (expected == decoder.end) > 0

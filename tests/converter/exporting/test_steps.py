@@ -20,6 +20,7 @@ from converter.cli.main import main
 from converter.errors import ExportError
 from converter.exporting import decoders, folding, onnx_file, onnx_writing, program, steps
 from converter.exporting.artefact import Artefact, read_artefact
+from examples import decode_onnx
 from schemas.artefact import ArtefactCard, NetworkInput
 from tests.converter.exporting.test_programs import WRITER, written
 from tests.support.recorded_mistakes import honest
@@ -98,6 +99,83 @@ def test_a_padding_token_changes_the_steps_before_it(monkeypatch, right):
     monkeypatch.setattr(decoders.TableMaster, "whole", {})
     monkeypatch.setattr(decoders.TableMaster, "scores", {"scores": "structure_probs"})
     with pytest.raises(ExportError, match=r"structure_probs differs by .*; nothing was written"):
+        prove(network, batch)
+
+
+SEARCHER = {
+    **WRITER,
+    "Head": {
+        "name": "AsterHead",
+        "sDim": 8,
+        "attDim": 8,
+        "max_len_labels": 6,
+        "time_step": 8,
+        "out_channels": 7,
+    },
+}
+
+
+@pytest.fixture
+def searcher(tmp_path) -> Path:
+    """A small network of SEED's head, whose beam search finds other texts than the best steps."""
+    path = written(tmp_path, "searcher", SEARCHER, "rec", NetworkInput(3, 4, 32))
+    artefact = read_artefact(path)
+    for tensor in artefact.network.head.parameters():
+        tensor.data *= 4  # so that the text depends on the image
+    write_artefact(path, "pth", artefact.network.state_dict(), artefact.card)
+    return path
+
+
+def test_a_network_that_searches_is_two_files_and_a_search(searcher):
+    export = ["export", str(searcher), "--out", str(searcher.parent), "--to"]
+    assert main([*export, "onnx"]) == 0
+    network = read_artefact(searcher).network
+    lines = torch.rand(4, 3, 4, 32)
+    with torch.no_grad():
+        searched = [network(line[None])["rec_pred"][0].tolist() for line in lines]
+        network.head.beam_width = 1
+        texts = [network(line[None])["rec_pred"][0].tolist() for line in lines]
+    assert texts != searched
+    tokens, _ = decode_onnx.decode(str(searcher.with_suffix("")), lines.numpy())
+    end = network.head.eos
+    for found, text in zip(tokens[:, 1:].tolist(), texts, strict=True):
+        length = text.index(end) if end in text else len(text)
+        assert found[:length] == text[:length]
+
+
+def test_another_search_is_found(searcher, monkeypatch, capsys):
+    monkeypatch.setattr(decoders.SEED, "write", decoders.Decoder.write)  # the best of each step
+    options = ["export", str(searcher), "--to", "torch", "--out", str(searcher.parent)]
+    assert main(options) == 5
+    assert "the text differs in " in capsys.readouterr().err
+    assert not list(searcher.parent.glob("*.pt2"))
+
+
+def test_where_rounding_changes_the_image_the_step_reads_what_the_file_gives(searcher, monkeypatch):
+    network = read_artefact(searcher).network
+    batch = np.random.default_rng(0).random((4, 3, 4, 32), np.float32)
+    right = decoders.ImagePart.forward
+    calls: list[int] = []
+
+    def rounded(self, x):  # the file of the image, which runs first, gives another memory
+        calls.append(0)
+        return {name: each + (len(calls) == 2) for name, each in right(self, x).items()}
+
+    monkeypatch.setattr(decoders.ImagePart, "forward", rounded)
+    noisy = SimpleNamespace(difference=0.0, noise=1e-2, fault="")
+    with pytest.raises(ExportError, match=r"features of the image differs by"):
+        prove(network, batch)
+    monkeypatch.setattr(steps, "compare", lambda *_: noisy)
+    calls.clear()
+    assert prove(network, batch) < 1e-5
+    noisy.noise = 0.0
+    calls.clear()
+    with pytest.raises(ExportError, match=r"with images of 4x3x4x32: the text differs in"):
+        prove(network, batch)
+    noisy.noise = 1e-2
+    calls.clear()
+    monkeypatch.setattr(decoders.SEED, "write", decoders.Decoder.write)
+    with pytest.raises(ExportError, match=r"the text of its own steps differs in"):
         prove(network, batch)
 
 
