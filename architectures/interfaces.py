@@ -52,6 +52,10 @@ class OutputPart(Part):
             that of `losses.py`.
         stepwise: whether the results, (N, T, ...), grow by one step until the end token. Exports of
             such loops run one step more.
+        ranks: whether it goes on with the positions of the greatest scores. In single precision
+            rounding decides which of nearly equal ones these are, and in what order.
+        on_arrays: what it does on NumPy arrays between its layers, so that the network is no graph
+            of PyTorch's operators; empty if nothing.
     """
 
     results: tuple[str, ...] = ()
@@ -62,6 +66,8 @@ class OutputPart(Part):
     sr_output: str = ""
     loss: str = ""
     stepwise: bool = False
+    ranks: bool = False
+    on_arrays: str = ""
 
 
 @runtime_checkable

@@ -117,6 +117,16 @@ class Model(nn.Module):
         return self.output_part.stepwise
 
     @property
+    def ranks(self) -> bool:
+        """Whether it goes on with the positions of the greatest scores."""
+        return self.output_part.ranks
+
+    @property
+    def on_arrays(self) -> str:
+        """What it does on NumPy arrays between its layers; empty if nothing."""
+        return self.output_part.on_arrays
+
+    @property
     def text_scores(self) -> str:
         """Of a recogniser, the result that holds the text; `output` if it is the only result."""
         part = self.output_part

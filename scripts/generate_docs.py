@@ -193,6 +193,9 @@ def exports_page() -> str:
         "compared with the network on images of three sizes, where sides are free, and the worst "
         "difference of the maximum follows. *Beyond* is what rounding alone changes, which was "
         "subtracted: some networks amplify it, with seeded weights more than with trained ones. "
+        "*Fused* stands where rounding changes which of nearly equal scores a network chooses: the "
+        "file is as far as stated from the fused network, which in double precision is as far as "
+        "follows *fused* from the network. "
         "*Two files* are an image's part and a step of the decoder. Refused exports are not "
         "written; their [reasons](#refused) follow the table. Networks that are not listed were "
         "not measured in this way.",
@@ -251,7 +254,8 @@ def export_of(result: Mapping[str, Any] | None) -> str:
     takes = str(result["takes"]).replace("images as the network; free axes: ", "free: ")
     files = "two files, " if result["files"] > 1 else ""
     noise = f" beyond {result['noise']:.0e}" if result.get("noise") else ""
-    return f"{files}{takes}, {result['difference']:.0e}{noise}"
+    fused = f", fused {result['double']:.0e}" if "double" in result else ""
+    return f"{files}{takes}, {result['difference']:.0e}{noise}{fused}"
 
 
 def network_of(architecture: Mapping[str, Any]) -> str:

@@ -165,6 +165,7 @@ class RTDETRTransformer(OutputPart):
     """
 
     results: tuple[str, ...] = ("boxes", "logits")
+    ranks = True
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,6 +78,10 @@ class Artefact:
     def fused(self) -> Artefact:
         """Return the artefact with its network in the fused form, the fastest, for inference."""
         return replace(self, network=architectures.fuse(self.network).requires_grad_(False))
+
+    def double(self) -> Artefact:
+        """Return the artefact with its network in double precision; it takes float64 images."""
+        return replace(self, network=copy.deepcopy(self.network).double())
 
     def _known(self) -> ModelCard | None:
         name = self.card.name

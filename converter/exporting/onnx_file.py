@@ -17,7 +17,7 @@ from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import decoder_of
 from converter.exporting.onnx_writing import open_session, require, save_onnx
 from converter.exporting.program import Graph, ProgramExport, make_graph
-from converter.exporting.proof import Runner, prove
+from converter.exporting.proof import Runner, prove_graph
 from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
 
@@ -57,7 +57,7 @@ def _write(artefact: Artefact, folder: Path, graph: Graph) -> ProgramExport:
     file = folder / f"{artefact.path.stem}.onnx"
     with output_errors(), partial_files(file) as (partial,):
         save_onnx(artefact, graph.program, graph.inputs, graph.outputs, partial)
-        proof = prove(artefact, _runner(artefact, partial), graph.batches)
+        proof = prove_graph(artefact, _runner(artefact, partial), graph.batches)
         partial.replace(file)
     return ProgramExport((file,), graph.describe(), proof)
 

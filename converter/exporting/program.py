@@ -108,6 +108,7 @@ def make_graph(
         UsageError: the network has no graph, as where the number of steps depends on the image.
     """
     refuse_words(artefact)
+    refuse_arrays(artefact)
     artefact = artefact.fused()
     module = part(artefact.network)
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
@@ -144,6 +145,15 @@ def refuse_words(artefact: Artefact) -> None:
         raise UsageError(
             f"{artefact.path} takes the words of a page beside its image, and graphs are made of "
             "networks that take images alone"
+        )
+
+
+def refuse_arrays(artefact: Artefact) -> None:
+    """Raise UsageError for a network that leaves PyTorch between its layers."""
+    if action := artefact.network.on_arrays:
+        raise UsageError(
+            f"{artefact.path} {action} with NumPy and OpenCV between its layers, which no graph of "
+            "PyTorch's operators can hold; run the network with PyTorch"
         )
 
 

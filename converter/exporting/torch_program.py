@@ -27,9 +27,10 @@ from converter.exporting.program import (
     batches_of,
     free_axes,
     make_graph,
+    refuse_arrays,
     refuse_words,
 )
-from converter.exporting.proof import Runner, prove
+from converter.exporting.proof import Runner, prove_graph
 from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
 
@@ -60,7 +61,7 @@ def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> Progr
     with output_errors(), partial_files(file) as (partial,):
         _save(artefact, graph.program, graph.inputs, graph.outputs, partial)
         module = _load(partial)
-        proof = prove(artefact, _runner(artefact, module, graph.outputs), graph.batches)
+        proof = prove_graph(artefact, _runner(artefact, module, graph.outputs), graph.batches)
         partial.replace(file)
     return ProgramExport((file,), graph.describe(), proof)
 
@@ -99,7 +100,7 @@ def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
         except Exception as error:  # whatever stops in PyTorch's compiler or that of C++
             raise UsageError(f"{artefact.path} cannot be compiled: {error}") from error
         module = torch._inductor.aoti_load_package(str(package))
-        proof = prove(artefact, _runner(artefact, module, graph.outputs), graph.batches)
+        proof = prove_graph(artefact, _runner(artefact, module, graph.outputs), graph.batches)
         package.replace(file)
     return ProgramExport((file,), graph.describe(), proof)
 
@@ -117,6 +118,7 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
         OutputError: the file cannot be written.
     """
     refuse_words(artefact)
+    refuse_arrays(artefact)
     _refuse_steps(artefact, "a trace")
     fused = artefact.fused()
     multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
@@ -135,7 +137,7 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
     with output_errors(), partial_files(file) as (partial,):
         torch.jit.save(traced, str(partial), _extra_files={CARD: _card(artefact)})
         module = torch.jit.load(str(partial))
-        proof = prove(artefact, _runner(artefact, module, outputs), batches)
+        proof = prove_graph(artefact, _runner(artefact, module, outputs), batches)
         partial.replace(file)
     sizes = ", ".join(free) or "none"
     return ProgramExport((file,), f"images as the network; free axes: {sizes}", proof)

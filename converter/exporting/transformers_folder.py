@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,8 +72,6 @@ class Family:
         options: options of our head that are entries of the configuration too.
         tokens: where a decoder takes tokens; compared are the scores that tokens given to both lead
             to, not the text.
-        double: whether both are compared in double precision. Of positions with nearly equal
-            scores, rounding decides in single precision which become queries, and in what order.
     """
 
     released: str
@@ -90,7 +88,6 @@ class Family:
     lacking: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     tokens: str = ""
-    double: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,9 +140,8 @@ def export(artefact: Artefact, folder: Path) -> TransformersExport:
         write_json(made / CONFIG, {**config, "architectures": [architecture], "dtype": "float32"})
         write_json(made / PROCESSOR, _processor(artefact, family))
         compared, batches = artefact, artefact.inputs()
-        if family.double:
-            compared = replace(artefact, network=copy.deepcopy(artefact.network).double())
-            batches = [batch.astype(np.float64) for batch in batches]
+        if artefact.network.ranks:
+            compared, batches = artefact.double(), [batch.astype(np.float64) for batch in batches]
         run = _runner(compared, family, made)
         reference = _scores(artefact) if family.tokens else None
         proof = prove(compared, run, batches, family.results, reference)
@@ -289,7 +285,7 @@ def _runner(artefact: Artefact, family: Family, folder: Path) -> Runner:
             + "; ".join(faults)
         )
 
-    if family.double:
+    if artefact.network.ranks:
         theirs = theirs.double()
 
     def results(image: Tensor) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ class DRRGHead(OutputPart):
 
     results = ("edges", "scores", "text_comps", "maps")
     logits_layers = ("out_conv",)
+    on_arrays = "finds the components of lines"
 
     def __init__(
         self,

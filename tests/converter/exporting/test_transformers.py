@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models
 
 import architectures
+from architectures.interfaces import OutputPart
 from architectures.saving import write_artefact
 from converter.catalog import cards
 from converter.cli.main import main
@@ -252,9 +253,8 @@ def test_a_decoder_is_compared_by_the_scores_of_tokens(tmp_path, monkeypatch):
 
 def test_a_choice_among_equal_scores_is_compared_in_double_precision(classifier, tmp_path):
     artefact = read_artefact(classifier)
-    family = replace(transformers_folder._family(artefact), double=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transformers_folder, "_family", lambda _: family)
+        patch.setattr(OutputPart, "ranks", True)
         exported = transformers_folder.export(artefact, tmp_path)
     assert exported.proof.difference < 1e-12
     assert next(artefact.network.parameters()).dtype == torch.float32
