@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ LINES = ("rec", "cls", "sr")
 """The tasks whose networks read lines as wide as they are, whatever width their card states."""
 
 MULTIPLES = {"line": 8, "page": 32, "table": 32}
-"""Of what a free side is a multiple, unless the model's card states it; in pixels."""
+"""Of what a free side is a multiple, unless the model's card states it or its images are of other
+sizes; in pixels."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def make_graph(
     refuse_arrays(artefact)
     artefact = artefact.fused()
     module = part(artefact.network)
-    multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
+    multiple = multiple_of(artefact)
     reasons = []
     for free in free_axes(artefact):
         if fewer and len(free) >= len(fewer):
@@ -163,6 +165,15 @@ def free_axes(artefact: Artefact) -> tuple[tuple[str, ...], ...]:
     if artefact.card.task not in LINES and stated.height and stated.width:
         return FREE["table"]
     return FREE[artefact.kind]
+
+
+def multiple_of(artefact: Artefact) -> int:
+    """Return of what the free sides of images are multiples, in pixels."""
+    if stated := artefact.card.input.multiple_of:
+        return stated
+    most, *_ = free_axes(artefact)
+    shape = artefact.inputs()[0].shape
+    return math.gcd(MULTIPLES[artefact.kind], *(shape[AXES[axis]] for axis in most[1:]))
 
 
 def batches_of(artefact: Artefact, free: Sequence[str], multiple: int) -> tuple[np.ndarray, ...]:

@@ -20,13 +20,13 @@ from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import decoder_of
 from converter.exporting.program import (
-    MULTIPLES,
     Graph,
     Positional,
     ProgramExport,
     batches_of,
     free_axes,
     make_graph,
+    multiple_of,
     refuse_arrays,
     refuse_words,
 )
@@ -121,7 +121,7 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
     refuse_arrays(artefact)
     _refuse_steps(artefact, "a trace")
     fused = artefact.fused()
-    multiple = artefact.card.input.multiple_of or MULTIPLES[artefact.kind]
+    multiple = multiple_of(artefact)
     free = next(free for free in free_axes(artefact) if _runs(fused, free, multiple))
     batches = batches_of(fused, free, multiple)
     with warnings.catch_warnings(), torch.no_grad():

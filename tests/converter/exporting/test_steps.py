@@ -357,6 +357,17 @@ def test_sides_that_a_card_states_are_kept_except_for_lines(reader):
     assert program.free_axes(formula)[0] == ("batch",)
 
 
+def test_free_sides_are_multiples_that_the_own_sizes_are_too(reader):
+    artefact = read_artefact(reader)
+
+    def multiple(**size: int) -> int:
+        card = replace(artefact.card, input=replace(artefact.card.input, **size))
+        return program.multiple_of(replace(artefact, card=card))
+
+    assert (multiple(width=64), multiple(width=100), multiple(height=31)) == (8, 4, 8)
+    assert multiple(width=100, multiple_of=32) == 32
+
+
 def test_images_to_unwarp_are_smooth():
     def steepest(task: str) -> float:
         artefact = Artefact(Path("x.pth"), nn.Identity(), ArtefactCard(task=task))
