@@ -18,6 +18,7 @@ import importlib.metadata
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -189,14 +190,16 @@ def exports_page() -> str:
         "",
         "`scripts/measure_exports.py` exported networks of these architectures, most of them "
         "small, with seeded weights, by the routes of [`export`](export.md). A cell says what the "
-        "file takes: N images, and sides that are any multiple of a number or fixed. Each was "
-        "compared with the network on images of three sizes, where sides are free, and the worst "
+        "file takes: N images, and sides that are any multiple of a number or fixed, or the inputs "
+        "of key information. Each was "
+        "compared with the network on inputs of three sizes, where sides are free, and the worst "
         "difference of the maximum follows. *Beyond* is what rounding alone changes, which was "
         "subtracted: some networks amplify it, with seeded weights more than with trained ones. "
         "*Fused* stands where rounding changes which of nearly equal scores a network chooses: the "
         "file is as far as stated from the fused network, which in double precision is as far as "
         "follows *fused* from the network. "
-        "*Two files* are an image's part and a step of the decoder. Refused exports are not "
+        "*Two files* are an image's part and a step of the decoder, or the features of a text and "
+        "the scores of a page's pairs. Refused exports are not "
         "written; their [reasons](#refused) follow the table. Networks that are not listed were "
         "not measured in this way.",
         "",
@@ -251,7 +254,7 @@ def export_of(result: Mapping[str, Any] | None) -> str:
         return "not measured"
     if "refused" in result:
         return "refused"
-    takes = str(result["takes"]).replace("images as the network; free axes: ", "free: ")
+    takes = re.sub(r"\w+ as the network; free axes: ", "free: ", str(result["takes"]))
     files = "two files, " if result["files"] > 1 else ""
     noise = f" beyond {result['noise']:.0e}" if result.get("noise") else ""
     fused = f", fused {result['double']:.0e}" if "double" in result else ""

@@ -4,7 +4,7 @@
 
 Results go to `docs/exports.json`, from which `scripts/generate_docs.py` makes `docs/exports.md`.
 The networks are those of `tests/support/small_networks.py`, a few of this file, and of `records/`
-one for every other architecture; all have seeded weights. Each export is compared on images of
+one for every other architecture; all have seeded weights. Each export is compared on inputs of
 three sizes, as for a user. --compile measures machine code of AOTInductor too, a minute or more for
 each network. The whole takes about an hour on a free processor. What was measured stays in the
 file, so --only can go on from there.
@@ -37,6 +37,7 @@ from converter.exporting import onnx_file, torch_program
 from converter.exporting.artefact import Artefact, read_artefact
 from converter.exporting.decoders import decoder_of
 from converter.exporting.program import ProgramExport, make_graph
+from converter.exporting.relations import finds_relations
 from converter.parity import rendered_inputs
 from converter.references.recorded.network import build_recorded
 from converter.references.recorded.network import networks as recorded_networks
@@ -240,7 +241,8 @@ def written(name: str, architecture: dict[str, Any], size: Size, folder: Path) -
 
 def measure(artefact: Artefact, routes: Mapping[str, Any]) -> dict[str, Any]:
     """Export a network by the routes; return what each file takes, or why it is refused."""
-    if routes is COMPILED or decoder_of(artefact.network) is not None:
+    two_files = decoder_of(artefact.network) is not None or finds_relations(artefact)
+    if routes is COMPILED or two_files:
         return {route: measured(artefact, export) for route, export in routes.items()}
     graph, refusal = attempt(artefact, partial(make_graph, artefact))
     found = {}

@@ -312,7 +312,8 @@ class LayoutLMv2Model(nn.Module):
         )
         text = self.embeddings(input_ids, bbox, places, token_type_ids)
         picture = self.picture(boxes, cell_places, image)
-        seen = torch.full_like(cell_places, self.sees_image, dtype=torch.bool)
+        fill = torch.ones_like if self.sees_image else torch.zeros_like
+        seen = fill(cell_places, dtype=torch.bool)
         states = self.encoder(
             torch.cat([text, picture], 1),
             torch.cat([attention_mask.bool(), seen], 1),

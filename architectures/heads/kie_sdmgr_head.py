@@ -79,8 +79,8 @@ class GNNLayer(nn.Module):
         pairs = [
             torch.cat(
                 [
-                    page[:, None].expand(-1, len(page), -1),
-                    page[None].expand(len(page), -1, -1),
+                    page[:, None].expand(-1, page.shape[0], -1),
+                    page[None].expand(page.shape[0], -1, -1),
                 ],
                 -1,
             ).flatten(0, 1)
@@ -151,13 +151,26 @@ class SDMGRHead(OutputPart):
                 for page, (count, length) in zip(texts, tag.tolist(), strict=True)
             ]
         )
-        nodes = self.fusion(features, self.read(written))
-        edges = torch.cat(
+        described = torch.cat(
             [
                 page[:count, :count].flatten(0, 1)
                 for page, count in zip(relations, counts, strict=True)
             ]
         )
+        return self.score(features, described, written, counts)
+
+    def score(
+        self, features: Tensor, edges: Tensor, texts: Tensor, counts: list[int]
+    ) -> dict[str, Tensor]:
+        """Return the scores of the boxes and of their pairs, page after page.
+
+        Args:
+            features: (boxes, visual_dim).
+            edges: (pairs, edge_input) float32.
+            texts: (boxes, T) int64, -1 behind a text's last character.
+            counts: boxes of each page.
+        """
+        nodes = self.fusion(features, self.read(texts))
         edges = F.normalize(self.edge_embed(edges))
         pairs = edges
         for layer in self.gnn_layers:
@@ -169,5 +182,5 @@ class SDMGRHead(OutputPart):
         states, _ = self.rnn(self.node_embed(texts.clamp(min=0)))
         lengths = (texts > -1).sum(1)
         last = (lengths - 1).clamp(min=0)
-        chosen = states[torch.arange(len(texts), device=texts.device), last]
+        chosen = states[torch.arange(texts.shape[0], device=texts.device), last]
         return chosen * (lengths > 0)[:, None]

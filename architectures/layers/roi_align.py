@@ -1,8 +1,9 @@
-"""Mean values of a map over the cells of rotated rectangles.
+"""Mean values of a map over the cells of rectangles.
 
 RoI align, https://arxiv.org/abs/1703.06870, for rectangles that are turned. PaddleOCR compiles an
 operator for it: `ppocr/ext_op/roi_align_rotated`. Here all places that it looks at are computed at
-once and read by PyTorch's `grid_sample`.
+once and read by PyTorch's `grid_sample`. For upright rectangles there is a second way, which is
+slower but the same for all sizes, so that a graph can hold it.
 """
 
 from __future__ import annotations
@@ -68,3 +69,48 @@ def _middles(places: int, like: Tensor) -> Tensor:
     """The middles of so many equal pieces of a length of 1 around 0, `(1, places)`."""
     steps = torch.arange(places, device=like.device, dtype=like.dtype)
     return ((steps + 0.5) / places - 0.5)[None]
+
+
+def roi_align_upright(x: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sum up each box in `size` cells, as `roi_align_rotated` does: `(R, C, *size)`.
+
+    The pixels of rows and of columns are weighted one after the other.
+
+    Args:
+        x: one map, `(1, C, H, W)`.
+        boxes: `(R, 4)`, at least one: left, top, right, bottom, in pixels of the map.
+        size: cells along the height and along the width.
+    """
+    left, top, right, bottom = boxes.unbind(1)
+    rows = _cell_weights(top, bottom, size[0], x.shape[2])
+    columns = _cell_weights(left, right, size[1], x.shape[3])
+    return torch.einsum("rciw,rjw->rcij", torch.einsum("rih,chw->rciw", rows, x[0]), columns)
+
+
+def _cell_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
+    """Return how much each pixel of an axis counts in each cell, `(R, cells, size)`.
+
+    Args:
+        start, end: of each box along the axis, `(R,)`.
+        cells: of each box.
+        size: of the axis, in pixels.
+    """
+    side = end - start
+    counts = (side / cells).ceil().long().clamp(min=0)
+    most = counts.max().item()
+    torch._check(most >= 0)  # tells a graph, which does not know the number
+    steps = torch.arange(most, device=start.device)
+    divisor = counts.clamp(min=1)[:, None, None]
+    places = torch.arange(cells, device=start.device)[:, None] * divisor + steps
+    middles = (places + 0.5) / (divisor * cells) - 0.5
+    at = middles * side[:, None, None] + ((start + end) / 2 - 0.5)[:, None, None]
+    counted = (steps < counts[:, None, None]) & (at >= -1) & (at <= size)
+    share = counted.to(start.dtype) / divisor
+    at = at.clamp(0, size - 1)
+    lower = at.floor()
+    upper_share = (at - lower) * share
+    before = lower.long()
+    after = (before + 1).clamp(max=size - 1)
+    weights = start.new_zeros(start.shape[0], cells, size)
+    weights = weights.scatter_add(2, before, share - upper_share)
+    return weights.scatter_add(2, after, upper_share)

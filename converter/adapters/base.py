@@ -73,6 +73,7 @@ class HeadAdapter:
 
     Attributes:
         options: the Head section of the architecture.
+        first_input: the name of the first input, which is an image in most networks.
         extra_inputs: names of the inputs of PaddleOCR's network beside the image, in its order.
         computed_inside: those of them that our network computes itself.
         index_inputs: those of them that hold the places of other values. Neither side computes
@@ -100,6 +101,7 @@ class HeadAdapter:
     """
 
     options: Mapping[str, Any]
+    first_input: ClassVar[str] = "x"
     extra_inputs: ClassVar[tuple[str, ...]] = ()
     computed_inside: ClassVar[frozenset[str]] = frozenset()
     index_inputs: ClassVar[frozenset[str]] = frozenset()
@@ -132,8 +134,8 @@ class HeadAdapter:
         return {}
 
     def paddle_inputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Return all inputs of PaddleOCR's network in its order, the image first, as `x`."""
-        return {"x": image, **self.extra_values(image)}
+        """Return all inputs of PaddleOCR's network in its order, the image first."""
+        return {self.first_input: image, **self.extra_values(image)}
 
     def post_processes(self, names: Iterable[str]) -> bool:
         """Return whether an export with inputs of these names goes on to boxes."""

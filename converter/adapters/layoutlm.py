@@ -39,6 +39,7 @@ RULES = {
 class TokenAdapter(HeadAdapter):
     """Both networks take the same inputs, PaddleOCR's in one list."""
 
+    first_input = "input_ids"
     image_in_list = True
 
     def tokens(self, count: int, length: int, seed: int) -> np.ndarray:
@@ -73,10 +74,6 @@ class TokenAdapter(HeadAdapter):
             name: RecordedInput(f"stored: {RULES.get(name, 'as at inference')}", values)
             for name, values in self.extra_values(image).items()
         }
-
-    def paddle_inputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Return all inputs in the order of PaddleOCR's network."""
-        return {"input_ids": image, **self.extra_values(image)}
 
     def call_paddle(self, network: Any, image: Any, extra: Mapping[str, Any]) -> Any:
         """Run PaddleOCR's network; LayoutLMv2's scores are a tuple of one."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from converter.adapters.base import HeadAdapter, RecordedInput
 
-BOXES, PLACES, LONGEST = 6, 300, 9
+PLACES = 300  # rows of PaddleOCR's arrays, for boxes and for characters
+ROW = 64  # pixels of the height for each row of two boxes; there are three rows at least
 
 
 class SDMGRAdapter(HeadAdapter):
@@ -20,36 +21,40 @@ class SDMGRAdapter(HeadAdapter):
     image_in_list = True
 
     def extra_values(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Return boxes in rows with texts of growing length, in arrays of PaddleOCR's size."""
+        """Return boxes in rows with texts of falling length, in arrays of PaddleOCR's size.
+
+        A higher image has more boxes, a wider one longer texts.
+        """
         count, _, height, width = image.shape
-        page = np.array([0, 0, height, width])
+        rows = max(3, height // ROW)
+        used, longest = 2 * rows, 9 + max(0, width - 192) // 32
         boxes = np.zeros((count, PLACES, 4), np.float32)
         texts = np.full((count, PLACES, PLACES), -1, np.int64)
         relations = np.zeros((count, PLACES, PLACES, 5), np.float32)
-        for box in range(BOXES):
-            top, left = height * (box // 2) / 4 + 4, width * (box % 2) / 2 + 6
-            boxes[:, box] = left, top, left + width / 3, top + height / 6
-            length = LONGEST - box
+        for box in range(used):
+            top, left = height * (box // 2) / (rows + 1) + 4, width * (box % 2) / 2 + 6
+            boxes[:, box] = left, top, left + width / 3, top + height / (2 * rows)
+            length = max(1, longest - box)
             texts[:, box, :length] = (7 * box + 3 * np.arange(length)) % 90 + 1
-        corners = boxes[0, :BOXES]
+        corners = boxes[0, :used]
         sides = corners[:, 2:] - corners[:, :2]
         apart = corners[None, :, :2] - corners[:, None, :2]
         described = np.concatenate(
             [
                 apart / 10,
-                np.broadcast_to((sides / sides[:, 1:])[None, :, :1], (BOXES, BOXES, 1)),
+                np.broadcast_to((sides / sides[:, 1:])[None, :, :1], (used, used, 1)),
                 sides[None, :] / sides[:, None, 1:],
             ],
             -1,
         )
-        relations[:, :BOXES, :BOXES] = described
+        relations[:, :used, :used] = described
         return {
             "relations": relations,
             "texts": texts,
             "boxes": boxes,
             "labels": np.zeros((count, PLACES), np.int64),
-            "tag": np.tile(np.array([[BOXES, LONGEST]], np.int64), (count, 1)),
-            "image_size": np.tile(page[None, 2:].astype(np.int64), (count, 1)),
+            "tag": np.tile(np.array([[used, longest]], np.int64), (count, 1)),
+            "image_size": np.tile(np.array([[height, width]], np.int64), (count, 1)),
         }
 
     def recorded_inputs(self, image: np.ndarray) -> dict[str, RecordedInput]:

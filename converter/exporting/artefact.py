@@ -12,6 +12,8 @@ from torch import Tensor
 
 import architectures
 from architectures.loading import ArtefactError
+from converter.adapters.base import HeadAdapter
+from converter.adapters.registry import adapter_for
 from converter.adapters.running import extra_tensors, run_network
 from converter.catalog import cards
 from converter.catalog.cards import ModelCard
@@ -87,10 +89,19 @@ class Artefact:
         name = self.card.name
         return cards.card(name) if name is not None and name in cards.names() else None
 
-    def arguments(self, batch: np.ndarray) -> tuple[Tensor, ...]:
-        """Return the network's inputs in its order: the image, then what its head needs beside."""
-        image = torch.from_numpy(batch)
-        return (image, *extra_tensors(self.network, image).values())
+    @property
+    def adapter(self) -> HeadAdapter:
+        """What makes the network's other inputs of the first."""
+        return adapter_for(self.network.architecture)
+
+    def arguments(self, batch: np.ndarray) -> dict[str, Tensor]:
+        """Return the network's inputs by name, in its order.
+
+        Args:
+            batch: the first: images (N, C, H, W) float32, or tokens (N, T) int64.
+        """
+        first = torch.from_numpy(batch)
+        return {self.adapter.first_input: first, **extra_tensors(self.network, first)}
 
     def results(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network on a batch, and return its results by name."""

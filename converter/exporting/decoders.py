@@ -23,6 +23,7 @@ from architectures.heads import (
     table_master_head,
 )
 from architectures.heads.table_att_head import as_sequence
+from converter.exporting.parts import GraphPart
 
 Tensors = Mapping[str, Tensor]
 Step = Callable[[Tensors, Tensor], Tensors]
@@ -351,12 +352,13 @@ def decoder_of(network: architectures.Model) -> Decoder | None:
     return kind(network.head) if kind else None
 
 
-class ImagePart(nn.Module):
+class ImagePart(GraphPart):
     """The network up to its decoder, as a module that returns `Decoder.memory`."""
 
     def __init__(self, network: architectures.Model) -> None:
         super().__init__()
         self.network, self.decoder = network, decoder_of(network)
+        self.inputs = ("x",)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return what the steps read of images (N, C, H, W)."""

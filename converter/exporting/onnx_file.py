@@ -16,14 +16,16 @@ from converter.errors import ExportError
 from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import decoder_of
 from converter.exporting.onnx_writing import open_session, require, save_onnx
+from converter.exporting.parts import GraphPart
 from converter.exporting.program import Graph, ProgramExport, make_graph
 from converter.exporting.proof import Runner, prove_graph
+from converter.exporting.relations import export_relations, finds_relations
 from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
 
 
 def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> ProgramExport:
-    """Write a network as `STEM.onnx`; one that decodes step by step, as two files.
+    """Write a network as `STEM.onnx`; one of steps or of relations, as two files.
 
     Args:
         artefact: the network.
@@ -39,6 +41,8 @@ def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> Progr
     require("onnx", "onnxruntime", "onnxscript")
     if decoder_of(artefact.network) is not None:
         return export_steps(artefact, folder, ONNX)
+    if finds_relations(artefact):
+        return export_relations(artefact, folder, ONNX)
     graph = made or make_graph(artefact)
     while True:
         try:
@@ -56,13 +60,13 @@ class DoesNotRun(ExportError):
 def _write(artefact: Artefact, folder: Path, graph: Graph) -> ProgramExport:
     file = folder / f"{artefact.path.stem}.onnx"
     with output_errors(), partial_files(file) as (partial,):
-        save_onnx(artefact, graph.program, graph.inputs, graph.outputs, partial)
-        proof = prove_graph(artefact, _runner(artefact, partial), graph.batches)
+        save_onnx(artefact, graph.program, graph.part.inputs, graph.outputs, partial)
+        proof = prove_graph(artefact, _runner(artefact, graph.part, partial), graph.batches)
         partial.replace(file)
-    return ProgramExport((file,), graph.describe(), proof)
+    return ProgramExport((file,), graph.takes, proof)
 
 
-def _runner(artefact: Artefact, file: Path) -> Runner:
+def _runner(artefact: Artefact, part: GraphPart, file: Path) -> Runner:
     try:
         session = open_session(file)
     except Exception as error:  # ONNX Runtime's exceptions have no common base
@@ -73,8 +77,8 @@ def _runner(artefact: Artefact, file: Path) -> Runner:
     outputs = [each.name for each in session.get_outputs()]
 
     def run(batch: np.ndarray) -> Mapping[str, np.ndarray]:
-        names = ("x", *artefact.network.extra_inputs)
-        given = dict(zip(names, artefact.arguments(batch), strict=True))
+        arguments = part.arguments(artefact.arguments(batch))
+        given = dict(zip(part.inputs, arguments, strict=True))
         try:  # the exporter leaves out inputs that no result depends on
             results = session.run(None, {name: given[name].numpy() for name in inputs})
         except Exception as error:  # ONNX Runtime's exceptions have no common base

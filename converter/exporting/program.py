@@ -1,8 +1,7 @@
-"""Graphs of a network, with the sides of its images free as far as the network allows."""
+"""Graphs of a network, with the sizes of its inputs free as far as the network allows."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,26 +15,11 @@ from torch import Tensor, nn
 import architectures
 from converter.errors import UsageError
 from converter.exporting.artefact import Artefact
+from converter.exporting.example_inputs import FreeAxis, examples_of
 from converter.exporting.folding import fold_inverses, has_inverses
+from converter.exporting.parts import GraphPart, whole
 from converter.exporting.proof import ExportProof
 from converter.exporting.recurrent import any_length
-
-AXES = {"batch": 0, "height": 2, "width": 3}
-"""The axes of images (N, C, H, W) that can be free."""
-
-FREE: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "line": (("batch", "width"), ("batch",), ()),
-    "page": (("batch", "height", "width"), ("batch",), ()),
-    "table": (("batch",), ()),
-}
-"""The axes that are tried to be free, the most first, by what a network's images show."""
-
-LINES = ("rec", "cls", "sr")
-"""The tasks whose networks read lines as wide as they are, whatever width their card states."""
-
-MULTIPLES = {"line": 8, "page": 32, "table": 32}
-"""Of what a free side is a multiple, unless the model's card states it or its images are of other
-sizes; in pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +27,20 @@ class Graph:
     """A network as a graph of PyTorch's operators.
 
     Attributes:
-        program: the graph; it takes the image and what the head needs beside, in that order.
-        free: the axes of which any size, as a multiple of `multiple`, can be run.
-        multiple: of what free sides are multiples, in pixels.
-        inputs: names of the inputs.
+        program: the graph; it takes the inputs of `part` by position.
+        part: the module that it was made of.
+        free: the axes of which any size can be run.
         outputs: names of the results, in order.
-        batches: images to compare results on, of several sizes of the free axes.
+        batches: the first input, to compare results on, of several sizes of the free axes.
+        takes: the shapes of the inputs; letters are free sizes.
     """
 
     program: torch.export.ExportedProgram
+    part: GraphPart
     free: tuple[str, ...]
-    multiple: int
-    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     batches: tuple[np.ndarray, ...]
-
-    def describe(self) -> str:
-        """Return the shape of the images that the graph takes, such as `(N, 3, 48, 8*W)`."""
-        shape: list[str] = [str(side) for side in self.batches[0].shape]
-        for axis in self.free:
-            letter = axis[0].upper() if axis != "batch" else "N"
-            shape[AXES[axis]] = letter if axis == "batch" else f"{self.multiple}*{letter}"
-        return f"({', '.join(shape)})"
+    takes: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +49,7 @@ class ProgramExport:
 
     Attributes:
         files: the program, or its parts.
-        takes: the shape of its images; letters stand for free sizes.
+        takes: the shapes of the inputs; letters are free sizes.
         proof: its comparison with the network.
     """
 
@@ -82,48 +58,36 @@ class ProgramExport:
     proof: ExportProof
 
 
-class Positional(nn.Module):
-    """A network that takes its inputs by position, for exporters."""
-
-    def __init__(self, network: architectures.Model) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, *extra: Tensor) -> Any:
-        """Run the network on an image and its extra inputs, in the network's order."""
-        return self.network(x, **dict(zip(self.network.extra_inputs, extra, strict=True)))
-
-
 def make_graph(
     artefact: Artefact,
-    part: Callable[[architectures.Model], nn.Module] = Positional,
+    part: Callable[[architectures.Model], GraphPart] | None = None,
     fewer: tuple[str, ...] = (),
 ) -> Graph:
     """Export a network in the fused form to a graph, with as many free axes as possible.
 
     Args:
         artefact: the network.
-        part: makes the module that is exported, of the fused network.
+        part: makes the module that is exported, of the fused network; None for the whole.
         fewer: axes that cannot all be free.
 
     Raises:
         UsageError: the network has no graph, as where the number of steps depends on the image.
     """
-    refuse_words(artefact)
     refuse_arrays(artefact)
     artefact = artefact.fused()
-    module = part(artefact.network)
-    multiple = multiple_of(artefact)
+    examples = examples_of(artefact)
+    module = part(artefact.network) if part else whole(artefact)
     reasons = []
-    for free in free_axes(artefact):
+    for free in examples.tried():
         if fewer and len(free) >= len(fewer):
             continue
-        batches = batches_of(artefact, free, multiple)
-        arguments = [artefact.arguments(batch) for batch in batches]
+        batches = examples.batches(free)
+        arguments = [module.arguments(artefact.arguments(batch)) for batch in batches]
+        sizes = dict(zip(module.inputs, sizes_of(arguments), strict=True))
         try:
             with torch.inference_mode():  # the network itself has to take all of the sizes
                 (results, *_) = [module(*each) for each in arguments]
-            shapes = _shapes(arguments, free, multiple)
+            shapes = free_shapes(examples.axes(free), sizes)
             program = export_module(module, arguments[0], shapes)
             graph = program.module()
             with torch.no_grad():  # its guards tell where a size is kept after all
@@ -133,21 +97,12 @@ def make_graph(
             reasons.append(_first_line(error))
             continue
         outputs = tuple(results) if isinstance(results, dict) else ("output",)
-        inputs = ("x", *artefact.network.extra_inputs)
-        return Graph(program, free, multiple, inputs, outputs, batches)
+        takes = examples.describe(describe_shapes(examples.axes(free), sizes))
+        return Graph(program, module, free, outputs, batches, takes)
     raise UsageError(
         f"{artefact.path} cannot be exported as one graph: {reasons[-1]}. Networks that decode "
         "step by step until the end of a text have no fixed graph"
     )
-
-
-def refuse_words(artefact: Artefact) -> None:
-    """Raise UsageError for a network that takes more than images."""
-    if artefact.card.task == "kie":
-        raise UsageError(
-            f"{artefact.path} takes the words of a page beside its image, and graphs are made of "
-            "networks that take images alone"
-        )
 
 
 def refuse_arrays(artefact: Artefact) -> None:
@@ -159,67 +114,54 @@ def refuse_arrays(artefact: Artefact) -> None:
         )
 
 
-def free_axes(artefact: Artefact) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of axes that are tried to be free, the largest first."""
-    stated = artefact.card.input
-    if artefact.card.task not in LINES and stated.height and stated.width:
-        return FREE["table"]
-    return FREE[artefact.kind]
+Sizes = Sequence[tuple[int, ...]]
+"""Of each axis of an input, its sizes in several examples."""
 
 
-def multiple_of(artefact: Artefact) -> int:
-    """Return of what the free sides of images are multiples, in pixels."""
-    if stated := artefact.card.input.multiple_of:
-        return stated
-    most, *_ = free_axes(artefact)
-    shape = artefact.inputs()[0].shape
-    return math.gcd(MULTIPLES[artefact.kind], *(shape[AXES[axis]] for axis in most[1:]))
-
-
-def batches_of(artefact: Artefact, free: Sequence[str], multiple: int) -> tuple[np.ndarray, ...]:
-    """Render images of three sizes, which differ in every free axis; (N, C, H, W) float32."""
-    count, _, height, width = artefact.inputs()[0].shape
-    count = 2 if "batch" in free else count
-    sizes = [(count, height, width)]
-    if free:
-        for number in (1, 2):
-            sizes.append(
-                (
-                    (1, 3)[number - 1] if "batch" in free else count,
-                    height + number * multiple if "height" in free else height,
-                    width + 3 * number * multiple if "width" in free else width,
-                )
-            )
-    return tuple(artefact.images(h, w, n) for n, h, w in sizes)
-
-
-def _shapes(
-    arguments: Sequence[tuple[Tensor, ...]], free: Sequence[str], multiple: int
-) -> tuple[Any, ...]:
-    """Return the free axes of the image and of the inputs beside it, as `export_module` takes them.
+def sizes_of(arguments: Sequence[tuple[Tensor, ...]]) -> list[Sizes]:
+    """Return the sizes of each input.
 
     Args:
-        arguments: the inputs for images of several sizes; axes whose sizes differ are free.
-        free: the free axes of the image.
-        multiple: of what free sides are multiples, in pixels.
+        arguments: the inputs by position, of several examples.
     """
-    dims = {AXES[axis]: _dim(axis, multiple) for axis in free}
-    images, *others = (list(zip(*sizes, strict=True)) for sizes in _sizes(arguments))
-    known = {images[axis]: dim for axis, dim in dims.items()}
-    extra = tuple(
+    shapes = zip(*([each.shape for each in given] for given in arguments), strict=True)
+    return [list(zip(*of_input, strict=True)) for of_input in shapes]
+
+
+def free_shapes(axes: Sequence[FreeAxis], inputs: Mapping[str, Sizes]) -> tuple[Any, ...]:
+    """Return the free axes of all inputs, as `export_module` takes them.
+
+    Axes whose sizes are always those of one of `axes` are free with it; others whose sizes differ
+    are free, too.
+
+    Args:
+        axes: the free axes.
+        inputs: the sizes of the inputs.
+    """
+    known = {inputs[axis.input][axis.number]: axis.dim() for axis in axes}
+    first, *extra = (
         {
-            axis: known.get(sizes, torch.export.Dim.DYNAMIC)
-            for axis, sizes in enumerate(axes)
-            if len(set(sizes)) > 1
+            number: known.get(size, torch.export.Dim.DYNAMIC)
+            for number, size in enumerate(sizes)
+            if len(set(size)) > 1
         }
-        for axes in others
+        for sizes in inputs.values()
     )
-    return (dims, extra) if extra else (dims,)
+    return (first, tuple(extra)) if extra else (first,)
 
 
-def _sizes(arguments: Sequence[tuple[Tensor, ...]]) -> list[list[torch.Size]]:
-    """Return the shapes of each input."""
-    return [[each.shape for each in given] for given in zip(*arguments, strict=True)]
+def describe_shapes(axes: Sequence[FreeAxis], inputs: Mapping[str, Sizes]) -> dict[str, str]:
+    """Return the shape of each input, such as `(N, 3, 48, 8*W)`.
+
+    Args:
+        axes: the free axes.
+        inputs: the sizes of the inputs.
+    """
+    known = {inputs[axis.input][axis.number]: axis.symbol for axis in axes}
+    return {
+        name: f"({', '.join(known.get(size, str(size[0])) for size in sizes)})"
+        for name, sizes in inputs.items()
+    }
 
 
 def export_module(
@@ -239,11 +181,6 @@ def export_module(
             return program
         folded = fold_inverses(program.module())
         return torch.export.export(folded, arguments, dynamic_shapes=shapes, strict=False)
-
-
-def _dim(axis: str, multiple: int) -> Any:
-    dim = torch.export.Dim(axis, min=1)
-    return dim if axis == "batch" else multiple * dim
 
 
 def _first_line(error: Exception) -> str:

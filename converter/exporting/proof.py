@@ -10,6 +10,7 @@ import numpy as np
 from architectures.layers.global_pointer import NEVER
 from converter.errors import ExportError
 from converter.exporting.artefact import Artefact
+from converter.exporting.example_inputs import examples_of
 from converter.parity.jitter import JITTER
 from converter.parity.noise import measure
 
@@ -19,7 +20,7 @@ MOST_NOISE = 0.1
 """The largest noise, as a share of max|result|, with which a comparison proves something."""
 
 Runner = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""Runs an exported network on images (N, C, H, W) float32, and returns its results by name."""
+"""Runs an exported network on a batch of its first input, and returns its results by name."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +29,23 @@ class ExportProof:
 
     Attributes:
         difference: the largest max|difference| / max|result of the network|.
-        shapes: the shapes of the images that were compared.
+        shapes: the shapes of the images that were compared, or of the tokens.
         noise: what was subtracted from it at most, `Comparison.noise`.
         double: where the export is compared with the fused network: how far this one is from the
             network in double precision; else None.
+        noun: what has these shapes, in messages.
     """
 
     difference: float
     shapes: tuple[tuple[int, ...], ...]
     noise: float = 0.0
     double: float | None = None
+    noun: str = "images"
 
     def describe(self) -> str:
         """Return the proof as a part of a sentence."""
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.shapes)
-        text = f"worst difference {self.difference:.2e} of the maximum with images of {shapes}"
+        text = f"worst difference {self.difference:.2e} of the maximum with {self.noun} of {shapes}"
         if self.noise:
             text += (
                 f", beyond the {self.noise:.2e} that the network's own results change by when "
@@ -80,12 +83,12 @@ def prove(
     only: Collection[str] | None = None,
     reference: Runner | None = None,
 ) -> ExportProof:
-    """Compare an export with the network on images.
+    """Compare an export with the network on its example inputs.
 
     Args:
         artefact: the network.
         run: runs the export.
-        batches: images, (N, C, H, W) float32.
+        batches: images, (N, C, H, W) float32, or tokens, (N, T) int64.
         only: the results that the export has; None for all of the network's.
         reference: runs the network, where its results are not those that it returns.
 
@@ -95,11 +98,12 @@ def prove(
     """
     reference = reference or artefact.results
     worst = noise = 0.0
+    noun = examples_of(artefact).noun
     for batch in batches:
         expected, actual = reference(batch), run(batch)
         for name in expected if only is None else only:
             result = expected[name]
-            where = f"images of {'x'.join(map(str, batch.shape))}: its result {name}"
+            where = f"{noun} of {'x'.join(map(str, batch.shape))}: its result {name}"
             if name not in actual:
                 raise ExportError(
                     f"{artefact.path} with {where} is missing in the export; nothing was written"
@@ -110,7 +114,7 @@ def prove(
                     f"{artefact.path} with {where} {found.fault}; nothing was written"
                 )
             worst, noise = max(worst, found.difference), max(noise, found.noise)
-    return ExportProof(worst, tuple(batch.shape for batch in batches), noise)
+    return ExportProof(worst, tuple(batch.shape for batch in batches), noise, noun=noun)
 
 
 def prove_graph(artefact: Artefact, run: Runner, batches: Sequence[np.ndarray]) -> ExportProof:

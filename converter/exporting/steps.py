@@ -98,13 +98,13 @@ def export_steps(artefact: Artefact, folder: Path, kind: FileFormat) -> ProgramE
         kind.save(artefact, graph.program, inputs[0], graph.outputs, partial[0])
         kind.save(artefact, program, inputs[1], outputs, partial[1], described)
         runs = [
-            _checked(artefact, kind.open(file, taken))
+            checked(artefact, kind.open(file, taken))
             for file, taken in zip(partial, inputs, strict=True)
         ]
         proof = _prove(fused, decoder, (image, step), runs, graph.batches)
         for written, file in zip(partial, files, strict=True):
             written.replace(file)
-    return ProgramExport(files, graph.describe(), proof)
+    return ProgramExport(files, graph.takes, proof)
 
 
 def _decoding(decoder: Decoder) -> dict[str, int | list[str]]:
@@ -307,7 +307,7 @@ def _compare_texts(decoder: Decoder, expected: np.ndarray, actual: np.ndarray) -
     return Comparison(gap, fault=fault)
 
 
-def _checked(artefact: Artefact, run: Run) -> Run:
+def checked(artefact: Artefact, run: Run) -> Run:
     """Return what runs a file, with an error of ours where it does not run."""
 
     def checked(given: Mapping[str, np.ndarray]) -> Arrays:

@@ -19,18 +19,11 @@ from converter.conversion.artefact import output_errors
 from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
 from converter.exporting.decoders import decoder_of
-from converter.exporting.program import (
-    Graph,
-    Positional,
-    ProgramExport,
-    batches_of,
-    free_axes,
-    make_graph,
-    multiple_of,
-    refuse_arrays,
-    refuse_words,
-)
+from converter.exporting.example_inputs import ExampleInputs, examples_of
+from converter.exporting.parts import GraphPart, whole
+from converter.exporting.program import Graph, ProgramExport, make_graph, refuse_arrays
 from converter.exporting.proof import Runner, prove_graph
+from converter.exporting.relations import export_relations, finds_relations
 from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
 
@@ -41,7 +34,7 @@ CARD = "card.json"
 def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> ProgramExport:
     """Write a network as `STEM.pt2`, which `torch.export.load` reads; its JSON is within.
 
-    One that decodes until the end of a text becomes two files.
+    One that decodes until the end of a text, or finds relations, becomes two files.
 
     Args:
         artefact: the network.
@@ -56,14 +49,17 @@ def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> Progr
     decoder = decoder_of(artefact.network)
     if decoder is not None and not decoder.short:
         return export_steps(artefact, folder, PROGRAMS)
+    if finds_relations(artefact):
+        return export_relations(artefact, folder, PROGRAMS)
     graph = made or make_graph(artefact)
     file = folder / f"{artefact.path.stem}.pt2"
     with output_errors(), partial_files(file) as (partial,):
-        _save(artefact, graph.program, graph.inputs, graph.outputs, partial)
+        _save(artefact, graph.program, graph.part.inputs, graph.outputs, partial)
         module = _load(partial)
-        proof = prove_graph(artefact, _runner(artefact, module, graph.outputs), graph.batches)
+        run = _runner(artefact, graph.part, module, graph.outputs)
+        proof = prove_graph(artefact, run, graph.batches)
         partial.replace(file)
-    return ProgramExport((file,), graph.describe(), proof)
+    return ProgramExport((file,), graph.takes, proof)
 
 
 def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
@@ -86,7 +82,7 @@ def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
             f"--compile needs a C++ compiler, and {compiler} is not installed; install g++, or "
             "name another one in $CXX"
         )
-    _refuse_steps(artefact, "compiled code")
+    _refuse_two_files(artefact, "compiled code")
     graph = make_graph(artefact)
     file = folder / f"{artefact.path.stem}.compiled.pt2"
     with output_errors(), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
@@ -100,36 +96,35 @@ def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
         except Exception as error:  # whatever stops in PyTorch's compiler or that of C++
             raise UsageError(f"{artefact.path} cannot be compiled: {error}") from error
         module = torch._inductor.aoti_load_package(str(package))
-        proof = prove_graph(artefact, _runner(artefact, module, graph.outputs), graph.batches)
+        run = _runner(artefact, graph.part, module, graph.outputs)
+        proof = prove_graph(artefact, run, graph.batches)
         package.replace(file)
-    return ProgramExport((file,), graph.describe(), proof)
+    return ProgramExport((file,), graph.takes, proof)
 
 
 def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
-    """Write a network as TorchScript, `STEM.torchscript.pt`, traced on an image.
+    """Write a network as TorchScript, `STEM.torchscript.pt`, traced on an example.
 
     A trace keeps the sizes that it has seen wherever the network computes with them, and gives
-    wrong results for others in silence. So it is compared on images of several sizes, where the
+    wrong results for others in silence. So it is compared on inputs of several sizes, where the
     network itself takes them.
 
     Raises:
         UsageError: the network cannot be traced.
-        ExportError: the trace does not compute what the network does on images of other sizes.
+        ExportError: the trace does not compute what the network does on inputs of other sizes.
         OutputError: the file cannot be written.
     """
-    refuse_words(artefact)
     refuse_arrays(artefact)
-    _refuse_steps(artefact, "a trace")
+    _refuse_two_files(artefact, "a trace")
     fused = artefact.fused()
-    multiple = multiple_of(artefact)
-    free = next(free for free in free_axes(artefact) if _runs(fused, free, multiple))
-    batches = batches_of(fused, free, multiple)
+    examples = examples_of(fused)
+    free = next(free for free in examples.tried() if _runs(fused, examples, free))
+    batches, part = examples.batches(free), whole(fused)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            traced = torch.jit.trace(
-                Positional(fused.network), fused.arguments(batches[0]), strict=False
-            )
+            arguments = part.arguments(fused.arguments(batches[0]))
+            traced = torch.jit.trace(part, arguments, strict=False)
         except Exception as error:  # whatever stops in the network or the tracer
             raise UsageError(f"{artefact.path} cannot be traced: {error}") from error
     outputs = tuple(fused.results(batches[0]))
@@ -137,10 +132,11 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
     with output_errors(), partial_files(file) as (partial,):
         torch.jit.save(traced, str(partial), _extra_files={CARD: _card(artefact)})
         module = torch.jit.load(str(partial))
-        proof = prove_graph(artefact, _runner(artefact, module, outputs), batches)
+        proof = prove_graph(artefact, _runner(artefact, part, module, outputs), batches)
         partial.replace(file)
     sizes = ", ".join(free) or "none"
-    return ProgramExport((file,), f"images as the network; free axes: {sizes}", proof)
+    takes = f"{examples.noun} as the network; free axes: {sizes}"
+    return ProgramExport((file,), takes, proof)
 
 
 def _save(
@@ -175,8 +171,14 @@ def _open(file: Path, inputs: Sequence[str]) -> Run:
 PROGRAMS = FileFormat(".pt2", _save, _open)
 
 
-def _refuse_steps(artefact: Artefact, what: str) -> None:
-    """Raise UsageError for a network that decodes until the end of a text."""
+def _refuse_two_files(artefact: Artefact, what: str) -> None:
+    """Raise UsageError for a network that becomes two files."""
+    if finds_relations(artefact):
+        raise UsageError(
+            f"{artefact.path} scores the pairs of each page in a loop, which {what} cannot hold; "
+            "export it with --to onnx or --to torch, which write its features and a page's pairs "
+            "as two files"
+        )
     decoder = decoder_of(artefact.network)
     if decoder is not None and not decoder.short:
         raise UsageError(
@@ -185,10 +187,10 @@ def _refuse_steps(artefact: Artefact, what: str) -> None:
         )
 
 
-def _runs(artefact: Artefact, free: tuple[str, ...], multiple: int) -> bool:
-    """Return whether the network itself takes images of these free axes."""
+def _runs(artefact: Artefact, examples: ExampleInputs, free: tuple[str, ...]) -> bool:
+    """Return whether the network itself takes inputs of these free axes."""
     try:
-        for batch in batches_of(artefact, free, multiple):
+        for batch in examples.batches(free):
             artefact.results(batch)
     except (RuntimeError, ValueError, IndexError, AssertionError):
         return not free  # a network that takes one size alone
@@ -199,15 +201,17 @@ def _card(artefact: Artefact) -> str:
     return json.dumps(artefact.card.to_dict(), ensure_ascii=False)
 
 
-def _runner(artefact: Artefact, module: Any, outputs: tuple[str, ...]) -> Runner:
+def _runner(artefact: Artefact, part: GraphPart, module: Any, outputs: tuple[str, ...]) -> Runner:
     def run(batch: np.ndarray) -> Mapping[str, np.ndarray]:
+        arguments = part.arguments(artefact.arguments(batch))
         try:
             with torch.inference_mode():
-                results = module(*artefact.arguments(batch))
+                results = module(*arguments)
         except Exception as error:  # of a graph that was fixed to another size
             (*_, reason) = str(error).strip().splitlines() or [type(error).__name__]
             raise ExportError(
-                f"the export of {artefact.path} does not take images of {batch.shape}: {reason}"
+                f"the export of {artefact.path} does not take {examples_of(artefact).noun} of "
+                f"{batch.shape}: {reason}"
             ) from error
         if not isinstance(results, dict):
             results = dict(zip(outputs, [results], strict=True))

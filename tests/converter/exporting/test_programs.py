@@ -23,7 +23,7 @@ from architectures.reparameterize import BATCH_NORMS
 from architectures.saving import write_artefact
 from converter.cli.main import main
 from converter.errors import ExportError
-from converter.exporting import decoders, onnx_file, steps, torch_program
+from converter.exporting import decoders, onnx_file, parts, steps, torch_program
 from converter.exporting.artefact import Artefact, read_artefact
 from converter.exporting.program import make_graph
 from converter.exporting.proof import ExportProof, prove, prove_graph
@@ -216,11 +216,11 @@ def test_machine_code_needs_a_compiler(reader, tmp_path, monkeypatch, capsys):
 
 
 def test_a_trace_that_keeps_the_width_is_refused(detector, monkeypatch):
-    class Fixed(torch_program.Positional):
+    class Fixed(parts.Positional):
         def forward(self, x, *extra):
             return super().forward(x, *extra) * torch.linspace(0.5, 1, int(x.shape[-1]))
 
-    monkeypatch.setattr(torch_program, "Positional", Fixed)
+    monkeypatch.setattr(torch_program, "whole", lambda artefact: Fixed(artefact.network, "x"))
     with pytest.raises(ExportError, match=r"nothing was written|does not take"):
         torch_program.export_script(read_artefact(detector), detector.parent)
     assert not (detector.parent / "detector.torchscript.pt").exists()
@@ -231,7 +231,7 @@ def test_a_network_of_one_size_frees_the_batch_alone(tmp_path):
     path = written(tmp_path, "svtr", architecture, "rec", NetworkInput(3, height, width))
     graph = make_graph(read_artefact(path))
     assert graph.free == ("batch",)
-    assert graph.describe() == f"(N, 3, {height}, {width})"
+    assert graph.takes == f"(N, 3, {height}, {width})"
 
 
 def test_another_result_is_found(reader):

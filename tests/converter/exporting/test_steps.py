@@ -20,6 +20,7 @@ from converter.cli.main import main
 from converter.errors import ExportError
 from converter.exporting import decoders, folding, onnx_file, onnx_writing, program, steps
 from converter.exporting.artefact import Artefact, read_artefact
+from converter.exporting.example_inputs import Images, examples_of
 from examples import decode_onnx
 from schemas.artefact import ArtefactCard, NetworkInput
 from tests.converter.exporting.test_programs import WRITER, written
@@ -339,22 +340,25 @@ def test_an_onnx_file_that_takes_one_width_frees_the_batch_alone(reader, monkeyp
     assert tried == [("batch", "width"), ("batch",)]
 
 
-def test_what_is_beside_the_image_is_free_as_the_image_is():
+def test_what_is_beside_the_image_is_free_as_the_image_is(reader):
     arguments = [
         (torch.empty(n, 1, 48, w), torch.empty(n, 1, 48, w), torch.empty(n, 5))
         for n, w in ((2, 320), (1, 344), (3, 368))
     ]
-    image, (mask, places) = program._shapes(arguments, ("batch", "width"), 8)
+    sizes = dict(zip(("x", "mask", "places"), program.sizes_of(arguments), strict=True))
+    axes = examples_of(read_artefact(reader)).axes(("batch", "width"))
+    image, (mask, places) = program.free_shapes(axes, sizes)
     assert mask == image
     assert places == {0: image[0]}
-    assert program._shapes([each[:1] for each in arguments], ("batch",), 8)[1:] == ()
+    assert program.describe_shapes(axes, sizes)["places"] == "(N, 5)"
+    assert len(program.free_shapes(axes, {"x": sizes["x"]})) == 1  # no inputs beside it
 
 
 def test_sides_that_a_card_states_are_kept_except_for_lines(reader):
     artefact = read_artefact(reader)
-    assert program.free_axes(artefact)[0] == ("batch", "width")
+    assert examples_of(artefact).tried()[0] == ("batch", "width")
     formula = replace(artefact, card=replace(artefact.card, task="formula"))
-    assert program.free_axes(formula)[0] == ("batch",)
+    assert examples_of(formula).tried()[0] == ("batch",)
 
 
 def test_free_sides_are_multiples_that_the_own_sizes_are_too(reader):
@@ -362,7 +366,7 @@ def test_free_sides_are_multiples_that_the_own_sizes_are_too(reader):
 
     def multiple(**size: int) -> int:
         card = replace(artefact.card, input=replace(artefact.card.input, **size))
-        return program.multiple_of(replace(artefact, card=card))
+        return Images(replace(artefact, card=card)).multiple
 
     assert (multiple(width=64), multiple(width=100), multiple(height=31)) == (8, 4, 8)
     assert multiple(width=100, multiple_of=32) == 32
@@ -374,13 +378,3 @@ def test_images_to_unwarp_are_smooth():
         return float(np.abs(np.diff(artefact.images(64, 64))).max())
 
     assert steepest("unwarp") < 0.05 < 1 < steepest("layout")
-
-
-@pytest.mark.parametrize("target", ["onnx", "torch", "torchscript"])
-def test_a_network_that_takes_words_is_refused(reader, tmp_path, target, capsys):
-    artefact = read_artefact(reader)
-    card = replace(artefact.card, task="kie")
-    write_artefact(tmp_path / "x.pth", "pth", artefact.network.state_dict(), card)
-    out = tmp_path / "out"
-    assert main(["export", str(tmp_path / "x.pth"), "--to", target, "--out", str(out)]) == 2
-    assert "takes the words of a page beside its image" in capsys.readouterr().err
