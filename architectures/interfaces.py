@@ -146,11 +146,14 @@ class LosesPrecision(Protocol):
 
 @runtime_checkable
 class Activating(Protocol):
-    """A module with convolutions whose output, normalised, only an activation reads."""
+    """A module with convolutions or linear layers whose output only an activation reads.
+
+    Between a convolution and its activation there may be a normalisation.
+    """
 
     @property
     def activates(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of submodule names: the convolution, and the activation."""
+        """Pairs of submodule names: the convolution or linear layer, and the activation."""
 
 
 @runtime_checkable

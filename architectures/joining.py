@@ -1,7 +1,7 @@
 """Layers that become one operation, for inference alone: the results differ by rounding.
 
-- A convolution and its activation are one operation of oneDNN on a CPU, so that the map is written
-  and read once less. The other convolutions are oneDNN's, too, with weights in its order.
+- A convolution or a linear layer and its activation are one operation of oneDNN on a CPU, so that
+  the map is written and read once less. The others are oneDNN's, too, with weights in its order.
 - Linear layers that follow each other are one linear layer.
 - A module that has a form of fewer operations takes it (`Joinable`).
 - What the steps of a loop do not need of each other is computed after the last one.
@@ -32,7 +32,13 @@ from architectures.interfaces import (
     OutputPart,
 )
 from architectures.layers.fourier import FourierConv2d, is_faster
-from architectures.layers.onednn import ACTIVATION_NAMES, ActivatedConv2d, activation_of, has_onednn
+from architectures.layers.onednn import (
+    ACTIVATION_NAMES,
+    ActivatedConv2d,
+    ActivatedLinear,
+    activation_of,
+    has_onednn,
+)
 from architectures.layers.pyramid import PyramidConv2d, is_separable
 from architectures.model import Model
 
@@ -51,7 +57,7 @@ def join_(network: nn.Module) -> None:
     _shorten(network)
     if has_onednn():
         _join_activations(network, _neighbours)
-        _order_convolutions(network)
+        _order_weights(network)
 
 
 def _replace(module: nn.Module) -> None:
@@ -123,27 +129,35 @@ def _neighbours(module: nn.Module) -> Iterator[tuple[str, str]]:
 def _join_activations(
     network: nn.Module, pairs: Callable[[nn.Module], Iterator[tuple[str, str]]]
 ) -> None:
-    """Join convolutions with their activations, where oneDNN can.
+    """Join convolutions and linear layers with their activations, where oneDNN can.
 
     Args:
         network: the network.
         pairs: yields the names of two layers of a module; only the second reads the first.
     """
     for module in list(network.modules()):
-        for conv_name, activation_name in pairs(module):
-            conv = getattr(module, conv_name)
-            activation = activation_of(getattr(module, activation_name))
-            if activation is not None and _is_plain(conv):
-                setattr(module, conv_name, ActivatedConv2d(conv, activation))
-                setattr(module, activation_name, nn.Identity())
+        for name, activation_name in pairs(module):
+            layer, activation = getattr(module, name), getattr(module, activation_name)
+            names = activation_of(activation)
+            if names is None:
+                continue
+            if _is_plain(layer):
+                setattr(module, name, ActivatedConv2d(layer, names))
+            elif type(layer) is nn.Linear:
+                setattr(module, name, ActivatedLinear(layer, activation))
+            else:
+                continue
+            setattr(module, activation_name, nn.Identity())
 
 
-def _order_convolutions(network: nn.Module) -> None:
-    """Let oneDNN order the weights of the other convolutions once."""
+def _order_weights(network: nn.Module) -> None:
+    """Let oneDNN order the weights of the other convolutions and of linear layers once."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if _is_plain(child):
                 setattr(module, name, ActivatedConv2d(child))
+            elif type(child) is nn.Linear:
+                setattr(module, name, ActivatedLinear(child, nn.Identity()))
 
 
 def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -5,6 +5,8 @@ SVTR, https://arxiv.org/abs/2205.00159; PaddleOCR: `ppocr/modeling/backbones/rec
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -85,6 +87,8 @@ class ConvMixer(nn.Module):
 
 class Mlp(nn.Module):
     """Two linear layers with an activation between them."""
+
+    activates: ClassVar = (("fc1", "act"),)
 
     def __init__(self, dim: int, hidden: int, act: str, drops: Drops = NOTHING) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from architectures.joining import join_
 from architectures.layers import onednn
 from architectures.layers.affine import JoinedAffine
 from architectures.layers.conv import ACTIVATIONS, ConvBatchNorm, ConvBNAct
-from architectures.layers.onednn import ActivatedConv2d, has_onednn
+from architectures.layers.onednn import ActivatedConv2d, ActivatedLinear, has_onednn
 from architectures.necks.csp_pan import CSPPAN, JoinedCSPLayer
 from architectures.reparameterize import _deploy, fold_, overwrite_
 from tests.architectures.test_reparameterize import difference, outputs, randomised
@@ -145,7 +145,10 @@ def test_linear_layers():
         expected = layers(x)
         join_(layers)
         assert torch.allclose(layers(x), expected, atol=1e-6)
-    assert [type(layer) for layer in layers[0]] == [nn.Linear, nn.Sigmoid]
+    assert [type(layer) for layer in layers[0]] == [
+        ActivatedLinear if has_onednn() else nn.Linear,
+        nn.Sigmoid,
+    ]
 
 
 @pytest.mark.parametrize("lstm", [False, True])
@@ -185,6 +188,27 @@ def test_maps_side_by_side_with_normalisation_are_joined():
     model = nn.Sequential(CSPPAN([4, 6, 8], 8)).eval()
     join_(model)
     assert not any(isinstance(module, JoinedCSPLayer) for module in model.modules())
+
+
+@pytest.mark.skipif(not has_onednn(), reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize("activation", [nn.Identity(), nn.GELU(), nn.ReLU(), nn.SiLU()])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_linear_layers_of_many_rows_have_ordered_weights(activation, kind):
+    torch.manual_seed(0)
+    bias = not isinstance(activation, nn.ReLU)
+    layers = nn.Sequential(nn.Linear(120, 360, bias), activation, nn.Dropout()).eval().to(kind)
+    few, many = torch.randn(3, 120).to(kind), torch.randn(6, 40, 120).to(kind)
+    with torch.inference_mode():
+        expected = [layers(x) for x in (few[:0], few, many)]
+        join_(layers)
+        for x, result in zip((few[:0], few), expected, strict=False):
+            assert torch.equal(layers(x), result)
+        assert layers[0]._ordered is None
+        tolerance = 1e-5 if kind is torch.float32 else 2e-2
+        for x in (many, many.transpose(0, 1).contiguous().transpose(0, 1)):
+            assert torch.allclose(layers(x), expected[2], atol=tolerance)
+        assert layers[0]._ordered is not None
+    assert [type(layer) for layer in layers[:2]] == [ActivatedLinear, nn.Identity]
 
 
 def test_weights_are_ordered_once_for_a_shape(monkeypatch):
