@@ -89,9 +89,9 @@ def export_relations(artefact: Artefact, folder: Path, kind: FileFormat) -> Prog
     """
     fused, first = artefact.fused(), artefact.adapter.first_input
     graph = make_graph(artefact, lambda network: TextPart(network, first))
-    text = TextPart(fused.network, first)
+    text = TextPart(artefact.network, first)
     pair = PairPart(relation_network(fused.network).model.extractor)
-    program = _export_pairs(fused, text, pair, graph.batches[0])
+    program = _export_pairs(artefact, text, pair, graph.batches[0])
     stem = artefact.path.stem
     files = tuple(folder / f"{stem}.{part}{kind.suffix}" for part in ("encoder", "relations"))
     described = {"entity_labels": json.dumps(LABELS)}
@@ -102,7 +102,7 @@ def export_relations(artefact: Artefact, folder: Path, kind: FileFormat) -> Prog
             checked(artefact, kind.open(file, inputs))
             for file, inputs in zip(partial, (text.inputs, pair.inputs), strict=True)
         ]
-        proof = _prove(fused, (text, pair), runs, graph)
+        proof = _prove(artefact, (text, pair), runs, graph)
         for written, file in zip(partial, files, strict=True):
             written.replace(file)
     (_, hidden) = program.example_inputs[0][0].shape
