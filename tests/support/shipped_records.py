@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
 
 import pytest
+import torch
 from torch import nn
 
+import architectures
 from architectures import Model
 from architectures.interfaces import Deployable, Foldable
 from converter.diagnosis.records import prove
@@ -24,10 +27,17 @@ PAGES = [name for name in NAMES if name not in LINES]
 
 LARGE = 30_000_000  # weights
 
-# The largest share of the limit, where it is over a half. By their records an image that changes by
-# 1e-6 changes PicoDet-L's outputs by up to 3e-4 (detections aside), SLANet_lcnetv2's by 6e-5. For
-# PicoDet-L this asks no more than the proof does: fused, it reaches 0.93 with one thread.
-ROUNDING = {"paddledet__PicoDet-L_layout_3cls": 1.0, "table__SLANet_lcnetv2": 0.7}
+AMPLIFYING = "paddledet__PicoDet-L_layout_3cls"
+"""By its record an image that changes by 1e-6 changes the outputs by up to 3e-4 (detections aside).
+
+The fused form rounds otherwise than Paddle: it stays within the limit on processors of Intel, where
+it reaches 0.93 of it, and is beyond it on those of AMD. In double precision it is compared with the
+form before it, which is compared with the record.
+"""
+
+# The largest share of the limit, where it is over a half. By its record an image that changes by
+# 1e-6 changes SLANet_lcnetv2's outputs by 6e-5.
+ROUNDING = {AMPLIFYING: 0.7, "table__SLANet_lcnetv2": 0.7}
 
 
 @lru_cache(maxsize=1)
@@ -63,6 +73,9 @@ def prove_in_form(monkeypatch: pytest.MonkeyPatch, name: str, form: str) -> None
         forms = forms[-1:]
     if form not in forms:
         return  # the network is that of another form, which is compared in full
+    if form == "fused" and name == AMPLIFYING:
+        compare_in_double(name)
+        return
     monkeypatch.setattr("converter.references.recorded.reference.build_recorded", _build)
     report = prove(read_record(RECORDS / name), form)
     assert report.passed, report.worst
@@ -72,3 +85,16 @@ def prove_in_form(monkeypatch: pytest.MonkeyPatch, name: str, form: str) -> None
     assert report.worst.difference < report.worst.limit * ROUNDING.get(name, 0.5)
     probes = [comparison.probe for comparison in report.comparisons]
     assert len(probes) == len(set(probes)) >= 2
+
+
+@torch.inference_mode()
+def compare_in_double(name: str) -> None:
+    """Compare the fused form of a record's network with its form before, in double precision."""
+    (image, *_) = read_record(RECORDS / name).inputs().values()
+    ((network, _),) = _networks(name).values()
+    exact = copy.deepcopy(network).double()
+    before, fused = (
+        architectures.fuse(exact, form)(torch.from_numpy(image).double()) for form in FORMS[1:]
+    )
+    for key, expected in before.items():
+        assert (fused[key] - expected).abs().max() < 1e-9 * expected.abs().max(), key
