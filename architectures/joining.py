@@ -34,6 +34,8 @@ from architectures.interfaces import (
 from architectures.layers.fourier import FourierConv2d, is_faster
 from architectures.layers.onednn import (
     ACTIVATION_NAMES,
+    NO_ACTIVATION,
+    ActivatedConv1d,
     ActivatedConv2d,
     ActivatedLinear,
     activation_of,
@@ -137,36 +139,44 @@ def _join_activations(
     """
     for module in list(network.modules()):
         for name, activation_name in pairs(module):
-            layer, activation = getattr(module, name), getattr(module, activation_name)
-            names = activation_of(activation)
-            if names is None:
+            activation = getattr(module, activation_name)
+            if activation_of(activation) is None:
                 continue
-            if _is_plain(layer):
-                setattr(module, name, ActivatedConv2d(layer, names))
-            elif type(layer) is nn.Linear:
-                setattr(module, name, ActivatedLinear(layer, activation))
-            else:
-                continue
-            setattr(module, activation_name, nn.Identity())
+            joined = _of_onednn(getattr(module, name), activation)
+            if joined is not None:
+                setattr(module, name, joined)
+                setattr(module, activation_name, nn.Identity())
 
 
 def _order_weights(network: nn.Module) -> None:
     """Let oneDNN order the weights of the other convolutions and of linear layers once."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if _is_plain(child):
-                setattr(module, name, ActivatedConv2d(child))
-            elif type(child) is nn.Linear:
-                setattr(module, name, ActivatedLinear(child, nn.Identity()))
+            joined = _of_onednn(child, nn.Identity())
+            if joined is not None:
+                setattr(module, name, joined)
+
+
+def _of_onednn(layer: nn.Module, activation: nn.Module) -> nn.Module | None:
+    """Return a layer and its activation as one operation of oneDNN; None for other layers."""
+    if type(layer) is nn.Linear:
+        return ActivatedLinear(layer, activation)
+    names = activation_of(activation) or NO_ACTIVATION
+    if _is_plain(layer):
+        return ActivatedConv2d(layer, names)
+    if type(layer) is nn.Conv1d and _pads_zeros(layer):
+        return ActivatedConv1d(layer, names)
+    return None
 
 
 def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Return whether a layer is a convolution that pads with a number of zeros."""
-    return (
-        type(layer) is nn.Conv2d
-        and not isinstance(layer.padding, str)
-        and layer.padding_mode == "zeros"
-    )
+    """Return whether a layer is a convolution of maps that pads with a number of zeros."""
+    return type(layer) is nn.Conv2d and _pads_zeros(layer)
+
+
+def _pads_zeros(conv: nn.Conv1d | nn.Conv2d) -> bool:
+    """Return whether a convolution pads with a number of zeros."""
+    return not isinstance(conv.padding, str) and conv.padding_mode == "zeros"
 
 
 def _with_joined_linears(layers: nn.Sequential) -> nn.Sequential:

@@ -18,6 +18,7 @@ class GuideLayer(nn.Sequential):
     """A depthwise and a pointwise convolution along the sequence, BatchNorm, hard swish twice."""
 
     folds: ClassVar = (("0", "1"), ("3", "4"))
+    activates: ClassVar = (("0", "2"), ("3", "5"))
 
     def __init__(self, channels: int) -> None:
         super().__init__(

@@ -94,6 +94,32 @@ class ActivatedConv2d(OrderedConv2d):
         )
 
 
+class ActivatedConv1d(ActivatedConv2d):
+    """A convolution along a sequence and its activation: that of a map of one row.
+
+    Args:
+        conv: padded with zeros.
+        activation: oneDNN's names of it and of its algorithm, or `NO_ACTIVATION`.
+    """
+
+    def __init__(self, conv: nn.Conv1d, activation: tuple[str, str] = NO_ACTIVATION) -> None:
+        super().__init__(_of_one_row(conv), activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in_channels, T)` to `(N, out_channels, T')`."""
+        return super().forward(x.unsqueeze(2)).squeeze(2)
+
+
+def _of_one_row(conv: nn.Conv1d) -> nn.Conv2d:
+    """Return the convolution of maps of one row that computes what one of sequences does."""
+    result = nn.Conv2d(conv.in_channels, conv.out_channels, 1, groups=conv.groups, device="meta")
+    padding, stride, dilation = map(int, (*conv.padding, *conv.stride, *conv.dilation))
+    result.padding, result.stride, result.dilation = (0, padding), (1, stride), (1, dilation)
+    result.weight = nn.Parameter(conv.weight.detach().unsqueeze(2), requires_grad=False)
+    result.bias = conv.bias
+    return result
+
+
 class AddedConv2d(OrderedConv2d):
     """A convolution that is added to another map, and the ReLU of the sum, if asked for.
 

@@ -16,7 +16,12 @@ from architectures.joining import join_
 from architectures.layers import onednn
 from architectures.layers.affine import JoinedAffine
 from architectures.layers.conv import ACTIVATIONS, ConvBatchNorm, ConvBNAct
-from architectures.layers.onednn import ActivatedConv2d, ActivatedLinear, has_onednn
+from architectures.layers.onednn import (
+    ActivatedConv1d,
+    ActivatedConv2d,
+    ActivatedLinear,
+    has_onednn,
+)
 from architectures.necks.csp_pan import CSPPAN, JoinedCSPLayer
 from architectures.reparameterize import _deploy, fold_, overwrite_
 from tests.architectures.test_reparameterize import difference, outputs, randomised
@@ -209,6 +214,18 @@ def test_linear_layers_of_many_rows_have_ordered_weights(activation, kind):
             assert torch.allclose(layers(x), expected[2], atol=tolerance)
         assert layers[0]._ordered is not None
     assert [type(layer) for layer in layers[:2]] == [ActivatedLinear, nn.Identity]
+
+
+@pytest.mark.parametrize("options", [{"padding": 2, "groups": 6}, {"stride": 2, "dilation": 2}])
+def test_convolutions_of_sequences(options):
+    layers = nn.Sequential(nn.Conv1d(6, 12, 5, **options), nn.Hardswish()).eval()
+    x = torch.randn(2, 30, 6).transpose(1, 2)
+    with torch.inference_mode():
+        expected = layers(x)
+        join_(layers)
+        for same in (x, x.contiguous()):
+            assert torch.allclose(layers(same), expected, atol=1e-6)
+    assert isinstance(layers[0], ActivatedConv1d) == has_onednn()
 
 
 def test_weights_are_ordered_once_for_a_shape(monkeypatch):
