@@ -195,9 +195,9 @@ def exports_page() -> str:
         "compared with the network on inputs of three sizes, where sides are free, and the worst "
         "difference of the maximum follows. *Beyond* is what rounding alone changes, which was "
         "subtracted: some networks amplify it, with seeded weights more than with trained ones. "
-        "*Fused* stands where rounding changes which of nearly equal scores a network chooses: the "
-        "file is as far as stated from the fused network, which in double precision is as far as "
-        "follows *fused* from the network. "
+        "*Choice* stands where a network goes on with the positions of the greatest scores and the "
+        "file chose others: how far their scores are from the greatest; the network was compared "
+        "with the file's choice. "
         "*Two files* are an image's part and a step of the decoder, or the features of a text and "
         "the scores of a page's pairs. Refused exports are not "
         "written; their [reasons](#refused) follow the table. Networks that are not listed were "
@@ -257,8 +257,8 @@ def export_of(result: Mapping[str, Any] | None) -> str:
     takes = re.sub(r"\w+ as the network; free axes: ", "free: ", str(result["takes"]))
     files = "two files, " if result["files"] > 1 else ""
     noise = f" beyond {result['noise']:.0e}" if result.get("noise") else ""
-    fused = f", fused {result['double']:.0e}" if "double" in result else ""
-    return f"{files}{takes}, {result['difference']:.0e}{noise}{fused}"
+    choice = f", choice {result['choice']:.0e}" if "choice" in result else ""
+    return f"{files}{takes}, {result['difference']:.0e}{noise}{choice}"
 
 
 def network_of(architecture: Mapping[str, Any]) -> str:

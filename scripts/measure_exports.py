@@ -261,13 +261,13 @@ def measured(artefact: Artefact, export: Callable[..., ProgramExport]) -> dict[s
     if done is None:
         return refusal
     noise = {"noise": float(f"{done.proof.noise:.1e}")} if done.proof.noise else {}
-    double = {} if done.proof.double is None else {"double": float(f"{done.proof.double:.1e}")}
+    choice = {"choice": float(f"{done.proof.choice:.1e}")} if done.proof.choice else {}
     return {
         "files": len(done.files),
         "takes": done.takes,
         "difference": float(f"{done.proof.difference:.1e}"),
         **noise,
-        **double,
+        **choice,
         "images": ["x".join(map(str, shape)) for shape in done.proof.shapes],
     }
 

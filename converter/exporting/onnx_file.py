@@ -8,20 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converter.conversion.artefact import output_errors
 from converter.errors import ExportError
 from converter.exporting.artefact import Artefact
+from converter.exporting.choices import Chooser
 from converter.exporting.decoders import decoder_of
-from converter.exporting.onnx_writing import open_session, require, save_onnx
+from converter.exporting.onnx_writing import (
+    open_session,
+    open_with_choices,
+    require,
+    save_onnx,
+)
 from converter.exporting.parts import GraphPart
 from converter.exporting.program import Graph, ProgramExport, make_graph
 from converter.exporting.proof import Runner, prove_graph
 from converter.exporting.relations import export_relations, finds_relations
 from converter.exporting.steps import FileFormat, Run, export_steps
 from schemas.artefact_files import partial_files
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> ProgramExport:
@@ -61,7 +71,9 @@ def _write(artefact: Artefact, folder: Path, graph: Graph) -> ProgramExport:
     file = folder / f"{artefact.path.stem}.onnx"
     with output_errors(), partial_files(file) as (partial,):
         save_onnx(artefact, graph.program, graph.part.inputs, graph.outputs, partial)
-        proof = prove_graph(artefact, _runner(artefact, graph.part, partial), graph.batches)
+        run = _runner(artefact, graph.part, partial)
+        chosen = _chooser(artefact, graph.part, partial) if artefact.network.ranks else None
+        proof = prove_graph(artefact, run, graph.batches, chosen)
         partial.replace(file)
     return ProgramExport((file,), graph.takes, proof)
 
@@ -73,6 +85,10 @@ def _runner(artefact: Artefact, part: GraphPart, file: Path) -> Runner:
         raise DoesNotRun(
             f"ONNX Runtime does not open the export of {artefact.path}: {error}"
         ) from error
+    return _runner_of(artefact, part, session)
+
+
+def _runner_of(artefact: Artefact, part: GraphPart, session: InferenceSession) -> Runner:
     inputs = [each.name for each in session.get_inputs()]
     outputs = [each.name for each in session.get_outputs()]
 
@@ -88,6 +104,18 @@ def _runner(artefact: Artefact, part: GraphPart, file: Path) -> Runner:
         return dict(zip(outputs, results, strict=True))
 
     return run
+
+
+def _chooser(artefact: Artefact, part: GraphPart, file: Path) -> Chooser:
+    """Return what tells the positions that a file chooses: a copy of it that returns them too."""
+    session, names = open_with_choices(file)
+    run = _runner_of(artefact, part, session)
+
+    def chosen(batch: np.ndarray) -> list[np.ndarray]:
+        results = run(batch)
+        return [results[name] for name in names]
+
+    return chosen
 
 
 def _open(file: Path, _: Sequence[str]) -> Run:

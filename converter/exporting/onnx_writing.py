@@ -69,13 +69,29 @@ def save_onnx(
 
 def open_session(file: Path) -> onnxruntime.InferenceSession:
     """Open an ONNX file on the CPU."""
+    return _session(file.read_bytes())
+
+
+def open_with_choices(file: Path) -> tuple[onnxruntime.InferenceSession, list[str]]:
+    """Open an ONNX file that also returns the positions which each `topk` chooses; their names."""
+    import onnx
+
+    model = onnx.load(file)
+    # A sort becomes the same operator; the exporter's names tell the two apart.
+    nodes = [each for each in model.graph.node if each.op_type == "TopK" and "topk" in each.name]
+    names = [each.output[1] for each in nodes]
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None) for name in names
+    )
+    return _session(model.SerializeToString()), names
+
+
+def _session(content: bytes) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what stops it is raised too
-    return onnxruntime.InferenceSession(
-        file.read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _metadata(artefact: Artefact) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from architectures.layers.global_pointer import NEVER
 from converter.errors import ExportError
 from converter.exporting.artefact import Artefact
+from converter.exporting.choices import Chooser, ForcedChoices
 from converter.exporting.example_inputs import examples_of
 from converter.parity.jitter import JITTER
 from converter.parity.noise import measure
@@ -31,15 +32,15 @@ class ExportProof:
         difference: the largest max|difference| / max|result of the network|.
         shapes: the shapes of the images that were compared, or of the tokens.
         noise: what was subtracted from it at most, `Comparison.noise`.
-        double: where the export is compared with the fused network: how far this one is from the
-            network in double precision; else None.
+        choice: where the network had to go on with the positions that the export chose: how far
+            their scores are from the greatest ones, `ForcedChoices.gap`.
         noun: what has these shapes, in messages.
     """
 
     difference: float
     shapes: tuple[tuple[int, ...], ...]
     noise: float = 0.0
-    double: float | None = None
+    choice: float = 0.0
     noun: str = "images"
 
     def describe(self) -> str:
@@ -51,10 +52,10 @@ class ExportProof:
                 f", beyond the {self.noise:.2e} that the network's own results change by when "
                 f"values of the image change by {JITTER:g}"
             )
-        if self.double is not None:
+        if self.choice:
             text += (
-                ", from the fused network. In single precision rounding changes which of nearly "
-                f"equal scores this one chooses; in double it differs by {self.double:.2e}"
+                ", from the network that goes on with the positions which the export chose: their "
+                f"scores are within {self.choice:.2e} of those that it would choose"
             )
         return text
 
@@ -117,32 +118,41 @@ def prove(
     return ExportProof(worst, tuple(batch.shape for batch in batches), noise, noun=noun)
 
 
-def prove_graph(artefact: Artefact, run: Runner, batches: Sequence[np.ndarray]) -> ExportProof:
-    """Compare a graph of the fused network with the network on images.
+def prove_graph(
+    artefact: Artefact, run: Runner, batches: Sequence[np.ndarray], chosen: Chooser | None = None
+) -> ExportProof:
+    """Compare a graph of a network with the network on images.
 
-    A network that ranks positions may choose others when it is fused, since this rounds in another
-    way. Then the graph is compared with the fused network, which rounds as it does, and this one
-    with the network in double precision, in which the choice is the same.
+    A network that ranks positions goes on with those that the graph has chosen, since rounding
+    decides between nearly equal scores. Their scores have to be the greatest within `LIMIT`.
 
     Args:
         artefact: the network.
         run: runs the graph.
         batches: images, (N, C, H, W) float32.
+        chosen: tells which positions the graph chooses; None where that is unknown, and the network
+            makes its own choice.
 
     Raises:
-        ExportError: see `prove`.
+        ExportError: see `prove`; or the graph chooses positions of lower scores.
     """
-    try:
+    if chosen is None or not artefact.network.ranks:
         return prove(artefact, run, batches)
-    except ExportError:
-        if not artefact.network.ranks:
-            raise
-    fused = artefact.fused()
-    proof = prove(fused, run, batches)
-    exact = [batch.astype(np.float64) for batch in batches]
-    double = prove(artefact.double(), fused.double().results, exact)
-    noise = max(proof.noise, double.noise)
-    return replace(proof, double=double.difference, noise=noise)
+    gaps = [0.0]
+
+    def reference(batch: np.ndarray) -> dict[str, np.ndarray]:
+        with ForcedChoices(chosen(batch)) as forced:
+            results = artefact.results(batch)
+        gaps.append(forced.gap)
+        if forced.gap > LIMIT:
+            raise ExportError(
+                f"{artefact.path} with images of {'x'.join(map(str, batch.shape))}: the export "
+                f"chooses positions whose scores are {forced.gap:.2e} of the maximum from the "
+                f"greatest, limit {LIMIT:g}; nothing was written"
+            )
+        return results
+
+    return replace(prove(artefact, run, batches, reference=reference), choice=max(gaps))
 
 
 def compare(

@@ -18,6 +18,7 @@ import torch._inductor
 from converter.conversion.artefact import output_errors
 from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
+from converter.exporting.choices import Chooser, RecordedChoices
 from converter.exporting.decoders import decoder_of
 from converter.exporting.example_inputs import ExampleInputs, examples_of
 from converter.exporting.parts import GraphPart, whole
@@ -57,7 +58,7 @@ def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> Progr
         _save(artefact, graph.program, graph.part.inputs, graph.outputs, partial)
         module = _load(partial)
         run = _runner(artefact, graph.part, module, graph.outputs)
-        proof = prove_graph(artefact, run, graph.batches)
+        proof = prove_graph(artefact, run, graph.batches, _chooser(run))
         partial.replace(file)
     return ProgramExport((file,), graph.takes, proof)
 
@@ -132,7 +133,8 @@ def export_script(artefact: Artefact, folder: Path) -> ProgramExport:
     with output_errors(), partial_files(file) as (partial,):
         torch.jit.save(traced, str(partial), _extra_files={CARD: _card(artefact)})
         module = torch.jit.load(str(partial))
-        proof = prove_graph(artefact, _runner(artefact, part, module, outputs), batches)
+        run = _runner(artefact, part, module, outputs)
+        proof = prove_graph(artefact, run, batches, _chooser(run))
         partial.replace(file)
     sizes = ", ".join(free) or "none"
     takes = f"{examples.noun} as the network; free axes: {sizes}"
@@ -218,3 +220,14 @@ def _runner(artefact: Artefact, part: GraphPart, module: Any, outputs: tuple[str
         return {name: result.numpy() for name, result in results.items()}
 
     return run
+
+
+def _chooser(run: Runner) -> Chooser:
+    """Return what tells the positions that a program of PyTorch's operators chooses."""
+
+    def chosen(batch: np.ndarray) -> list[np.ndarray]:
+        with RecordedChoices() as choices:
+            run(batch)
+        return choices.positions
+
+    return chosen

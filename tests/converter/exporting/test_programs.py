@@ -6,7 +6,7 @@ import copy
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ from architectures.saving import write_artefact
 from converter.cli.main import main
 from converter.errors import ExportError
 from converter.exporting import decoders, onnx_file, parts, steps, torch_program
-from converter.exporting.artefact import Artefact, read_artefact
+from converter.exporting.artefact import read_artefact
 from converter.exporting.program import make_graph
-from converter.exporting.proof import ExportProof, prove, prove_graph
+from converter.exporting.proof import ExportProof, prove
 from converter.parity import rendered_inputs
 from examples import decode_onnx
 from schemas.artefact import ArtefactCard, DictionaryEntry, NetworkInput
@@ -295,37 +295,6 @@ def test_what_rounding_alone_changes_is_subtracted(reader):
     factor = 1e6
     with pytest.raises(ExportError, match=r"rounding alone changes it by .*proves nothing"):
         compared(2e-7)
-
-
-@dataclass(frozen=True)
-class Ranking(Artefact):
-    """A network that chooses otherwise in single precision when it is fused."""
-
-    error: float = 0.0
-
-    def results(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        scores = super().results(batch)["output"]
-        fused = not any(isinstance(module, BATCH_NORMS) for module in self.network.modules())
-        if batch.dtype == np.float64:
-            return {"output": scores * (1 + self.error * fused)}
-        return {"output": scores[:, ::-1] if fused else scores}
-
-
-def test_a_choice_that_rounding_changes_is_proved_in_two_parts(reader, monkeypatch):
-    known = read_artefact(reader)
-    artefact, batches = Ranking(known.path, known.network, known.card), known.inputs()[:1]
-    run = artefact.fused().results
-    with pytest.raises(ExportError, match=r"output differs by .* of its maximum"):
-        prove_graph(artefact, run, batches)
-    monkeypatch.setattr(OutputPart, "ranks", True)
-    proof = prove_graph(artefact, run, batches)
-    assert proof.difference == 0 < proof.double < 1e-5  # of weights that are rounded
-    assert "from the fused network. In single precision rounding" in proof.describe()
-    with pytest.raises(ExportError, match=r"differs by (1\.00e-03|9\.9\de-04) of its maximum"):
-        prove_graph(replace(artefact, error=1e-3), run, batches)
-    with pytest.raises(ExportError, match=r"differs by (1\.00e-03|9\.9\de-04) of its maximum"):
-        prove_graph(artefact, lambda x: {"output": run(x)["output"] * np.float32(1.001)}, batches)
-    assert prove_graph(known, known.results, batches).double is None
 
 
 @pytest.mark.parametrize("route", ["onnx", "torch", "torchscript"])
