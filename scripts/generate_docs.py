@@ -214,7 +214,8 @@ def exports_page() -> str:
         page.append(f"| {name} | {' | '.join(cells)} |")
     commits: dict[str, set[str]] = {}
     for row in rows:
-        commits.setdefault(row["torch"], set()).add(row["commit"])
+        for route in row["routes"].values():
+            commits.setdefault(route["torch"], set()).add(route["commit"])
     said = "; ".join(
         f"with PyTorch {torch} at commit {', '.join(sorted(found))}"
         for torch, found in sorted(commits.items())

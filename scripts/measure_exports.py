@@ -304,11 +304,10 @@ def record(name: str, architecture: Mapping[str, Any], found: Mapping[str, Any])
     command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     old = content.get(name, {}).get("routes", {})
+    state = {"commit": commit, "torch": torch.__version__.partition("+")[0]}
     content[name] = {
         "architecture": architecture,
-        "routes": {**old, **found},
-        "commit": commit,
-        "torch": torch.__version__.partition("+")[0],
+        "routes": {**old, **{route: {**result, **state} for route, result in found.items()}},
     }
     rows = ",\n".join(f" {json.dumps(key)}: {json.dumps(content[key])}" for key in sorted(content))
     RESULTS.write_text(f"{{\n{rows}\n}}\n", encoding="utf-8")
