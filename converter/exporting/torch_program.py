@@ -66,7 +66,9 @@ def export(artefact: Artefact, folder: Path, made: Graph | None = None) -> Progr
 def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
     """Write a network as `STEM.compiled.pt2`, machine code of AOTInductor for this processor.
 
-    `torch._inductor.aoti_load_package` loads it; the JSON is the metadata `card`.
+    `torch._inductor.aoti_load_package` loads it; the JSON is the metadata `card`. The code looks at
+    the sizes of its inputs only where `AOTI_RUNTIME_CHECK_INPUTS=1` is set; the metadata `takes`
+    states those that it is for.
 
     Args:
         artefact: the network.
@@ -85,6 +87,7 @@ def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
         )
     _refuse_two_files(artefact, "compiled code")
     graph = make_graph(artefact)
+    metadata = {"card": _card(artefact), "takes": graph.takes}
     file = folder / f"{artefact.path.stem}.compiled.pt2"
     with output_errors(), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
         package = Path(place) / file.name
@@ -92,7 +95,11 @@ def export_compiled(artefact: Artefact, folder: Path) -> ProgramExport:
             torch._inductor.aoti_compile_and_package(
                 graph.program,
                 package_path=str(package),
-                inductor_configs={"aot_inductor.metadata": {"card": _card(artefact)}},
+                inductor_configs={
+                    "aot_inductor.metadata": metadata,
+                    # The graph takes a single image, but the checks would ask for two.
+                    "aot_inductor.check_lowerbound": False,
+                },
             )
         except Exception as error:  # whatever stops in PyTorch's compiler or that of C++
             raise UsageError(f"{artefact.path} cannot be compiled: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -203,6 +204,29 @@ def test_a_trace_of_a_free_width(reader):
         module(image).numpy(), read_artefact(reader).results(image.numpy())["output"],
         rtol=1e-4, atol=1e-5,
     )  # fmt: skip
+
+
+COMPILED = """
+import sys, torch
+code = torch._inductor.aoti_load_package(sys.argv[1])
+for shape in ((1, 3, 4, 32), (5, 3, 4, 32), (2, 3, 8, 32)):
+    try:
+        print(*code(torch.rand(shape)).shape)
+    except RuntimeError as error:
+        print("expected: 4, but got: 8" in str(error))
+print(code.get_metadata()["takes"])
+"""
+
+
+def test_machine_code_tells_which_sizes_it_is_for(tmp_path):
+    scorer = {**WRITER, "Head": {"name": "CTCHead", "out_channels": 7}}
+    path = written(tmp_path, "x", scorer, "rec", NetworkInput(3, 4, 32))
+    export = ["export", str(path), "--to", "torch", "--compile", "--out", str(tmp_path)]
+    assert main(export) == 0
+    run = [sys.executable, "-c", COMPILED, str(tmp_path / "x.compiled.pt2")]
+    environment = {**os.environ, "AOTI_RUNTIME_CHECK_INPUTS": "1"}
+    done = subprocess.run(run, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines() == ["1 8 7", "5 8 7", "True", "(N, 3, 4, 8*W)"]
 
 
 def test_machine_code_needs_a_compiler(reader, tmp_path, monkeypatch, capsys):
