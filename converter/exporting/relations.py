@@ -9,6 +9,7 @@ the two as ONNX files.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,13 @@ from torch import Tensor
 import architectures
 from architectures.backbones._relation_decoder import LABELS, RelationDecoder, candidate_pairs
 from architectures.backbones.vqa_layoutlm import LayoutLMv2ForRe, LayoutXLMForRe
-from converter.conversion.artefact import output_errors
 from converter.errors import ExportError, UsageError
 from converter.exporting.artefact import Artefact
 from converter.exporting.example_inputs import examples_of
 from converter.exporting.parts import GraphPart
 from converter.exporting.program import Graph, ProgramExport, export_module, make_graph
 from converter.exporting.proof import Comparison, ExportProof, compare, difference
-from converter.exporting.steps import Arrays, FileFormat, Run, checked
-from schemas.artefact_files import partial_files
+from converter.exporting.steps import Arrays, FileFormat, PartGraph, Run, write_parts
 
 PAGE_INPUTS = ("entities", "relations")
 """The inputs that the decoder of relations reads, not the transformer."""
@@ -92,19 +91,14 @@ def export_relations(artefact: Artefact, folder: Path, kind: FileFormat) -> Prog
     text = TextPart(artefact.network, first)
     pair = PairPart(relation_network(fused.network).model.extractor)
     program = _export_pairs(artefact, text, pair, graph.batches[0])
-    stem = artefact.path.stem
-    files = tuple(folder / f"{stem}.{part}{kind.suffix}" for part in ("encoder", "relations"))
     described = {"entity_labels": json.dumps(LABELS)}
-    with output_errors(), partial_files(*files) as partial:
-        kind.save(artefact, graph.program, text.inputs, graph.outputs, partial[0])
-        kind.save(artefact, program, pair.inputs, ("scores",), partial[1], described)
-        runs = [
-            checked(artefact, kind.open(file, inputs))
-            for file, inputs in zip(partial, (text.inputs, pair.inputs), strict=True)
-        ]
-        proof = _prove(artefact, (text, pair), runs, graph)
-        for written, file in zip(partial, files, strict=True):
-            written.replace(file)
+    graphs = {
+        "encoder": PartGraph(graph.program, text.inputs, graph.outputs),
+        "relations": PartGraph(program, pair.inputs, ("scores",), described),
+    }
+    files, proof = write_parts(
+        artefact, folder, kind, graphs, lambda runs: _prove(artefact, (text, pair), runs, graph)
+    )
     (_, hidden) = program.example_inputs[0][0].shape
     takes = f"{graph.takes}; of a page, {FEATURES} (T, {hidden}), entities (M, 3), pairs (P, 2)"
     return ProgramExport(files, takes, proof)
@@ -126,7 +120,7 @@ def _export_pairs(
 
 
 def _prove(
-    artefact: Artefact, parts: tuple[TextPart, PairPart], runs: list[Run], graph: Graph
+    artefact: Artefact, parts: tuple[TextPart, PairPart], runs: Sequence[Run], graph: Graph
 ) -> ExportProof:
     """Compare the files with the parts, and both together with what the network returns."""
     text, pair = parts

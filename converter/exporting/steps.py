@@ -68,6 +68,23 @@ class FileFormat:
     open: Callable[[Path, Sequence[str]], Run]
 
 
+@dataclass(frozen=True)
+class PartGraph:
+    """A part of a network as a graph.
+
+    Attributes:
+        program: the graph.
+        inputs: names of its inputs.
+        outputs: names of its results.
+        metadata: what is written with it.
+    """
+
+    program: torch.export.ExportedProgram
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    metadata: Mapping[str, str] | None = None
+
+
 def export_steps(artefact: Artefact, folder: Path, kind: FileFormat) -> ProgramExport:
     """Write a network as `STEM.encoder` and `STEM.step`.
 
@@ -90,21 +107,51 @@ def export_steps(artefact: Artefact, folder: Path, kind: FileFormat) -> ProgramE
         memories = [image(torch.from_numpy(batch)) for batch in graph.batches]
     names = tuple(memories[0])
     program, step, outputs = _export_step(artefact, decoder, memories, "batch" in graph.free)
-    stem = artefact.path.stem
-    files = tuple(folder / f"{stem}.{part}{kind.suffix}" for part in ("encoder", "step"))
-    inputs = (("x",), (*names, "tokens"))
     described = {"decoding": json.dumps(_decoding(decoder))}
+    graphs = {
+        "encoder": PartGraph(graph.program, image.inputs, graph.outputs),
+        "step": PartGraph(program, (*names, "tokens"), outputs, described),
+    }
+    files, proof = write_parts(
+        artefact,
+        folder,
+        kind,
+        graphs,
+        lambda runs: _prove(fused, decoder, (image, step), runs, graph.batches),
+    )
+    return ProgramExport(files, graph.takes, proof)
+
+
+def write_parts(
+    artefact: Artefact,
+    folder: Path,
+    kind: FileFormat,
+    graphs: Mapping[str, PartGraph],
+    prove: Callable[[Sequence[Run]], ExportProof],
+) -> tuple[tuple[Path, ...], ExportProof]:
+    """Write the graphs of a network's parts as `STEM.PART`, all of them or none.
+
+    Args:
+        artefact: the network.
+        folder: where to write; it exists.
+        kind: the format of the files.
+        graphs: by the names of the parts.
+        prove: compares the parts with the network, from what runs each file.
+
+    Returns:
+        The files, and the proof.
+    """
+    stem = artefact.path.stem
+    files = tuple(folder / f"{stem}.{part}{kind.suffix}" for part in graphs)
     with output_errors(), partial_files(*files) as partial:
-        kind.save(artefact, graph.program, inputs[0], graph.outputs, partial[0])
-        kind.save(artefact, program, inputs[1], outputs, partial[1], described)
-        runs = [
-            checked(artefact, kind.open(file, taken))
-            for file, taken in zip(partial, inputs, strict=True)
-        ]
-        proof = _prove(fused, decoder, (image, step), runs, graph.batches)
+        runs = []
+        for file, graph in zip(partial, graphs.values(), strict=True):
+            kind.save(artefact, graph.program, graph.inputs, graph.outputs, file, graph.metadata)
+            runs.append(_checked(artefact, kind.open(file, graph.inputs)))
+        proof = prove(runs)
         for written, file in zip(partial, files, strict=True):
             written.replace(file)
-    return ProgramExport(files, graph.takes, proof)
+    return files, proof
 
 
 def _decoding(decoder: Decoder) -> dict[str, int | list[str]]:
@@ -307,7 +354,7 @@ def _compare_texts(decoder: Decoder, expected: np.ndarray, actual: np.ndarray) -
     return Comparison(gap, fault=fault)
 
 
-def checked(artefact: Artefact, run: Run) -> Run:
+def _checked(artefact: Artefact, run: Run) -> Run:
     """Return what runs a file, with an error of ours where it does not run."""
 
     def checked(given: Mapping[str, np.ndarray]) -> Arrays:
