@@ -98,7 +98,7 @@ def _cell_weights(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
     side = end - start
     counts = (side / cells).ceil().long().clamp(min=0)
     most = counts.max().item()
-    torch._check(most >= 0)  # tells a graph, which does not know the number
+    torch._check(most >= 0)  # an exporter does not know that counts are not negative
     steps = torch.arange(most, device=start.device)
     divisor = counts.clamp(min=1)[:, None, None]
     places = torch.arange(cells, device=start.device)[:, None] * divisor + steps

@@ -206,7 +206,7 @@ def test_linear_layers_of_many_rows_have_ordered_weights(activation, kind):
         expected = [layers(x) for x in (few[:0], few, many)]
         join_(layers)
         assert isinstance(layers[0], ActivatedLinear) == has_onednn()
-        for x, result in zip((few[:0], few), expected, strict=False):
+        for x, result in zip((few[:0], few), expected[:2], strict=True):
             assert torch.equal(layers(x), result)
         assert getattr(layers[0], "_ordered", None) is None
         tolerance = 1e-5 if kind is torch.float32 else 2e-2
